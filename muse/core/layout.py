@@ -1,0 +1,134 @@
+"""The name of every file under `.muse/`, and the rules for names that become paths. Pure."""
+
+import os.path
+import re
+
+from muse.errors import UsageError
+
+MUSE_DIRECTORY = ".muse"
+SESSION_ID_LENGTH = 128
+BRANCH_LENGTH = 200
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+_BRANCH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def check_session_id(session_id: str) -> str:
+    """Give back `session_id` if it is a safe directory name; raise `UsageError` if not.
+
+    Safe: 1 to 128 of A-Z a-z 0-9 `.` `_` `-`, not starting with `.` or `-`, not ending with `.`,
+    without `..`. So a session id can never leave the log directory, on any file system.
+    """
+    if not isinstance(session_id, str) or not session_id:
+        raise UsageError("the session id is empty: give a name such as 'jam-1'")
+    if len(session_id) > SESSION_ID_LENGTH:
+        raise UsageError(
+            f"the session id has {len(session_id)} characters: at most {SESSION_ID_LENGTH} are allowed"
+        )
+    if not _SESSION_ID.match(session_id) or ".." in session_id or session_id.endswith("."):
+        raise UsageError(
+            f"session id {session_id!r} is not allowed: use letters, digits, '.', '_' and '-', "
+            "start with a letter, digit or '_', no '..', no '.' at the end"
+        )
+    return session_id
+
+
+def check_branch(branch: str) -> str:
+    """Give back `branch` if every part between slashes is a safe file name; else raise `UsageError`."""
+    parts = branch.split("/") if isinstance(branch, str) else []
+    safe = all(_BRANCH_PART.match(part) and ".." not in part and not part.endswith(".lock") for part in parts)
+    if not branch or len(branch) > BRANCH_LENGTH or not safe or branch.endswith("."):
+        raise UsageError(f"branch name {branch!r} is not allowed: use a name such as 'main' or 'take/2'")
+    return branch
+
+
+def check_digest(digest: str, what: str) -> str:
+    """Give back `digest` if it is 64 lower-case hex digits; else raise `UsageError` naming `what`."""
+    if not isinstance(digest, str) or not _SHA256.match(digest):
+        raise UsageError(f"{digest!r} is not a {what}: 64 lower-case hex digits are expected")
+    return digest
+
+
+def check_tree_path(path: str) -> str:
+    """Give back `path` if it names a file inside a working tree; else raise `UsageError`.
+
+    Relative, `/` between parts, no empty, `.` or `..` part, no NUL or backslash, and nothing under
+    `.muse` or `.git` (whatever the case: some file systems fold it).
+    """
+    parts = path.split("/") if isinstance(path, str) else [""]
+    unsafe = any(part in {"", ".", ".."} or part.lower() in {".muse", ".git"} for part in parts)
+    if unsafe or "\0" in path or "\\" in path or len(path) > 1024:
+        raise UsageError(f"path {path!r} does not name a file inside the working tree")
+    return path
+
+
+def muse_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY)
+
+
+def repo_file(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "repo.json")
+
+
+def head_file(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "HEAD")
+
+
+def branches_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "refs", "heads")
+
+
+def branch_file(root: str, branch: str) -> str:
+    return os.path.join(branches_directory(root), *check_branch(branch).split("/"))
+
+
+def refs_lock_file(root: str) -> str:
+    """Held exclusively while a branch ref is compared and swapped."""
+    return os.path.join(root, MUSE_DIRECTORY, "refs.lock")
+
+
+def objects_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "objects")
+
+
+def object_file(root: str, object_id: str) -> str:
+    check_digest(object_id, "object id")
+    return os.path.join(objects_directory(root), object_id[:2], object_id[2:])
+
+
+def snapshots_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "snapshots")
+
+
+def snapshot_file(root: str, snapshot_id: str) -> str:
+    return os.path.join(snapshots_directory(root), check_digest(snapshot_id, "snapshot id") + ".json")
+
+
+def commits_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "commits")
+
+
+def commit_file(root: str, commit_id: str) -> str:
+    return os.path.join(commits_directory(root), check_digest(commit_id, "commit id") + ".json")
+
+
+def op_log_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "op_log")
+
+
+def session_directory(root: str, session_id: str) -> str:
+    return os.path.join(op_log_directory(root), check_session_id(session_id))
+
+
+def ops_file(root: str, session_id: str) -> str:
+    return os.path.join(session_directory(root, session_id), "ops.jsonl")
+
+
+def checkpoint_file(root: str, session_id: str) -> str:
+    return os.path.join(session_directory(root, session_id), "checkpoint.json")
+
+
+def session_lock_file(root: str, session_id: str) -> str:
+    """Held exclusively by whoever appends ready-made entries or writes the checkpoint."""
+    return os.path.join(session_directory(root, session_id), "session.lock")

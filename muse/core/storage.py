@@ -1,0 +1,249 @@
+"""The only file I/O of the package: append, sync, atomic replace, locks.
+
+`Storage` has one method for each system call the package makes, and a few composed ones built from
+those alone. A test hands in a subclass that counts, fails or loses calls; what it sees is what the
+disk would see. Every `OSError` of a composed method becomes a `StorageError` naming the path.
+"""
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+
+from muse.errors import NotFoundError, StorageError
+
+_TEMPORARY_COUNTER = itertools.count()
+TEMPORARY_MARK = ".tmp-"
+READ_BLOCK_BYTES = 1 << 20
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: free space and try again",
+    errno.EDQUOT: "the disk quota is used up: free space and try again",
+    errno.EFBIG: "the file would pass the size limit of the process or file system",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied: check owner and mode",
+    errno.EPERM: "not permitted: check owner and mode",
+    errno.EMFILE: "too many open files: close some, or raise the limit",
+    errno.ENFILE: "too many open files on this machine",
+    errno.ELOOP: "it is a symbolic link, which is refused",
+    errno.EISDIR: "it is a directory",
+    errno.ENOTDIR: "a part of the path is not a directory",
+}
+
+
+def storage_error(error: OSError, path: str, action: str) -> StorageError:
+    """Put `error` in words: what was tried, where, and what to do."""
+    advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"could not {action} {path}: {advice}", path=path, errno=error.errno)
+
+
+@contextlib.contextmanager
+def translated(path: str, action: str) -> Iterator[None]:
+    """Raise a `StorageError` in place of any `OSError` from the block."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path, action) from error
+
+
+class Storage:
+    """The operating system's files. Methods of the first group are single system calls."""
+
+    # -- one system call each -------------------------------------------------------------------
+
+    def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        return os.write(descriptor, data)
+
+    def pread(self, descriptor: int, length: int, offset: int) -> bytes:
+        return os.pread(descriptor, length, offset)
+
+    def end(self, descriptor: int) -> int:
+        """Return the size of an open file, in bytes."""
+        return os.lseek(descriptor, 0, os.SEEK_END)
+
+    def status(self, descriptor: int) -> os.stat_result:
+        return os.fstat(descriptor)
+
+    def path_status(self, path: str) -> os.stat_result:
+        return os.stat(path, follow_symlinks=False)
+
+    def sync_data(self, descriptor: int) -> None:
+        """Bring a file's bytes and length to the disk."""
+        if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync alone stops at the drive's cache
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        elif hasattr(os, "fdatasync"):
+            os.fdatasync(descriptor)
+        else:
+            os.fsync(descriptor)
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        os.ftruncate(descriptor, length)
+
+    def replace(self, source: str, target: str) -> None:
+        os.replace(source, target)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def make_directory(self, path: str) -> None:
+        os.mkdir(path)
+
+    def remove_directory(self, path: str) -> None:
+        os.rmdir(path)
+
+    def names(self, path: str) -> Iterator[tuple[str, bool]]:
+        """Yield (name, is a directory) for each entry of a directory, in no order, lazily."""
+        with os.scandir(path) as entries:
+            for entry in entries:
+                yield entry.name, entry.is_dir(follow_symlinks=False)
+
+    def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:
+        """Take an advisory lock on an open file; False if it is held elsewhere and `wait` is off."""
+        operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, operation)
+        except BlockingIOError:
+            return False
+        return True
+
+    # -- composed -------------------------------------------------------------------------------
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.path_status(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise storage_error(error, path, "look at") from error
+        return True
+
+    def is_file(self, path: str) -> bool:
+        return self.exists(path) and stat.S_ISREG(self.path_status(path).st_mode)
+
+    def is_directory(self, path: str) -> bool:
+        return self.exists(path) and stat.S_ISDIR(self.path_status(path).st_mode)
+
+    def list_directory(self, path: str) -> list[tuple[str, bool]]:
+        """(name, is a directory) of each entry, sorted by name; empty if there is no such directory."""
+        try:
+            return sorted(self.names(path))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise storage_error(error, path, "list") from error
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a directory durable: after a create or rename, before it is relied on."""
+        with translated(path, "sync directory"):
+            descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self.sync_data(descriptor)
+            finally:
+                self.close(descriptor)
+
+    def make_directories(self, path: str, *, sync: bool = False) -> None:
+        """Make `path` and the parents it lacks. With `sync`, each new name is durable on return."""
+        if self.exists(path):
+            return
+        parent = os.path.dirname(path)
+        if parent and parent != path:
+            self.make_directories(parent, sync=sync)
+        with translated(path, "make directory"), contextlib.suppress(FileExistsError):
+            self.make_directory(path)
+        if sync:
+            self.sync_directory(parent or ".")
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return the whole of a regular file; `NotFoundError` if there is none."""
+        try:
+            descriptor = self.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFoundError(f"{path} does not exist") from error
+        except OSError as error:
+            raise storage_error(error, path, "open") from error
+        try:
+            with translated(path, "read"):
+                if not stat.S_ISREG(self.status(descriptor).st_mode):
+                    raise StorageError(f"{path} is not a regular file: it is refused", path=path)
+                return b"".join(self._blocks(descriptor))
+        finally:
+            self.close(descriptor)
+
+    def _blocks(self, descriptor: int) -> Iterator[bytes]:
+        offset = 0
+        while block := self.pread(descriptor, READ_BLOCK_BYTES, offset):
+            yield block
+            offset += len(block)
+
+    def write_all(self, descriptor: int, data: bytes) -> None:
+        """Write every byte, however many calls that takes. For files nobody else writes."""
+        view = memoryview(data)
+        while view:
+            view = view[self.write(descriptor, bytes(view[:READ_BLOCK_BYTES])) :]
+
+    def write_atomically(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """Replace `path` by `data`: readers and crashes see the old file or the new, nothing else.
+
+        With `sync`, the new bytes are durable before the rename (or the name could point at
+        nothing after a power cut) and the name is durable on return. A crash in between leaves the
+        old file and a temporary one, whose name holds `TEMPORARY_MARK`.
+        """
+        directory, name = os.path.split(path)
+        self.make_directories(directory, sync=sync)
+        temporary = os.path.join(
+            directory, f".{name}{TEMPORARY_MARK}{os.getpid()}-{next(_TEMPORARY_COUNTER)}"
+        )
+        with translated(path, "write"):
+            try:
+                self._write_new(temporary, data, sync=sync)
+                self.replace(temporary, path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self.unlink(temporary)
+                raise
+        if sync:
+            self.sync_directory(directory)
+
+    def _write_new(self, path: str, data: bytes, *, sync: bool) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        descriptor = self.open(path, flags)
+        try:
+            self.write_all(descriptor, data)
+            if sync:
+                self.sync_data(descriptor)
+        finally:
+            self.close(descriptor)
+
+    def remove(self, path: str) -> None:
+        """Remove a file; nothing happens if there is none."""
+        with translated(path, "remove"), contextlib.suppress(FileNotFoundError):
+            self.unlink(path)
+
+    @contextlib.contextmanager
+    def locked(self, path: str, *, wait: bool = True) -> Iterator[bool]:
+        """Hold an exclusive lock on the file `path` (made if missing) while the block runs.
+
+        Yields False, without the lock, when it is held elsewhere and `wait` is off. The lock dies
+        with the process, so a crash never leaves one behind.
+        """
+        with translated(path, "open lock file"):
+            descriptor = self.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        try:
+            with translated(path, "lock"):
+                taken = self.lock(descriptor, wait=wait)
+            yield taken
+        finally:
+            self.close(descriptor)
+
+
+LOCAL = Storage()
+"""The storage used where none is handed in: this machine's file system."""
