@@ -11,8 +11,9 @@ import fcntl
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from muse.core.path_watch import watch_path
 from muse.errors import NotFoundError, StorageError
 
 _TEMPORARY_COUNTER = itertools.count()
@@ -60,15 +61,9 @@ class Storage:
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
 
-    def write(self, descriptor: int, data: bytes) -> int:
-        return os.write(descriptor, data)
-
-    def pread(self, descriptor: int, length: int, offset: int) -> bytes:
-        return os.pread(descriptor, length, offset)
-
-    def end(self, descriptor: int) -> int:
-        """Return the size of an open file, in bytes."""
-        return os.lseek(descriptor, 0, os.SEEK_END)
+    write = staticmethod(os.write)  # the calls on the hot path, without a frame of Python around them
+    pread = staticmethod(os.pread)
+    seek = staticmethod(os.lseek)
 
     def status(self, descriptor: int) -> os.stat_result:
         return os.fstat(descriptor)
@@ -88,6 +83,9 @@ class Storage:
     def truncate(self, descriptor: int, length: int) -> None:
         os.ftruncate(descriptor, length)
 
+    def change_mode(self, descriptor: int, mode: int) -> None:
+        os.fchmod(descriptor, mode)
+
     def replace(self, source: str, target: str) -> None:
         os.replace(source, target)
 
@@ -106,6 +104,13 @@ class Storage:
             for entry in entries:
                 yield entry.name, entry.is_dir(follow_symlinks=False)
 
+    def watch(self, path: str) -> Callable[[], bool]:
+        """Return a function that tells whether `path` may have been renamed, replaced or deleted since.
+
+        False means: certainly not. True means: look. Costs less than half of a look.
+        """
+        return watch_path(path)
+
     def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:
         """Take an advisory lock on an open file; False if it is held elsewhere and `wait` is off."""
         operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)
@@ -117,20 +122,29 @@ class Storage:
 
     # -- composed -------------------------------------------------------------------------------
 
-    def exists(self, path: str) -> bool:
+    def look(self, path: str) -> os.stat_result | None:
+        """The status of whatever is at `path`, symbolic links not followed; None if nothing is."""
         try:
-            self.path_status(path)
+            return self.path_status(path)
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return None
         except OSError as error:
             raise storage_error(error, path, "look at") from error
-        return True
+
+    def exists(self, path: str) -> bool:
+        return self.look(path) is not None
 
     def is_file(self, path: str) -> bool:
-        return self.exists(path) and stat.S_ISREG(self.path_status(path).st_mode)
+        return self.file_size(path) is not None
 
     def is_directory(self, path: str) -> bool:
-        return self.exists(path) and stat.S_ISDIR(self.path_status(path).st_mode)
+        found = self.look(path)
+        return found is not None and stat.S_ISDIR(found.st_mode)
+
+    def file_size(self, path: str) -> int | None:
+        """The size of a regular file in bytes; None if there is nothing, or something else, at `path`."""
+        found = self.look(path)
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
 
     def list_directory(self, path: str) -> list[tuple[str, bool]]:
         """(name, is a directory) of each entry, sorted by name; empty if there is no such directory."""
@@ -162,6 +176,16 @@ class Storage:
         if sync:
             self.sync_directory(parent or ".")
 
+    def make_durable(self, path: str) -> None:
+        """Bring a file that is already there, and its name, to the disk: whoever made it may not have."""
+        with translated(path, "sync"):
+            descriptor = self.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                self.sync_data(descriptor)
+            finally:
+                self.close(descriptor)
+        self.sync_directory(os.path.dirname(path))
+
     def read_bytes(self, path: str) -> bytes:
         """Return the whole of a regular file; `NotFoundError` if there is none."""
         try:
@@ -190,21 +214,24 @@ class Storage:
         while view:
             view = view[self.write(descriptor, bytes(view[:READ_BLOCK_BYTES])) :]
 
-    def write_atomically(self, path: str, data: bytes, *, sync: bool = True) -> None:
+    def write_atomically(self, path: str, data: bytes, *, sync: bool = True, mode: int | None = None) -> None:
         """Replace `path` by `data`: readers and crashes see the old file or the new, nothing else.
 
         With `sync`, the new bytes are durable before the rename (or the name could point at
         nothing after a power cut) and the name is durable on return. A crash in between leaves the
-        old file and a temporary one, whose name holds `TEMPORARY_MARK`.
+        old file and a temporary one, whose name holds `TEMPORARY_MARK`. The new file has the
+        permissions `mode`, or those of any new file.
         """
         directory, name = os.path.split(path)
         self.make_directories(directory, sync=sync)
         temporary = os.path.join(
-            directory, f".{name}{TEMPORARY_MARK}{os.getpid()}-{next(_TEMPORARY_COUNTER)}"
+            # A name may take all of the 255 bytes a file system allows: keep only its start.
+            directory,
+            f".{name[:40]}{TEMPORARY_MARK}{os.getpid()}-{next(_TEMPORARY_COUNTER)}",
         )
         with translated(path, "write"):
             try:
-                self._write_new(temporary, data, sync=sync)
+                self._write_new(temporary, data, sync=sync, mode=mode)
                 self.replace(temporary, path)
             except OSError:
                 with contextlib.suppress(OSError):
@@ -213,10 +240,12 @@ class Storage:
         if sync:
             self.sync_directory(directory)
 
-    def _write_new(self, path: str, data: bytes, *, sync: bool) -> None:
+    def _write_new(self, path: str, data: bytes, *, sync: bool, mode: int | None) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         descriptor = self.open(path, flags)
         try:
+            if mode is not None:
+                self.change_mode(descriptor, mode)
             self.write_all(descriptor, data)
             if sync:
                 self.sync_data(descriptor)

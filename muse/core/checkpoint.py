@@ -1,0 +1,181 @@
+"""What of a log is covered by commits: the cut, the checkpoint file, and the arithmetic of both. Pure.
+
+Coverage is by position in the file, never by Lamport: an op that arrives late with a low stamp lies
+behind the cut and is still to come.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, NotRequired, TypedDict
+
+import msgspec
+import orjson
+
+from muse.core.entry import MAX_LAMPORT
+from muse.core.record import FRAME_LENGTH, Position, frame, frame_holds, parse_strictly
+from muse.errors import CorruptionError, InvalidEntryError
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_LAMPORT)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A point in one log file: its byte offset, the entries before it, and their highest Lamport."""
+
+    offset: int
+    op_count: int
+    lamport_ts: int
+
+
+class CutRecord(TypedDict):
+    """A `Cut` as the checkpoint file holds it."""
+
+    offset: Count
+    op_count: Count
+    lamport_ts: Count
+
+
+class OpLogCheckpoint(TypedDict):
+    """How much of a session is in history. The first five keys are the Muse format's.
+
+    `lamport_ts` and `op_count` speak of all ops covered. `cut`: before it everything is covered.
+    `domains`: for a domain that is covered further than that, up to which byte offset. `frontier`:
+    each actor's highest covered Lamport. `commit_id`: "" when no commit was named.
+    """
+
+    session_id: str
+    snapshot_id: str
+    lamport_ts: Count
+    op_count: Count
+    created_at: str
+    cut: NotRequired[CutRecord]
+    domains: NotRequired[dict[str, Count]]
+    frontier: NotRequired[dict[str, Count]]
+    commit_id: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which ops of a log are in history: all before `cut`, and those of `domains` before their offset."""
+
+    cut: Cut
+    domains: Mapping[str, int]
+    frontier: Mapping[str, int]
+    op_count: int
+    lamport_ts: int
+
+    def is_pending(self, domain: str, offset: int) -> bool:
+        """Whether an entry of `domain` at byte `offset` is still to be committed."""
+        return offset >= self.cut.offset and offset >= self.domains.get(domain, 0)
+
+    def advance(self, tail: Iterable[Position], upto: Mapping[str, int] | int) -> "Coverage":
+        """Return the coverage after collapsing `upto`: one offset for all domains, or one a domain.
+
+        `tail` are the positions of all entries from `cut` up to the highest offset in `upto`, in
+        the order of the file. Never takes back what was covered before.
+        """
+        reach = _Reach(upto, self)
+        frontier = dict(self.frontier)
+        op_count, lamport_ts = self.op_count, self.lamport_ts
+        base = self.cut
+        unbroken = True
+        entries_before, highest = base.op_count, base.lamport_ts
+        for position in tail:
+            covered = position.offset < reach.of(position.domain)
+            if covered and self.is_pending(position.domain, position.offset):
+                op_count += 1
+                lamport_ts = max(lamport_ts, position.lamport_ts)
+                frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), position.lamport_ts)
+            if unbroken and not covered:
+                base = Cut(position.offset, entries_before, highest)
+                unbroken = False
+            entries_before += 1
+            highest = max(highest, position.lamport_ts)
+        if unbroken and reach.highest > base.offset:
+            base = Cut(reach.highest, entries_before, highest)
+        domains = {domain: offset for domain, offset in reach.domains.items() if offset > base.offset}
+        return Coverage(base, domains, frontier, op_count, lamport_ts)
+
+
+class _Reach:
+    """Up to which offset each domain will be covered."""
+
+    def __init__(self, upto: Mapping[str, int] | int, before: Coverage) -> None:
+        self._floor = upto if isinstance(upto, int) else before.cut.offset
+        self.domains = dict(before.domains)
+        if not isinstance(upto, int):
+            for domain, offset in upto.items():
+                self.domains[domain] = max(offset, self.domains.get(domain, 0))
+        self.highest = max([self._floor, *self.domains.values()])
+
+    def of(self, domain: str) -> int:
+        return max(self._floor, self.domains.get(domain, 0))
+
+
+NOTHING = Coverage(Cut(0, 0, 0), {}, {}, 0, 0)
+
+
+def make_checkpoint(
+    session_id: str, snapshot_id: str, coverage: Coverage, created_at: str, commit_id: str = ""
+) -> OpLogCheckpoint:
+    cut = coverage.cut
+    return {
+        "session_id": session_id,
+        "snapshot_id": snapshot_id,
+        "lamport_ts": coverage.lamport_ts,
+        "op_count": coverage.op_count,
+        "created_at": created_at,
+        "cut": {"offset": cut.offset, "op_count": cut.op_count, "lamport_ts": cut.lamport_ts},
+        "domains": dict(sorted(coverage.domains.items())),
+        "frontier": dict(sorted(coverage.frontier.items())),
+        "commit_id": commit_id,
+    }
+
+
+def coverage_of(checkpoint: OpLogCheckpoint) -> Coverage | None:
+    """Return what a checkpoint covers; None if it names no cut (the five-key form of other tools)."""
+    cut = checkpoint.get("cut")
+    if cut is None:
+        return None
+    return Coverage(
+        Cut(cut["offset"], cut["op_count"], cut["lamport_ts"]),
+        checkpoint.get("domains", {}),
+        checkpoint.get("frontier", {}),
+        checkpoint["op_count"],
+        checkpoint["lamport_ts"],
+    )
+
+
+def encode_checkpoint(checkpoint: OpLogCheckpoint) -> bytes:
+    """Return the file's bytes: one line, framed by a crc as the log's lines are."""
+    return frame(orjson.dumps(checkpoint))
+
+
+def decode_checkpoint(data: bytes, session_id: str, path: str) -> OpLogCheckpoint:
+    """Return the checkpoint in the file's bytes.
+
+    Raises `CorruptionError`, naming `path`, for anything but a whole and consistent checkpoint of
+    this session; a crc, where there is one, must match.
+    """
+    advice = "it can be rebuilt from the commits: 'muse session recover'"
+    try:
+        value = _parse(data)
+        checkpoint = msgspec.convert(value, OpLogCheckpoint)
+    except (InvalidEntryError, msgspec.ValidationError) as error:
+        raise CorruptionError(f"{path} is no checkpoint: {error}; {advice}", path=path) from error
+    if checkpoint["session_id"] != session_id:
+        raise CorruptionError(
+            f"{path} is the checkpoint of session {checkpoint['session_id']!r}, not {session_id!r}; {advice}",
+            path=path,
+        )
+    return checkpoint
+
+
+def _parse(data: bytes) -> Any:
+    line = data.removesuffix(b"\n")
+    if b',"crc":"' in line[-FRAME_LENGTH:] and not frame_holds(line):
+        raise InvalidEntryError("the crc does not match its bytes", field="crc")
+    value = parse_strictly(line)
+    if isinstance(value, dict) and value.pop("crc", None) is None and "cut" in value:
+        raise InvalidEntryError("its crc is missing", field="crc")
+    return value

@@ -1,0 +1,439 @@
+"""An entry <-> one line of bytes: the crc, and finding good lines inside bad ones. Pure.
+
+A line is the entry's nine keys as JSON, then `,"crc":"` + the CRC-32 of all bytes before it in 8
+lower-case hex digits + `"}` and a newline. `docs/log_format.md` is the truth about these bytes.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Annotated, Any, Literal, NoReturn, TypedDict, cast
+from zlib import crc32
+
+import msgspec
+import orjson
+
+from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, Limits, OpEntry, check_entry
+from muse.errors import InvalidEntryError
+
+PREFIX = b'{"op_id":"'
+"""Every line our writers make starts with these bytes; a reader looks for them inside a bad line."""
+
+FRAME_LENGTH = len(b',"crc":"00000000"}')
+_FRAME = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
+_FRAME_START = re.compile(rb',"crc":"([0-9a-f]{0,8}|[0-9a-f]{8}")\Z')
+_OP_ID = re.compile(rb'\{"op_id":"([0-9a-f-]{36})"')
+_RESYNC_ATTEMPTS = 4096
+
+_OPTIONS = (
+    orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+)
+_ATOMS = frozenset({str, int, bool, type(None)})
+
+
+# -- writing ------------------------------------------------------------------------------------
+
+
+def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Return the line of `entry`, newline included.
+
+    The entry's fields must have been checked. Raises `InvalidEntryError` for anything in
+    `domain_op` that JSON would change: NaN, bytes, dates, sets, tuples, lone surrogates, keys that
+    are not strings, integers past 64 bits; and for an entry beyond `limits`.
+    """
+    try:
+        body = orjson.dumps(entry, None, _OPTIONS)
+    except TypeError as error:
+        _refuse(entry, str(error))
+    if not _is_plain(entry["domain_op"]):
+        _refuse(entry, "a value JSON cannot hold")
+    if len(body) + FRAME_LENGTH > limits.entry_bytes:
+        raise InvalidEntryError(
+            f"the entry takes {len(body) + FRAME_LENGTH} bytes: at most {limits.entry_bytes} are allowed; "
+            "store large content as an object and name it by its id",
+            field="domain_op",
+        )
+    if body.count(b"{") + body.count(b"[") > limits.nesting_depth:
+        _check_depth(entry, limits)
+    return frame(body)
+
+
+def frame(body: bytes) -> bytes:
+    """Add crc and newline to one JSON object."""
+    covered = body[:-1]
+    return b'%b,"crc":"%08x"}\n' % (covered, crc32(covered))
+
+
+def frame_holds(line: bytes) -> bool:
+    """Whether `line` (without newline) ends with a crc that its other bytes have."""
+    return line[-FRAME_LENGTH:] == b',"crc":"%08x"}' % crc32(line[:-FRAME_LENGTH])
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON gives back exactly `value`: only dicts, lists, str, int, finite float, bool, None."""
+    pending = [value]
+    for item in pending:
+        kind = type(item)
+        if kind in _ATOMS:
+            continue
+        if kind is dict:
+            pending.extend(item.values())
+        elif kind is list:
+            pending.extend(item)
+        elif kind is not float or item - item != 0:
+            return False
+    return True
+
+
+def _refuse(entry: OpEntry, reason: str) -> NoReturn:
+    place, value = _unstorable(entry["domain_op"], "domain_op") or ("", reason)
+    message = f"{place}: {value} cannot be stored as JSON unchanged" if place else reason
+    raise InvalidEntryError(f"{message}; nothing was written", field=place.partition(".")[0])
+
+
+def _unstorable(value: Any, place: str, depth: int = 0) -> tuple[str, str] | None:
+    """Find the first value JSON would change: where it is, and what."""
+    if depth > 200:
+        return place, "nesting this deep"
+    if isinstance(value, dict) and type(value) is dict:
+        for key, item in value.items():
+            if not isinstance(key, str) or _has_surrogate(key):
+                return place, f"the key {key!r}"
+            if found := _unstorable(item, f"{place}.{key}", depth + 1):
+                return found
+        return None
+    if type(value) is list:
+        found_in = (_unstorable(item, f"{place}[{index}]", depth + 1) for index, item in enumerate(value))
+        return next(filter(None, found_in), None)
+    if type(value) is int:
+        return None if -(2**63) <= value < 2**64 else (place, "an integer past 64 bits")
+    if type(value) is str:
+        return (place, "a lone surrogate") if _has_surrogate(value) else None
+    return None if _is_plain(value) else (place, f"{type(value).__name__} {str(value)[:40]}")
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check_depth(entry: OpEntry, limits: Limits) -> None:
+    level: list[Any] = [entry["domain_op"]]
+    depth = 0
+    while level:
+        containers = [item for item in level if type(item) in {dict, list}]
+        depth += bool(containers)
+        if depth > limits.nesting_depth:
+            raise InvalidEntryError(
+                f"domain_op nests deeper than {limits.nesting_depth} levels", field="domain_op"
+            )
+        level = [
+            item
+            for container in containers
+            for item in (container.values() if type(container) is dict else container)
+        ]
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+class _Line(TypedDict):
+    """What a good line decodes to: an OpEntry, checked; the crc and keys of later versions are dropped."""
+
+    op_id: Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+    actor_id: Annotated[str, msgspec.Meta(min_length=1)]
+    lamport_ts: Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
+    parent_op_ids: list[str]
+    domain: str
+    domain_op: dict[str, Any]
+    created_at: str
+    intent_id: str
+    reservation_id: str
+
+
+class _Stamp(msgspec.Struct, gc=False):
+    lamport_ts: Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
+
+
+class _Header(_Stamp, gc=False):
+    actor_id: str
+    domain: str
+
+
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_LINE_DECODER = msgspec.json.Decoder(_Line)
+_STAMP_DECODER = msgspec.json.Decoder(_Stamp)
+_HEADER_DECODER = msgspec.json.Decoder(_Header)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes in a log that are no entry.
+
+    `kind` "torn": the start of a line whose writer died, or NULs that a power cut left; it was
+    never acknowledged as durable, and nothing is lost by passing over it. `kind` "corrupt": bytes
+    that are not what was written, or were written by something else; an op may be lost.
+    `op_id` is "" when it cannot be read.
+    """
+
+    offset: int
+    length: int
+    kind: Literal["torn", "corrupt"]
+    reason: str
+    op_id: str = ""
+
+
+@dataclass(slots=True)
+class Block:
+    """Some whole lines, decoded: `entries[i]` starts at byte `starts[i]` of the log."""
+
+    entries: list[OpEntry] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    damages: list[Damage] = field(default_factory=list)
+
+
+def decode_block(data: bytes, offset: int) -> Block:
+    """Decode whole lines (`data` ends with a newline) that start at byte `offset` of the log.
+
+    Every crc is checked. Bad bytes come back as `damages`; entries found inside bad lines are
+    among the entries, in the order of the file.
+    """
+    lines = data.split(b"\n")
+    lines.pop()
+    for line in lines:
+        if line[-FRAME_LENGTH:] != b',"crc":"%08x"}' % crc32(line[:-FRAME_LENGTH]):
+            return _decode_carefully(lines, offset)
+    try:
+        entries = cast("list[OpEntry]", _LINE_DECODER.decode_lines(data))
+    except _UNDECODABLE:
+        return _decode_carefully(lines, offset)
+    starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=offset))
+    return Block(entries, starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an entry stands, and what coverage needs to know of it."""
+
+    offset: int
+    domain: str
+    actor_id: str
+    lamport_ts: int
+
+
+def decode_stamps(data: bytes) -> list[int] | None:
+    """Decode only the Lamport stamps of whole lines, crc unchecked; None if any line is unusual."""
+    try:
+        return [line.lamport_ts for line in _STAMP_DECODER.decode_lines(data)]
+    except _UNDECODABLE:
+        return None
+
+
+def decode_positions(data: bytes, offset: int) -> list[Position]:
+    """Decode where the entries of whole lines stand. Crcs are checked only where a line is unusual."""
+    try:
+        headers = _HEADER_DECODER.decode_lines(data)
+    except _UNDECODABLE:
+        headers = []
+    lines = data.split(b"\n")
+    if len(headers) != len(lines) - 1:
+        block = decode_block(data, offset)
+        found = zip(block.starts, block.entries, strict=True)
+        return [Position(at, entry["domain"], entry["actor_id"], entry["lamport_ts"]) for at, entry in found]
+    starts = accumulate((len(line) + 1 for line in lines[:-2]), initial=offset)
+    return [
+        Position(at, header.domain, header.actor_id, header.lamport_ts)
+        for at, header in zip(starts, headers, strict=True)
+    ]
+
+
+def _decode_carefully(lines: list[bytes], offset: int) -> Block:
+    block = Block()
+    for line in lines:
+        for piece in _pieces(line, offset):
+            if isinstance(piece, Damage):
+                block.damages.append(piece)
+            else:
+                block.starts.append(piece[0])
+                block.entries.append(piece[1])
+        offset += len(line) + 1
+    return block
+
+
+def _pieces(line: bytes, offset: int) -> Iterator[tuple[int, OpEntry] | Damage]:
+    """Split one line into the entries it holds and the damage between them."""
+    line = line.removesuffix(b"\r")
+    if not line:
+        return
+    reason = ""
+    try:
+        yield offset, decode_line(line)
+    except InvalidEntryError as error:
+        reason = str(error)
+    else:
+        return
+    done = 0
+    for start, end, entry in _resynchronize(line):
+        if start > done:
+            yield from _damages(line[done:start], offset + done, reason)
+        yield offset + start, entry
+        done = end
+    if done < len(line):
+        yield from _damages(line[done:], offset + done, reason)
+
+
+def decode_line(line: bytes) -> OpEntry:
+    """Decode one line without its newline; `InvalidEntryError` says what is wrong with it.
+
+    A line with a crc must match it. One without is read as other tools write it, strictly: the nine
+    fields and no other, no duplicate key, no NaN.
+    """
+    if _FRAME.match(line, len(line) - FRAME_LENGTH):
+        if not frame_holds(line):
+            raise InvalidEntryError("the crc does not match the line's bytes", field="crc")
+        try:
+            return cast("OpEntry", _LINE_DECODER.decode(line))
+        except _UNDECODABLE as error:
+            raise InvalidEntryError(f"the crc holds, but it is no entry: {error}") from None
+    entry = parse_strictly(line)
+    check_entry(entry)
+    return cast("OpEntry", entry)
+
+
+def parse_strictly(line: bytes) -> Any:
+    """Parse JSON that someone else wrote; `InvalidEntryError` for what parsers let pass in silence.
+
+    Refused: duplicate keys (most parsers keep the last), NaN and Infinity, numbers too large for a
+    float, integers past 64 bits, lone surrogates, a byte order mark, encodings other than UTF-8.
+    """
+    try:
+        text = line.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+            parse_int=_bounded_integer,
+            parse_float=_finite_float,
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidEntryError(f"not UTF-8 (byte {error.start}): write the file as UTF-8") from None
+    except RecursionError:
+        raise InvalidEntryError("it nests too deeply") from None
+    except json.JSONDecodeError as error:
+        hint = " (it starts with a byte order mark: remove it)" if line.startswith(b"\xef\xbb\xbf") else ""
+        raise InvalidEntryError(f"not JSON: {error.msg} at character {error.pos + 1}{hint}") from None
+    if "\\u" in text and (found := _unstorable(value, "value")):
+        raise InvalidEntryError(f"{found[0]}: {found[1]} is not allowed")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InvalidEntryError(f"the key {twice!r} stands twice in one object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidEntryError(f"{name} is not allowed: JSON has no such number")
+
+
+def _bounded_integer(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+        raise InvalidEntryError(f"an integer of {len(digits)} digits is past 64 bits")
+    return int(digits)
+
+
+def _finite_float(digits: str) -> float:
+    value = float(digits)
+    if value - value != 0:
+        raise InvalidEntryError(f"the number {digits[:40]} is too large")
+    return value
+
+
+def _resynchronize(line: bytes) -> Iterator[tuple[int, int, OpEntry]]:
+    """Find the good lines inside a bad one: from a fixed prefix to a crc that holds."""
+    ends = [match.end() for match in _FRAME.finditer(line)]
+    attempts = 0
+    position = line.find(PREFIX)
+    while position >= 0 and attempts < _RESYNC_ATTEMPTS:
+        following = -1
+        for end in ends:
+            if end <= position:
+                continue
+            attempts += 1
+            entry = _framed_entry(line[position:end])
+            if entry is not None:
+                yield position, end, entry
+                following = end
+                break
+            if attempts >= _RESYNC_ATTEMPTS:
+                break
+        position = line.find(PREFIX, max(following, position + 1))
+
+
+def _framed_entry(candidate: bytes) -> OpEntry | None:
+    if not frame_holds(candidate):
+        return None
+    try:
+        return decode_line(candidate)
+    except InvalidEntryError:
+        return None
+
+
+def _damages(bad: bytes, offset: int, reason: str) -> Iterator[Damage]:
+    """Name the bad bytes: each torn start of a line on its own, anything else as corrupt."""
+    if is_torn(bad):
+        yield Damage(offset, len(bad), "torn", "a write that was cut short", _readable_op_id(bad))
+        return
+    starts = [0, *(match.start() for match in re.finditer(re.escape(PREFIX), bad) if match.start())]
+    ends = [*starts[1:], len(bad)]
+    parts = [(start, bad[start:end]) for start, end in zip(starts, ends, strict=True)]
+    if len(parts) > 1 and all(is_torn(part) for _, part in parts):
+        for start, part in parts:
+            yield Damage(
+                offset + start, len(part), "torn", "a write that was cut short", _readable_op_id(part)
+            )
+        return
+    yield Damage(offset, len(bad), "corrupt", reason, _readable_op_id(bad))
+
+
+def is_torn(fragment: bytes) -> bool:
+    """Whether `fragment` is the start of a line and no more: what a killed write or power cut leaves.
+
+    A whole line with a flipped bit is never taken for one: it is JSON that goes wrong in the
+    middle, or whose crc is complete.
+    """
+    content = fragment.rstrip(b"\0")
+    if not content:
+        return True
+    if len(content) <= len(PREFIX):
+        return PREFIX.startswith(content)
+    if not content.startswith(PREFIX) or _FRAME.search(content):
+        return False
+    framing = content.rfind(b',"crc":"')
+    if framing >= 0 and not _FRAME_START.match(content, framing):
+        return False
+    return _is_truncated_json(content)
+
+
+def _is_truncated_json(content: bytes) -> bool:
+    for cut in range(min(4, len(content))):  # the write may have ended inside a character
+        try:
+            orjson.loads(content[: len(content) - cut])
+        except orjson.JSONDecodeError as error:
+            if "unexpected end of data" in str(error):
+                return True
+            if content[len(content) - cut - 1] < 0x80:
+                return False
+        else:
+            return False
+    return False
+
+
+def _readable_op_id(bad: bytes) -> str:
+    found = _OP_ID.search(bad)
+    return found.group(1).decode() if found else ""
