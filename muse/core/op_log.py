@@ -208,18 +208,21 @@ class OpLog:
         self._check_open()
         coverage = self._coverage()
         if self._file.end() < coverage.cut.offset:
-            raise CorruptionError(
-                f"{self._path} has {self._file.end()} bytes, but its checkpoint covers "
-                f"{coverage.cut.offset}: the log was restored from an older copy or cut; put the whole log "
-                "back, or go on in a new session",
-                path=self._path,
-                offset=self._file.end(),
-            )
+            self._raise_shorter_than(coverage.cut.offset)
         self._highest = coverage.cut.lamport_ts
         self._clock.value = coverage.lamport_ts
         self._seen_end = self._expected_end = coverage.cut.offset
         self._op_count = coverage.cut.op_count
         self._opened = True
+
+    def _raise_shorter_than(self, offset: int) -> NoReturn:
+        end = self._file.end()
+        raise CorruptionError(
+            f"{self._path} has {end} bytes, but history covers {offset}: the log was cut or restored from "
+            "an older copy; put the whole log back, or go on in a new session",
+            path=self._path,
+            offset=end,
+        )
 
     def _check_open(self) -> None:
         if self._closed:
@@ -586,6 +589,37 @@ class OpLog:
             self._storage.write_atomically(self._checkpoint_path, encode_checkpoint(checkpoint))
             self._collapsed.clear()
         return checkpoint
+
+    def rebuild_checkpoint(self, snapshot_id: str, commit_id: str, cut_offset: int) -> OpLogCheckpoint:
+        """Make the checkpoint anew from what a commit says: everything before `cut_offset` is covered.
+
+        Whatever the checkpoint file holds is replaced. `CorruptionError` if the log is shorter.
+        """
+        self._prepare_directory()
+        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
+            if self._file.end() < cut_offset:
+                self._raise_shorter_than(cut_offset)
+            self.sync()
+            covered = NOTHING.advance(self._positions(0, cut_offset), cut_offset)
+            checkpoint = make_checkpoint(self._session_id, snapshot_id, covered, now_text(), commit_id)
+            self._storage.write_atomically(self._checkpoint_path, encode_checkpoint(checkpoint))
+        return checkpoint
+
+    def covered_until(self) -> int:
+        """Return the byte offset before which the checkpoint covers everything; 0 without one."""
+        return self._coverage().cut.offset
+
+    def discard_checkpoint(self) -> None:
+        """Remove a checkpoint that cannot be trusted, where history knows of no commit of this session."""
+        self._storage.remove(self._checkpoint_path)
+
+    def frontier_after(self, entries: Iterable[OpEntry]) -> dict[str, int]:
+        """Return the frontier once `entries` are covered too: each actor's highest Lamport."""
+        frontier = dict(self._coverage().frontier)
+        for entry in entries:
+            actor = entry["actor_id"]
+            frontier[actor] = max(frontier.get(actor, 0), entry["lamport_ts"])
+        return frontier
 
     def _positions(self, start: int, stop: int) -> Iterator[Position]:
         for offset, data in self._file.blocks(start, stop):

@@ -1,0 +1,115 @@
+"""Which ops a commit came from, written as trailers at the end of its message. Pure.
+
+The message is hashed into the commit id, so the id seals the trailers, and the trailers seal the
+ops: their place in the log, their number, and the Merkle root over their bytes.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from muse.core.content_id import sha256_hex
+from muse.core.entry import OpEntry
+from muse.core.merkle import root_hash
+from muse.domain import StructuredDelta
+
+_TRAILER = re.compile(r"(Muse-[A-Za-z-]+): (.*)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The covered ops of one domain of one session.
+
+    `cut_offset`: everything of the session before this byte of its log is in history, once this
+    commit is. `first`, `last`: the (Lamport, op id) of the first and last covered entry in the
+    total order. `frontier_digest`, `delta_digest`: SHA-256 of the session's frontier and of the
+    stored delta, as JSON with sorted keys. `root`: the Merkle root over the covered entries in the
+    total order, each as the JSON bytes of its log line without crc.
+    """
+
+    session_id: str
+    cut_offset: int
+    first: str
+    last: str
+    op_count: int
+    frontier_digest: str
+    delta_digest: str
+    root: str
+
+
+_FIELDS = {
+    "Muse-Session": "session_id",
+    "Muse-Cut": "cut_offset",
+    "Muse-First": "first",
+    "Muse-Last": "last",
+    "Muse-Op-Count": "op_count",
+    "Muse-Frontier": "frontier_digest",
+    "Muse-Delta": "delta_digest",
+    "Muse-Root": "root",
+}
+
+
+def make_seal(
+    session_id: str,
+    cut_offset: int,
+    entries: list[OpEntry],
+    frontier: Mapping[str, int],
+    delta: StructuredDelta,
+) -> Seal:
+    """Seal `entries`, which are in the total order and not empty."""
+    return Seal(
+        session_id=session_id,
+        cut_offset=cut_offset,
+        first=position_text(entries[0]),
+        last=position_text(entries[-1]),
+        op_count=len(entries),
+        frontier_digest=json_digest(frontier),
+        delta_digest=json_digest(delta),
+        root=root_of(entries),
+    )
+
+
+def position_text(entry: OpEntry) -> str:
+    return f"{entry['lamport_ts']} {entry['op_id']}"
+
+
+def json_digest(value: object) -> str:
+    return sha256_hex(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+
+
+def leaf_of(entry: OpEntry) -> bytes:
+    """Return the bytes of an entry that are hashed: its JSON as the log has it, without the crc."""
+    return orjson.dumps(entry)
+
+
+def root_of(entries: Iterable[OpEntry]) -> str:
+    return root_hash(map(leaf_of, entries)).hex()
+
+
+def add_trailers(message: str, seal: Seal) -> str:
+    """Return `message` with the seal as its last paragraph."""
+    trailers = "\n".join(f"{key}: {getattr(seal, name)}" for key, name in _FIELDS.items())
+    return f"{message.rstrip()}\n\n{trailers}\n".lstrip("\n")
+
+
+def read_seal(message: str) -> Seal | None:
+    """Return the seal in a commit message; None if it ends in no complete one."""
+    paragraph = message.rstrip("\n").rpartition("\n\n")[2]
+    matches = filter(None, map(_TRAILER.match, paragraph.split("\n")))
+    found = {match[1]: match[2] for match in matches}
+    if set(found) < set(_FIELDS):
+        return None
+    values = {name: found[key] for key, name in _FIELDS.items()}
+    if not (values["cut_offset"].isdecimal() and values["op_count"].isdecimal()):
+        return None
+    numbers = {name: int(values.pop(name)) for name in ("cut_offset", "op_count")}
+    return Seal(**values, **numbers)  # type: ignore[arg-type]
+
+
+def message_text(message: str) -> str:
+    """Return a commit message without its seal: what a person wrote."""
+    if read_seal(message) is None:
+        return message.rstrip("\n")
+    return message.rstrip("\n").rpartition("\n\n")[0].rstrip("\n")

@@ -1,0 +1,248 @@
+"""Checks a whole repository: every hash, every name, every link. Reads only, and goes on after a fault.
+
+It may run while others commit: they only add, so whatever seems to be missing is looked for again
+on disk before it is reported.
+"""
+
+import os.path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from muse.core import layout
+from muse.core.commit_dag import CommitDag
+from muse.core.commit_record import parents
+from muse.core.object_store import ObjectStore
+from muse.core.repo_record import read_repo_record
+from muse.core.storage import LOCAL, TEMPORARY_MARK, Storage
+from muse.errors import MuseError, UsageError
+
+Kind = Literal["repo", "object", "commit", "snapshot", "ref", "head"]
+Progress = Callable[[Kind, int], None]
+"""Called with a kind and how many of it are done so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault: the file, what it is, and a line for people."""
+
+    path: str
+    kind: Kind
+    message: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at and what was found.
+
+    `unreachable` counts the objects, snapshots and commits that no branch leads to: a crash before
+    the branch moved leaves some, and they do no harm.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    objects: int = 0
+    snapshots: int = 0
+    commits: int = 0
+    refs: int = 0
+    unreachable: int = 0
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.findings
+
+
+def verify(root: str, storage: Storage = LOCAL, progress: Progress | None = None) -> Report:
+    """Re-hash everything stored at `root`, follow every link, and report each fault found.
+
+    Memory: one file at a time, and the ids. A fault is never raised, always reported.
+    """
+    verifier = _Verifier(root, storage, progress or (lambda _kind, _count: None))
+    verifier.check_repo()
+    verifier.check_objects()
+    verifier.check_commits()
+    verifier.check_refs()
+    verifier.check_head()
+    verifier.check_commit_links()
+    verifier.check_snapshots()
+    verifier.count_unreachable()
+    return verifier.report
+
+
+@dataclass(slots=True)
+class _Links:
+    """What a commit refers to."""
+
+    parent_ids: list[str]
+    snapshot_id: str
+
+
+def _printable(text: str) -> str:
+    """A file name that is not UTF-8 must not break the report of it."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _Verifier:
+    """One run. The steps are called in the order of `verify`: later ones rest on earlier ones."""
+
+    def __init__(self, root: str, storage: Storage, progress: Progress) -> None:
+        self.report = Report()
+        self._root = root
+        self._storage = storage
+        self._progress = progress
+        self._objects = ObjectStore(root, storage)
+        self._dag = CommitDag(root, storage)
+        self._object_ids: set[str] = set()
+        self._commits: dict[str, _Links] = {}
+        self._tips: set[str] = set()
+        self._reached_commits: set[str] = set()
+        self._reached_snapshots: set[str] = set()
+        self._reached_objects: set[str] = set()
+        self._snapshot_ids: set[str] = set()
+
+    def _found(self, path: str, kind: Kind, message: object) -> None:
+        self.report.findings.append(Finding(_printable(path), kind, _printable(str(message))))
+
+    def _names(self, directory: str, kind: Kind) -> list[tuple[str, bool]]:
+        try:
+            entries = self._storage.list_directory(directory)
+        except MuseError as error:
+            self._found(directory, kind, error)
+            return []
+        return [(name, is_directory) for name, is_directory in entries if TEMPORARY_MARK not in name]
+
+    # -- what is stored -------------------------------------------------------------------------
+
+    def check_repo(self) -> None:
+        try:
+            read_repo_record(self._root, self._storage)
+        except MuseError as error:
+            self._found(layout.repo_file(self._root), "repo", error)
+
+    def check_objects(self) -> None:
+        for object_id, path in self._object_files():
+            try:
+                layout.check_digest(object_id, "object id")
+                self._object_ids.add(object_id)
+                self._objects.get(object_id)
+            except MuseError as error:
+                self._found(path, "object", error)
+            self.report.objects += 1
+            self._progress("object", self.report.objects)
+
+    def _object_files(self) -> Iterator[tuple[str, str]]:
+        directory = layout.objects_directory(self._root)
+        for prefix, is_directory in self._names(directory, "object"):
+            path = os.path.join(directory, prefix)
+            if not is_directory or len(prefix) != 2:
+                self._found(path, "object", f"{path} is no directory of objects: move it elsewhere")
+                continue
+            for name, _ in self._names(path, "object"):
+                yield prefix + name, os.path.join(path, name)
+
+    def check_commits(self) -> None:
+        for commit_id, path in self._json_files(layout.commits_directory(self._root), "commit"):
+            try:
+                record = self._dag.read_commit(commit_id)
+                self._commits[commit_id] = _Links(parents(record), record["snapshot_id"])
+            except MuseError as error:
+                self._found(path, "commit", error)
+            self.report.commits += 1
+            self._progress("commit", self.report.commits)
+
+    def _json_files(self, directory: str, kind: Kind) -> Iterator[tuple[str, str]]:
+        for name, _ in self._names(directory, kind):
+            path = os.path.join(directory, name)
+            stem, extension = os.path.splitext(name)
+            if extension == ".json":
+                yield stem, path
+            else:
+                self._found(path, kind, f"{path} is no {kind}: move it elsewhere")
+
+    def check_snapshots(self) -> None:
+        """Every snapshot is read once: for its hash, its objects, and what is reached through it."""
+        for snapshot_id, path in self._json_files(layout.snapshots_directory(self._root), "snapshot"):
+            try:
+                manifest = self._dag.read_snapshot(snapshot_id)["manifest"]
+            except MuseError as error:
+                self._found(path, "snapshot", error)
+            else:
+                self._check_manifest(manifest, path)
+                self._snapshot_ids.add(snapshot_id)
+                if snapshot_id in self._reached_snapshots:
+                    self._reached_objects.update(manifest.values())
+            self.report.snapshots += 1
+            self._progress("snapshot", self.report.snapshots)
+
+    def _check_manifest(self, manifest: dict[str, str], path: str) -> None:
+        for name, object_id in manifest.items():
+            try:
+                layout.check_tree_path(name)
+            except UsageError as error:
+                self._found(path, "snapshot", error)
+            if object_id not in self._object_ids and not self._objects.has(object_id):
+                self._found(
+                    path, "snapshot", f"{path} names object {object_id} for {name!r}, which is missing"
+                )
+
+    # -- what leads to it -----------------------------------------------------------------------
+
+    def check_refs(self) -> None:
+        directory = layout.branches_directory(self._root)
+        waiting = [""]
+        while waiting:
+            prefix = waiting.pop()
+            for name, is_directory in self._names(os.path.join(directory, prefix), "ref"):
+                if is_directory:
+                    waiting.append(f"{prefix}{name}/")
+                else:
+                    self._check_ref(prefix + name, os.path.join(directory, prefix + name))
+
+    def _check_ref(self, branch: str, path: str) -> None:
+        try:
+            tip = self._dag.head(branch)
+            if tip is not None:
+                self._tips.add(tip)
+                if not self._has_commit(tip):
+                    self._found(path, "ref", f"{path} points at commit {tip}, which is missing")
+        except MuseError as error:
+            self._found(path, "ref", error)
+        self.report.refs += 1
+        self._progress("ref", self.report.refs)
+
+    def check_head(self) -> None:
+        path = layout.head_file(self._root)
+        try:
+            branch = self._dag.current_branch()
+            if not self._storage.exists(layout.branch_file(self._root, branch)):
+                self._found(path, "head", f"{path} names branch {branch!r}, which is missing")
+        except MuseError as error:
+            self._found(path, "head", error)
+
+    def _has_commit(self, commit_id: str) -> bool:
+        return commit_id in self._commits or self._dag.has_commit(commit_id)
+
+    def check_commit_links(self) -> None:
+        for commit_id, links in self._commits.items():
+            path = layout.commit_file(self._root, commit_id)
+            for parent_id in links.parent_ids:
+                if not self._has_commit(parent_id):
+                    self._found(path, "commit", f"{path} has parent {parent_id}, which is missing")
+            if not self._dag.has_snapshot(links.snapshot_id):
+                self._found(path, "commit", f"{path} has snapshot {links.snapshot_id}, which is missing")
+        self._reach()
+
+    def _reach(self) -> None:
+        waiting = list(self._tips)
+        while waiting:
+            commit_id = waiting.pop()
+            if commit_id in self._commits and commit_id not in self._reached_commits:
+                self._reached_commits.add(commit_id)
+                self._reached_snapshots.add(self._commits[commit_id].snapshot_id)
+                waiting.extend(self._commits[commit_id].parent_ids)
+
+    def count_unreachable(self) -> None:
+        self.report.unreachable = (
+            len(self._commits.keys() - self._reached_commits)
+            + len(self._snapshot_ids - self._reached_snapshots)
+            + len(self._object_ids - self._reached_objects)
+        )

@@ -1,0 +1,1 @@
+"""Domains: what Muse knows about particular kinds of file. Each is found through an entry point."""

@@ -1,0 +1,100 @@
+"""A repository: opens a root and wires the stores."""
+
+import os.path
+import uuid
+from collections.abc import Mapping
+
+from muse.core import layout
+from muse.core.commit_dag import CommitDag
+from muse.core.object_store import ObjectStore
+from muse.core.repo_record import make_repo_record, read_repo_record, write_repo_record
+from muse.core.storage import LOCAL, Storage
+from muse.errors import NotFoundError
+
+FIRST_BRANCH = "main"
+
+
+class Repository:
+    """The repository whose working tree is `root`: its identity, its objects and its commit DAG."""
+
+    def __init__(self, root: str, storage: Storage = LOCAL) -> None:
+        record = read_repo_record(root, storage)
+        self.root = root
+        self.storage = storage
+        self.repo_id = record["repo_id"]
+        self.domain = record["domain"]
+        self.created_at = record["created_at"]
+        self.objects = ObjectStore(root, storage)
+        self.dag = CommitDag(root, storage)
+
+    @classmethod
+    def init(
+        cls,
+        root: str,
+        *,
+        now: str,
+        domain: str = "code",
+        repo_id: str | None = None,
+        storage: Storage = LOCAL,
+    ) -> tuple["Repository", bool]:
+        """Make a repository at `root`; return it, and whether it was made by this call.
+
+        One that is there already keeps everything, its domain too. One that a crash left
+        half-made is completed: `repo.json` comes last, and without it there is no repository.
+        `now` is an ISO 8601 time with its offset. Raises `UsageError` for a bad argument and
+        `CorruptionError` if the `repo.json` found is damaged: it is not replaced.
+        """
+        record = make_repo_record(repo_id=repo_id or str(uuid.uuid4()), created_at=now, domain=domain)
+        storage.make_directories(layout.muse_directory(root), sync=True)
+        # Of two at once, the second finds what the first made.
+        with storage.locked(layout.refs_lock_file(root)):
+            _make_furniture(root, storage)
+            created = not storage.exists(layout.repo_file(root))
+            if created:
+                write_repo_record(root, record, storage)
+        return cls(root, storage), created
+
+    @classmethod
+    def open(cls, root: str, storage: Storage = LOCAL) -> "Repository":
+        """Open the repository at `root` itself; `NotFoundError` if there is none."""
+        if not storage.exists(layout.repo_file(root)):
+            raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
+        return cls(root, storage)
+
+    @classmethod
+    def find(cls, start: str, storage: Storage = LOCAL) -> "Repository":
+        """Open the repository that `start` is in: the nearest directory upward that holds one."""
+        directory = os.path.abspath(start)
+        while not storage.exists(layout.repo_file(directory)):
+            directory, name = os.path.split(directory)
+            if not name:
+                raise NotFoundError(f"{start} is not a Muse repository (or any parent): run 'muse init'")
+        return cls(directory, storage)
+
+    def read_tree(self, commit_id: str | None) -> dict[str, str]:
+        """Return the manifest (path -> object id) of a commit; None is the empty tree."""
+        if commit_id is None:
+            return {}
+        return self.dag.read_snapshot(self.dag.read_commit(commit_id)["snapshot_id"])["manifest"]
+
+    def read_files(self, manifest: Mapping[str, str]) -> dict[str, bytes]:
+        """Return path -> content of every file of `manifest`, each checked against its id."""
+        return {path: self.objects.get(object_id) for path, object_id in manifest.items()}
+
+
+def _make_furniture(root: str, storage: Storage) -> None:
+    """Make the directories, the empty first branch and HEAD, as far as they are missing."""
+    for directory in (
+        layout.branches_directory(root),
+        layout.objects_directory(root),
+        layout.snapshots_directory(root),
+        layout.commits_directory(root),
+        layout.op_log_directory(root),
+    ):
+        storage.make_directories(directory, sync=True)
+    if storage.exists(layout.head_file(root)):
+        return
+    # HEAD after its branch, so that it never names nothing.
+    if not storage.exists(layout.branch_file(root, FIRST_BRANCH)):
+        storage.write_atomically(layout.branch_file(root, FIRST_BRANCH), b"")
+    storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{FIRST_BRANCH}\n".encode())
