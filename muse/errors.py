@@ -63,3 +63,11 @@ class StorageError(MuseError):
         super().__init__(message)
         self.path = path
         self.errno = errno
+
+
+class DurabilityError(StorageError):
+    """A sync failed: the ops `op_ids` may not survive a power loss, and the log takes no more."""
+
+    def __init__(self, message: str, *, path: str, errno: int | None, op_ids: list[str]) -> None:
+        super().__init__(message, path=path, errno=errno)
+        self.op_ids = op_ids

@@ -258,13 +258,15 @@ class LiveSession:
             checkpoint = None
         newest = self._newest_commit(head, checkpoint.get("commit_id") if checkpoint else None)
         self._known_head = head
-        if newest is None:
+        if head is None or newest is None:
             if checkpoint is None:
                 self.log.discard_checkpoint()
             return False
         commit, seal = newest
         if checkpoint is not None and self.log.covered_until() >= seal.cut_offset:
             return False
+        # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
+        self.repository.dag.swap_head(self.branch, head, head)
         self.log.rebuild_checkpoint(commit["snapshot_id"], commit["commit_id"], seal.cut_offset)
         self._update_working_tree({}, self.repository.read_tree(head), commit["commit_id"])
         return True

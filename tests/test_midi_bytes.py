@@ -1,7 +1,7 @@
 """What the reader and writer of MIDI bytes promise."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from muse.errors import DomainError
@@ -11,11 +11,13 @@ from tests.midi_samples import HEADER, REAL_FILES, event_files, midi_files, one_
 END = "00 ff 2f 00"
 
 
+@settings(deadline=None)
 @given(event_files)
 def test_what_is_written_is_read_back(file: EventFile) -> None:
     assert decode(encode(file)) == file
 
 
+@settings(deadline=None)
 @given(midi_files)
 def test_writing_what_was_read_gives_the_same_bytes(data: bytes) -> None:
     assert encode(decode(data)) == data
@@ -108,6 +110,7 @@ def test_bytes_that_are_not_midi_are_refused_with_advice(data: bytes) -> None:
         decode(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.binary(max_size=60))
 @example(b"", b"\x00\x90\x3c\x40\x00\x40")
 def test_any_bytes_are_read_or_refused(data: bytes, content: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import mido
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from muse.core.content_id import note_id
@@ -103,6 +103,7 @@ def test_a_real_file_is_its_skeleton_and_its_notes(name: str) -> None:
     assert other_events(again) == other_events(data)
 
 
+@settings(deadline=None)
 @given(midi_files)
 @example(file_of((1, "903c01"), (1, "903c02"), (1, "c005"), (3, "803c00")))
 @example(file_of((1, "803c00"), (1, "903c01"), (1, "803c00"), (1, "903c02"), (3, "803c00")))
@@ -114,6 +115,7 @@ def test_any_file_is_its_notes_and_its_other_events(data: bytes) -> None:
     assert write_midi(read_midi(again)) == again
 
 
+@settings(deadline=None)
 @given(st.lists(notes, max_size=12), st.randoms(use_true_random=False))
 def test_the_order_in_which_notes_are_given_does_not_show(some: list[Note], rng: random.Random) -> None:
     shuffled = rng.sample(some, len(some))
@@ -121,6 +123,7 @@ def test_the_order_in_which_notes_are_given_does_not_show(some: list[Note], rng:
     assert write_midi(first) == write_midi(second)
 
 
+@settings(deadline=None)
 @given(st.lists(notes, max_size=12))
 def test_notes_that_do_not_nest_are_read_back_as_they_were(some: list[Note]) -> None:
     def nest(one: Note, other: Note) -> bool:

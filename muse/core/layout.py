@@ -143,3 +143,8 @@ def checkpoint_file(root: str, session_id: str) -> str:
 def session_lock_file(root: str, session_id: str) -> str:
     """Held exclusively by whoever appends ready-made entries or writes the checkpoint."""
     return os.path.join(session_directory(root, session_id), "session.lock")
+
+
+def op_index_file(root: str, session_id: str) -> str:
+    """A cache: op id -> offset; made anew from the log when it is missing."""
+    return os.path.join(session_directory(root, session_id), "op_index.sqlite")

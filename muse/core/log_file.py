@@ -10,8 +10,11 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NoReturn
 
+from muse.core.file_system import NETWORK_KINDS, file_system_kind
+from muse.core.path_watch import ALWAYS_LOOK
 from muse.core.storage import Storage, storage_error, translated
 from muse.errors import CorruptionError, StorageError
 
@@ -23,48 +26,71 @@ _SETTLE_CHECKS = 4
 _SETTLE_SECONDS = 0.0005
 
 
-def _never() -> bool:
-    return False
+def _nothing() -> None:
+    return None
 
 
 class LogFile:
-    """The bytes of one log. Not for use by several threads at once, except for `blocks`."""
+    """The bytes of one log. Not for use by several threads at once, except for `blocks`.
 
-    def __init__(self, path: str, storage: Storage) -> None:
+    `prepare` runs before the file is made. `measure` and `put` are `end` and the write of `append`
+    bare: no translation of errors, and after a `put` the caller asks `watch` and calls `settle` if
+    there is anything to see to.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        storage: Storage,
+        *,
+        prepare: Callable[[], None] = _nothing,
+        allow_network: bool = False,
+    ) -> None:
         self.path = path
+        self.is_open_for_append = False
         self._storage = storage
+        self._prepare = prepare
+        self._allow_network = allow_network
         self._reader = -1
         self._writer = -1
         self._identity = (0, 0)
-        self._may_have_moved: Callable[[], bool] = _never
-        self._write = storage.write
-        self._seek = storage.seek
-        self._needs_newline = False
-        self._directory_synced = False
+        self.watch = ALWAYS_LOOK
+        self.measure: Callable[[], int] = self._measure
+        self.put: Callable[[bytes], int] = self._open_and_put
+        self._names_synced = False
+        self._synced_to = 0
         self._failed_sync: StorageError | None = None
 
     # -- appending ------------------------------------------------------------------------------
 
     def open_for_append(self) -> None:
-        """Open the file, made with its directory if missing. Only a regular file with one name will do."""
+        """Open the file, made with its directory if missing; refuse what appends are not safe on.
+
+        Refused: anything but a regular file with one name, and a network file system, where
+        appends of several machines overwrite one another (unless `allow_network`). A shared lock
+        on the file tells others that a writer lives.
+        """
         if self._writer >= 0:
             return
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._prepare()
         self._storage.make_directories(os.path.dirname(self.path))
         with translated(self.path, "open"):
             descriptor = self._storage.open(self.path, flags)
         try:
             self._identity = self._check_kind(descriptor)
-            self._may_have_moved = self._storage.watch(self.path)
+            self._check_local(self._identity[0])
+            self._share(descriptor)
+            self.watch = self._storage.watch(self.path)
             self._check_in_place()
         except BaseException:
             self._storage.close(descriptor)
             raise
         self._writer = descriptor
-
-    @property
-    def is_open_for_append(self) -> bool:
-        return self._writer >= 0
+        self.is_open_for_append = True
+        self.measure = partial(self._storage.seek, descriptor, 0, os.SEEK_END)
+        self.put = self._bare_put()
+        self._write_doubtful_anew()
 
     def _check_kind(self, descriptor: int) -> tuple[int, int]:
         status = self._storage.status(descriptor)
@@ -77,6 +103,21 @@ class LogFile:
             )
         return status.st_dev, status.st_ino
 
+    def _check_local(self, device: int) -> None:
+        kind = file_system_kind(device, self._storage)
+        if kind in NETWORK_KINDS and not self._allow_network:
+            raise StorageError(
+                f"{self.path} is on a network file system ({kind}), where appends are not atomic: put the "
+                "repository on a local disk, or say allow_network=True if only one machine ever writes",
+                path=self.path,
+            )
+
+    def _share(self, descriptor: int) -> None:
+        with translated(self.path, "lock"):
+            shared = self._storage.lock(descriptor, exclusive=False, wait=False)
+        if not shared:
+            raise StorageError(f"{self.path} is being archived or restored: try again later", path=self.path)
+
     def append(self, data: bytes) -> int:
         """Append whole lines with one write; return how many bytes went in.
 
@@ -84,25 +125,51 @@ class LogFile:
         `StorageError` with nothing acknowledged when the write fails or is short, or when the
         file was renamed, replaced or deleted.
         """
-        if self._failed_sync is not None:
-            self._refuse_after_failed_sync()
-        if self._needs_newline:
-            data = b"\n" + data
         try:
-            written = self._write(self._writer, data)
+            written = self.put(data)
         except OSError as error:
             raise storage_error(error, self.path, "append to") from error
+        self.watch.ask()
+        if written != len(data) or self.watch.answer[0]:
+            self.settle(data, written)
+        return written
+
+    def settle(self, data: bytes, written: int) -> None:
+        """See to a `put` that was short, or after which the file may have moved; raise what is wrong."""
         if written != len(data):
-            self._needs_newline = not self._end_torn_line()
+            if not self._end_torn_line():
+                self.put = self._put_on_new_line
             raise StorageError(
                 f"only {written} of {len(data)} bytes went into {self.path}: the disk may be full; "
                 "the op is not in the log, append it again once there is space",
                 path=self.path,
             )
-        self._needs_newline = False
-        if self._may_have_moved():
+        if self.watch.may_have_moved():
             self._check_in_place()
+
+    # What `put` is: the bare write, but before the first one, after a torn line, after a failed sync.
+
+    def _open_and_put(self, data: bytes) -> int:
+        self.open_for_append()
+        return self.put(data)
+
+    def _put_on_new_line(self, data: bytes) -> int:
+        written = self._storage.write(self._writer, b"\n" + data) - 1
+        if written == len(data):
+            self.put = self._bare_put()
         return written
+
+    def _refuse(self, data: bytes) -> NoReturn:
+        failed = self._failed_sync
+        raise StorageError(
+            f"{failed}; the log takes no more ({len(data)} bytes were not written): what the disk holds is "
+            "in doubt",
+            path=self.path,
+        ) from failed
+
+    def _bare_put(self) -> Callable[[bytes], int]:
+        """Return the write without a frame of Python around it: it is called at every append."""
+        return partial(self._storage.write, self._writer)
 
     def _end_torn_line(self) -> bool:
         """Close our own cut-off line, so that the next writer's starts clean."""
@@ -120,13 +187,12 @@ class LogFile:
         end = self.end()
         for _ in range(_SETTLE_CHECKS):
             if end == 0 or self._storage.pread(self._writer, 1, end - 1) == b"\n":
-                self._needs_newline = False
                 return
             time.sleep(_SETTLE_SECONDS)
             before, end = end, self.end()
             if end == before:
                 break
-        self._needs_newline = True
+        self.put = self._put_on_new_line
 
     def _check_in_place(self) -> None:
         """Raise `StorageError` unless the open file is the one at the path."""
@@ -142,47 +208,85 @@ class LogFile:
                 path=self.path,
             )
 
-    def _refuse_after_failed_sync(self) -> NoReturn:
-        failed = self._failed_sync
-        raise StorageError(
-            f"{failed}; the log takes no more: what the disk holds is in doubt", path=self.path
-        ) from failed
-
     def sync(self) -> None:
         """Bring all that was appended to the disk, and the file's name before the first time.
 
         After a failure the log takes no more: what the disk lost in it, a second sync would not
-        tell (the kernel drops the failed pages and reports success).
+        tell (the kernel drops the failed pages and reports success; Rebello et al. 2020, "Can
+        Applications Recover from fsync Failures?"). A note beside the log says from where on its
+        bytes are in doubt, so that the next writer writes them anew.
         """
         self.open_for_append()
         if self._failed_sync is not None:
-            self._refuse_after_failed_sync()
+            self._refuse(b"")
+        end = self.end()
         try:
             self._storage.sync_data(self._writer)
-        except OSError as error:
-            self._failed_sync = storage_error(error, self.path, "sync")
+            if not self._names_synced:
+                self._sync_names()
+        except (OSError, StorageError) as error:
+            self._failed_sync = (
+                error if isinstance(error, StorageError) else storage_error(error, self.path, "sync")
+            )
+            self.put = self._refuse
+            self._note_doubt()
             raise self._failed_sync from error
-        if not self._directory_synced:
-            self._sync_names()
+        self._synced_to = end
 
     def _sync_names(self) -> None:
         directory = os.path.dirname(self.path)
-        for _ in range(3):  # the session, the op_log directory, .muse
-            self._storage.sync_directory(directory)
+        for _ in range(4):  # the session, op_log, .muse and the root: each may be new
+            self._storage.sync_directory(directory or ".")
             directory = os.path.dirname(directory)
-        self._directory_synced = True
+        self._names_synced = True
+
+    def known_durable(self, offset: int) -> None:
+        """Take note that everything before `offset` was synced earlier, a checkpoint's cut for example."""
+        self._synced_to = max(self._synced_to, offset)
+
+    @property
+    def _doubt_path(self) -> str:
+        return self.path.removesuffix(".jsonl") + ".doubt"
+
+    def _note_doubt(self) -> None:
+        with contextlib.suppress(StorageError, OSError):
+            self._storage.write_atomically(self._doubt_path, b"%d\n" % self._synced_to, sync=False)
+
+    def _write_doubtful_anew(self) -> None:
+        """Append once more what a failed sync left in doubt; readers pass over the repeated lines."""
+        if not self._storage.exists(self._doubt_path):
+            return
+        text = self._storage.read_bytes(self._doubt_path).strip()
+        start = int(text) if text.isdigit() else 0
+        self.start_clean()
+        for _, data in list(self.blocks(start, self.end())):
+            self.append(data)
+        self.sync()
+        self._storage.remove(self._doubt_path)
+
+    def blank(self, places: list[tuple[int, int]]) -> None:
+        """Overwrite each (offset, length), bytes of finished lines, by spaces and a newline; sync."""
+        with translated(self.path, "repair"):
+            descriptor = self._storage.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
+            try:
+                for offset, length in places:
+                    self._storage.pwrite(descriptor, b" " * (length - 1) + b"\n", offset)
+                self._storage.sync_data(descriptor)
+            finally:
+                self._storage.close(descriptor)
 
     # -- reading --------------------------------------------------------------------------------
 
     def end(self) -> int:
         """Return the file's size in bytes; 0 if there is none."""
-        descriptor = self._writer if self._writer >= 0 else self._any_descriptor()
-        if descriptor < 0:
-            return 0
         try:
-            return self._seek(descriptor, 0, os.SEEK_END)
+            return self.measure()
         except OSError as error:
             raise storage_error(error, self.path, "measure") from error
+
+    def _measure(self) -> int:
+        descriptor = self._any_descriptor()
+        return self._storage.seek(descriptor, 0, os.SEEK_END) if descriptor >= 0 else 0
 
     def _any_descriptor(self) -> int:
         if self._writer >= 0:
@@ -251,3 +355,5 @@ class LogFile:
                 with contextlib.suppress(OSError):
                     self._storage.close(descriptor)
         self._writer = self._reader = -1
+        self.is_open_for_append = False
+        self.measure, self.put = self._measure, self._open_and_put

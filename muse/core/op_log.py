@@ -13,16 +13,8 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 from muse.core import layout
-from muse.core.checkpoint import (
-    NOTHING,
-    Coverage,
-    Cut,
-    OpLogCheckpoint,
-    coverage_of,
-    decode_checkpoint,
-    encode_checkpoint,
-    make_checkpoint,
-)
+from muse.core.checkpoint import NOTHING, Coverage, Cut, OpLogCheckpoint
+from muse.core.checkpoint_file import CheckpointFile
 from muse.core.clock import LamportClock
 from muse.core.delta import collapse
 from muse.core.entry import (
@@ -36,37 +28,42 @@ from muse.core.entry import (
     total_order,
 )
 from muse.core.follow import Follower
+from muse.core.group_commit import GroupCommit
 from muse.core.log_file import LogFile
+from muse.core.log_reader import LogReader
 from muse.core.op_ids import OpIdSource
-from muse.core.record import (
-    Block,
-    Damage,
-    Position,
-    decode_block,
-    decode_positions,
-    decode_stamps,
-    encode_line,
-)
-from muse.core.storage import LOCAL, Storage
+from muse.core.record import Damage, LeanEntry, decode_block, decode_stamps, encode_line
+from muse.core.repair import Repair, repair_log
+from muse.core.storage import LOCAL, Storage, storage_error
 from muse.core.timestamp import now_text
 from muse.domain import DomainOp, StructuredDelta
-from muse.errors import ConflictError, CorruptionError, InvalidEntryError, NotFoundError, UsageError
+from muse.errors import (
+    ConflictError,
+    CorruptionError,
+    DurabilityError,
+    InvalidEntryError,
+    StorageError,
+    UsageError,
+)
 
 __all__ = [
     "Cut",
     "Damage",
     "Durability",
     "Follower",
+    "LeanEntry",
     "Limits",
     "OpEntry",
     "OpLog",
     "OpLogCheckpoint",
+    "Repair",
     "list_sessions",
     "make_op_entry",
 ]
 
 Durability = Literal["os", "disk"]
 Order = Literal["log", "total"]
+Op = DomainOp | Mapping[str, Any]
 
 _OP_IDS = OpIdSource()
 _OPEN_LOGS: "weakref.WeakSet[OpLog]" = weakref.WeakSet()
@@ -78,8 +75,7 @@ def _after_fork_in_child() -> None:
         log._reopen_after_fork()  # noqa: SLF001
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def make_op_entry(
@@ -126,7 +122,8 @@ class OpLog:
     """One session's log. A handle may be used by several threads, and survives a fork.
 
     Nothing is written before the first append. `durability` "os": an append survives the death of
-    every process; "disk": it survives power loss, at the price of a sync. A context manager.
+    every process; "disk": it survives power loss, at the price of a sync, shared by all threads that
+    wait for one. Each appending call may ask for another durability than the log's. A context manager.
     """
 
     def __init__(
@@ -137,16 +134,15 @@ class OpLog:
         durability: Durability = "os",
         limits: Limits = DEFAULT_LIMITS,
         storage: Storage = LOCAL,
+        allow_network: bool = False,
     ) -> None:
-        if durability not in {"os", "disk"}:
-            raise UsageError(f"durability {durability!r} is unknown: use 'os' or 'disk'")
         self._root = os.fspath(repo_root)
         self._session_id = layout.check_session_id(session_id)
         self._path = layout.ops_file(self._root, session_id)
-        self._checkpoint_path = layout.checkpoint_file(self._root, session_id)
-        self._durability = durability
+        self._durability = _check_durability(durability)
         self._limits = limits
         self._storage = storage
+        self._allow_network = allow_network
         self._closed = False
         self._checked_names: set[tuple[str, str, str, str]] = set()
         self._collapsed: dict[str, int] = {}
@@ -155,18 +151,26 @@ class OpLog:
 
     def _start_afresh(self) -> None:
         self._lock = threading.RLock()
-        self._file = LogFile(self._path, self._storage)
+        self._file = LogFile(
+            self._path, self._storage, prepare=self._prepare_directory, allow_network=self._allow_network
+        )
+        self._reader = LogReader(
+            self._file, layout.op_index_file(self._root, self._session_id), self._storage
+        )
+        path = layout.checkpoint_file(self._root, self._session_id)
+        self._checkpoint = CheckpointFile(path, self._session_id, self._storage, self._file, self._reader)
         self._clock = LamportClock(jump=self._limits.lamport_jump)
+        self._syncs = GroupCommit(self._file.sync)
+        self._unsynced: dict[int, list[str]] = {}  # ticket of a durable append -> its op ids
         self._opened = False
-        self._seen_end = 0  # everything before this byte is in clock, count and ids
-        self._expected_end = 0  # where the file ends if nobody but this handle wrote since
-        self._own: list[OpEntry] = []  # written by this handle between those two
+        self._seen_end = 0  # everything before this byte is in clock and count
+        self._expected_end = -1  # where the file ends if nobody but this handle wrote since
+        self._own_count = 0  # entries this handle wrote in between: the count has them already
         self._op_count = 0
         self._highest = 0
-        self._ids: dict[str, int] | None = None  # op id -> byte offset; built when first needed
 
     def _reopen_after_fork(self) -> None:
-        """Use descriptors, a lock and a lookout of one's own: the parent's belong to the parent."""
+        """Use descriptors, locks and a lookout of one's own: the parent's belong to the parent."""
         self._file.close()
         self._start_afresh()
 
@@ -182,44 +186,59 @@ class OpLog:
             return self._clock.tick()
 
     def _take_in(self) -> int:
-        """Bring clock, count and ids up to what is in the file, whoever wrote it; return its end."""
+        """Bring clock and count up to what is in the file, whoever wrote it; return where it ends."""
         if not self._opened:
             self._open()
         end = self._file.end()
         if end == self._expected_end:
-            if self._own:
-                self._take_in_own()
+            self._own_count = 0
             self._seen_end = end
             return end
         if end < self._seen_end:
-            raise CorruptionError(
-                f"{self._path} became shorter ({end} bytes, {self._seen_end} were read): it was cut or "
-                "replaced while it was open; open the session anew once the file is whole",
-                path=self._path,
-                offset=end,
-            )
-        self._own.clear()
+            self._raise_became_shorter(end)
+        self._op_count -= self._own_count
+        self._own_count = 0
         for offset, data in self._file.blocks(self._seen_end, end):
             self._take_in_block(data, offset)
             self._seen_end = self._expected_end = offset + len(data)
         return end
 
+    def _take_in_block(self, data: bytes, offset: int) -> None:
+        stamps = decode_stamps(data)
+        if stamps is None:
+            stamps = [entry["lamport_ts"] for entry in decode_block(data, offset).entries]
+        self._op_count += len(stamps)
+        highest = max(stamps, default=0)
+        if self._clock.observe(highest):
+            self._highest = max(self._highest, highest)
+        else:
+            self._highest = max([self._highest, *filter(self._clock.observe, stamps)])
+
     def _open(self) -> None:
         self._check_open()
-        coverage = self._coverage()
-        if self._file.end() < coverage.cut.offset:
-            self._raise_shorter_than(coverage.cut.offset)
+        coverage = self._checkpoint.coverage()
+        self._check_reaches(coverage.cut.offset)
+        self._file.known_durable(coverage.cut.offset)
         self._highest = coverage.cut.lamport_ts
         self._clock.value = coverage.lamport_ts
         self._seen_end = self._expected_end = coverage.cut.offset
         self._op_count = coverage.cut.op_count
         self._opened = True
 
-    def _raise_shorter_than(self, offset: int) -> NoReturn:
+    def _check_reaches(self, offset: int) -> None:
         end = self._file.end()
+        if end < offset:
+            raise CorruptionError(
+                f"{self._path} has {end} bytes, but history covers {offset}: the log was cut or restored "
+                "from an older copy; put the whole log back, or go on in a new session",
+                path=self._path,
+                offset=end,
+            )
+
+    def _raise_became_shorter(self, end: int) -> NoReturn:
         raise CorruptionError(
-            f"{self._path} has {end} bytes, but history covers {offset}: the log was cut or restored from "
-            "an older copy; put the whole log back, or go on in a new session",
+            f"{self._path} became shorter ({end} bytes, {self._seen_end} were read): it was cut or "
+            "replaced while it was open; open the session anew once the file is whole",
             path=self._path,
             offset=end,
         )
@@ -228,60 +247,49 @@ class OpLog:
         if self._closed:
             raise UsageError(f"the log of session {self._session_id!r} is closed: open it again")
 
-    def _take_in_own(self) -> None:
-        self._op_count += len(self._own)
-        self._highest = max(self._highest, *(entry["lamport_ts"] for entry in self._own))
-        if self._ids is not None:
-            offset = self._seen_end
-            for entry in self._own:
-                self._ids.setdefault(entry["op_id"], offset)
-                offset += len(encode_line(entry, self._limits))
-        self._own.clear()
-
-    def _take_in_block(self, data: bytes, offset: int) -> None:
-        stamps = None if self._ids is not None else decode_stamps(data)
-        if stamps is None:
-            block = decode_block(data, offset)
-            stamps = [entry["lamport_ts"] for entry in block.entries]
-            if self._ids is not None:
-                for start, entry in zip(block.starts, block.entries, strict=True):
-                    self._ids.setdefault(entry["op_id"], start)
-        self._op_count += len(stamps)
-        highest = max(stamps, default=0)
-        if self._clock.observe(highest):
-            self._highest = max(self._highest, highest)
-        else:
-            self._highest = max([self._highest, *filter(self._clock.observe, stamps)])
-
     # -- appending ------------------------------------------------------------------------------
 
     def record(
         self,
         actor_id: str,
         domain: str,
-        domain_op: DomainOp | Mapping[str, Any],
+        domain_op: Op,
         *,
         parent_op_ids: Sequence[str] = (),
         intent_id: str = "",
         reservation_id: str = "",
+        durability: Durability | None = None,
     ) -> OpEntry:
         """Tick the clock, make the entry and append it: the everyday call. Returns the entry.
 
-        On return the entry is in the log for every process to read. Raises `InvalidEntryError`,
-        nothing written, for an op that JSON would change or that is beyond the limits, and
-        `StorageError`, nothing acknowledged, when the write fails.
+        On return the entry is in the log for every process to read (with durability "disk": on the
+        disk). Raises `InvalidEntryError`, nothing written, for an op that JSON would change or that
+        is beyond the limits; `StorageError`, nothing acknowledged, when the write fails;
+        `DurabilityError` when the sync does.
         """
         names = (actor_id, domain, intent_id, reservation_id)
         if names not in self._checked_names:
             self._check_names(names)
         if parent_op_ids:
             check_parents(parent_op_ids, self._limits)
+        log_file = self._file
         with self._lock:
-            end = self._take_in()
+            # The way of most ops is written out here: a call less is a twentieth of the whole.
+            end = log_file.measure()
+            if end == self._expected_end:
+                self._own_count = 0
+                self._seen_end = end
+            else:
+                end = self._take_in()
+            stamp = self._clock.tick()
+            try:
+                op_id = _OP_IDS.take()
+            except IndexError:
+                op_id = _OP_IDS.next()
             entry: OpEntry = {
-                "op_id": _OP_IDS.next(),
+                "op_id": op_id,
                 "actor_id": actor_id,
-                "lamport_ts": self._clock.tick(),
+                "lamport_ts": stamp,
                 "parent_op_ids": list(parent_op_ids),
                 "domain": domain,
                 "domain_op": domain_op,  # type: ignore[typeddict-item]
@@ -289,8 +297,68 @@ class OpLog:
                 "intent_id": intent_id,
                 "reservation_id": reservation_id,
             }
-            self._write([entry], encode_line(entry, self._limits), end)
+            line = encode_line(entry, self._limits)
+            if end != self._seen_end:
+                self._write(line, end, 1, stamp)
+            else:
+                try:
+                    written = log_file.put(line)
+                except OSError as error:
+                    raise storage_error(error, self._path, "append to") from error
+                watch = log_file.watch
+                watch.ask()
+                if written != len(line) or watch.answer[0]:
+                    log_file.settle(line, written)
+                self._highest = stamp
+                self._own_count = 1
+                self._op_count += 1
+                self._expected_end = end + written
+            ticket = self._syncs.wrote() if (durability or self._durability) == "disk" else 0
+        if ticket:
+            self._wait_durable(ticket, [entry])
         return entry
+
+    def record_many(
+        self,
+        actor_id: str,
+        domain: str,
+        domain_ops: Iterable[Op],
+        *,
+        intent_id: str = "",
+        reservation_id: str = "",
+        durability: Durability | None = None,
+    ) -> list[OpEntry]:
+        """Record several ops of one actor with one write; see `record`. Returns their entries in order.
+
+        All are checked before anything is written. Others' ops never come to stand between them.
+        """
+        self._check_names((actor_id, domain, intent_id, reservation_id))
+        with self._lock:
+            end = self._take_in()
+            tick, next_id, created_at = self._clock.tick, _OP_IDS.next, now_text()
+            entries: list[OpEntry] = [
+                {
+                    "op_id": next_id(),
+                    "actor_id": actor_id,
+                    "lamport_ts": tick(),
+                    "parent_op_ids": [],
+                    "domain": domain,
+                    "domain_op": domain_op,  # type: ignore[typeddict-item]
+                    "created_at": created_at,
+                    "intent_id": intent_id,
+                    "reservation_id": reservation_id,
+                }
+                for domain_op in domain_ops
+            ]
+            limits = self._limits
+            lines = b"".join([encode_line(entry, limits) for entry in entries])
+            if entries:
+                self._write(lines, end, len(entries), self._clock.value)
+            durable = durability or self._durability
+            ticket = self._syncs.wrote() if durable == "disk" and entries else 0
+        if ticket:
+            self._wait_durable(ticket, entries)
+        return entries
 
     def _check_names(self, names: tuple[str, str, str, str]) -> None:
         fields = ("actor_id", "domain", "intent_id", "reservation_id")
@@ -299,16 +367,16 @@ class OpLog:
         if len(self._checked_names) < 4096:
             self._checked_names.add(names)
 
-    def append(self, entry: OpEntry) -> bool:
-        """Append a ready entry, from a client, a replica or a test. Idempotent by op id.
+    def append(self, entry: OpEntry, *, durability: Durability | None = None) -> bool:
+        """Append a ready entry, from a client, a replica or a test. Idempotent by op id, for good.
 
         True if it was stored, False if the log held it already. Raises `InvalidEntryError` for an
         entry that may not enter (nothing written), `ConflictError` if the log holds the same op id
         with another body.
         """
-        return self.append_many([entry]) == 1
+        return self.append_many([entry], durability=durability) == 1
 
-    def append_many(self, entries: Iterable[OpEntry]) -> int:
+    def append_many(self, entries: Iterable[OpEntry], *, durability: Durability | None = None) -> int:
         """Append ready entries with one write; return how many were new.
 
         All are checked before anything is written, so either all are in the log afterwards or,
@@ -324,31 +392,25 @@ class OpLog:
         self._prepare_directory()
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
             end = self._take_in()
-            self._build_ids()
             fresh = self._fresh(batch, lines)
-            for entry, _ in fresh:
-                self._check_believable(entry)
             if fresh:
-                self._write([entry for entry, _ in fresh], b"".join(line for _, line in fresh), end)
-                self._clock.observe(max(entry["lamport_ts"] for entry, _ in fresh))
+                highest = max(entry["lamport_ts"] for entry, _ in fresh)
+                self._write(b"".join(line for _, line in fresh), end, len(fresh), highest)
+                self._clock.observe(highest)
+            durable = durability or self._durability
+            ticket = self._syncs.wrote() if durable == "disk" else 0
+        if ticket:
+            self._wait_durable(ticket, batch)
         return len(fresh)
-
-    def _check_believable(self, entry: OpEntry) -> None:
-        if not self._clock.believes(entry["lamport_ts"]):
-            raise InvalidEntryError(
-                f"lamport_ts {entry['lamport_ts']} is more than {self._limits.lamport_jump} ahead of this "
-                f"log's clock ({self._clock.value}): it is not adopted",
-                field="lamport_ts",
-            )
 
     def _fresh(self, batch: list[OpEntry], lines: list[bytes]) -> list[tuple[OpEntry, bytes]]:
         """Return what is not in the log yet; `ConflictError` for a known id with another body."""
         fresh: dict[str, tuple[OpEntry, bytes]] = {}
         for entry, line in zip(batch, lines, strict=True):
             op_id = entry["op_id"]
-            known = self._entry_of(op_id) or fresh.get(op_id, (None,))[0]
+            known = self._known(op_id, fresh)
             if known is None:
-                self._check_after_parents(entry, fresh)
+                self._check_stamp(entry, fresh)
                 fresh[op_id] = entry, line
             elif known != entry:
                 raise ConflictError(
@@ -358,9 +420,21 @@ class OpLog:
                 )
         return list(fresh.values())
 
-    def _check_after_parents(self, entry: OpEntry, fresh: Mapping[str, tuple[OpEntry, bytes]]) -> None:
+    def _known(self, op_id: str, fresh: Mapping[str, tuple[OpEntry, bytes]]) -> OpEntry | None:
+        if op_id in fresh:
+            return fresh[op_id][0]
+        offset = self._reader.find(op_id, self._seen_end)
+        return None if offset is None else self._reader.entry_at(offset)
+
+    def _check_stamp(self, entry: OpEntry, fresh: Mapping[str, tuple[OpEntry, bytes]]) -> None:
+        if not self._clock.believes(entry["lamport_ts"]):
+            raise InvalidEntryError(
+                f"lamport_ts {entry['lamport_ts']} is more than {self._limits.lamport_jump} ahead of this "
+                f"log's clock ({self._clock.value}): it is not adopted",
+                field="lamport_ts",
+            )
         for parent_id in entry["parent_op_ids"]:
-            parent = self._entry_of(parent_id) or fresh.get(parent_id, (None,))[0]
+            parent = self._known(parent_id, fresh)
             if parent is not None and parent["lamport_ts"] >= entry["lamport_ts"]:
                 raise InvalidEntryError(
                     f"lamport_ts {entry['lamport_ts']} does not exceed that of its parent {parent_id} "
@@ -368,31 +442,11 @@ class OpLog:
                     field="lamport_ts",
                 )
 
-    def _build_ids(self) -> None:
-        if self._ids is not None:
-            return
-        ids: dict[str, int] = {}
-        for offset, data in self._file.blocks(0, self._seen_end):
-            block = decode_block(data, offset)
-            for start, entry in zip(block.starts, block.entries, strict=True):
-                ids.setdefault(entry["op_id"], start)
-        self._ids = ids
-
-    def _entry_of(self, op_id: str) -> OpEntry | None:
-        offset = (self._ids or {}).get(op_id)
-        if offset is None:
-            return None
-        length = self._limits.entry_bytes
-        line, newline, _ = self._file.read(offset, length).partition(b"\n")
-        block = decode_block(line + newline, offset)
-        return next((entry for entry in block.entries if entry["op_id"] == op_id), None)
-
     def _prepare_directory(self) -> None:
         directory = layout.session_directory(self._root, self._session_id)
-        if self._storage.exists(directory):
-            return
-        self._refuse_twin()
-        self._storage.make_directories(directory)
+        if not self._storage.exists(directory):
+            self._refuse_twin()
+            self._storage.make_directories(directory)
 
     def _refuse_twin(self) -> None:
         """Refuse an id that differs from another's by case alone: some file systems hold only one."""
@@ -408,26 +462,45 @@ class OpLog:
         if len(sessions) >= self._limits.sessions:
             raise UsageError(f"the repository has {len(sessions)} sessions, its limit: archive some")
 
-    def _write(self, entries: list[OpEntry], data: bytes, end: int) -> None:
-        """Append `data`, the lines of `entries`, to the file, which ended at byte `end`."""
-        if not self._file.is_open_for_append:
-            self._prepare_directory()
-            self._file.open_for_append()
-        if end != self._seen_end:
+    def _write(self, data: bytes, end: int, count: int, highest: int) -> None:
+        """Append `data`, that is `count` lines, to the file, which ended at byte `end`."""
+        torn = end != self._seen_end
+        if torn:
             self._file.start_clean()
         written = self._file.append(data)
-        if end == self._seen_end and written == len(data):
-            self._own = entries
-            self._expected_end = end + written
-        if self._durability == "disk":
-            self._file.sync()
+        highest = max(highest, self._highest)
+        # No call stands between these stores, so an interrupt comes before all of them or after all.
+        self._highest = highest
+        self._own_count = count
+        self._op_count += count
+        self._expected_end = -1 if torn else end + written
+
+    # -- durability -----------------------------------------------------------------------------
+
+    def _wait_durable(self, ticket: int, entries: list[OpEntry]) -> None:
+        unsynced = self._unsynced
+        unsynced[ticket] = [entry["op_id"] for entry in entries]
+        try:
+            self._syncs.wait(ticket)
+        except StorageError as error:
+            doubtful = [op_id for op_ids in list(unsynced.values()) for op_id in op_ids]
+            raise DurabilityError(
+                f"{error}; in doubt are {len(doubtful)} ops, {', '.join(doubtful[:3])}...: open the session "
+                "anew on a sound disk and append them again, they will be stored once",
+                path=self._path,
+                errno=error.errno,
+                op_ids=doubtful,
+            ) from error
+        del unsynced[ticket]
 
     def sync(self) -> None:
-        """Bring everything appended so far to the disk. Raises `StorageError`, see `LogFile.sync`."""
+        """Bring everything appended so far to the disk. `DurabilityError` if that fails: see `record`."""
         with self._lock:
             self._check_open()
-            if self._file.end():
-                self._file.sync()
+            if not self._file.end():
+                return
+            ticket = self._syncs.wrote()
+        self._wait_durable(ticket, [])
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -442,7 +515,7 @@ class OpLog:
         order: Order = "log",
         salvage: bool = False,
     ) -> Iterator[OpEntry]:
-        """Iterate over entries, in bounded memory when `order` is "log", the order of the file.
+        """Iterate over the ops, each once, in bounded memory when `order` is "log", that of the file.
 
         `since` and `until` are cuts or byte offsets where lines start; `address` matches all
         addresses that start with it. "total" sorts by the total order, which takes memory for all.
@@ -451,52 +524,32 @@ class OpLog:
         if order not in {"log", "total"}:
             raise UsageError(f"order {order!r} is unknown: use 'log' or 'total'")
         start, stop = _offset(since), self._file.end() if until is None else _offset(until)
-        located = self._scan(start, stop, salvage=salvage)
-        matching = (entry for _, entry in located if matches(entry, actor, domain, address))
+        found = self._reader.distinct(start, stop, salvage=salvage)
+        matching = (entry for _, entry in found if matches(entry, actor, domain, address))
         return iter(sorted(matching, key=total_order)) if order == "total" else matching
 
     def read_all(self, *, salvage: bool = False) -> list[OpEntry]:
-        """Return every entry once, in the total order, the same on every replica.
+        """Return every op once, in the total order, the same on every replica.
 
         Raises `CorruptionError` at damage that may hide an op and `ConflictError` at an op id with
         two bodies; with `salvage` the good entries, and the first body, are returned instead.
         """
         found: dict[str, OpEntry] = {}
-        for offset, entry in self._scan(0, self._file.end(), salvage=salvage):
+        for offset, entry in self._reader.scan(0, self._file.end(), salvage=salvage):
             known = found.setdefault(entry["op_id"], entry)
             if known is not entry and known != entry and not salvage:
-                self._raise_two_bodies(entry, offset)
+                self._reader.raise_two_bodies(entry, offset)
         return sorted(found.values(), key=total_order)
-
-    def _raise_two_bodies(self, entry: OpEntry, offset: int) -> NoReturn:
-        raise ConflictError(
-            f"{self._path} holds op {entry['op_id']} twice with different bodies (again at byte {offset}): "
-            "one of them was not written by this op's author; read with salvage=True to see the first",
-            op_id=entry["op_id"],
-        )
-
-    def _scan(self, start: int, stop: int, *, salvage: bool) -> Iterator[tuple[int, OpEntry]]:
-        for offset, data in self._file.blocks(start, stop):
-            block = decode_block(data, offset)
-            if block.damages and not salvage:
-                self._raise_corrupt(block)
-            yield from zip(block.starts, block.entries, strict=True)
-
-    def _raise_corrupt(self, block: Block) -> None:
-        for damage in block.damages:
-            if damage.kind == "corrupt":
-                op = f" (op {damage.op_id})" if damage.op_id else ""
-                raise CorruptionError(
-                    f"{self._path} is damaged at byte {damage.offset}, {damage.length} bytes{op}: "
-                    f"{damage.reason}; 'muse session check' lists all damage, salvage=True reads the rest",
-                    path=self._path,
-                    offset=damage.offset,
-                )
 
     def damages(self) -> Iterator[Damage]:
         """Iterate over all bytes of the log that are no entry, torn or corrupt, in bounded memory."""
-        for offset, data in self._file.blocks(0, self._file.end()):
-            yield from decode_block(data, offset).damages
+        return self._reader.damages()
+
+    def repair(self) -> Repair:
+        """Move damaged bytes to a side file and blank them; say what was done. See `muse.core.repair`."""
+        self._check_open()
+        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
+            return repair_log(self._file, self._reader, self._storage)
 
     def follow(
         self,
@@ -545,28 +598,24 @@ class OpLog:
         return delta
 
     def _pending(self, cut: Cut, *, salvage: bool) -> Iterator[OpEntry]:
-        coverage = self._coverage()
+        coverage = self._checkpoint.coverage()
         seen: dict[str, OpEntry] = {}
-        for offset, entry in self._scan(coverage.cut.offset, cut.offset, salvage=salvage):
-            if not coverage.is_pending(entry["domain"], offset) or self._stood_before(
-                entry, offset, coverage
-            ):
+        for offset, entry in self._reader.scan(coverage.cut.offset, cut.offset, salvage=salvage):
+            if not coverage.is_pending(entry["domain"], offset) or self._was_covered(entry, offset, coverage):
                 continue
             known = seen.setdefault(entry["op_id"], entry)
             if known is entry:
                 yield entry
             elif known != entry and not salvage:
-                self._raise_two_bodies(entry, offset)
+                self._reader.raise_two_bodies(entry, offset)
 
-    def _stood_before(self, entry: OpEntry, offset: int, coverage: Coverage) -> bool:
-        """Whether the line repeats a covered one. Only a stamp within its actor's frontier can."""
+    def _was_covered(self, entry: OpEntry, offset: int, coverage: Coverage) -> bool:
+        """Whether the line repeats a covered op. Only a stamp within its actor's frontier can."""
         if entry["lamport_ts"] > coverage.frontier.get(entry["actor_id"], 0):
             return False
         with self._lock:
-            self._take_in()
-            self._build_ids()
-            first = (self._ids or {}).get(entry["op_id"], offset)
-        return first < offset and not coverage.is_pending(entry["domain"], first)
+            first = self._reader.find(entry["op_id"], offset)
+        return first is not None and first < offset and not coverage.is_pending(entry["domain"], first)
 
     def checkpoint(
         self, snapshot_id: str, *, commit_id: str = "", until: Cut | None = None
@@ -579,91 +628,60 @@ class OpLog:
         """
         self._check_open()
         self._prepare_directory()
+        self.sync()
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
-            self.sync()
-            coverage = self._coverage()
             upto = until.offset if until else dict(self._collapsed) or self.cut().offset
-            reach = upto if isinstance(upto, int) else max(upto.values())
-            covered = coverage.advance(self._positions(coverage.cut.offset, reach), upto)
-            checkpoint = make_checkpoint(self._session_id, snapshot_id, covered, now_text(), commit_id)
-            self._storage.write_atomically(self._checkpoint_path, encode_checkpoint(checkpoint))
+            covered = self._advanced(self._checkpoint.coverage(), upto)
+            checkpoint = self._checkpoint.write(snapshot_id, covered, commit_id)
             self._collapsed.clear()
         return checkpoint
+
+    def _advanced(self, coverage: Coverage, upto: Mapping[str, int] | int) -> Coverage:
+        reach = upto if isinstance(upto, int) else max(upto.values())
+        return coverage.advance(self._reader.positions(coverage.cut.offset, reach), upto)
 
     def rebuild_checkpoint(self, snapshot_id: str, commit_id: str, cut_offset: int) -> OpLogCheckpoint:
         """Make the checkpoint anew from what a commit says: everything before `cut_offset` is covered.
 
         Whatever the checkpoint file holds is replaced. `CorruptionError` if the log is shorter.
         """
+        self._check_open()
         self._prepare_directory()
-        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
-            if self._file.end() < cut_offset:
-                self._raise_shorter_than(cut_offset)
-            self.sync()
-            covered = NOTHING.advance(self._positions(0, cut_offset), cut_offset)
-            checkpoint = make_checkpoint(self._session_id, snapshot_id, covered, now_text(), commit_id)
-            self._storage.write_atomically(self._checkpoint_path, encode_checkpoint(checkpoint))
-        return checkpoint
-
-    def covered_until(self) -> int:
-        """Return the byte offset before which the checkpoint covers everything; 0 without one."""
-        return self._coverage().cut.offset
+        self._check_reaches(cut_offset)
+        self.sync()
+        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)):
+            return self._checkpoint.write(snapshot_id, self._advanced(NOTHING, cut_offset), commit_id)
 
     def discard_checkpoint(self) -> None:
         """Remove a checkpoint that cannot be trusted, where history knows of no commit of this session."""
-        self._storage.remove(self._checkpoint_path)
+        self._checkpoint.discard()
+
+    def covered_until(self) -> int:
+        """Return the byte offset before which the checkpoint covers everything; 0 without one."""
+        return self._checkpoint.coverage().cut.offset
+
+    def read_checkpoint(self) -> OpLogCheckpoint | None:
+        """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""
+        return self._checkpoint.read()
 
     def frontier_after(self, entries: Iterable[OpEntry]) -> dict[str, int]:
         """Return the frontier once `entries` are covered too: each actor's highest Lamport."""
-        frontier = dict(self._coverage().frontier)
+        frontier = dict(self._checkpoint.coverage().frontier)
         for entry in entries:
             actor = entry["actor_id"]
             frontier[actor] = max(frontier.get(actor, 0), entry["lamport_ts"])
         return frontier
-
-    def _positions(self, start: int, stop: int) -> Iterator[Position]:
-        for offset, data in self._file.blocks(start, stop):
-            yield from decode_positions(data, offset)
-
-    def read_checkpoint(self) -> OpLogCheckpoint | None:
-        """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""
-        try:
-            data = self._storage.read_bytes(self._checkpoint_path)
-        except NotFoundError:
-            return None
-        return decode_checkpoint(data, self._session_id, self._checkpoint_path)
-
-    def _coverage(self) -> Coverage:
-        checkpoint = self.read_checkpoint()
-        if checkpoint is None:
-            return NOTHING
-        return coverage_of(checkpoint) or self._coverage_by_count(checkpoint)
-
-    def _coverage_by_count(self, checkpoint: OpLogCheckpoint) -> Coverage:
-        """Read a checkpoint without a cut, as other tools write it: the first `op_count` entries."""
-        left = checkpoint["op_count"]
-        positions: list[Position] = []
-        for position in self._positions(0, self._file.end()):
-            if left == 0:
-                return NOTHING.advance(positions, position.offset)
-            positions.append(position)
-            left -= 1
-        if left:
-            raise CorruptionError(
-                f"{self._path} has {len(positions)} entries, but its checkpoint covers "
-                f"{checkpoint['op_count']}: put the whole log back, or go on in a new session",
-                path=self._path,
-            )
-        return NOTHING.advance(positions, self._file.end())
 
     # -- lifetime -------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Release the file. Nothing is lost: appends are in it already. Closing twice is fine."""
         with self._lock:
+            self._reader.close()
             self._file.close()
             self._closed = True
             self._opened = False
+            self._expected_end = -1
 
     def __enter__(self) -> Self:
         return self
@@ -679,3 +697,9 @@ class OpLog:
 
 def _offset(place: int | Cut) -> int:
     return place.offset if isinstance(place, Cut) else place
+
+
+def _check_durability(durability: Durability) -> Durability:
+    if durability not in {"os", "disk"}:
+        raise UsageError(f"durability {durability!r} is unknown: use 'os' or 'disk'")
+    return durability

@@ -11,7 +11,8 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 _IN_ATTRIB, _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_IGNORED = 0x4, 0x400, 0x800, 0x8000
 _IN_Q_OVERFLOW = 0x4000
@@ -19,8 +20,31 @@ _FIONREAD = 0x541B
 _EVENT = struct.Struct("iIII")
 
 
-def _look() -> bool:
+class PathWatch:
+    """Asks whether a path may have changed its file since the watch began.
+
+    `ask()` fills `answer[0]`; zero means certainly not, anything else means `may_have_moved` knows
+    more. Two steps, both in C, because this is asked at every append.
+    """
+
+    def __init__(
+        self, ask: Callable[[], object], answer: Sequence[int], may_have_moved: Callable[[], bool]
+    ) -> None:
+        self.ask = ask
+        self.answer = answer
+        self.may_have_moved = may_have_moved
+
+
+def _nothing() -> None:
+    return None
+
+
+def _yes() -> bool:
     return True
+
+
+ALWAYS_LOOK = PathWatch(_nothing, (1,), _yes)
+"""Where nothing can be watched, every append looks."""
 
 
 class _Inotify:
@@ -37,23 +61,20 @@ class _Inotify:
         self._changed: dict[int, list[bool]] = {}
         self._ioctl = fcntl.ioctl
 
-    def watch(self, path: str) -> Callable[[], bool]:
+    def watch(self, path: str) -> PathWatch:
         mask = _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF
         with self._lock:
             number = self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask)
             if number < 0:
-                return _look
+                return ALWAYS_LOOK
             flag = self._changed.setdefault(number, [])
         pending = array.array("i", [0])
-        ioctl, descriptor, drain = self._ioctl, self.descriptor, self._drain
 
         def may_have_moved() -> bool:
-            ioctl(descriptor, _FIONREAD, pending)
-            if pending[0]:
-                drain()
+            self._drain()
             return bool(flag)
 
-        return may_have_moved
+        return PathWatch(partial(self._ioctl, self.descriptor, _FIONREAD, pending), pending, may_have_moved)
 
     def _drain(self) -> None:
         with self._lock, contextlib.suppress(BlockingIOError):
@@ -79,13 +100,13 @@ class _Watches:
         self._instance: _Inotify | None = None
         self._refused = not sys.platform.startswith("linux")
 
-    def watch(self, path: str) -> Callable[[], bool]:
+    def watch(self, path: str) -> PathWatch:
         if self._instance is None and not self._refused:
             try:
                 self._instance = _Inotify()
             except (OSError, AttributeError):
                 self._refused = True
-        return self._instance.watch(path) if self._instance else _look
+        return self._instance.watch(path) if self._instance else ALWAYS_LOOK
 
     def forget(self) -> None:
         if self._instance is not None:

@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Annotated, Any, Literal, NoReturn, TypedDict, cast
-from zlib import crc32
 
 import msgspec
 import orjson
 
 from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, Limits, OpEntry, check_entry
 from muse.errors import InvalidEntryError
+
+try:
+    from isal.isal_zlib import crc32  # the same CRC-32, five times as fast
+except ImportError:  # no build for this machine
+    from zlib import crc32
 
 PREFIX = b'{"op_id":"'
 """Every line our writers make starts with these bytes; a reader looks for them inside a bad line."""
@@ -44,20 +48,31 @@ def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
     are not strings, integers past 64 bits; and for an entry beyond `limits`.
     """
     try:
-        body = orjson.dumps(entry, None, _OPTIONS)
+        covered = orjson.dumps(entry, None, _OPTIONS)[:-1]
     except TypeError as error:
         _refuse(entry, str(error))
-    if not _is_plain(entry["domain_op"]):
+    domain_op: Any = entry["domain_op"]
+    if type(domain_op) is dict and _ATOMS.issuperset(map(type, domain_op.values())):
+        containers = 1  # the usual case, decided without a frame of Python for each value
+    else:
+        containers = _count_containers(domain_op)
+    line = b'%b,"crc":"%08x"}\n' % (covered, crc32(covered))
+    if len(line) > limits.entry_bytes or not 0 < containers <= limits.nesting_depth:
+        _check_limits(entry, len(line), containers, limits)
+    return line
+
+
+def _check_limits(entry: OpEntry, size: int, containers: int, limits: Limits) -> None:
+    if containers <= 0:
         _refuse(entry, "a value JSON cannot hold")
-    if len(body) + FRAME_LENGTH > limits.entry_bytes:
+    if size > limits.entry_bytes:
         raise InvalidEntryError(
-            f"the entry takes {len(body) + FRAME_LENGTH} bytes: at most {limits.entry_bytes} are allowed; "
+            f"the entry takes {size} bytes: at most {limits.entry_bytes} are allowed; "
             "store large content as an object and name it by its id",
             field="domain_op",
         )
-    if body.count(b"{") + body.count(b"[") > limits.nesting_depth:
+    if containers > limits.nesting_depth:
         _check_depth(entry, limits)
-    return frame(body)
 
 
 def frame(body: bytes) -> bytes:
@@ -71,20 +86,29 @@ def frame_holds(line: bytes) -> bool:
     return line[-FRAME_LENGTH:] == b',"crc":"%08x"}' % crc32(line[:-FRAME_LENGTH])
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether JSON gives back exactly `value`: only dicts, lists, str, int, finite float, bool, None."""
+def _count_containers(value: Any) -> int:
+    """Count the dicts and lists in and with `value`; -1 if JSON would not give back exactly `value`.
+
+    JSON gives back dicts, lists, str, int, finite float, bool and None, and no subclass of them.
+    """
     pending = [value]
-    for item in pending:
-        kind = type(item)
-        if kind in _ATOMS:
-            continue
+    for container in pending:  # grows while it is walked
+        kind = type(container)
         if kind is dict:
-            pending.extend(item.values())
+            items = container.values()
         elif kind is list:
-            pending.extend(item)
-        elif kind is not float or item - item != 0:
-            return False
-    return True
+            items = container
+        else:
+            return -1
+        if _ATOMS.issuperset(map(type, items)):
+            continue
+        for item in items:
+            kind = type(item)
+            if kind is dict or kind is list:
+                pending.append(item)
+            elif kind not in _ATOMS and (kind is not float or item - item != 0):
+                return -1
+    return len(pending)
 
 
 def _refuse(entry: OpEntry, reason: str) -> NoReturn:
@@ -111,7 +135,7 @@ def _unstorable(value: Any, place: str, depth: int = 0) -> tuple[str, str] | Non
         return None if -(2**63) <= value < 2**64 else (place, "an integer past 64 bits")
     if type(value) is str:
         return (place, "a lone surrogate") if _has_surrogate(value) else None
-    return None if _is_plain(value) else (place, f"{type(value).__name__} {str(value)[:40]}")
+    return None if _count_containers([value]) >= 0 else (place, f"{type(value).__name__} {str(value)[:40]}")
 
 
 def _has_surrogate(text: str) -> bool:
@@ -156,15 +180,38 @@ class _Stamp(msgspec.Struct, gc=False):
     lamport_ts: Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
 
 
-class _Header(_Stamp, gc=False):
+class Position(msgspec.Struct, gc=False):
+    """Where an entry stands, and what coverage and the index need to know of it."""
+
+    op_id: str
     actor_id: str
+    lamport_ts: Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
     domain: str
+    offset: int = 0
 
 
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _LINE_DECODER = msgspec.json.Decoder(_Line)
 _STAMP_DECODER = msgspec.json.Decoder(_Stamp)
-_HEADER_DECODER = msgspec.json.Decoder(_Header)
+_POSITION_DECODER = msgspec.json.Decoder(Position)
+
+
+class LeanEntry(msgspec.Struct, gc=False, frozen=True):
+    """An entry in less than half the memory of a dict: the op stays JSON until it is asked for."""
+
+    op_id: str
+    actor_id: str
+    lamport_ts: int
+    parent_op_ids: tuple[str, ...]
+    domain: str
+    op_json: bytes
+    created_at: str
+    intent_id: str
+    reservation_id: str
+
+    def domain_op(self) -> dict[str, Any]:
+        """Decode the op, anew at each call."""
+        return cast("dict[str, Any]", orjson.loads(self.op_json))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +221,7 @@ class Damage:
     `kind` "torn": the start of a line whose writer died, or NULs that a power cut left; it was
     never acknowledged as durable, and nothing is lost by passing over it. `kind` "corrupt": bytes
     that are not what was written, or were written by something else; an op may be lost.
-    `op_id` is "" when it cannot be read.
+    `op_id` is "" when it cannot be read; `line` counts from 1, 0 where nobody counted.
     """
 
     offset: int
@@ -182,6 +229,7 @@ class Damage:
     kind: Literal["torn", "corrupt"]
     reason: str
     op_id: str = ""
+    line: int = 0
 
 
 @dataclass(slots=True)
@@ -212,16 +260,6 @@ def decode_block(data: bytes, offset: int) -> Block:
     return Block(entries, starts)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where an entry stands, and what coverage needs to know of it."""
-
-    offset: int
-    domain: str
-    actor_id: str
-    lamport_ts: int
-
-
 def decode_stamps(data: bytes) -> list[int] | None:
     """Decode only the Lamport stamps of whole lines, crc unchecked; None if any line is unusual."""
     try:
@@ -233,19 +271,20 @@ def decode_stamps(data: bytes) -> list[int] | None:
 def decode_positions(data: bytes, offset: int) -> list[Position]:
     """Decode where the entries of whole lines stand. Crcs are checked only where a line is unusual."""
     try:
-        headers = _HEADER_DECODER.decode_lines(data)
+        positions = _POSITION_DECODER.decode_lines(data)
     except _UNDECODABLE:
-        headers = []
+        positions = []
     lines = data.split(b"\n")
-    if len(headers) != len(lines) - 1:
+    if len(positions) != len(lines) - 1:
         block = decode_block(data, offset)
-        found = zip(block.starts, block.entries, strict=True)
-        return [Position(at, entry["domain"], entry["actor_id"], entry["lamport_ts"]) for at, entry in found]
-    starts = accumulate((len(line) + 1 for line in lines[:-2]), initial=offset)
-    return [
-        Position(at, header.domain, header.actor_id, header.lamport_ts)
-        for at, header in zip(starts, headers, strict=True)
-    ]
+        return [
+            Position(entry["op_id"], entry["actor_id"], entry["lamport_ts"], entry["domain"], start)
+            for start, entry in zip(block.starts, block.entries, strict=True)
+        ]
+    for position, line in zip(positions, lines, strict=False):
+        position.offset = offset
+        offset += len(line) + 1
+    return positions
 
 
 def _decode_carefully(lines: list[bytes], offset: int) -> Block:
@@ -264,8 +303,8 @@ def _decode_carefully(lines: list[bytes], offset: int) -> Block:
 def _pieces(line: bytes, offset: int) -> Iterator[tuple[int, OpEntry] | Damage]:
     """Split one line into the entries it holds and the damage between them."""
     line = line.removesuffix(b"\r")
-    if not line:
-        return
+    if not line.strip(b" "):
+        return  # an empty line, or damage that a repair has blanked
     reason = ""
     try:
         yield offset, decode_line(line)

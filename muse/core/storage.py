@@ -7,14 +7,21 @@ disk would see. Every `OSError` of a composed method becomes a `StorageError` na
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from muse.core.path_watch import watch_path
+from muse.core.path_watch import PathWatch, watch_path
 from muse.errors import NotFoundError, StorageError
+
+try:
+    import fcntl
+except ImportError as missing:  # Windows
+    raise ImportError(
+        "muse needs a POSIX system (O_APPEND writes that never interleave, flock): Linux and macOS are "
+        "supported; on Windows use it inside WSL"
+    ) from missing
 
 _TEMPORARY_COUNTER = itertools.count()
 TEMPORARY_MARK = ".tmp-"
@@ -63,6 +70,7 @@ class Storage:
 
     write = staticmethod(os.write)  # the calls on the hot path, without a frame of Python around them
     pread = staticmethod(os.pread)
+    pwrite = staticmethod(os.pwrite)
     seek = staticmethod(os.lseek)
 
     def status(self, descriptor: int) -> os.stat_result:
@@ -104,11 +112,8 @@ class Storage:
             for entry in entries:
                 yield entry.name, entry.is_dir(follow_symlinks=False)
 
-    def watch(self, path: str) -> Callable[[], bool]:
-        """Return a function that tells whether `path` may have been renamed, replaced or deleted since.
-
-        False means: certainly not. True means: look. Costs less than half of a look.
-        """
+    def watch(self, path: str) -> PathWatch:
+        """Watch for `path` being renamed, replaced or deleted: cheaper than looking each time."""
         return watch_path(path)
 
     def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:
@@ -266,13 +271,29 @@ class Storage:
         """
         with translated(path, "open lock file"):
             descriptor = self.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        _HELD_LOCKS.add(descriptor)
         try:
             with translated(path, "lock"):
                 taken = self.lock(descriptor, wait=wait)
             yield taken
         finally:
-            self.close(descriptor)
+            if descriptor in _HELD_LOCKS:  # not closed already in a child that was forked meanwhile
+                _HELD_LOCKS.discard(descriptor)
+                self.close(descriptor)
 
+
+_HELD_LOCKS: set[int] = set()
+
+
+def _leave_locks_to_parent() -> None:
+    """Close a forked child's copies of lock files, or the lock would be held until the child ends."""
+    for descriptor in _HELD_LOCKS:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _HELD_LOCKS.clear()
+
+
+os.register_at_fork(after_in_child=_leave_locks_to_parent)
 
 LOCAL = Storage()
 """The storage used where none is handed in: this machine's file system."""

@@ -1,0 +1,72 @@
+"""The checkpoint of one log on disk. A cache of what the commits say: lost, it is rebuilt from them."""
+
+from muse.core.checkpoint import (
+    NOTHING,
+    Coverage,
+    OpLogCheckpoint,
+    coverage_of,
+    decode_checkpoint,
+    encode_checkpoint,
+    make_checkpoint,
+)
+from muse.core.log_file import LogFile
+from muse.core.log_reader import LogReader
+from muse.core.record import Position
+from muse.core.storage import Storage
+from muse.core.timestamp import now_text
+from muse.errors import CorruptionError, NotFoundError
+
+
+class CheckpointFile:
+    """Reads and replaces the checkpoint at `path`. Replacing is atomic and durable."""
+
+    def __init__(
+        self, path: str, session_id: str, storage: Storage, log_file: LogFile, reader: LogReader
+    ) -> None:
+        self._path = path
+        self._session_id = session_id
+        self._storage = storage
+        self._file = log_file
+        self._reader = reader
+
+    def read(self) -> OpLogCheckpoint | None:
+        """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""
+        try:
+            data = self._storage.read_bytes(self._path)
+        except NotFoundError:
+            return None
+        return decode_checkpoint(data, self._session_id, self._path)
+
+    def coverage(self) -> Coverage:
+        """Return what the checkpoint covers; nothing if there is none."""
+        checkpoint = self.read()
+        if checkpoint is None:
+            return NOTHING
+        return coverage_of(checkpoint) or self._coverage_by_count(checkpoint)
+
+    def _coverage_by_count(self, checkpoint: OpLogCheckpoint) -> Coverage:
+        """Read a checkpoint without a cut, as other tools write it: the first `op_count` entries."""
+        left = checkpoint["op_count"]
+        covered: list[Position] = []
+        end = self._file.end()
+        for position in self._reader.positions(0, end):
+            if left == 0:
+                return NOTHING.advance(covered, position.offset)
+            covered.append(position)
+            left -= 1
+        if left:
+            raise CorruptionError(
+                f"{self._file.path} has {len(covered)} entries, but its checkpoint covers "
+                f"{checkpoint['op_count']}: put the whole log back, or go on in a new session",
+                path=self._file.path,
+            )
+        return NOTHING.advance(covered, end)
+
+    def write(self, snapshot_id: str, coverage: Coverage, commit_id: str) -> OpLogCheckpoint:
+        """Replace the checkpoint. The log must have been synced up to what `coverage` says."""
+        checkpoint = make_checkpoint(self._session_id, snapshot_id, coverage, now_text(), commit_id)
+        self._storage.write_atomically(self._path, encode_checkpoint(checkpoint))
+        return checkpoint
+
+    def discard(self) -> None:
+        self._storage.remove(self._path)

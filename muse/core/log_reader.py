@@ -1,0 +1,139 @@
+"""Reads one log: entries in order, each op once, damage named. Streams; memory is bounded."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NoReturn
+
+from muse.core.entry import OpEntry
+from muse.core.log_file import LogFile
+from muse.core.op_index import Found, OpIndex
+from muse.core.record import Block, Damage, Position, decode_block, decode_positions
+from muse.core.storage import Storage
+from muse.errors import ConflictError, CorruptionError
+
+
+class LogReader:
+    """The entries of the log at `log_file`. `index_path` is where the index may keep its table."""
+
+    def __init__(self, log_file: LogFile, index_path: str, storage: Storage) -> None:
+        self._file = log_file
+        self._index_path = index_path
+        self._storage = storage
+        self._index: OpIndex | None = None
+
+    def scan(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[int, OpEntry]]:
+        """Yield (offset, entry) for every line, repeated ones too.
+
+        Raises `CorruptionError` at damage that may hide an op, unless `salvage`.
+        """
+        for offset, data in self._file.blocks(start, stop):
+            block = decode_block(data, offset)
+            if block.damages and not salvage:
+                self._raise_at_corruption(block)
+            yield from zip(block.starts, block.entries, strict=True)
+
+    def distinct(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[int, OpEntry]]:
+        """Yield (offset, entry) for every op once, at its first line in the log.
+
+        A line repeats an op only if its stamp does not exceed its actor's stamps so far; only those
+        are looked up in the index. Raises `ConflictError` where the bodies differ, unless `salvage`.
+        """
+        frontier: dict[str, int] = {}
+        for offset, entry in self.scan(start, stop, salvage=salvage):
+            actor, stamp = entry["actor_id"], entry["lamport_ts"]
+            if stamp > frontier.get(actor, 0):
+                frontier[actor] = stamp
+            elif self.repeats(entry, offset, salvage=salvage):
+                continue
+            yield offset, entry
+
+    def repeats(self, entry: OpEntry, offset: int, *, salvage: bool = False) -> bool:
+        """Whether the line at `offset` is not the first of its op. `ConflictError` if the bodies differ."""
+        first = self.find(entry["op_id"], offset)
+        if first is None or first >= offset:
+            return False
+        if not salvage and self.entry_at(first) != entry:
+            self.raise_two_bodies(entry, offset)
+        return True
+
+    def raise_two_bodies(self, entry: OpEntry, offset: int) -> NoReturn:
+        raise ConflictError(
+            f"{self._file.path} holds op {entry['op_id']} twice with different bodies (again at byte "
+            f"{offset}): one of them is not its author's; read with salvage=True to see the first",
+            op_id=entry["op_id"],
+        )
+
+    def positions(self, start: int, stop: int) -> Iterator[Position]:
+        for offset, data in self._file.blocks(start, stop):
+            yield from decode_positions(data, offset)
+
+    # -- by id ----------------------------------------------------------------------------------
+
+    def find(self, op_id: str, upto: int) -> int | None:
+        """Return where the op's first line starts, if before byte `upto`. Builds the index if needed."""
+        if self._index is None:
+            self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
+        found = self._index.find(op_id, upto)
+        if found is not None and self.entry_at(found).get("op_id") != op_id:
+            self._index.discard()
+            return self._index.find(op_id, upto)
+        return found
+
+    def _ids(self, start: int, stop: int) -> Iterator[Found]:
+        for offset, data in self._file.blocks(start, stop):
+            found = [(position.op_id, position.offset) for position in decode_positions(data, offset)]
+            yield offset + len(data), found
+
+    def entry_at(self, offset: int) -> OpEntry:
+        """Return the entry whose line starts at byte `offset`; `CorruptionError` if there is none."""
+        size = 1 << 12
+        while b"\n" not in (data := self._file.read(offset, size)) and len(data) == size:
+            size *= 8
+        line, newline, _ = data.partition(b"\n")
+        block = decode_block(line + newline, offset) if newline else Block()
+        if not block.entries:
+            raise CorruptionError(
+                f"{self._file.path} has no readable entry at byte {offset}: see 'muse session check'",
+                path=self._file.path,
+                offset=offset,
+            )
+        return block.entries[0]
+
+    def forget_ids(self) -> None:
+        """Throw the index away, its table too: after the log's bytes were changed."""
+        if self._index is None:
+            self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
+        self._index.discard()
+        self._index = None
+
+    def close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+        self._index = None
+
+    # -- damage ---------------------------------------------------------------------------------
+
+    def damages(self) -> Iterator[Damage]:
+        """Yield all bytes of the log that are no entry, with their line numbers."""
+        lines = 1
+        for offset, data in self._file.blocks(0, self._file.end()):
+            for damage in decode_block(data, offset).damages:
+                yield replace(damage, line=lines + data.count(b"\n", 0, damage.offset - offset))
+            lines += data.count(b"\n")
+
+    def line_number(self, offset: int) -> int:
+        """Return the number, from 1, of the line that byte `offset` is in."""
+        before = (data.count(b"\n") for _, data in self._file.blocks(0, offset))
+        return 1 + sum(before)
+
+    def _raise_at_corruption(self, block: Block) -> None:
+        for damage in block.damages:
+            if damage.kind == "corrupt":
+                op = f", op {damage.op_id}" if damage.op_id else ""
+                raise CorruptionError(
+                    f"{self._file.path} is damaged at byte {damage.offset} (line "
+                    f"{self.line_number(damage.offset)}{op}), {damage.length} bytes: {damage.reason}; "
+                    "'muse session check' lists all damage, salvage=True reads the rest",
+                    path=self._file.path,
+                    offset=damage.offset,
+                )
