@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BENCH  := $(VENV)/bench
 
-.PHONY: demo test lint types tests bench clean
+.PHONY: demo test lint types tests bench bench-quick bench-long clean
 
 demo: $(READY)
 	$(BIN)/muse demo
@@ -21,8 +22,20 @@ types: $(READY)
 tests: $(READY)
 	$(BIN)/pytest
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks.run
+# The peers have an environment of their own, so that none of them has a say in the tests.
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.run
+
+bench-quick: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.run --quick
+
+bench-long: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.run --long
+
+$(BENCH)/.ready: pyproject.toml benchmarks/install.py
+	@$(PYTHON) -m venv $(BENCH) 2>/dev/null || uv venv --quiet --seed --allow-existing --python $(PYTHON) $(BENCH)
+	@$(BENCH)/bin/python -m benchmarks.install
+	@touch $@
 
 $(READY): pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \

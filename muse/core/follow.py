@@ -73,7 +73,7 @@ class Follower:
                         offset=damage.offset,
                     )
             self._read_to = offset + len(data)
-            ends = [*block.starts[1:], self._read_to]
+            ends = [*block.starts, self._read_to][1:] if block.starts else []
             self._waiting = iter(list(zip(ends, block.entries, strict=True)))
             return True
         return False

@@ -30,6 +30,7 @@ _FRAME = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
 _FRAME_START = re.compile(rb',"crc":"([0-9a-f]{0,8}|[0-9a-f]{8}")\Z')
 _OP_ID = re.compile(rb'\{"op_id":"([0-9a-f-]{36})"')
 _RESYNC_ATTEMPTS = 4096
+_GLUED_PIECES = 64
 
 _OPTIONS = (
     orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -48,7 +49,7 @@ def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
     are not strings, integers past 64 bits; and for an entry beyond `limits`.
     """
     try:
-        covered = orjson.dumps(entry, None, _OPTIONS)[:-1]
+        covered = entry_json(entry)[:-1]
     except TypeError as error:
         _refuse(entry, str(error))
     domain_op: Any = entry["domain_op"]
@@ -60,6 +61,19 @@ def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
     if len(line) > limits.entry_bytes or not 0 < containers <= limits.nesting_depth:
         _check_limits(entry, len(line), containers, limits)
     return line
+
+
+def entry_json(entry: OpEntry) -> bytes:
+    """Return the JSON of an entry: the bytes of its line without the crc.
+
+    The prefix stands at the start and nowhere else: an object inside the op that starts alike has
+    its key written with an escape, which JSON readers undo. Or the tail of a torn line could be an
+    op that somebody put inside another.
+    """
+    body = orjson.dumps(entry, None, _OPTIONS)
+    if body.find(PREFIX, 1) > 0:
+        return PREFIX + body[len(PREFIX) :].replace(PREFIX, b'{"\\u006fp_id":"')
+    return body
 
 
 def _check_limits(entry: OpEntry, size: int, containers: int, limits: Limits) -> None:
@@ -425,19 +439,27 @@ def _framed_entry(candidate: bytes) -> OpEntry | None:
 
 def _damages(bad: bytes, offset: int, reason: str) -> Iterator[Damage]:
     """Name the bad bytes: each torn start of a line on its own, anything else as corrupt."""
-    if is_torn(bad):
-        yield Damage(offset, len(bad), "torn", "a write that was cut short", _readable_op_id(bad))
-        return
-    starts = [0, *(match.start() for match in re.finditer(re.escape(PREFIX), bad) if match.start())]
-    ends = [*starts[1:], len(bad)]
-    parts = [(start, bad[start:end]) for start, end in zip(starts, ends, strict=True)]
-    if len(parts) > 1 and all(is_torn(part) for _, part in parts):
-        for start, part in parts:
-            yield Damage(
-                offset + start, len(part), "torn", "a write that was cut short", _readable_op_id(part)
-            )
-        return
-    yield Damage(offset, len(bad), "corrupt", reason, _readable_op_id(bad))
+    pieces = _torn_pieces(bad)
+    if not pieces:
+        yield Damage(offset, len(bad), "corrupt", reason, _readable_op_id(bad))
+    for start, piece in pieces:
+        yield Damage(offset + start, len(piece), "torn", "a write that was cut short", _readable_op_id(piece))
+
+
+def _torn_pieces(bad: bytes) -> list[tuple[int, bytes]]:
+    """Split bytes that are nothing but starts of lines, glued to one another; empty if they are not."""
+    pieces: list[tuple[int, bytes]] = []
+    end = len(bad)
+    for _ in range(_GLUED_PIECES):
+        if is_torn(bad[:end]):
+            return [(0, bad[:end]), *reversed(pieces)]
+        starts = (bad.rfind(b"{", 0, end), bad.rfind(PREFIX, 0, end))
+        start = next((start for start in starts if start > 0 and is_torn(bad[start:end])), 0)
+        if start == 0:
+            return []
+        pieces.append((start, bad[start:end]))
+        end = start
+    return []
 
 
 def is_torn(fragment: bytes) -> bool:

@@ -13,9 +13,13 @@ import orjson
 from muse.core.content_id import sha256_hex
 from muse.core.entry import OpEntry
 from muse.core.merkle import root_hash
+from muse.core.record import entry_json
 from muse.domain import StructuredDelta
 
 _TRAILER = re.compile(r"(Muse-[A-Za-z-]+): (.*)\Z")
+
+
+_NUMBER = re.compile(r"[0-9]{1,16}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def json_digest(value: object) -> str:
 
 def leaf_of(entry: OpEntry) -> bytes:
     """Return the bytes of an entry that are hashed: its JSON as the log has it, without the crc."""
-    return orjson.dumps(entry)
+    return entry_json(entry)
 
 
 def root_of(entries: Iterable[OpEntry]) -> str:
@@ -99,13 +103,13 @@ def read_seal(message: str) -> Seal | None:
     paragraph = message.rstrip("\n").rpartition("\n\n")[2]
     matches = filter(None, map(_TRAILER.match, paragraph.split("\n")))
     found = {match[1]: match[2] for match in matches}
-    if set(found) < set(_FIELDS):
+    if not set(_FIELDS) <= set(found):
         return None
     values = {name: found[key] for key, name in _FIELDS.items()}
-    if not (values["cut_offset"].isdecimal() and values["op_count"].isdecimal()):
+    numbers = {name: values.pop(name) for name in ("cut_offset", "op_count")}
+    if not all(_NUMBER.match(text) for text in numbers.values()):
         return None
-    numbers = {name: int(values.pop(name)) for name in ("cut_offset", "op_count")}
-    return Seal(**values, **numbers)  # type: ignore[arg-type]
+    return Seal(**values, **{name: int(text) for name, text in numbers.items()})  # type: ignore[arg-type]
 
 
 def message_text(message: str) -> str:

@@ -1,0 +1,80 @@
+"""Logs that are written once in a run and then only read, one for each contender and size."""
+
+import json
+import os
+import shutil
+
+from benchmarks.case import Job
+from benchmarks.contenders.muse_log import SESSION
+from benchmarks.workload import DOMAIN, work
+from muse.core.layout import checkpoint_file, ops_file
+from muse.core.op_log import OpEntry, OpLog, make_op_entry
+from muse.core.record import encode_line
+
+PENDING = 1_000
+_BATCH = 1_000
+SNAPSHOT_ID = "0" * 64
+TAIL_NAME = "tail.jsonl"
+CHECKPOINT_NAME = "checkpoint.saved"
+
+
+def _entries(first: int, count: int) -> list[OpEntry]:
+    return [
+        make_op_entry(actor, DOMAIN, op, lamport_ts)
+        for lamport_ts, (actor, op) in enumerate(work(count), first)
+    ]
+
+
+def build(job: Job) -> None:
+    """Write `job.ops` entries into `job.directory`, as the dataset's kind asks."""
+    if job.contender == "muse":
+        _build_muse(job)
+    else:
+        _build_other(job)
+
+
+def _build_other(job: Job) -> None:
+    store = job.open()
+    for start in range(1, job.ops + 1, _BATCH):
+        store.append_many(_entries(start, min(_BATCH, job.ops + 1 - start)))
+    store.close()
+
+
+def _build_muse(job: Job) -> None:
+    """Write the lines directly: append_many would keep every op id of a very long log in memory.
+
+    "checkpointed": all but the last `PENDING` are covered by a checkpoint; the lines of those are
+    kept beside the log too, so that each measurement can start from the same state.
+    """
+    path = ops_file(job.directory, SESSION)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    covered = job.ops - PENDING if job.dataset_kind == "checkpointed" else job.ops
+    with open(path, "wb") as file:
+        for start in range(1, covered + 1, _BATCH):
+            file.writelines(encode_line(entry) for entry in _entries(start, min(_BATCH, covered + 1 - start)))
+    if covered == job.ops:
+        return
+    with OpLog(job.directory, SESSION) as log:
+        log.checkpoint(SNAPSHOT_ID)
+    saved = os.path.join(job.directory, CHECKPOINT_NAME)
+    shutil.copyfile(checkpoint_file(job.directory, SESSION), saved)
+    with open(os.path.join(job.directory, TAIL_NAME), "wb") as file:
+        file.writelines(encode_line(entry) for entry in _entries(covered + 1, PENDING))
+    restore(job.directory)
+
+
+def restore(directory: str) -> None:
+    """Put a checkpointed log back as it was built: the same checkpoint, `PENDING` fresh lines behind it.
+
+    The lines are written anew, so that a checkpoint finds them unsynced, as it would in use.
+    """
+    path = ops_file(directory, SESSION)
+    with open(os.path.join(directory, CHECKPOINT_NAME), "rb") as file:
+        checkpoint = file.read()
+    with open(checkpoint_file(directory, SESSION), "wb") as file:
+        file.write(checkpoint)
+    with open(os.path.join(directory, TAIL_NAME), "rb") as file:
+        tail = file.read()
+    os.truncate(path, json.loads(checkpoint)["cut"]["offset"])
+    with open(path, "ab") as file:
+        file.write(tail)

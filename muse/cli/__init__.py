@@ -1,0 +1,11 @@
+"""The command `muse`: the only place that reads the environment, the home directory or the terminal."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command that `sys.argv` asks for, and leave with its exit status."""
+    # Every player of a live performance is a process that imports this package, and needs no command line.
+    from muse.cli.app import run  # noqa: PLC0415
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,140 @@
+"""`muse checkout`: brings the files here to a commit."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+import typer
+
+from muse.cli.options import JsonOption, RepoOption, remember
+from muse.core import layout
+from muse.core.storage import Storage
+from muse.core.working_tree import WorkingTreeUpdate, update_working_tree
+from muse.errors import MuseError
+from muse.repository import Repository
+
+_UNKNOWN = ""  # no object has this id
+
+
+class ChangedByHandError(MuseError):
+    """Files that a checkout would replace were changed by hand. `paths` names them."""
+
+    def __init__(self, paths: Iterable[str], message: str) -> None:
+        super().__init__(message)
+        self.paths = tuple(paths)
+
+
+class _Rehearsal(Storage):
+    """Reads like any storage and changes nothing, to learn what an update would leave as it is."""
+
+    def write_atomically(self, path: str, data: bytes, *, sync: bool = True, mode: int | None = None) -> None:
+        """Change nothing."""
+
+    def remove(self, path: str) -> None:
+        """Change nothing."""
+
+    def remove_directory(self, path: str) -> None:
+        """Change nothing."""
+
+
+def checkout(
+    ctx: typer.Context,
+    *,
+    revision: Annotated[
+        str, typer.Argument(metavar="[REV]", help="A branch, HEAD, or a commit id.")
+    ] = "HEAD",
+    force: Annotated[bool, typer.Option("--force", help="Replace files that were changed by hand.")] = False,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the files here to a commit. Files that no commit has stay as they are.
+
+    A branch becomes the one that HEAD names, and commits go to it. A commit id only brings its
+    files: HEAD stays on its branch, and 'muse checkout' alone brings that branch's files back.
+
+    Example: muse checkout 1f2e3d4c
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    repository = invocation.repository()
+    dag = repository.dag
+    becomes_head = revision in set(dag.branch_names())
+    commit_id = dag.head(revision) if becomes_head else dag.resolve(revision)
+    branch = revision if becomes_head else dag.current_branch()
+    with invocation.output.progress("checking out"):
+        update = _bring_files(repository, commit_id, force=force)
+    if becomes_head:
+        # The files first: a crash in between leaves HEAD where commits went so far.
+        head_file = layout.head_file(repository.root)
+        repository.storage.write_atomically(head_file, f"ref: refs/heads/{branch}\n".encode())
+    if invocation.output.as_json:
+        invocation.output.record(
+            {
+                "commit_id": commit_id,
+                "branch": branch,
+                "written": update.written,
+                "removed": update.removed,
+                "kept": update.kept,
+            }
+        )
+    else:
+        for verb, paths in (("wrote", update.written), ("removed", update.removed)):
+            for path in paths:
+                invocation.output.line(f"{verb} {path}")
+        place = f"commit {commit_id}" if commit_id else "no commit yet"
+        invocation.output.line(f"Files are those of {place}; HEAD is on branch {branch}.")
+    if update.kept:
+        raise ChangedByHandError(update.kept, _kept_message(update.kept))
+
+
+def _kept_message(paths: Iterable[str]) -> str:
+    return (
+        f"left as they are, as no plain files stand there: {', '.join(paths)}; move them away and try again"
+    )
+
+
+def _bring_files(repository: Repository, commit_id: str | None, *, force: bool) -> WorkingTreeUpdate:
+    after = repository.read_tree(commit_id)
+    head = repository.read_tree(repository.dag.head(repository.dag.current_branch()))
+    versions = _versions(repository, commit_id)
+
+    def known(path: str, object_id: str) -> bool:
+        return (path, object_id) in versions
+
+    def replaceable(path: str, object_id: str) -> bool:
+        return known(path, object_id) or path in head or path in after
+
+    # The tree may be at any commit, an earlier checkout's too: so every path of history is looked at.
+    before = {path: _UNKNOWN for path, _ in versions}
+    if not force:
+        kept = _update(repository, before, after, known, _Rehearsal()).kept
+        if kept:
+            raise ChangedByHandError(
+                kept,
+                f"changed by hand: {', '.join(kept)}; nothing was touched: save your versions under "
+                "other names, or replace them with --force",
+            )
+    return _update(repository, before, after, replaceable if force else known, repository.storage)
+
+
+def _update(
+    repository: Repository,
+    before: dict[str, str],
+    after: dict[str, str],
+    known: Callable[[str, str], bool],
+    storage: Storage,
+) -> WorkingTreeUpdate:
+    return update_working_tree(
+        repository.root, repository.objects, before=before, after=after, known=known, storage=storage
+    )
+
+
+def _versions(repository: Repository, commit_id: str | None) -> set[tuple[str, str]]:
+    """Collect every version of every file in the history of each branch and of `commit_id`."""
+    found: set[tuple[str, str]] = set()
+    done: set[str] = set()
+    for start in {*repository.dag.branches().values(), commit_id} - {None}:
+        for record in repository.dag.history(str(start)):
+            if record["commit_id"] in done:
+                continue
+            done.add(record["commit_id"])
+            found.update(repository.dag.read_snapshot(record["snapshot_id"])["manifest"].items())
+    return found

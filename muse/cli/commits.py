@@ -1,0 +1,302 @@
+"""`muse commit`, `log`, `show` and `verify`: the way into history, and what stands there."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from muse.cli.options import Invocation, JsonOption, RepoOption, SessionArgument, check_session, remember
+from muse.cli.output import Output, count_of
+from muse.core.commit_record import CommitRecord
+from muse.core.op_log import OpLog, list_sessions
+from muse.core.verify import Finding, Report
+from muse.core.verify import verify as verify_dag
+from muse.errors import MuseError, UsageError
+from muse.repository import Repository
+from muse.session import CommitOutcome, LiveSession
+
+SHORT_ID = 12
+_OPS_SHOWN = 20
+
+
+def commit(
+    ctx: typer.Context,
+    *,
+    session: SessionArgument,
+    message: Annotated[str, typer.Option("--message", "-m", help="What was done.", show_default=False)],
+    author: Annotated[str, typer.Option(envvar="MUSE_AUTHOR", help="Whose commit it is.")] = "",
+    salvage: Annotated[bool, typer.Option("--salvage", help="Commit the good ops of a damaged log.")] = False,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry a session's pending ops into history.
+
+    One commit a domain, on the branch that HEAD names; the files here follow, but those changed by hand.
+
+    Example: muse commit jam-1 -m "First take" --author Anna
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    if not message.strip():
+        raise UsageError("the commit message is empty: say what was done, with -m MESSAGE")
+    repository = invocation.repository()
+    check_session(repository, session)
+    output = invocation.output
+    with LiveSession(repository.root, session, author=author) as live, output.progress("committing"):
+        outcome = live.commit(message, salvage=salvage)
+    if output.as_json:
+        output.record(outcome_record(outcome))
+    else:
+        _print_outcome(output, session, outcome)
+
+
+def outcome_record(outcome: CommitOutcome) -> dict[str, Any]:
+    """Return an outcome as JSON has it."""
+    return {
+        "commit_ids": list(outcome.commit_ids),
+        "op_count": outcome.op_count,
+        "summary": outcome.summary,
+        "ignored": [
+            {"index": op.index, "address": op.address, "reason": op.reason} for op in outcome.ignored
+        ],
+        "written": list(outcome.written),
+        "removed": list(outcome.removed),
+        "kept": list(outcome.kept),
+    }
+
+
+def _print_outcome(output: Output, session: str, outcome: CommitOutcome) -> None:
+    if not outcome.commit_ids:
+        output.line(f"Nothing to commit: every op of session {session} is in history.")
+        return
+    for commit_id in outcome.commit_ids:
+        output.line(f"Commit {commit_id}")
+    output.line(f"{count_of(outcome.op_count, 'op')} ({outcome.summary})")
+    for verb, paths in (("wrote", outcome.written), ("removed", outcome.removed)):
+        for path in paths:
+            output.line(f"  {verb} {path}")
+    for op in outcome.ignored:
+        output.line(f"  without effect: {op.address}: {op.reason}")
+
+
+def log(
+    ctx: typer.Context,
+    *,
+    revision: Annotated[
+        str, typer.Argument(metavar="[REV]", help="A branch, HEAD, or a commit id.")
+    ] = "HEAD",
+    count: Annotated[int | None, typer.Option("-n", min=0, help="How many commits. Default: all.")] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List commits, newest first.
+
+    Example: muse log -n 5
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    repository = invocation.repository()
+    if revision == "HEAD" and repository.dag.head(repository.dag.current_branch()) is None:
+        if not invocation.output.as_json:
+            invocation.output.line("No commits yet.")
+        return
+    history = islice(repository.dag.history(repository.dag.resolve(revision)), count)
+    if invocation.output.as_json:
+        for record in history:
+            invocation.output.record(_brief_record(record))
+        return
+    rows = [
+        (
+            record["commit_id"][:SHORT_ID],
+            record["committed_at"][:19].replace("T", " "),
+            record["author"] or "-",
+            len(_ops_of(record)),
+            subject(record),
+        )
+        for record in history
+    ]
+    invocation.output.table(("COMMIT", "WHEN (UTC)", "AUTHOR", "OPS", "MESSAGE"), rows)
+
+
+def _ops_of(record: CommitRecord) -> list[Mapping[str, Any]]:
+    delta = record["structured_delta"]
+    return list(delta["ops"]) if delta else []
+
+
+def subject(record: CommitRecord) -> str:
+    """Return the first line of a commit's message."""
+    return (record["message"].strip().splitlines() or [""])[0]
+
+
+def _brief_record(record: CommitRecord) -> dict[str, Any]:
+    """Return a commit without its ops, of which it tells the number."""
+    delta = record["structured_delta"]
+    brief: dict[str, Any] = {key: value for key, value in record.items() if key != "structured_delta"}
+    brief["op_count"] = len(delta["ops"]) if delta else 0
+    brief["summary"] = delta["summary"] if delta else ""
+    return brief
+
+
+def show(
+    ctx: typer.Context,
+    *,
+    revision: Annotated[
+        str, typer.Argument(metavar="[COMMIT]", help="A commit id, a branch or HEAD.")
+    ] = "HEAD",
+    show_all: Annotated[bool, typer.Option("--all", help=f"All ops, not the first {_OPS_SHOWN}.")] = False,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one commit: who, when, what it changed, and its ops.
+
+    Example: muse show HEAD --all
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    repository = invocation.repository()
+    record = repository.dag.read_commit(repository.dag.resolve(revision))
+    changes = _changed_files(repository, record)
+    ops = _ops_of(record)
+    shown = ops if show_all else ops[:_OPS_SHOWN]
+    if invocation.output.as_json:
+        files = [{"path": path, "change": change} for path, change in changes]
+        invocation.output.record({**_brief_record(record), "files": files, "ops": shown})
+    else:
+        _print_commit(invocation, record, changes, shown, len(ops))
+
+
+def _changed_files(repository: Repository, record: CommitRecord) -> list[tuple[str, str]]:
+    """Compare a commit's tree with that of its first parent: (path, what happened to it)."""
+    before = repository.read_tree(record["parent_commit_id"])
+    after = repository.read_tree(record["commit_id"])
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return [
+        (path, "added" if path not in before else "removed" if path not in after else "changed")
+        for path in changed
+    ]
+
+
+def _print_commit(
+    invocation: Invocation,
+    record: CommitRecord,
+    changes: list[tuple[str, str]],
+    ops: list[Mapping[str, Any]],
+    op_count: int,
+) -> None:
+    output = invocation.output
+    output.line(f"Commit    {record['commit_id']}")
+    for heading, key in (("Parent", "parent_commit_id"), ("Parent", "parent2_commit_id")):
+        if record[key]:  # type: ignore[literal-required]
+            output.line(f"{heading:<9} {record[key]}")  # type: ignore[literal-required]
+    output.line(f"Snapshot  {record['snapshot_id']}")
+    output.line(f"Branch    {record['branch']}")
+    output.line(f"Author    {record['author'] or '-'}")
+    output.line(f"When      {record['committed_at']}")
+    output.line()
+    for text in record["message"].splitlines():
+        output.line(f"    {text}".rstrip())
+    if changes:
+        output.line()
+    for path, change in changes:
+        output.line(f"{change:<8} {path}")
+    if delta := record["structured_delta"]:
+        output.line()
+        output.line(f"{count_of(op_count, 'op')} of domain {delta['domain']}: {delta['summary']}")
+    for op in ops:
+        output.line(f"  {_op_text(op)}")
+    if len(ops) < op_count:
+        output.line(f"  ... and {op_count - len(ops)} more: --all shows them")
+
+
+def _op_text(op: Mapping[str, Any]) -> str:
+    summaries = (op.get(name) for name in ("child_summary", "content_summary", "new_summary"))
+    summary = next((str(text) for text in summaries if text), "")
+    return "  ".join(filter(None, (str(op.get("op", "other")), str(op.get("address", "")), summary)))
+
+
+def verify(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOption = False) -> None:
+    """Check every hash, every link and every log.
+
+    Each fault is a line; exit status 1 if there is one. An unfinished last line is none.
+
+    Example: muse verify
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    output = invocation.output
+    repository = invocation.repository()
+    done: Counter[str] = Counter()
+    with output.progress("verifying") as progress:
+
+        def count(kind: str, number: int) -> None:
+            done[kind] = number
+            progress(done.total())
+
+        report = verify_dag(repository.root, repository.storage, count)
+        entries, faults = check_logs(repository, lambda number: count("entry", number))
+    findings = [finding_record(finding) for finding in report.findings] + faults
+    if output.as_json:
+        output.record(report_record(report, entries, findings))
+    else:
+        for finding in findings:
+            output.line(f"{finding['kind']}: {finding['message']}")
+        output.line(report_text(report, entries, len(findings)))
+    if findings:
+        raise typer.Exit(1)
+
+
+def finding_record(finding: Finding) -> dict[str, str]:
+    return {"kind": finding.kind, "path": finding.path, "message": finding.message}
+
+
+def check_logs(
+    repository: Repository, progress: Any = lambda _done: None
+) -> tuple[int, list[dict[str, str]]]:
+    """Read every session's log and checkpoint; return the number of entries, and the faults."""
+    entries = 0
+    faults: list[dict[str, str]] = []
+    for session_id in list_sessions(repository.root):
+        with OpLog(repository.root, session_id, storage=repository.storage) as log:
+            try:
+                for _ in log.entries(salvage=True):
+                    entries += 1
+                    if entries % 4096 == 0:
+                        progress(entries)
+                faults += _damage_faults(session_id, log)
+                log.cut()  # reads the checkpoint, and sees whether the log still has what it covers
+            except MuseError as error:
+                faults.append({"kind": "session", "path": session_id, "message": str(error)})
+    return entries, faults
+
+
+def _damage_faults(session_id: str, log: OpLog) -> Iterable[dict[str, str]]:
+    for damage in log.damages():
+        if damage.kind == "corrupt":
+            message = f"session {session_id!r} is damaged at byte {damage.offset}: {damage.reason}"
+            yield {"kind": "session", "path": session_id, "message": message}
+
+
+def report_record(report: Report, entries: int, findings: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "sound": not findings,
+        "findings": findings,
+        "objects": report.objects,
+        "snapshots": report.snapshots,
+        "commits": report.commits,
+        "refs": report.refs,
+        "entries": entries,
+        "unreachable": report.unreachable,
+    }
+
+
+def report_text(report: Report, entries: int, finding_count: int) -> str:
+    """Say in one line what was checked and what came of it."""
+    state = f"{count_of(finding_count, 'fault')} found" if finding_count else "Sound"
+    counted = ", ".join(
+        (
+            count_of(report.commits, "commit"),
+            count_of(report.snapshots, "snapshot"),
+            count_of(report.objects, "object"),
+            count_of(report.refs, "branch", "branches"),
+            count_of(entries, "log entry", "log entries"),
+        )
+    )
+    return f"{state}: {counted} checked"

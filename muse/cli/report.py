@@ -1,0 +1,160 @@
+"""The end of a live performance: who did what, what stands in history, and whether it is right."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from muse.cli.commits import (
+    SHORT_ID,
+    check_logs,
+    finding_record,
+    report_record,
+    report_text,
+    subject,
+)
+from muse.cli.output import Output
+from muse.cli.performance import Performance
+from muse.core.verify import Report, verify
+from muse.errors import MuseError
+from muse.repository import Repository
+from muse.session import LiveSession
+
+
+class PerformanceError(MuseError):
+    """What came out is not what was to be played. `paths` names the file."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a file compares with what it was to be: notes alike, notes wanted, notes found."""
+
+    path: str
+    alike: int
+    wanted: int
+    found: int
+    others_alike: bool = True
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the file holds exactly what it was to hold."""
+        return self.alike == self.wanted == self.found and self.others_alike
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """All there is to say at the end."""
+
+    repository: Repository
+    session_id: str
+    performance: Performance
+    comparison: Comparison
+    logged: int
+    verified: Report
+    entries: int
+    findings: Sequence[dict[str, str]]
+
+    @property
+    def fault(self) -> str:
+        """What is wrong, in a line; "" if nothing is."""
+        comparison = self.comparison
+        if self.findings:
+            return f"verify found {len(self.findings)} faults in {self.repository.root}: see 'muse verify'"
+        if not comparison.is_exact:
+            others = "" if comparison.others_alike else "; its other events differ"
+            return (
+                f"{comparison.path} has {comparison.found} notes, {comparison.alike} of them as they were "
+                f"to be, of {comparison.wanted}{others}"
+            )
+        if self.logged < self.performance.acknowledged:
+            lost = self.performance.acknowledged - self.logged
+            return f"{lost} acknowledged edits are not in the log of session {self.session_id}"
+        return ""
+
+
+def conclude(live: LiveSession, performance: Performance, comparison: Comparison) -> Ending:
+    """Verify the repository and count the log, once all is played."""
+    repository = live.repository
+    verified = verify(repository.root, repository.storage)
+    entries, faults = check_logs(repository)
+    findings = [finding_record(finding) for finding in verified.findings] + faults
+    logged = sum(1 for _ in live.log.entries(salvage=True))
+    session_id = live.log.session_id()
+    return Ending(repository, session_id, performance, comparison, logged, verified, entries, findings)
+
+
+def present(ending: Ending, output: Output) -> None:
+    """Print the ending; raise `PerformanceError` if anything is wrong."""
+    if output.as_json:
+        output.record(_record(ending))
+    else:
+        _print(ending, output)
+    if ending.fault:
+        raise PerformanceError(ending.fault, os.path.join(ending.repository.root, ending.comparison.path))
+
+
+def _record(ending: Ending) -> dict[str, Any]:
+    performance, comparison = ending.performance, ending.comparison
+    return {
+        "event": "finished",
+        "repository": ending.repository.root,
+        "session_id": ending.session_id,
+        "seconds": round(performance.seconds, 3),
+        "acknowledged": performance.acknowledged,
+        "logged": ending.logged,
+        "actors": [
+            {
+                "actor": result.actor_id,
+                "edits": result.edits,
+                "seconds": round(result.seconds, 3),
+                "edits_per_second": round(result.rate, 1),
+            }
+            for result in performance.results
+        ],
+        "commits": [
+            {"commit_id": commit.commit_id, "op_count": commit.op_count, "ignored": len(commit.ignored)}
+            for commit in performance.commits
+        ],
+        "verify": report_record(ending.verified, ending.entries, list(ending.findings)),
+        "file": {
+            "path": os.path.join(ending.repository.root, comparison.path),
+            "notes": comparison.found,
+            "notes_wanted": comparison.wanted,
+            "notes_alike": comparison.alike,
+            "other_events_alike": comparison.others_alike,
+            "exact": comparison.is_exact,
+        },
+    }
+
+
+def _print(ending: Ending, output: Output) -> None:
+    performance, comparison = ending.performance, ending.comparison
+    rows = [
+        (result.actor_id, result.edits, round(result.seconds, 1), round(result.rate, 1))
+        for result in performance.results
+    ]
+    output.line()
+    output.table(("ACTOR", "EDITS", "SECONDS", "EDITS/S"), rows)
+    output.line()
+    output.table(("COMMIT", "EDITS", "MESSAGE"), _history(ending))
+    output.line()
+    output.line(f"Log       {ending.logged} entries; {performance.acknowledged} edits were acknowledged")
+    output.line(f"Verify    {report_text(ending.verified, ending.entries, len(ending.findings))}")
+    for finding in ending.findings:
+        output.line(f"          {finding['kind']}: {finding['message']}")
+    output.line(
+        f"Notes     {comparison.found} in the file, {comparison.alike} as wanted, of {comparison.wanted}"
+    )
+    output.line(f"File      {os.path.join(ending.repository.root, comparison.path)}")
+
+
+def _history(ending: Ending) -> list[tuple[str, int, str]]:
+    dag = ending.repository.dag
+    commits = [(commit.commit_id or "", commit.op_count) for commit in reversed(ending.performance.commits)]
+    return [
+        (commit_id[:SHORT_ID], count, subject(dag.read_commit(commit_id))) for commit_id, count in commits
+    ]
