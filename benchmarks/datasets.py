@@ -36,7 +36,7 @@ def build(job: Job) -> None:
 def _build_other(job: Job) -> None:
     store = job.open()
     for start in range(1, job.ops + 1, _BATCH):
-        store.append_many(_entries(start, min(_BATCH, job.ops + 1 - start)))
+        store.load(_entries(start, min(_BATCH, job.ops + 1 - start)))
     store.close()
 
 

@@ -1,12 +1,15 @@
 """The process one measurement runs in: `python -m benchmarks.measure JOB` prints its result as JSON."""
 
 import json
+import resource
 import sys
 
 from benchmarks.case import Job
 from benchmarks.datasets import build
 from benchmarks.families import CASES
 from benchmarks.store import UnavailableError
+
+_MEMORY_LIMIT_BYTES = 6 << 30
 
 
 def run(job: Job) -> dict[str, object]:
@@ -21,7 +24,13 @@ def run(job: Job) -> dict[str, object]:
     return {"metrics": metrics, "notes": sorted(set(job.notes))}
 
 
+def _limit_memory() -> None:
+    """A contender that takes more than this fails alone, instead of taking the machine with it."""
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
+
+
 def main() -> None:
+    _limit_memory()
     job = Job(**json.loads(sys.argv[1]))
     case = CASES[job.case]
     if job.role == "helper" and case.helper is not None:

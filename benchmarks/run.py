@@ -33,7 +33,7 @@ def _scale(arguments: argparse.Namespace) -> Scale:
         big_log=100_000 if quick else 1_000_000,
         small_log=10_000,
         durable_ops=400 if quick else 2_000,
-        follow_ops=100 if quick else 500,
+        follow_ops=100 if quick else 400,
     )
 
 

@@ -137,6 +137,6 @@ class DomainPlugin(Protocol):
 
         `fetch(content_id)` gives the bytes of a stored object that an op names. Only changed
         files are in the result. An op that cannot take effect is listed in `ignored`, with the
-        reason; one that no version of this domain could ever apply raises `DomainError`.
+        reason: it stands in an append-only log, and must not keep the others from being committed.
         """
         ...

@@ -7,12 +7,13 @@ commit of these ops, and the next `commit` or `recover` goes on from there.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from muse.core.checkpoint import Cut
+from muse.core import layout
+from muse.core.checkpoint import Cut, OpLogCheckpoint
 from muse.core.commit_record import CommitRecord, make_commit_record
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
@@ -98,7 +99,8 @@ class LiveSession:
         self.branch = branch or self.repository.dag.current_branch()
         self.author = author
         self._storage = storage
-        self._known_head: str | None = None  # history up to here was searched for our commits
+        self._searched = False  # whether history was, for commits of this session, up to the known head
+        self._known_head: str | None = None
 
     def edit(
         self,
@@ -203,7 +205,7 @@ class LiveSession:
     def _finish(self, staged: _Staged, entries: list[OpEntry], cut: Cut, head: str | None) -> CommitOutcome:
         """After the ref names the commits: the working tree, then the checkpoint."""
         newest = staged.commit_ids[-1]
-        update = self._update_working_tree(self.repository.read_tree(head), staged.manifest, newest)
+        update = self._update_working_tree(self.repository.read_tree(head))
         self.log.checkpoint(staged.snapshot_id, commit_id=newest, until=cut)
         self._known_head = newest
         outcome = CommitOutcome(
@@ -219,19 +221,20 @@ class LiveSession:
             raise HandEditedError(outcome)
         return outcome
 
-    def _update_working_tree(
-        self, before: Mapping[str, str], after: Mapping[str, str], commit_id: str
-    ) -> WorkingTreeUpdate:
-        if self.branch != self.repository.dag.current_branch():
-            return WorkingTreeUpdate()
-        return update_working_tree(
-            self.repository.root,
-            self.repository.objects,
-            before=before,
-            after=after,
-            known=History(self.repository, commit_id).has,
-            storage=self._storage,
-        )
+    def _update_working_tree(self, before: Mapping[str, str]) -> WorkingTreeUpdate:
+        """Bring the files from `before` to the branch's head, which another committer may have moved on."""
+        with self._storage.locked(layout.working_tree_lock_file(self.repository.root)):
+            head = self.repository.dag.head(self.branch)
+            if head is None or self.branch != self.repository.dag.current_branch():
+                return WorkingTreeUpdate()
+            return update_working_tree(
+                self.repository.root,
+                self.repository.objects,
+                before=before,
+                after=self.repository.read_tree(head),
+                known=History(self.repository, head).has,
+                storage=self._storage,
+            )
 
     # -- recovery -------------------------------------------------------------------------------
 
@@ -241,13 +244,13 @@ class LiveSession:
         The commits are the truth and the checkpoint a cache of them: one that is missing, damaged,
         of another session, or older than the branch's newest commit of this session is made anew.
         """
-        self._known_head = None
+        self._searched = False
         return self._rebuild_if_behind(self.repository.dag.head(self.branch))
 
     def _catch_up(self) -> str | None:
         """Return the branch's head, with the checkpoint brought up to it."""
         head = self.repository.dag.head(self.branch)
-        if head is not None and head != self._known_head:
+        if head != self._known_head or not self._searched:
             self._rebuild_if_behind(head)
         return head
 
@@ -256,30 +259,49 @@ class LiveSession:
             checkpoint = self.log.read_checkpoint()
         except CorruptionError:
             checkpoint = None
-        newest = self._newest_commit(head, checkpoint.get("commit_id") if checkpoint else None)
-        self._known_head = head
-        if head is None or newest is None:
+        newest = self._newest_commit(head, checkpoint)
+        self._known_head, self._searched = head, True
+        if newest is None:
             if checkpoint is None:
                 self.log.discard_checkpoint()
             return False
-        commit, seal = newest
+        branch, commit, seal = newest
         if checkpoint is not None and self.log.covered_until() >= seal.cut_offset:
             return False
         # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
-        self.repository.dag.swap_head(self.branch, head, head)
+        tip = self.repository.dag.head(branch)
+        if tip is not None:
+            self.repository.dag.swap_head(branch, tip, tip)
         self.log.rebuild_checkpoint(commit["snapshot_id"], commit["commit_id"], seal.cut_offset)
-        self._update_working_tree({}, self.repository.read_tree(head), commit["commit_id"])
+        self._update_working_tree({})
         return True
 
-    def _newest_commit(self, head: str | None, stop: str | None) -> tuple[CommitRecord, Seal] | None:
-        """Search history for this session's newest commit, down to the one the checkpoint names."""
-        if head is None:
-            return None
-        for commit in self.repository.dag.history(head):
+    def _newest_commit(
+        self, head: str | None, checkpoint: OpLogCheckpoint | None
+    ) -> tuple[str, CommitRecord, Seal] | None:
+        """Find the commit that covers most of this session, in this branch; without a checkpoint, in all.
+
+        History is searched down to the commit the checkpoint names, or to where it was searched before.
+        """
+        stop: set[str | None] = {self._known_head} if self._searched else set()
+        if checkpoint is not None:
+            stop.add(checkpoint.get("commit_id"))
+        heads = {self.branch: head}
+        if checkpoint is None:
+            heads |= self.repository.dag.branches()
+        found = [
+            (branch, *newest)
+            for branch, tip in heads.items()
+            if tip is not None and (newest := self._newest_in_history(tip, stop))
+        ]
+        return max(found, key=lambda item: item[2].cut_offset, default=None)
+
+    def _newest_in_history(self, tip: str, stop: Collection[str | None]) -> tuple[CommitRecord, Seal] | None:
+        for commit in self.repository.dag.history(tip):
             seal = read_seal(commit["message"])
             if seal is not None and seal.session_id == self.log.session_id():
                 return commit, seal
-            if commit["commit_id"] in {stop, self._known_head}:
+            if commit["commit_id"] in stop:
                 return None
         return None
 

@@ -26,7 +26,7 @@ from muse.core.op_log import OpLog, list_sessions, make_op_entry
 from muse.core.record import encode_line
 from muse.core.storage import Storage
 from muse.errors import ConflictError, CorruptionError, InvalidEntryError, MuseError, StorageError, UsageError
-from tests.faulty_storage import failing_at_every_call
+from tests.faulty_storage import FaultyStorage
 
 SPAWN = multiprocessing.get_context("spawn")
 NOW = "2026-01-02T03:04:05+00:00"
@@ -878,35 +878,42 @@ def test_a_batch_written_short_is_whole_after_a_retry(tmp_path: Path) -> None:
         assert log.cut().op_count == 6
 
 
+class FaultyLogStorage(FaultyStorage):
+    """Fails at the Nth call; a write that does not fail is whole."""
+
+    def write(self, descriptor: int, data: Any, /) -> int:
+        self._tick()
+        return os.write(descriptor, data)
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_fault_at_any_call_loses_no_acknowledged_op_and_a_retry_stores_it_once(
     tmp_path: Path, *, dies: bool
 ) -> None:
-    run = 0
     ready = [entry(number, n=number) for number in (1, 2, 3)]
-    acknowledged: list[str] = []
-
-    def work(storage: Storage) -> None:
-        nonlocal run
-        run += 1
-        acknowledged.clear()
-        with OpLog(tmp_path / str(run), "jam", storage=storage) as log:
+    for fails_at in range(1, 200):
+        root = tmp_path / str(fails_at)
+        storage = FaultyLogStorage(fails_at, dies=dies)
+        acknowledged: list[str] = []
+        with contextlib.suppress(MuseError), OpLog(root, "jam", storage=storage) as log:
             for one in ready:
                 log.append(one)
                 acknowledged.append(one["op_id"])
             log.to_structured_delta("notes")
             log.checkpoint(DIGEST)
-
-    for raised in failing_at_every_call(work, dies=dies):
-        with OpLog(tmp_path / str(run), "jam") as log:
+        with OpLog(root, "jam") as log:
             stored = [one["op_id"] for one in log.read_all()]
             assert stored[: len(acknowledged)] == acknowledged
             covered = log.read_checkpoint()
             assert covered is None or covered["op_count"] == 3
-            assert raised or covered is not None
             log.append_many(ready)
             assert numbers(log.read_all()) == [1, 2, 3]
             assert len(log.replay_since_checkpoint()) == (0 if covered else 3)
+        if not storage.failed:
+            assert covered is not None
+            assert fails_at > 20
+            return
+    raise AssertionError("the work makes more calls than can be")
 
 
 class RecordingSyncs(Storage):

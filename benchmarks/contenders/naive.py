@@ -46,6 +46,10 @@ class NaiveStore(Store):
         for entry in entries:
             self.append(entry)
 
+    def load(self, entries: Sequence[OpEntry]) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in entries)
+
     def highest_lamport(self) -> int:
         return max((entry["lamport_ts"] for entry in self.iterate()), default=0)
 

@@ -33,14 +33,21 @@ class PycrdtFile(LineStore):
         with self._document.transaction():
             self._ops.extend([line.decode() for line in lines])
 
-    def iterate(self) -> Iterator[Any]:
+    def _read(self) -> Any:
+        """Apply the updates one by one: in one transaction, or merged, the cost grows with the square."""
         document: Doc[Any] = Doc()
+        ops = document.get("ops", type=Array)
         with open(self._path, "rb") as file:
             data = file.read()
-        with document.transaction():
-            for update in Decoder(data).read_messages():
-                document.apply_update(update)
-        return map(orjson.loads, document.get("ops", type=Array))
+        for update in Decoder(data).read_messages():
+            document.apply_update(update)
+        return ops
+
+    def iterate(self) -> Iterator[Any]:
+        return map(orjson.loads, self._read().to_py())
+
+    def count(self) -> int:
+        return len(self._read())
 
     def close(self) -> None:
         self._document.unobserve(self._subscription)

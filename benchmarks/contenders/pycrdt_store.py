@@ -44,13 +44,14 @@ class PycrdtStore(LineStore):
 
     def iterate(self) -> Iterator[Any]:
         document: Doc[Any] = Doc()
+        ops = document.get("ops", type=Array)
 
         async def read() -> None:
             async for update, _, _ in self._store.read():
                 document.apply_update(update)
 
         self._loop.run_until_complete(read())
-        return map(orjson.loads, document.get("ops", type=Array))
+        return map(orjson.loads, ops.to_py())
 
     def close(self) -> None:
         self._document.unobserve(self._subscription)

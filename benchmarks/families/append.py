@@ -56,21 +56,21 @@ def _append_many(job: Job) -> Metrics:
 def _peers(slowest_share: float) -> tuple[Entrant, ...]:
     return (
         entrant(
-            "sqlite", "sqlite-off", "SQLite WAL, synchronous=OFF", options={"synchronous": "OFF"}, share=0.5
+            "sqlite", "sqlite-off", "SQLite WAL, synchronous=OFF", options={"synchronous": "OFF"}, share=0.25
         ),
         entrant(
             "sqlite",
             "sqlite-normal",
             "SQLite WAL, synchronous=NORMAL",
             options={"synchronous": "NORMAL"},
-            share=0.5,
+            share=0.25,
         ),
         entrant("lmdb", title="LMDB, sync off"),
         entrant("lmdb", "lmdb-writemap", "LMDB, sync off, writemap", options={"writemap": True}),
         entrant("rocksdb", compared=False),
         entrant("leveldb", compared=False),
-        entrant("eventsourcing", share=0.1),
-        entrant("pycrdt", share=0.25),
+        entrant("eventsourcing", share=0.05),
+        entrant("pycrdt", share=0.2),
         entrant("pycrdt-store", share=slowest_share),
     )
 
@@ -93,7 +93,7 @@ CASES = (
                 (Target("at most", 3, "bare"), Target("faster", 8, "naive")),
             ),
         ),
-        entrants=(entrant("muse"), entrant("bare"), entrant("naive", share=0.5), *_peers(0.01)),
+        entrants=(entrant("muse"), entrant("bare"), entrant("naive", share=0.25), *_peers(0.005)),
         count=_all_ops,
         measure=_record,
         explanation="Peers make their entry as the op log does (ids from a stock, cached time), encode it "

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import msgspec
 import orjson
 
-from muse.core.entry import MAX_LAMPORT
+from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT
 from muse.core.record import FRAME_LENGTH, Position, frame, frame_holds, parse_strictly
 from muse.errors import CorruptionError, InvalidEntryError
 
@@ -68,11 +68,18 @@ class Coverage:
         """Whether an entry of `domain` at byte `offset` is still to be committed."""
         return offset >= self.cut.offset and offset >= self.domains.get(domain, 0)
 
-    def advance(self, tail: Iterable[Position], upto: Mapping[str, int] | int) -> "Coverage":
+    def reach(self, upto: Mapping[str, int] | int) -> int:
+        """Return up to which byte `advance` must see the entries."""
+        return _Reach(upto, self).highest
+
+    def advance(
+        self, tail: Iterable[Position], upto: Mapping[str, int] | int, jump: int = DEFAULT_LIMITS.lamport_jump
+    ) -> "Coverage":
         """Return the coverage after collapsing `upto`: one offset for all domains, or one a domain.
 
-        `tail` are the positions of all entries from `cut` up to the highest offset in `upto`, in
-        the order of the file. Never takes back what was covered before.
+        `tail` are the positions of all entries from `cut` up to `reach(upto)`, in the order of the
+        file. Never takes back what was covered before. A stamp more than `jump` ahead of those
+        before it is not believed: it is covered, but counts as no one's highest.
         """
         reach = _Reach(upto, self)
         frontier = dict(self.frontier)
@@ -82,15 +89,16 @@ class Coverage:
         entries_before, highest = base.op_count, base.lamport_ts
         for position in tail:
             covered = position.offset < reach.of(position.domain)
+            stamp = position.lamport_ts if position.lamport_ts - max(lamport_ts, highest) <= jump else 0
             if covered and self.is_pending(position.domain, position.offset):
                 op_count += 1
-                lamport_ts = max(lamport_ts, position.lamport_ts)
-                frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), position.lamport_ts)
+                lamport_ts = max(lamport_ts, stamp)
+                frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), stamp)
             if unbroken and not covered:
                 base = Cut(position.offset, entries_before, highest)
                 unbroken = False
             entries_before += 1
-            highest = max(highest, position.lamport_ts)
+            highest = max(highest, stamp)
         if unbroken and reach.highest > base.offset:
             base = Cut(reach.highest, entries_before, highest)
         domains = {domain: offset for domain, offset in reach.domains.items() if offset > base.offset}

@@ -99,6 +99,11 @@ def refs_lock_file(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "refs.lock")
 
 
+def working_tree_lock_file(root: str) -> str:
+    """Held exclusively while the files of the working tree are brought up to date."""
+    return os.path.join(root, MUSE_DIRECTORY, "working_tree.lock")
+
+
 def objects_directory(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "objects")
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import NoReturn
 
 from muse.core.file_system import NETWORK_KINDS, file_system_kind
-from muse.core.path_watch import ALWAYS_LOOK
+from muse.core.path_watch import PathWatch
 from muse.core.storage import Storage, storage_error, translated
 from muse.errors import CorruptionError, StorageError
 
@@ -54,7 +54,7 @@ class LogFile:
         self._reader = -1
         self._writer = -1
         self._identity = (0, 0)
-        self.watch = ALWAYS_LOOK
+        self.watch = PathWatch.always()
         self.measure: Callable[[], int] = self._measure
         self.put: Callable[[bytes], int] = self._open_and_put
         self._names_synced = False
@@ -137,8 +137,11 @@ class LogFile:
     def settle(self, data: bytes, written: int) -> None:
         """See to a `put` that was short, or after which the file may have moved; raise what is wrong."""
         if written != len(data):
-            if not self._end_torn_line():
+            ended = self._end_torn_line()
+            if not ended:
                 self.put = self._put_on_new_line
+            only_newline_was_missing = ended and written == len(data) - 1
+        if written != len(data) and not only_newline_was_missing:
             raise StorageError(
                 f"only {written} of {len(data)} bytes went into {self.path}: the disk may be full; "
                 "the op is not in the log, append it again once there is space",

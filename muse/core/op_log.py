@@ -66,6 +66,7 @@ Order = Literal["log", "total"]
 Op = DomainOp | Mapping[str, Any]
 
 _OP_IDS = OpIdSource()
+_INHERITED: list[LogReader] = []
 _OPEN_LOGS: "weakref.WeakSet[OpLog]" = weakref.WeakSet()
 
 
@@ -171,6 +172,7 @@ class OpLog:
 
     def _reopen_after_fork(self) -> None:
         """Use descriptors, locks and a lookout of one's own: the parent's belong to the parent."""
+        _INHERITED.append(self._reader)  # closing its table here could wait for a thread that is not here
         self._file.close()
         self._start_afresh()
 
@@ -466,6 +468,7 @@ class OpLog:
         """Append `data`, that is `count` lines, to the file, which ended at byte `end`."""
         torn = end != self._seen_end
         if torn:
+            self._file.open_for_append()
             self._file.start_clean()
         written = self._file.append(data)
         highest = max(highest, self._highest)
@@ -637,8 +640,8 @@ class OpLog:
         return checkpoint
 
     def _advanced(self, coverage: Coverage, upto: Mapping[str, int] | int) -> Coverage:
-        reach = upto if isinstance(upto, int) else max(upto.values())
-        return coverage.advance(self._reader.positions(coverage.cut.offset, reach), upto)
+        tail = self._reader.positions(coverage.cut.offset, coverage.reach(upto))
+        return coverage.advance(tail, upto, self._limits.lamport_jump)
 
     def rebuild_checkpoint(self, snapshot_id: str, commit_id: str, cut_offset: int) -> OpLogCheckpoint:
         """Make the checkpoint anew from what a commit says: everything before `cut_offset` is covered.

@@ -11,11 +11,12 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-_IN_ATTRIB, _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_IGNORED = 0x4, 0x400, 0x800, 0x8000
-_IN_Q_OVERFLOW = 0x4000
+_IN_ATTRIB, _IN_DELETE_SELF, _IN_MOVE_SELF = 0x4, 0x400, 0x800
+_WATCHES_KEPT = 256
 _FIONREAD = 0x541B
 _EVENT = struct.Struct("iIII")
 
@@ -23,28 +24,32 @@ _EVENT = struct.Struct("iIII")
 class PathWatch:
     """Asks whether a path may have changed its file since the watch began.
 
-    `ask()` fills `answer[0]`; zero means certainly not, anything else means `may_have_moved` knows
-    more. Two steps, both in C, because this is asked at every append.
+    `ask()` fills `answer[0]`, which is zero when it certainly has not; if it is not zero,
+    `may_have_moved` tells. Two steps, both in C, because this is asked at every append.
     """
 
-    def __init__(
-        self, ask: Callable[[], object], answer: Sequence[int], may_have_moved: Callable[[], bool]
-    ) -> None:
+    def __init__(self, ask: Callable[[], object], answer: Sequence[int], drain: Callable[[], None]) -> None:
         self.ask = ask
         self.answer = answer
-        self.may_have_moved = may_have_moved
+        self._drain = drain
+
+    @classmethod
+    def always(cls) -> "PathWatch":
+        """Return a watch that always says "look": where nothing can be watched."""
+        return cls(_nothing, (1,), _nothing)
+
+    def may_have_moved(self) -> bool:
+        """Whether to look at the path. Once it is true it stays so."""
+        self._drain()
+        return self.ask is _nothing
+
+    def always_look(self) -> None:
+        self.answer = (1,)
+        self.ask = _nothing
 
 
 def _nothing() -> None:
     return None
-
-
-def _yes() -> bool:
-    return True
-
-
-ALWAYS_LOOK = PathWatch(_nothing, (1,), _yes)
-"""Where nothing can be watched, every append looks."""
 
 
 class _Inotify:
@@ -58,39 +63,47 @@ class _Inotify:
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
         self._lock = threading.Lock()
-        self._changed: dict[int, list[bool]] = {}
+        self._watches: dict[int, weakref.WeakSet[PathWatch]] = {}
         self._ioctl = fcntl.ioctl
 
     def watch(self, path: str) -> PathWatch:
         mask = _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF
+        pending = array.array("i", [0])
+        watch = PathWatch(partial(self._ioctl, self.descriptor, _FIONREAD, pending), pending, self._drain)
         with self._lock:
             number = self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask)
             if number < 0:
-                return ALWAYS_LOOK
-            flag = self._changed.setdefault(number, [])
-        pending = array.array("i", [0])
+                return PathWatch.always()
+            self._watches.setdefault(number, weakref.WeakSet()).add(watch)
+            self._forget_the_unused()
+        return watch
 
-        def may_have_moved() -> bool:
-            self._drain()
-            return bool(flag)
-
-        return PathWatch(partial(self._ioctl, self.descriptor, _FIONREAD, pending), pending, may_have_moved)
+    def _forget_the_unused(self) -> None:
+        if len(self._watches) > _WATCHES_KEPT:
+            for number in [number for number, watches in self._watches.items() if not watches]:
+                self._libc.inotify_rm_watch(self.descriptor, number)
+                del self._watches[number]
 
     def _drain(self) -> None:
+        """Read all events, and have each watch that one speaks of say "look" from now on."""
         with self._lock, contextlib.suppress(BlockingIOError):
             while data := os.read(self.descriptor, 1 << 16):
-                self._note(data)
+                for number in _numbers(data):
+                    for watch in self._watched_by(number):
+                        watch.always_look()
 
-    def _note(self, data: bytes) -> None:
-        position = 0
-        while position < len(data):
-            number, mask, _, length = _EVENT.unpack_from(data, position)
-            position += _EVENT.size + length
-            if mask & _IN_Q_OVERFLOW:
-                for flag in self._changed.values():
-                    flag.append(True)
-            elif number in self._changed:
-                self._changed[number].append(True)
+    def _watched_by(self, number: int) -> list[PathWatch]:
+        if number >= 0:
+            return list(self._watches.get(number, ()))
+        return [watch for watches in self._watches.values() for watch in watches]  # events were dropped
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    position = 0
+    while position < len(data):
+        number, _, _, length = _EVENT.unpack_from(data, position)
+        position += _EVENT.size + length
+        yield number
 
 
 class _Watches:
@@ -106,7 +119,7 @@ class _Watches:
                 self._instance = _Inotify()
             except (OSError, AttributeError):
                 self._refused = True
-        return self._instance.watch(path) if self._instance else ALWAYS_LOOK
+        return self._instance.watch(path) if self._instance else PathWatch.always()
 
     def forget(self) -> None:
         if self._instance is not None:

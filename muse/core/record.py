@@ -53,10 +53,13 @@ def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
     except TypeError as error:
         _refuse(entry, str(error))
     domain_op: Any = entry["domain_op"]
-    if type(domain_op) is dict and _ATOMS.issuperset(map(type, domain_op.values())):
-        containers = 1  # the usual case, decided without a frame of Python for each value
-    else:
-        containers = _count_containers(domain_op)
+    if type(domain_op) is not dict:
+        raise InvalidEntryError(
+            f"domain_op must be an object, not {type(domain_op).__name__}", field="domain_op"
+        )
+    # The usual case, an op without containers, is decided without a frame of Python for each value.
+    flat = _ATOMS.issuperset(map(type, domain_op.values()))
+    containers = 1 if flat else _count_containers(domain_op)
     line = b'%b,"crc":"%08x"}\n' % (covered, crc32(covered))
     if len(line) > limits.entry_bytes or not 0 < containers <= limits.nesting_depth:
         _check_limits(entry, len(line), containers, limits)

@@ -125,6 +125,9 @@ class Storage:
             return False
         return True
 
+    def unlock(self, descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
     # -- composed -------------------------------------------------------------------------------
 
     def look(self, path: str) -> os.stat_result | None:
@@ -272,12 +275,15 @@ class Storage:
         with translated(path, "open lock file"):
             descriptor = self.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         _HELD_LOCKS.add(descriptor)
+        owner = os.getpid()
         try:
             with translated(path, "lock"):
                 taken = self.lock(descriptor, wait=wait)
             yield taken
         finally:
-            if descriptor in _HELD_LOCKS:  # not closed already in a child that was forked meanwhile
+            if os.getpid() == owner:  # a child that was forked meanwhile has closed its copy
+                # Unlocked, not just closed: another thread's fork may have copied the descriptor.
+                self.unlock(descriptor)
                 _HELD_LOCKS.discard(descriptor)
                 self.close(descriptor)
 
