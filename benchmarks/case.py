@@ -22,8 +22,8 @@ OUR_NAME = "muse"
 class Entrant:
     """A contender with its store's options in one case.
 
-    `share` of the ops, for those too slow for all of them; `size` of its dataset, if not the case's
-    count; at most so many `rounds`; not `compared` if it does less than the row asks for.
+    `share` of the ops, for those too slow for all of them; `size` and kind of its `dataset`, if not
+    the case's; at most so many `rounds`; not `compared` if it does less than the row asks for.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Entrant:
     options: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
     size: int = 0
+    dataset: str = ""
     rounds: int = 1_000
     compared: bool = True
 

@@ -26,8 +26,11 @@ def _entries(first: int, count: int) -> list[OpEntry]:
 
 
 def build(job: Job) -> None:
-    """Write `job.ops` entries into `job.directory`, as the dataset's kind asks."""
-    if job.contender == "muse":
+    """Write `job.ops` entries into `job.directory`, as the dataset's kind asks.
+
+    "plain": just the ops. "checkpointed": see `_build_muse`. "appended": through `append_many`.
+    """
+    if job.contender == "muse" and job.dataset_kind != "appended":
         _build_muse(job)
     else:
         _build_other(job)

@@ -59,9 +59,10 @@ def _panel(axes: Axes, case: Case, row: Row, samples: Samples) -> None:
         error_kw={"elinewidth": 1, "ecolor": "#333333"},
     )
     axes.bar_label(drawn, [f" {number(middle)}" for middle in middles], fontsize=8)
-    axes.set_title(f"{row.title} ({row.unit})", fontsize=9, loc="left")
+    wide = max(middles) > 8 * min(middles) > 0
+    axes.set_title(f"{row.title} ({row.unit}{', log scale' if wide else ''})", fontsize=9, loc="left")
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    if max(middles) > 8 * min(middles) > 0:
+    if wide:
         axes.set_xscale("log")
     axes.margins(x=0.12)

@@ -17,7 +17,6 @@ from itertools import repeat
 from statistics import median
 from time import perf_counter
 from typing import Any
-from zlib import crc32
 
 import orjson
 
@@ -26,7 +25,7 @@ from muse.core.clock import LamportClock
 from muse.core.op_ids import OpIdSource
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.core.path_watch import watch_path
-from muse.core.record import encode_line
+from muse.core.record import crc32, encode_line
 from muse.core.timestamp import now_text
 
 _ROUNDS = 7

@@ -24,7 +24,7 @@ def write(results: dict[str, Any], directory: str, name: str) -> str:
     text = "\n".join((
         "# Benchmark results",
         "",
-        "Written by `make bench-long`." if name == "long" else "Written by `make bench`.",
+        _origin(name, whole=results["whole"]),
         "How it is measured: [benchmarks/README.md](../README.md). Medians, with the least and the most in",
         "parentheses; ratios are taken within a round. Less is better everywhere.",
         "",
@@ -42,6 +42,12 @@ def write(results: dict[str, Any], directory: str, name: str) -> str:
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
     return f"{targets}\n\nEverything is in {os.path.relpath(path)}\n"
+
+
+def _origin(name: str, *, whole: bool) -> str:
+    if not whole:
+        return "A part of the whole, or a small run: no claim."
+    return "Written by `make bench-long`." if name == "long" else "Written by `make bench`."
 
 
 def _plots(cases: list[Case], samples: dict[str, Samples], directory: str, name: str) -> list[str]:

@@ -94,7 +94,7 @@ class Runner:
         """Return the directory of the case's dataset, written now if it is the first to ask, or why not."""
         if not case.dataset:
             return "", ""
-        key = f"{case.dataset}-{one.contender}-{self.count(case, one)}"
+        key = f"{one.dataset or case.dataset}-{one.contender}-{self.count(case, one)}"
         if key not in self._datasets:
             directory = os.path.join(self._scratch, key)
             os.makedirs(directory)
@@ -113,7 +113,7 @@ class Runner:
             "ops": self.count(case, one),
             "directory": directory,
             "dataset": dataset,
-            "dataset_kind": case.dataset,
+            "dataset_kind": one.dataset or case.dataset,
             "role": role,
         }
         try:
@@ -178,6 +178,7 @@ def main() -> None:
     facts["took"] = f"{time.monotonic() - began:.0f} s, {scale.rounds} rounds"
     results = {
         "machine": facts,
+        "whole": not partial,
         "scale": asdict(scale),
         "cases": [case.name for case in cases],
         "counts": {case.name: {one.name: runner.count(case, one) for one in case.entrants} for case in cases},

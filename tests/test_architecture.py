@@ -29,6 +29,7 @@ FLOORS = {
     ],
     2: [
         "core.path_watch",
+        "core.growth_signal",
         "core.storage",
         "core.file_system",
         "core.log_file",
@@ -89,6 +90,12 @@ HARMLESS_IN_OS_PATH = frozenset(
 EXCEPTIONS = {
     ("core.path_watch", "os.read"): "inotify tells its events through a descriptor, which is no file",
     ("core.path_watch", "os.close"): "a forked child lets go of its parent's inotify instance",
+    ("core.growth_signal", "os.read"): "the same, for a follower's own instance",
+    ("core.growth_signal", "os.close"): "the same",
+    ("core.growth_signal", "os.eventfd"): "wakes a follower that is told to stop",
+    ("core.growth_signal", "os.eventfd_write"): "the same",
+    ("core.growth_signal", "os.EFD_CLOEXEC"): "the same",
+    ("core.growth_signal", "os.EFD_NONBLOCK"): "the same",
     ("core.path_watch", "import fcntl"): "FIONREAD asks how much inotify has to say",
     (
         "core.op_index",

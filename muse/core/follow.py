@@ -1,17 +1,15 @@
 """Follow a log as it grows: every entry once, in the order of the file, whoever writes it."""
 
-import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
 from muse.core.entry import OpEntry
+from muse.core.growth_signal import GrowthSignal
 from muse.core.log_file import LogFile
-from muse.core.record import decode_block
+from muse.core.log_reader import LogReader
 from muse.errors import CorruptionError
-
-_SHORTEST_WAIT_SECONDS = 0.0005
-_LONGEST_WAIT_SECONDS = 0.02
 
 
 class Follower:
@@ -21,10 +19,14 @@ class Follower:
     hide an op, and when the log becomes shorter than what was read of it.
     """
 
-    def __init__(self, log_file: LogFile, since: int, wanted: Callable[[OpEntry], bool]) -> None:
+    def __init__(
+        self, log_file: LogFile, reader: LogReader, since: int, wanted: Callable[[OpEntry], bool]
+    ) -> None:
         self._file = log_file
+        self._reader = reader
         self._wanted = wanted
-        self._stopped = threading.Event()
+        self._signal = GrowthSignal(log_file.path)
+        self._frontier: dict[str, int] = {}
         self._waiting: Iterator[tuple[int, OpEntry]] = iter(())
         self._read_to = since
         self.cursor = since
@@ -40,19 +42,20 @@ class Follower:
 
     def next_within(self, seconds: float | None) -> OpEntry | None:
         """Return the next entry; None when stopped, or when none came within `seconds` (None: no limit)."""
-        wait, waited = _SHORTEST_WAIT_SECONDS, 0.0
-        while not self._stopped.is_set():
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not self._signal.is_stopped:
             for end, entry in self._waiting:
                 self.cursor = end
                 if self._wanted(entry):
                     return entry
+            self._signal.arm()
             if self._read_more():
+                self._signal.grown()
                 continue
-            if seconds is not None and waited >= seconds:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
                 return None
-            self._stopped.wait(wait)
-            waited += wait
-            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+            self._signal.wait(left)
         return None
 
     def _read_more(self) -> bool:
@@ -64,27 +67,32 @@ class Follower:
                 offset=end,
             )
         for offset, data in self._file.blocks(self._read_to, end):
-            block = decode_block(data, offset)
-            for damage in block.damages:
-                if damage.kind == "corrupt":
-                    raise CorruptionError(
-                        f"{self._file.path} is damaged at byte {damage.offset}: {damage.reason}",
-                        path=self._file.path,
-                        offset=damage.offset,
-                    )
+            block = self._reader.decode(data, offset)
             self._read_to = offset + len(data)
             ends = [*block.starts, self._read_to][1:] if block.starts else []
-            self._waiting = iter(list(zip(ends, block.entries, strict=True)))
+            located = zip(block.starts, ends, block.entries, strict=True)
+            self._waiting = iter(
+                [(end, entry) for start, end, entry in located if self._is_new(entry, start)]
+            )
             return True
         return False
 
+    def _is_new(self, entry: OpEntry, start: int) -> bool:
+        """Whether this is the op's first line. Only a stamp within its actor's earlier ones can repeat."""
+        actor, stamp = entry["actor_id"], entry["lamport_ts"]
+        if stamp > self._frontier.get(actor, 0):
+            self._frontier[actor] = stamp
+            return True
+        return not self._reader.repeats(entry, start)
+
     def stop(self) -> None:
         """End the iteration soon, from any thread or a signal handler."""
-        self._stopped.set()
+        self._signal.stop()
 
     def close(self) -> None:
         """Stop, and release the file."""
-        self.stop()
+        self._signal.close()
+        self._reader.close()
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -27,10 +27,15 @@ class LogReader:
         Raises `CorruptionError` at damage that may hide an op, unless `salvage`.
         """
         for offset, data in self._file.blocks(start, stop):
-            block = decode_block(data, offset)
-            if block.damages and not salvage:
-                self._raise_at_corruption(block)
+            block = self.decode(data, offset, salvage=salvage)
             yield from zip(block.starts, block.entries, strict=True)
+
+    def decode(self, data: bytes, offset: int, *, salvage: bool = False) -> Block:
+        """Decode whole lines; `CorruptionError` at damage that may hide an op, unless `salvage`."""
+        block = decode_block(data, offset)
+        if block.damages and not salvage:
+            self._raise_at_corruption(block)
+        return block
 
     def distinct(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[int, OpEntry]]:
         """Yield (offset, entry) for every op once, at its first line in the log.
@@ -113,13 +118,20 @@ class LogReader:
 
     # -- damage ---------------------------------------------------------------------------------
 
-    def damages(self) -> Iterator[Damage]:
-        """Yield all bytes of the log that are no entry, with their line numbers."""
-        lines = 1
-        for offset, data in self._file.blocks(0, self._file.end()):
+    def damages(self, *, unfinished: bool = True) -> Iterator[Damage]:
+        """Yield all bytes of the log that are no entry, with their line numbers.
+
+        With `unfinished`, also what follows the last newline: a write that is under way, or was cut.
+        """
+        lines, reached = 1, 0
+        stop = self._file.end()
+        for offset, data in self._file.blocks(0, stop):
             for damage in decode_block(data, offset).damages:
                 yield replace(damage, line=lines + data.count(b"\n", 0, damage.offset - offset))
             lines += data.count(b"\n")
+            reached = offset + len(data)
+        if unfinished and reached < stop:
+            yield Damage(reached, stop - reached, "torn", "no newline yet", line=lines)
 
     def line_number(self, offset: int) -> int:
         """Return the number, from 1, of the line that byte `offset` is in."""

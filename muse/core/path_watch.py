@@ -7,6 +7,8 @@ say. Elsewhere, or where the instance or watch cannot be had, the answer is alwa
 import array
 import contextlib
 import ctypes
+import errno
+import fcntl
 import os
 import struct
 import sys
@@ -52,24 +54,29 @@ def _nothing() -> None:
     return None
 
 
+def inotify_instance() -> tuple[ctypes.CDLL, int]:
+    """Return the C library and a new inotify descriptor; `OSError` where there can be none."""
+    if not sys.platform.startswith("linux"):
+        raise OSError(errno.ENOSYS, "inotify is Linux's")
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), "inotify_init1")
+    return libc, descriptor
+
+
 class _Inotify:
-    """The one inotify instance of this process."""
+    """The one inotify instance of this process for its open logs."""
 
     def __init__(self) -> None:
-        import fcntl  # noqa: PLC0415 - not on Windows, where this class is never made
-
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self.descriptor: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.descriptor < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._libc, self.descriptor = inotify_instance()
         self._lock = threading.Lock()
         self._watches: dict[int, weakref.WeakSet[PathWatch]] = {}
-        self._ioctl = fcntl.ioctl
 
     def watch(self, path: str) -> PathWatch:
         mask = _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF
         pending = array.array("i", [0])
-        watch = PathWatch(partial(self._ioctl, self.descriptor, _FIONREAD, pending), pending, self._drain)
+        watch = PathWatch(partial(fcntl.ioctl, self.descriptor, _FIONREAD, pending), pending, self._drain)
         with self._lock:
             number = self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask)
             if number < 0:
@@ -111,13 +118,13 @@ class _Watches:
 
     def __init__(self) -> None:
         self._instance: _Inotify | None = None
-        self._refused = not sys.platform.startswith("linux")
+        self._refused = False
 
     def watch(self, path: str) -> PathWatch:
         if self._instance is None and not self._refused:
             try:
                 self._instance = _Inotify()
-            except (OSError, AttributeError):
+            except OSError:
                 self._refused = True
         return self._instance.watch(path) if self._instance else PathWatch.always()
 

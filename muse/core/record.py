@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
+from sys import intern
 from typing import Annotated, Any, Literal, NoReturn, TypedDict, cast
 
 import msgspec
@@ -273,8 +274,32 @@ def decode_block(data: bytes, offset: int) -> Block:
         entries = cast("list[OpEntry]", _LINE_DECODER.decode_lines(data))
     except _UNDECODABLE:
         return _decode_carefully(lines, offset)
-    starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=offset))
+    starts = list(accumulate(map(len, lines[:-1]), _add_line, initial=offset))
     return Block(entries, starts)
+
+
+def _add_line(start: int, length: int) -> int:
+    return start + length + 1
+
+
+def lean_order(entry: LeanEntry) -> tuple[int, str, str]:
+    """Sort key of the total order, as `muse.core.entry.total_order`."""
+    return (entry.lamport_ts, entry.actor_id, entry.op_id)
+
+
+def lean(entry: OpEntry) -> LeanEntry:
+    """Return an entry in its lean form; texts that recur are shared."""
+    return LeanEntry(
+        entry["op_id"],
+        intern(entry["actor_id"]),
+        entry["lamport_ts"],
+        tuple(entry["parent_op_ids"]),
+        intern(entry["domain"]),
+        orjson.dumps(entry["domain_op"]),
+        entry["created_at"],
+        intern(entry["intent_id"]),
+        intern(entry["reservation_id"]),
+    )
 
 
 def decode_stamps(data: bytes) -> list[int] | None:

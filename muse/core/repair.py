@@ -30,7 +30,7 @@ def repair_log(log_file: LogFile, reader: LogReader, storage: Storage) -> Repair
     The side file holds one JSON object a damage: offset, line, kind, reason, op id, and the bytes in
     base64. It is durable before a byte of the log changes. Good lines beside the damage are kept.
     """
-    damages = tuple(reader.damages())
+    damages = tuple(reader.damages(unfinished=False))  # the last line may be under way
     if not damages:
         return Repair((), "")
     side_file = _free_name(log_file.path, storage)

@@ -15,6 +15,7 @@ from muse.core.entry import OpEntry
 from muse.core.merkle import root_hash
 from muse.core.record import entry_json
 from muse.domain import StructuredDelta
+from muse.errors import InvalidEntryError
 
 _TRAILER = re.compile(r"(Muse-[A-Za-z-]+): (.*)\Z")
 
@@ -85,7 +86,10 @@ def json_digest(value: object) -> str:
 
 def leaf_of(entry: OpEntry) -> bytes:
     """Return the bytes of an entry that are hashed: its JSON as the log has it, without the crc."""
-    return entry_json(entry)
+    try:
+        return entry_json(entry)
+    except TypeError as error:  # a line that another tool framed
+        raise InvalidEntryError(f"op {entry['op_id']} holds what JSON here cannot: {error}") from error
 
 
 def root_of(entries: Iterable[OpEntry]) -> str:
