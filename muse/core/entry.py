@@ -108,7 +108,8 @@ def check_entry(entry: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> No
     """
     if not isinstance(entry, dict):
         raise InvalidEntryError(f"an entry must be an object, not {_type_name(entry)}")
-    _check_keys(entry)
+    if tuple(entry) != ENTRY_FIELDS:
+        _check_keys(entry)
     if not is_op_id(entry["op_id"]):
         raise InvalidEntryError(f"op_id {entry['op_id']!r} is not a lower-case UUID4", field="op_id")
     for field in _TEXT_FIELDS:

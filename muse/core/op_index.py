@@ -7,7 +7,7 @@ beside the log, whose own cache is bounded. So memory stays the same however lon
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from muse.core.storage import Storage
@@ -17,6 +17,7 @@ IDS_IN_MEMORY = 65_536
 
 _CACHE_KIB = 16_384
 _WITNESS_BYTES = 4096
+_KEYS_A_QUERY = 500
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ids (op_id BLOB PRIMARY KEY, start INTEGER NOT NULL) WITHOUT ROWID;
@@ -55,21 +56,28 @@ class OpIndex:
         if storage.exists(path):
             self._open_table()
 
-    def find(self, op_id: str, upto: int) -> int | None:
-        """Return where the first line of the op starts, if it is in the log before byte `upto`."""
+    def find_many(self, op_ids: Sequence[str], upto: int) -> dict[str, int]:
+        """Return where the first lines of those ops start that are in the log before byte `upto`."""
         self._catch_up(upto)
         try:
-            stored = self._find_in_table(op_id)
+            stored = self._find_in_table(op_ids)
         except sqlite3.Error:  # a cache that cannot be read is made anew
             self.discard()
-            return self.find(op_id, upto)
-        return self._recent.get(op_id) if stored is None else stored
+            return self.find_many(op_ids, upto)
+        recent = self._recent
+        return {op_id: recent[op_id] for op_id in op_ids if op_id in recent} | stored
 
-    def _find_in_table(self, op_id: str) -> int | None:
+    def _find_in_table(self, op_ids: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
         if self._table is None:
-            return None
-        row = self._table.execute("SELECT start FROM ids WHERE op_id = ?", (_key(op_id),)).fetchone()
-        return None if row is None else int(row[0])
+            return found
+        for first in range(0, len(op_ids), _KEYS_A_QUERY):
+            keys = {_key(op_id): op_id for op_id in op_ids[first : first + _KEYS_A_QUERY]}
+            places = ",".join("?" * len(keys))
+            query = f"SELECT op_id, start FROM ids WHERE op_id IN ({places})"  # noqa: S608 - question marks only
+            rows = self._table.execute(query, list(keys))
+            found.update((keys[bytes(key)], int(start)) for key, start in rows)
+        return found
 
     def _catch_up(self, upto: int) -> None:
         if self._covered >= upto:

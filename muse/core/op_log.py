@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
@@ -30,9 +31,18 @@ from muse.core.entry import (
 from muse.core.follow import Follower
 from muse.core.group_commit import GroupCommit
 from muse.core.log_file import LogFile
-from muse.core.log_reader import LogReader
+from muse.core.log_reader import LogReader, collector_paused
 from muse.core.op_ids import OpIdSource
-from muse.core.record import Damage, LeanEntry, decode_block, decode_stamps, encode_line, lean, lean_order
+from muse.core.record import (
+    Damage,
+    LeanEntry,
+    decode_block,
+    decode_stamps,
+    encode_line,
+    encode_lines,
+    lean,
+    lean_order,
+)
 from muse.core.repair import Repair, repair_log
 from muse.core.storage import LOCAL, Storage, storage_error
 from muse.core.timestamp import now_text
@@ -352,10 +362,8 @@ class OpLog:
                 }
                 for domain_op in domain_ops
             ]
-            limits = self._limits
-            lines = b"".join([encode_line(entry, limits) for entry in entries])
             if entries:
-                self._write(lines, end, len(entries), self._clock.value)
+                self._write(encode_lines(entries, self._limits), end, len(entries), self._clock.value)
             durable = durability or self._durability
             ticket = self._syncs.wrote() if durable == "disk" and entries else 0
         if ticket:
@@ -387,7 +395,7 @@ class OpLog:
         batch = list(entries)
         for entry in batch:
             check_entry(entry, self._limits)
-        lines = [encode_line(entry, self._limits) for entry in batch]
+        lines = encode_lines(batch, self._limits).splitlines(keepends=True)
         if not batch:
             return 0
         self._check_open()
@@ -408,9 +416,13 @@ class OpLog:
     def _fresh(self, batch: list[OpEntry], lines: list[bytes]) -> list[tuple[OpEntry, bytes]]:
         """Return what is not in the log yet; `ConflictError` for a known id with another body."""
         fresh: dict[str, tuple[OpEntry, bytes]] = {}
+        starts = self._reader.find_many([entry["op_id"] for entry in batch], self._seen_end)
         for entry, line in zip(batch, lines, strict=True):
             op_id = entry["op_id"]
-            known = self._known(op_id, fresh)
+            if op_id in starts:
+                known: OpEntry | None = self._reader.entry_at(starts[op_id])
+            else:
+                known = fresh[op_id][0] if op_id in fresh else None
             if known is None:
                 self._check_stamp(entry, fresh)
                 fresh[op_id] = entry, line
@@ -528,7 +540,10 @@ class OpLog:
             raise UsageError(f"order {order!r} is unknown: use 'log' or 'total'")
         start, stop = _offset(since), self._file.end() if until is None else _offset(until)
         found = self._reader.distinct(start, stop, salvage=salvage)
-        matching = (entry for _, entry in found if matches(entry, actor, domain, address))
+        if actor is None and domain is None and address is None:
+            matching: Iterator[OpEntry] = map(itemgetter(1), found)
+        else:
+            matching = (entry for _, entry in found if matches(entry, actor, domain, address))
         return iter(sorted(matching, key=total_order)) if order == "total" else matching
 
     def read_all(self, *, salvage: bool = False) -> list[OpEntry]:
@@ -538,19 +553,21 @@ class OpLog:
         two bodies; with `salvage` the good entries, and the first body, are returned instead.
         """
         found: dict[str, OpEntry] = {}
-        for offset, entry in self._reader.scan(0, self._file.end(), salvage=salvage):
-            known = found.setdefault(entry["op_id"], entry)
-            if known is not entry and known != entry and not salvage:
-                self._reader.raise_two_bodies(entry, offset)
-        return sorted(found.values(), key=total_order)
+        with collector_paused():
+            for offset, entry in self._reader.scan(0, self._file.end(), salvage=salvage):
+                known = found.setdefault(entry["op_id"], entry)
+                if known is not entry and known != entry and not salvage:
+                    self._reader.raise_two_bodies(entry, offset)
+            return sorted(found.values(), key=total_order)
 
     def read_lean(self, *, salvage: bool = False) -> list[LeanEntry]:
         """Return what `read_all` does, in less than half its memory: ops stay JSON until asked for.
 
         An op id that stands there twice is looked up in the index, which costs time, not memory.
         """
+        shared: dict[str, str] = {}
         found = self._reader.distinct(0, self._file.end(), salvage=salvage)
-        return sorted((lean(entry) for _, entry in found), key=lean_order)
+        return sorted([lean(entry, shared) for _, entry in found], key=lean_order)
 
     def damages(self) -> Iterator[Damage]:
         """Iterate over all bytes of the log that are no entry, torn or corrupt, in bounded memory."""
@@ -594,7 +611,8 @@ class OpLog:
         Reads the tail only. An entry is pending by its position in the file, so one that arrived
         late with a low Lamport is there; an op whose line stands in the file twice is there once.
         """
-        return sorted(self._pending(until or self.cut(), salvage=salvage), key=total_order)
+        with collector_paused():
+            return sorted(self._pending(until or self.cut(), salvage=salvage), key=total_order)
 
     def to_structured_delta(
         self, domain: str, *, until: Cut | None = None, salvage: bool = False
@@ -604,7 +622,8 @@ class OpLog:
         The next `checkpoint` of this handle covers what was collapsed, and nothing else.
         """
         cut = until or self.cut()
-        delta = collapse(self._pending(cut, salvage=salvage), domain)
+        with collector_paused():
+            delta = collapse(self._pending(cut, salvage=salvage), domain)
         with self._lock:
             self._collapsed[domain] = cut.offset
         return delta

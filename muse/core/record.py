@@ -8,8 +8,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
-from sys import intern
+from functools import partial
+from itertools import accumulate, chain
 from typing import Annotated, Any, Literal, NoReturn, TypedDict, cast
 
 import msgspec
@@ -27,6 +27,9 @@ PREFIX = b'{"op_id":"'
 """Every line our writers make starts with these bytes; a reader looks for them inside a bad line."""
 
 FRAME_LENGTH = len(b',"crc":"00000000"}')
+_FRAME_OF = b',"crc":"%08x"}'.__mod__
+_LINE_END_OF = b',"crc":"%08x"}\n'.__mod__
+_types_of = partial(map, type)
 _FRAME = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
 _FRAME_START = re.compile(rb',"crc":"([0-9a-f]{0,8}|[0-9a-f]{8}")\Z')
 _OP_ID = re.compile(rb'\{"op_id":"([0-9a-f-]{36})"')
@@ -65,6 +68,22 @@ def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
     if len(line) > limits.entry_bytes or not 0 < containers <= limits.nesting_depth:
         _check_limits(entry, len(line), containers, limits)
     return line
+
+
+def encode_lines(entries: list[OpEntry], limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Return the lines of `entries`, as `encode_line` makes them, at half the cost a line."""
+    try:
+        covered = [orjson.dumps(entry, None, _OPTIONS)[:-1] for entry in entries]
+        # Ops that are plain and hold no container: nothing in them can start as a line does.
+        domain_ops: list[Any] = [entry["domain_op"] for entry in entries]
+        values: Iterator[Any] = map(dict.values, domain_ops)
+        flat = all(map(_ATOMS.issuperset, map(_types_of, values)))
+    except TypeError:
+        flat = False
+    if not flat or max(map(len, covered), default=0) >= limits.entry_bytes - FRAME_LENGTH:
+        return b"".join([encode_line(entry, limits) for entry in entries])
+    ends = map(_LINE_END_OF, map(crc32, covered))
+    return b"".join(chain.from_iterable(zip(covered, ends, strict=True)))
 
 
 def entry_json(entry: OpEntry) -> bytes:
@@ -267,9 +286,9 @@ def decode_block(data: bytes, offset: int) -> Block:
     """
     lines = data.split(b"\n")
     lines.pop()
-    for line in lines:
-        if line[-FRAME_LENGTH:] != b',"crc":"%08x"}' % crc32(line[:-FRAME_LENGTH]):
-            return _decode_carefully(lines, offset)
+    frames = [line[-FRAME_LENGTH:] for line in lines]
+    if frames != list(map(_FRAME_OF, map(crc32, [line[:-FRAME_LENGTH] for line in lines]))):
+        return _decode_carefully(lines, offset)
     try:
         entries = cast("list[OpEntry]", _LINE_DECODER.decode_lines(data))
     except _UNDECODABLE:
@@ -287,19 +306,44 @@ def lean_order(entry: LeanEntry) -> tuple[int, str, str]:
     return (entry.lamport_ts, entry.actor_id, entry.op_id)
 
 
-def lean(entry: OpEntry) -> LeanEntry:
-    """Return an entry in its lean form; texts that recur are shared."""
-    return LeanEntry(
-        entry["op_id"],
-        intern(entry["actor_id"]),
-        entry["lamport_ts"],
-        tuple(entry["parent_op_ids"]),
-        intern(entry["domain"]),
-        orjson.dumps(entry["domain_op"]),
-        entry["created_at"],
-        intern(entry["intent_id"]),
-        intern(entry["reservation_id"]),
-    )
+class _LeanLine(msgspec.Struct, gc=False):
+    op_id: str
+    actor_id: str
+    lamport_ts: int
+    parent_op_ids: tuple[str, ...]
+    domain: str
+    domain_op: msgspec.Raw
+    created_at: str
+    intent_id: str
+    reservation_id: str
+
+
+_LEAN_DECODER = msgspec.json.Decoder(_LeanLine)
+
+
+def decode_lean(data: bytes, shared: dict[str, str]) -> list[LeanEntry]:
+    """Decode whole lines whose crcs were checked. Texts that recur are kept once, in `shared`."""
+    keep = shared.setdefault
+    return [
+        LeanEntry(
+            line.op_id,
+            keep(line.actor_id, line.actor_id),
+            line.lamport_ts,
+            line.parent_op_ids,
+            keep(line.domain, line.domain),
+            bytes(line.domain_op),  # a copy: the raw view would keep the whole block alive
+            keep(line.created_at, line.created_at),
+            keep(line.intent_id, line.intent_id),
+            keep(line.reservation_id, line.reservation_id),
+        )
+        for line in _LEAN_DECODER.decode_lines(data)
+    ]
+
+
+def lean(entry: OpEntry, shared: dict[str, str]) -> LeanEntry:
+    """Return one entry in its lean form."""
+    [found] = decode_lean(entry_json(entry), shared)
+    return found
 
 
 def decode_stamps(data: bytes) -> list[int] | None:
