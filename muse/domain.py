@@ -4,7 +4,7 @@ At run time all of these are plain dicts. Extra keys are allowed in every op and
 stores an op unchanged and never looks inside.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
@@ -138,5 +138,103 @@ class DomainPlugin(Protocol):
         `fetch(content_id)` gives the bytes of a stored object that an op names. Only changed
         files are in the result. An op that cannot take effect is listed in `ignored`, with the
         reason: it stands in an append-only log, and must not keep the others from being committed.
+        """
+        ...
+
+
+@runtime_checkable
+class SquashingPlugin(Protocol):
+    """A domain that can say in fewer ops what many came to. Pure, as `DomainPlugin` is."""
+
+    def squash(
+        self,
+        files: Mapping[str, bytes],
+        ops: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+    ) -> list[DomainOp]:
+        """Return the net of `ops` on `files`: applied in their place, it gives the same bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which ops a part of a file, a note or a line, stems from.
+
+    `made` and `changed` are the places, in the ops looked at, of the one that made the part and of
+    the one that changed it last (making it counts). `made` is None for a part that was there before
+    all of them, in the file `came_from`; `changed` too when none of them changed it.
+    """
+
+    address: str
+    summary: str
+    made: int | None
+    changed: int | None
+    came_from: str = ""
+
+
+@runtime_checkable
+class BlamingPlugin(Protocol):
+    """A domain that can say which op a part of a file stems from. Pure, as `DomainPlugin` is."""
+
+    def blame(
+        self,
+        files: Mapping[str, bytes],
+        ops: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+        path: str,
+    ) -> list[Origin]:
+        """List the parts of the file `path` as it is once `ops` are applied to `files`, in their order.
+
+        Empty where there is no such file, or it has no parts that the domain knows. What a whole-file
+        op brought stems from that op.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """An op that takes back others; `undoes` are their places in the ops looked at."""
+
+    op: DomainOp
+    undoes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotUndone:
+    """What was not taken back: of the op at `index`, at `address`, for a `reason` that people can read.
+
+    `because` is the place of the later op that stands in the way, if one does.
+    """
+
+    index: int
+    address: str
+    reason: str
+    because: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """What undoing came to: ops to append, and what is left as it is."""
+
+    compensations: list[Compensation]
+    left: list[NotUndone]
+
+
+@runtime_checkable
+class UndoingPlugin(Protocol):
+    """A domain that can take ops back. Pure, as `DomainPlugin` is."""
+
+    def undo(
+        self,
+        files: Mapping[str, bytes],
+        ops: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+        undone: Collection[int],
+        now: Mapping[str, bytes],
+    ) -> Undoing:
+        """Find ops that take back those at the places `undone`, and leave all others' work untouched.
+
+        `ops`, applied to `files`, are all there is to know of who did what. `now` is the tree that the
+        compensating ops will meet: where it differs from what `ops` came to, nothing is taken back.
         """
         ...

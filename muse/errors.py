@@ -39,6 +39,10 @@ class DomainError(UsageError):
         self.path = path
 
 
+class PluginError(MuseError):
+    """A domain plugin failed at its work; what it was asked to do was not done."""
+
+
 class ConflictError(MuseError):
     """Two things claim one identity or one place: the same op id with two bodies, a branch that moved."""
 

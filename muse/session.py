@@ -6,25 +6,29 @@ point; bring the working tree up to date; write the checkpoint. A crash anywhere
 commit of these ops, and the next `commit` or `recover` goes on from there.
 """
 
+import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from muse.core import layout
-from muse.core.checkpoint import Cut, OpLogCheckpoint
+from muse.core.checkpoint import Cut
 from muse.core.commit_record import CommitRecord, make_commit_record
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
 from muse.core.op_log import Durability, OpLog
-from muse.core.seal import Seal, add_trailers, make_seal, read_seal
+from muse.core.seal import add_trailers, make_seal
+from muse.core.signing import Signer
 from muse.core.storage import LOCAL, Storage
 from muse.core.timestamp import now_text
 from muse.core.working_tree import WorkingTreeUpdate, update_working_tree
 from muse.domain import Application, DomainOp, IgnoredOp, StructuredDelta
-from muse.errors import ConflictError, CorruptionError, DomainError, MuseError
+from muse.errors import ConflictError, CorruptionError, MuseError, PluginError, StorageError
+from muse.net_delta import net_delta
 from muse.plugins.registry import find_plugin
+from muse.recovery import session_history
 from muse.repository import Repository
 
 _COMMIT_ATTEMPTS = 1000
@@ -81,7 +85,7 @@ class LiveSession:
     """One session of a repository: its log, and its way into the branch. A context manager.
 
     Many processes may edit one session, and any may commit: whoever comes second cuts again.
-    `branch` is by default the one HEAD names.
+    `branch` is by default the one HEAD names. With a `signer`, every commit is signed.
     """
 
     def __init__(
@@ -92,15 +96,17 @@ class LiveSession:
         branch: str | None = None,
         author: str = "",
         durability: Durability = "os",
+        signer: Signer | None = None,
         storage: Storage = LOCAL,
     ) -> None:
         self.repository = Repository.open(os.fspath(repo_root), storage)
         self.log = OpLog(self.repository.root, session_id, durability=durability, storage=storage)
-        self.branch = branch or self.repository.dag.current_branch()
+        self.branch = self.repository.dag.current_branch() if branch is None else layout.check_branch(branch)
         self.author = author
+        self._signer = signer
         self._storage = storage
-        self._searched = False  # whether history was, for commits of this session, up to the known head
-        self._known_head: str | None = None
+        self._searched: set[str | None] = {None}  # tips whose history was searched for our commits
+        self._healed = self._heal()
 
     def edit(
         self,
@@ -124,32 +130,58 @@ class LiveSession:
 
     # -- commit ---------------------------------------------------------------------------------
 
-    def commit(self, message: str, *, author: str | None = None, salvage: bool = False) -> CommitOutcome:
+    def commit(
+        self, message: str, *, author: str | None = None, salvage: bool = False, full: bool = False
+    ) -> CommitOutcome:
         """Carry all pending ops into the branch: one commit for each domain, one update of the ref.
 
+        The delta stored is the net of the ops, or with `full` every op; the seal covers them all.
         Each op gets into history once, whoever else commits. Nothing pending: nothing is made, and
         the outcome says so. Raises `CorruptionError` if the log is damaged where an op may be lost
-        (unless `salvage`: the good ops go), `DomainError` if a plugin fails, `StorageError` if the
+        (unless `salvage`: the good ops go), `PluginError` if a plugin fails, `StorageError` if the
         disk does: then the branch is unchanged and the ops stay pending. `HandEditedError` comes
         after the commit, about files of the working tree.
         """
-        for _ in range(_COMMIT_ATTEMPTS):
-            head = self._catch_up()
-            cut = self.log.cut()
-            self.log.sync()
-            entries = self.log.replay_since_checkpoint(until=cut, salvage=salvage)
-            if not entries:
-                return CommitOutcome()
-            staged = self._stage(entries, cut, head, message, self.author if author is None else author)
-            try:
-                self.repository.dag.swap_head(self.branch, head, staged.commit_ids[-1])
-            except ConflictError:
-                continue  # another committer was first: cut again on the new head
-            return self._finish(staged, entries, cut, head)
+        # One committer of a session at a time; those of other sessions meet at the ref.
+        with self._committing():
+            for _ in range(_COMMIT_ATTEMPTS):
+                self._catch_up()
+                head = self.repository.dag.head(self.branch)
+                cut = self.log.cut()
+                entries = self.log.replay_since_checkpoint(until=cut, salvage=salvage)
+                if not entries:
+                    return CommitOutcome()
+                self.log.sync()
+                by = self.author if author is None else author
+                staged = self._stage(entries, cut, head, message, by, full=full)
+                try:
+                    self.repository.dag.swap_head(self.branch, head, staged.commit_ids[-1])
+                except ConflictError:
+                    continue  # another committer was first: cut again on the new head
+                return self._finish(staged, entries, cut, head)
         raise ConflictError(f"branch {self.branch!r} moved at each of {_COMMIT_ATTEMPTS} attempts: try again")
 
+    @contextlib.contextmanager
+    def _committing(self) -> Iterator[None]:
+        directory = layout.session_directory(self.repository.root, self.log.session_id())
+        if not self._storage.exists(directory):
+            yield  # no log yet: nothing to commit, and nothing is made for it
+            return
+        path = layout.session_commit_lock_file(self.repository.root, self.log.session_id())
+        garbage_lock = layout.garbage_lock_file(self.repository.root)
+        # What is stored for a commit is nobody's until the ref names it: no garbage is collected meanwhile.
+        with self._storage.locked(path), self._storage.locked(garbage_lock, exclusive=False):
+            yield
+
     def _stage(
-        self, entries: list[OpEntry], cut: Cut, head: str | None, message: str, author: str
+        self,
+        entries: list[OpEntry],
+        cut: Cut,
+        head: str | None,
+        message: str,
+        author: str,
+        *,
+        full: bool,
     ) -> _Staged:
         """Store the objects, snapshots and commits of `entries`; the branch does not name them yet."""
         manifest = self.repository.read_tree(head)
@@ -159,7 +191,10 @@ class LiveSession:
         deltas, ignored = [], []
         for domain in sorted({entry["domain"] for entry in entries}):
             delta = collapse(entries, domain)
-            application = self._apply(delta, manifest)
+            files = TreeFiles(self.repository, manifest)
+            application = self._apply(delta, files)
+            if not full:
+                delta = net_delta(delta, files, application, self.repository.objects.get)
             manifest = self._store_files(manifest, application)
             own = [entry for entry in entries if entry["domain"] == domain]
             seal = make_seal(self.log.session_id(), cut.offset, own, frontier, delta)
@@ -173,25 +208,28 @@ class LiveSession:
                 author=author,
                 structured_delta=delta,
             )
+            if self._signer is not None:
+                record = self._signer.sign(record)
             commit_ids.append(self.repository.dag.write_commit(record))
             deltas.append(delta)
             ignored.extend(application.ignored)
         return _Staged(tuple(commit_ids), record["snapshot_id"], manifest, tuple(deltas), tuple(ignored))
 
-    def _apply(self, delta: StructuredDelta, manifest: Mapping[str, str]) -> Application:
+    def _apply(self, delta: StructuredDelta, files: Mapping[str, bytes]) -> Application:
         plugin = find_plugin(delta["domain"])
         if plugin is None:
             return Application({})
-        files = TreeFiles(self.repository, manifest)
         try:
-            return plugin.apply(files, delta["ops"], self.repository.objects.get)
-        except MuseError:
+            application = plugin.apply(files, delta["ops"], self.repository.objects.get)
+            _check_application(application)
+        except (CorruptionError, StorageError):
             raise
         except Exception as error:
-            raise DomainError(
-                f"the plugin of domain {delta['domain']!r} failed: {error!r}; nothing was committed, "
-                "the ops stay in the log"
+            raise PluginError(
+                f"the plugin of domain {delta['domain']!r} failed: {error or error!r}; nothing is committed, "
+                f"the ops stay in the log of session {self.log.session_id()!r}"
             ) from error
+        return application
 
     def _store_files(self, manifest: Mapping[str, str], application: Application) -> dict[str, str]:
         after = dict(manifest)
@@ -207,7 +245,7 @@ class LiveSession:
         newest = staged.commit_ids[-1]
         update = self._update_working_tree(self.repository.read_tree(head))
         self.log.checkpoint(staged.snapshot_id, commit_id=newest, until=cut)
-        self._known_head = newest
+        self._searched.add(newest)
         outcome = CommitOutcome(
             commit_ids=staged.commit_ids,
             op_count=len(entries),
@@ -242,68 +280,53 @@ class LiveSession:
         """Make checkpoint and working tree agree with history; True if the checkpoint was rebuilt.
 
         The commits are the truth and the checkpoint a cache of them: one that is missing, damaged,
-        of another session, or older than the branch's newest commit of this session is made anew.
+        of another session, or older than the newest commit of this session, on whatever branch, is
+        made anew, if need be when the session is opened. Raises `HandEditedError` about files that were left as they are.
         """
-        self._searched = False
-        return self._rebuild_if_behind(self.repository.dag.head(self.branch))
+        self._searched = {None}
+        with self._committing():
+            rebuilt, kept = self._catch_up()
+        rebuilt, self._healed = rebuilt or self._healed, False
+        if kept:
+            raise HandEditedError(CommitOutcome((self.repository.dag.head(self.branch) or "",), kept=kept))
+        return rebuilt
 
-    def _catch_up(self) -> str | None:
-        """Return the branch's head, with the checkpoint brought up to it."""
-        head = self.repository.dag.head(self.branch)
-        if head != self._known_head or not self._searched:
-            self._rebuild_if_behind(head)
-        return head
+    def _heal(self) -> bool:
+        """Rebuild a checkpoint that is lost or damaged; one that is behind can wait for the next commit."""
+        try:
+            self.log.read_checkpoint()
+        except CorruptionError:
+            with contextlib.suppress(CorruptionError), self._committing():  # the next commit says it
+                return self._catch_up()[0]
+        return False
 
-    def _rebuild_if_behind(self, head: str | None) -> bool:
+    def _catch_up(self) -> tuple[bool, tuple[str, ...]]:
+        """Bring the checkpoint up to what the branches hold; whether it was behind, and the files kept."""
+        dag = self.repository.dag
+        tips = dag.branches()
+        damaged = False
         try:
             checkpoint = self.log.read_checkpoint()
         except CorruptionError:
-            checkpoint = None
-        newest = self._newest_commit(head, checkpoint)
-        self._known_head, self._searched = head, True
-        if newest is None:
-            if checkpoint is None:
+            checkpoint, damaged = None, True
+        if set(tips.values()) <= self._searched and not damaged:
+            return False, ()
+        if damaged:
+            self._searched = {None}
+        stop = self._searched | ({checkpoint.get("commit_id")} if checkpoint else set())
+        found = session_history(dag, self.log.session_id(), tips, stop)
+        self._searched.update(tips.values())
+        if found.newest is None:
+            if damaged:
                 self.log.discard_checkpoint()
-            return False
-        branch, commit, seal = newest
-        if checkpoint is not None and self.log.covered_until() >= seal.cut_offset:
-            return False
+            return False, ()
+        if checkpoint is not None and self.log.covers(found.cuts):
+            return False, ()
         # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
-        tip = self.repository.dag.head(branch)
-        if tip is not None:
-            self.repository.dag.swap_head(branch, tip, tip)
-        self.log.rebuild_checkpoint(commit["snapshot_id"], commit["commit_id"], seal.cut_offset)
-        self._update_working_tree({})
-        return True
-
-    def _newest_commit(
-        self, head: str | None, checkpoint: OpLogCheckpoint | None
-    ) -> tuple[str, CommitRecord, Seal] | None:
-        """Find the commit that covers most of this session, in this branch; without a checkpoint, in all.
-
-        History is searched down to the commit the checkpoint names, or to where it was searched before.
-        """
-        stop: set[str | None] = {self._known_head} if self._searched else set()
-        if checkpoint is not None:
-            stop.add(checkpoint.get("commit_id"))
-        heads = {self.branch: head}
-        if checkpoint is None:
-            heads |= self.repository.dag.branches()
-        found = [
-            (branch, *newest)
-            for branch, tip in heads.items()
-            if tip is not None and (newest := self._newest_in_history(tip, stop))
-        ]
-        return max(found, key=lambda item: item[2].cut_offset, default=None)
-
-    def _newest_in_history(self, tip: str, stop: Collection[str | None]) -> tuple[CommitRecord, Seal] | None:
-        for commit in self.repository.dag.history(tip):
-            seal = read_seal(commit["message"])
-            if seal is not None and seal.session_id == self.log.session_id():
-                return commit, seal
-            if commit["commit_id"] in stop:
-                return None
-        return None
+        dag.swap_head(found.branch, tips[found.branch], tips[found.branch] or "")
+        update = self._update_working_tree(self.repository.read_tree(found.before))
+        self.log.rebuild_checkpoint(found.newest["snapshot_id"], found.newest["commit_id"], found.cuts)
+        return True, tuple(update.kept)
 
     # -- lifetime -------------------------------------------------------------------------------
 
@@ -321,6 +344,16 @@ class LiveSession:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_application(application: Application) -> None:
+    """Raise `TypeError` or `UsageError` if a plugin gave what is no outcome, or a path out of the tree."""
+    if not isinstance(application, Application):
+        raise TypeError(f"it gave {type(application).__name__}, not an Application")
+    for path, content in application.files.items():
+        layout.check_tree_path(path)
+        if content is not None and not isinstance(content, bytes):
+            raise TypeError(f"it gave {type(content).__name__} for {path}, not bytes")
 
 
 class TreeFiles(Mapping[str, bytes]):

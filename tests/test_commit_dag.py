@@ -11,7 +11,7 @@ from muse.core.commit_dag import CommitDag, CommitRecord, make_commit_record
 from muse.core.storage import Storage
 from muse.domain import StructuredDelta
 from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
-from tests.faulty_storage import failing_at_every_call
+from muse.testing import Fault, failing_at_every_call
 from tests.foreign_muse import ForeignMuse
 
 NOW = "2026-01-02T03:04:05+00:00"
@@ -351,9 +351,9 @@ def test_history_is_read_only_as_far_as_it_is_asked_for(tmp_path: Path, dag: Com
 # -- faults -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("fault", ["EIO", "short", "crash"])
 def test_a_fault_at_any_call_of_a_commit_leaves_the_branch_whole_and_a_rerun_succeeds(
-    tmp_path: Path, dag: CommitDag, *, dies: bool
+    tmp_path: Path, dag: CommitDag, fault: Fault
 ) -> None:
     base = commit(dag, "base")
     dag.swap_head("main", None, base)
@@ -368,7 +368,7 @@ def test_a_fault_at_any_call_of_a_commit_leaves_the_branch_whole_and_a_rerun_suc
         return record["commit_id"]
 
     outcomes = set()
-    for raised in failing_at_every_call(commit_on_base, dies=dies):
+    for raised in failing_at_every_call(commit_on_base, fault):
         tip = dag.head("main")
         assert tip is not None
         found = messages(dag, tip)

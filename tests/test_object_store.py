@@ -9,7 +9,7 @@ import pytest
 from muse.core.object_store import ObjectStore
 from muse.core.storage import Storage
 from muse.errors import CorruptionError, NotFoundError, UsageError
-from tests.faulty_storage import failing_at_every_call
+from muse.testing import Fault, failing_at_every_call
 
 
 def object_file(root: Path, object_id: str) -> Path:
@@ -124,9 +124,9 @@ def test_ids_lists_every_blob_in_order_and_nothing_else(tmp_path: Path) -> None:
     assert list(store.ids()) == sorted(object_ids)
 
 
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("fault", ["EIO", "short", "crash"])
 def test_a_fault_at_any_call_leaves_no_half_blob_and_the_next_put_succeeds(
-    tmp_path: Path, *, dies: bool
+    tmp_path: Path, fault: Fault
 ) -> None:
     number = 0
     faults = 0
@@ -136,7 +136,7 @@ def test_a_fault_at_any_call_leaves_no_half_blob_and_the_next_put_succeeds(
         number += 1
         ObjectStore(str(tmp_path / str(number)), storage).put_many([b"one" * 1000, b"two"])
 
-    for raised in failing_at_every_call(put, dies=dies):
+    for raised in failing_at_every_call(put, fault):
         store = ObjectStore(str(tmp_path / str(number)))
         for object_id in store.ids():
             store.get(object_id)

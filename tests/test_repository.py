@@ -10,7 +10,7 @@ from muse.core.commit_dag import make_commit_record
 from muse.core.storage import Storage
 from muse.errors import CorruptionError, NotFoundError, StorageError, UsageError
 from muse.repository import Repository
-from tests.faulty_storage import failing_at_every_call
+from muse.testing import Fault, failing_at_every_call
 from tests.foreign_muse import ForeignMuse
 
 NOW = "2026-01-02T03:04:05+00:00"
@@ -73,9 +73,9 @@ def test_init_brings_a_lost_head_back_and_leaves_the_branch_where_it_is(tmp_path
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("fault", ["EIO", "short", "crash"])
 def test_a_repository_half_made_at_any_call_is_none_and_is_completed_by_the_next_init(
-    tmp_path: Path, *, dies: bool
+    tmp_path: Path, fault: Fault
 ) -> None:
     Repository.init(str(tmp_path / "whole"), now=NOW, repo_id=REPO_ID)
     number = 0
@@ -86,7 +86,7 @@ def test_a_repository_half_made_at_any_call_is_none_and_is_completed_by_the_next
         Repository.init(str(tmp_path / str(number)), now=NOW, repo_id=REPO_ID, storage=storage)
 
     faults = 0
-    for raised in failing_at_every_call(init, dies=dies):
+    for raised in failing_at_every_call(init, fault):
         root = tmp_path / str(number)
         whole = (root / ".muse" / "repo.json").exists()
         if not whole:

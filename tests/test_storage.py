@@ -14,7 +14,7 @@ import pytest
 
 from muse.core.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import NotFoundError, StorageError
-from tests.faulty_storage import failing_at_every_call
+from muse.testing import Fault, failing_at_every_call
 
 
 class RecordingStorage(Storage):
@@ -65,13 +65,13 @@ def test_without_sync_nothing_is_synced(tmp_path: Path) -> None:
     assert storage.calls == ["rename file"]
 
 
-@pytest.mark.parametrize("dies", [False, True])
-def test_a_fault_at_any_call_leaves_the_old_bytes_or_the_new(tmp_path: Path, *, dies: bool) -> None:
+@pytest.mark.parametrize("fault", ["EIO", "short", "crash"])
+def test_a_fault_at_any_call_leaves_the_old_bytes_or_the_new(tmp_path: Path, fault: Fault) -> None:
     path = tmp_path / "file"
     old, new = b"old" * 1000, b"new" * 1000
     path.write_bytes(old)
     faults = 0
-    for raised in failing_at_every_call(lambda storage: storage.write_atomically(str(path), new), dies=dies):
+    for raised in failing_at_every_call(lambda storage: storage.write_atomically(str(path), new), fault):
         assert path.read_bytes() in {old, new}
         assert raised or path.read_bytes() == new
         faults += raised

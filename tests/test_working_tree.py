@@ -11,7 +11,7 @@ from muse.core.object_store import ObjectStore
 from muse.core.storage import Storage
 from muse.core.working_tree import WorkingTreeUpdate, update_working_tree
 from muse.errors import CorruptionError
-from tests.faulty_storage import failing_at_every_call
+from muse.testing import Fault, failing_at_every_call
 
 Files = Mapping[str, bytes]
 
@@ -158,9 +158,9 @@ def test_the_longest_file_name_is_written(tree: Tree) -> None:
     assert tree.update(None, {name: b"1"}) == WorkingTreeUpdate(written=[name])
 
 
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("fault", ["EIO", "short", "crash"])
 def test_a_fault_at_any_call_leaves_each_file_whole_and_a_rerun_does_the_rest(
-    tmp_path: Path, *, dies: bool
+    tmp_path: Path, fault: Fault
 ) -> None:
     before = {"a": b"1" * 99, "d/gone": b"2", "hand": b"3"}
     after = {"a": b"one" * 99, "new/x": b"4", "hand": b"5"}
@@ -176,7 +176,7 @@ def test_a_fault_at_any_call_leaves_each_file_whole_and_a_rerun_does_the_rest(
         tree.update(before, after, storage)
 
     faults = 0
-    for raised in failing_at_every_call(update, dies=dies):
+    for raised in failing_at_every_call(update, fault):
         tree = Tree(tmp_path / str(number))
         for path, content in tree.files().items():
             assert ".tmp-" in path or content in {before.get(path), after.get(path), b"by hand"}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from muse import __version__
-from muse.cli import checkout, commits, demo, replay, sessions
+from muse.cli import archiving, checkout, commits, demo, keys, prove, replay, sessions
 from muse.cli.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.output import abandon_stdout, facts_of, prepare_streams, print_error
 from muse.core.timestamp import now_text
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(sessions.app, name="session")
+app.add_typer(keys.app, name="key")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -84,6 +85,8 @@ app.command("commit")(commits.commit)
 app.command("log")(commits.log)
 app.command("show")(commits.show)
 app.command("verify")(commits.verify)
+app.command("prove")(prove.prove)
+app.command("gc")(archiving.collect)
 app.command("checkout")(checkout.checkout)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)

@@ -1,5 +1,6 @@
 """`muse commit`, `log`, `show` and `verify`: the way into history, and what stands there."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -7,10 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from muse.cli.options import Invocation, JsonOption, RepoOption, SessionArgument, check_session, remember
+from muse.cli.evidence import gather_evidence
+from muse.cli.options import (
+    Invocation,
+    JsonOption,
+    RepoOption,
+    SessionArgument,
+    check_session,
+    current_directory,
+    remember,
+)
 from muse.cli.output import Output, count_of
 from muse.core.commit_record import CommitRecord
 from muse.core.op_log import OpLog, list_sessions
+from muse.core.signing import Signer
 from muse.core.verify import Finding, Report
 from muse.core.verify import verify as verify_dag
 from muse.errors import MuseError, UsageError
@@ -28,12 +39,15 @@ def commit(
     message: Annotated[str, typer.Option("--message", "-m", help="What was done.", show_default=False)],
     author: Annotated[str, typer.Option(envvar="MUSE_AUTHOR", help="Whose commit it is.")] = "",
     salvage: Annotated[bool, typer.Option("--salvage", help="Commit the good ops of a damaged log.")] = False,
+    sign: Annotated[str | None, typer.Option(metavar="KEYFILE", help="Sign with this private key.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Store every op in order, not their net.")] = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Carry a session's pending ops into history.
 
     One commit a domain, on the branch that HEAD names; the files here follow, but those changed by hand.
+    A commit stores the net of its ops: a note inserted and then moved is one insert.
 
     Example: muse commit jam-1 -m "First take" --author Anna
     """
@@ -43,8 +57,12 @@ def commit(
     repository = invocation.repository()
     check_session(repository, session)
     output = invocation.output
-    with LiveSession(repository.root, session, author=author) as live, output.progress("committing"):
-        outcome = live.commit(message, salvage=salvage)
+    signer = None if sign is None else Signer.load(os.path.join(current_directory(), sign))
+    with (
+        LiveSession(repository.root, session, author=author, signer=signer) as live,
+        output.progress("committing"),
+    ):
+        outcome = live.commit(message, salvage=salvage, full=full)
     if output.as_json:
         output.record(outcome_record(outcome))
     else:
@@ -213,12 +231,26 @@ def _op_text(op: Mapping[str, Any]) -> str:
     return "  ".join(filter(None, (str(op.get("op", "other")), str(op.get("address", "")), summary)))
 
 
-def verify(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOption = False) -> None:
-    """Check every hash, every link and every log.
+def verify(
+    ctx: typer.Context,
+    *,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Make every commit anew from its log, and compare.")
+    ] = False,
+    require_signatures: Annotated[
+        bool, typer.Option("--require-signatures", help="An unsigned commit is a fault.")
+    ] = False,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Trust this public key too; may be repeated.")
+    ] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every hash, every link, every log and every signature.
 
     Each fault is a line; exit status 1 if there is one. An unfinished last line is none.
 
-    Example: muse verify
+    Example: muse verify --replay
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
@@ -232,12 +264,21 @@ def verify(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOption =
 
         report = verify_dag(repository.root, repository.storage, count)
         entries, faults = check_logs(repository, lambda number: count("entry", number))
+        evidence = gather_evidence(
+            repository,
+            replay=replay,
+            require_signatures=require_signatures,
+            key_files=key or [],
+            progress=lambda number: count("op", number),
+        )
     findings = [finding_record(finding) for finding in report.findings] + faults
+    findings += [finding_record(finding) for finding in evidence.findings]
     if output.as_json:
-        output.record(report_record(report, entries, findings))
+        output.record({**report_record(report, entries, findings), **evidence.as_record()})
     else:
         for finding in findings:
             output.line(f"{finding['kind']}: {finding['message']}")
+        evidence.print(output)
         output.line(report_text(report, entries, len(findings)))
     if findings:
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ from rich.text import Text
 from muse.core.storage import LOCAL
 from muse.errors import MuseError
 
-_FACTS = ("field", "line_number", "path", "paths", "offset", "op_id", "errno")
+_FACTS = ("field", "key_id", "line_number", "path", "paths", "offset", "op_id", "errno")
 
 
 def printable(text: str) -> str:
@@ -53,6 +53,14 @@ class Output:
         """Print one line of JSON, at once."""
         sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
         sys.stdout.flush()
+
+    def document(self, text: bytes, value: Mapping[str, Any]) -> None:
+        """Print a document as it would stand in its file; for programs, as one line."""
+        if self.as_json:
+            self.record(value)
+        else:
+            sys.stdout.write(text.decode())
+            sys.stdout.flush()
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print rows for people. Numbers stand to the right."""

@@ -17,6 +17,7 @@ from muse.cli.output import Output
 from muse.cli.performance import Performance
 from muse.core.verify import Report, verify
 from muse.errors import MuseError
+from muse.prove import ActorProof, prove_each_actor
 from muse.repository import Repository
 from muse.session import LiveSession
 
@@ -57,6 +58,7 @@ class Ending:
     verified: Report
     entries: int
     findings: Sequence[dict[str, str]]
+    proofs: Sequence[ActorProof]
 
     @property
     def fault(self) -> str:
@@ -73,18 +75,23 @@ class Ending:
         if self.logged < self.performance.acknowledged:
             lost = self.performance.acknowledged - self.logged
             return f"{lost} acknowledged edits are not in the log of session {self.session_id}"
+        if wrong := [proof for proof in self.proofs if proof.fault]:
+            return f"op {wrong[0].op_id} of {wrong[0].actor_id} is not proven: {wrong[0].fault}"
         return ""
 
 
 def conclude(live: LiveSession, performance: Performance, comparison: Comparison) -> Ending:
-    """Verify the repository and count the log, once all is played."""
+    """Verify the repository, count the log, and prove an op of each actor, once all is played."""
     repository = live.repository
     verified = verify(repository.root, repository.storage)
     entries, faults = check_logs(repository)
     findings = [finding_record(finding) for finding in verified.findings] + faults
     logged = sum(1 for _ in live.log.entries(salvage=True))
     session_id = live.log.session_id()
-    return Ending(repository, session_id, performance, comparison, logged, verified, entries, findings)
+    proofs = prove_each_actor(repository, session_id)
+    return Ending(
+        repository, session_id, performance, comparison, logged, verified, entries, findings, proofs
+    )
 
 
 def present(ending: Ending, output: Output) -> None:
@@ -119,6 +126,15 @@ def _record(ending: Ending) -> dict[str, Any]:
             {"commit_id": commit.commit_id, "op_count": commit.op_count, "ignored": len(commit.ignored)}
             for commit in performance.commits
         ],
+        "proofs": [
+            {
+                "actor": proof.actor_id,
+                "op_id": proof.op_id,
+                "commit_id": proof.commit_id,
+                "holds": not proof.fault,
+            }
+            for proof in ending.proofs
+        ],
         "verify": report_record(ending.verified, ending.entries, list(ending.findings)),
         "file": {
             "path": os.path.join(ending.repository.root, comparison.path),
@@ -146,10 +162,19 @@ def _print(ending: Ending, output: Output) -> None:
     output.line(f"Verify    {report_text(ending.verified, ending.entries, len(ending.findings))}")
     for finding in ending.findings:
         output.line(f"          {finding['kind']}: {finding['message']}")
+    _print_proofs(ending, output)
     output.line(
         f"Notes     {comparison.found} in the file, {comparison.alike} as wanted, of {comparison.wanted}"
     )
     output.line(f"File      {os.path.join(ending.repository.root, comparison.path)}")
+
+
+def _print_proofs(ending: Ending, output: Output) -> None:
+    held = [proof for proof in ending.proofs if not proof.fault]
+    output.line(f"Proofs    {len(held)} of {len(ending.proofs)} hold, for one op of each actor:")
+    for proof in ending.proofs:
+        fate = proof.fault or f"is in commit {proof.commit_id[:SHORT_ID]}"
+        output.line(f"          {proof.actor_id}: op {proof.op_id} {fate}")
 
 
 def _history(ending: Ending) -> list[tuple[str, int, str]]:

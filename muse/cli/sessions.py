@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from muse.cli.archiving import archive, restore
 from muse.cli.entry_line import entry_line
 from muse.cli.feed import BareOps, Feed
 from muse.cli.mending import check, print_damages, recover, repair
@@ -214,6 +215,8 @@ def _print_entry(invocation: Invocation, entry: OpEntry) -> None:
         invocation.output.line(entry_line(entry))
 
 
+app.command("archive")(archive)
+app.command("restore")(restore)
 app.command("check")(check)
 app.command("repair")(repair)
 app.command("recover")(recover)

@@ -68,6 +68,11 @@ class Coverage:
         """Whether an entry of `domain` at byte `offset` is still to be committed."""
         return offset >= self.cut.offset and offset >= self.domains.get(domain, 0)
 
+    def reaches(self, cuts: Mapping[str, int]) -> bool:
+        """Whether the ops of each domain before its cut are covered."""
+        base = self.cut.offset
+        return all(offset <= max(base, self.domains.get(domain, 0)) for domain, offset in cuts.items())
+
     def reach(self, upto: Mapping[str, int] | int) -> int:
         """Return up to which byte `advance` must see the entries."""
         return _Reach(upto, self).highest

@@ -33,7 +33,13 @@ class CheckpointFile:
         """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""
         try:
             data = self._storage.read_bytes(self._path)
-        except NotFoundError:
+        except NotFoundError as error:
+            if self._storage.exists(self._mark):
+                raise CorruptionError(
+                    f"{self._path} is lost, though there was one: 'muse session recover' makes it anew "
+                    "from the commits",
+                    path=self._path,
+                ) from error
             return None
         return decode_checkpoint(data, self._session_id, self._path)
 
@@ -43,6 +49,17 @@ class CheckpointFile:
         if checkpoint is None:
             return NOTHING
         return coverage_of(checkpoint) or self._coverage_by_count(checkpoint)
+
+    def trusted_coverage(self) -> Coverage:
+        """Return what the checkpoint covers; nothing, too, if it is lost or damaged.
+
+        For where that costs time and not truth: all before a cut need not be read for the clock.
+        """
+        try:
+            self.read()
+        except CorruptionError:
+            return NOTHING
+        return self.coverage()
 
     def _coverage_by_count(self, checkpoint: OpLogCheckpoint) -> Coverage:
         """Read a checkpoint without a cut, as other tools write it: the first `op_count` entries."""
@@ -66,7 +83,16 @@ class CheckpointFile:
         """Replace the checkpoint. The log must have been synced up to what `coverage` says."""
         checkpoint = make_checkpoint(self._session_id, snapshot_id, coverage, now_text(), commit_id)
         self._storage.write_atomically(self._path, encode_checkpoint(checkpoint))
+        if not self._storage.exists(self._mark):
+            self._storage.write_atomically(self._mark, b"")
         return checkpoint
 
+    @property
+    def _mark(self) -> str:
+        """Stands where there was a checkpoint once, so that a lost one never means "replay everything"."""
+        return self._path.removesuffix(".json") + ".made"
+
     def discard(self) -> None:
+        """Remove the checkpoint, where history knows of no commit of this session."""
+        self._storage.remove(self._mark)
         self._storage.remove(self._path)

@@ -8,7 +8,7 @@ import itertools
 import os.path
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from muse.core import content_id, layout
@@ -146,6 +146,18 @@ class CommitDag:
                 if record["parent2_commit_id"]:
                     starts.append(record["parent2_commit_id"])
                 cursor = record["parent_commit_id"]
+
+    def reachable(self, tips: Iterable[str | None]) -> Iterator[CommitRecord]:
+        """Yield every commit that `tips` lead to, each once, in no promised order. See `history`."""
+        waiting = [(tip, "") for tip in tips if tip is not None]
+        seen: set[str] = set()
+        while waiting:
+            commit_id, child = waiting.pop()
+            if commit_id not in seen:
+                seen.add(commit_id)
+                record = self._ancestor(commit_id, child)
+                yield record
+                waiting.extend((parent_id, commit_id) for parent_id in parents(record))
 
     def _ancestor(self, commit_id: str, child: str) -> CommitRecord:
         try:

@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 
 class GroupCommit:
-    """Shares calls of `sync` among threads. A failed sync fails all who waited for it, and all later."""
+    """Shares calls of `sync` among threads. A failed sync fails all who waited for it.
+
+    Who comes later has it called again: whether it then refuses is its own to decide.
+    """
 
     def __init__(self, sync: Callable[[], None]) -> None:
         self._sync = sync
@@ -18,6 +21,7 @@ class GroupCommit:
         self._synced = 0
         self._syncing = False
         self._waiting: list[tuple[int, _thread.LockType]] = []
+        self._failed = 0
         self._failure: BaseException | None = None
 
     def wrote(self) -> int:
@@ -32,7 +36,7 @@ class GroupCommit:
             with self._mutex:
                 if self._synced >= ticket:
                     return
-                if self._failure is not None:
+                if self._failure is not None and self._failed >= ticket:
                     raise self._failure
                 turn = self._queue_up(ticket) if self._syncing else None
                 if turn is None:
@@ -61,7 +65,7 @@ class GroupCommit:
             if failure is None:
                 self._synced = upto
             elif isinstance(failure, Exception):
-                self._failure = failure
+                self._failed, self._failure = upto, failure
             woken = self._take_who_to_wake()
         for turn in woken:
             turn.release()
@@ -70,10 +74,8 @@ class GroupCommit:
 
     def _take_who_to_wake(self) -> list[_thread.LockType]:
         """Take from the queue all who are done, and one of the others, who will sync next."""
-        if self._failure is not None:
-            done, left = self._waiting, []
-        else:
-            done = [(ticket, turn) for ticket, turn in self._waiting if ticket <= self._synced]
-            left = [(ticket, turn) for ticket, turn in self._waiting if ticket > self._synced]
+        settled = max(self._synced, self._failed)
+        done = [(ticket, turn) for ticket, turn in self._waiting if ticket <= settled]
+        left = [(ticket, turn) for ticket, turn in self._waiting if ticket > settled]
         self._waiting = left[1:]
         return [turn for _, turn in done + left[:1]]

@@ -35,6 +35,15 @@ def check_session_id(session_id: str) -> str:
     return session_id
 
 
+def is_session_id(name: str) -> bool:
+    """Whether `name` may be a session id."""
+    try:
+        check_session_id(name)
+    except UsageError:
+        return False
+    return True
+
+
 def check_branch(branch: str) -> str:
     """Give back `branch` if every part between slashes is a safe file name; else raise `UsageError`."""
     parts = branch.split("/") if isinstance(branch, str) else []
@@ -150,6 +159,46 @@ def session_lock_file(root: str, session_id: str) -> str:
     return os.path.join(session_directory(root, session_id), "session.lock")
 
 
+def session_commit_lock_file(root: str, session_id: str) -> str:
+    """Held exclusively by whoever carries the session's ops into a branch."""
+    return os.path.join(session_directory(root, session_id), "commit.lock")
+
+
 def op_index_file(root: str, session_id: str) -> str:
     """A cache: op id -> offset; made anew from the log when it is missing."""
     return os.path.join(session_directory(root, session_id), "op_index.sqlite")
+
+
+def receipt_file(root: str, session_id: str) -> str:
+    """Stands where a session's log was, once that is archived: while it is there, the session is."""
+    return os.path.join(session_directory(root, session_id), "receipt.json")
+
+
+def archives_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "archives")
+
+
+def archive_directory(root: str, session_id: str) -> str:
+    return os.path.join(archives_directory(root), check_session_id(session_id))
+
+
+def archived_ops_file(root: str, session_id: str) -> str:
+    return os.path.join(archive_directory(root, session_id), "ops.jsonl.zst")
+
+
+def manifest_file(root: str, session_id: str) -> str:
+    return os.path.join(archive_directory(root, session_id), "manifest.json")
+
+
+def garbage_lock_file(root: str) -> str:
+    """Held exclusively by `muse gc`, and shared by a commit from its first object to its ref."""
+    return os.path.join(root, MUSE_DIRECTORY, "gc.lock")
+
+
+def keys_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "keys")
+
+
+def public_key_file(root: str, key_id: str) -> str:
+    """A public key whose signatures count in this repository."""
+    return os.path.join(keys_directory(root), check_digest(key_id, "key id") + ".pub")

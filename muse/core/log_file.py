@@ -6,6 +6,7 @@ writer killed half-way, a short write, a file swapped underneath - is handled he
 """
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -22,6 +23,7 @@ BLOCK_BYTES = 1 << 18
 LONGEST_LINE_BYTES = 1 << 26
 """A longer run without a newline is no line of ours, and is not held in memory to look at."""
 
+_NOTHING_WAS_SYNCED = frozenset({errno.EMFILE, errno.ENFILE})
 _SETTLE_CHECKS = 4
 _SETTLE_SECONDS = 0.0005
 
@@ -93,7 +95,8 @@ class LogFile:
         self._write_doubtful_anew()
 
     def _check_kind(self, descriptor: int) -> tuple[int, int]:
-        status = self._storage.status(descriptor)
+        with translated(self.path, "look at"):
+            status = self._storage.status(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise StorageError(f"{self.path} is not a regular file: it is refused as a log", path=self.path)
         if status.st_nlink > 1:
@@ -189,7 +192,7 @@ class LogFile:
         """
         end = self.end()
         for _ in range(_SETTLE_CHECKS):
-            if end == 0 or self._storage.pread(self._writer, 1, end - 1) == b"\n":
+            if end == 0 or self.read(end - 1, 1) == b"\n":
                 return
             time.sleep(_SETTLE_SECONDS)
             before, end = end, self.end()
@@ -228,6 +231,8 @@ class LogFile:
             if not self._names_synced:
                 self._sync_names()
         except (OSError, StorageError) as error:
+            if isinstance(error, StorageError) and error.errno in _NOTHING_WAS_SYNCED:
+                raise  # a directory could not be opened: no doubt about any bytes, it can be tried again
             self._failed_sync = (
                 error if isinstance(error, StorageError) else storage_error(error, self.path, "sync")
             )
@@ -259,8 +264,9 @@ class LogFile:
         """Append once more what a failed sync left in doubt; readers pass over the repeated lines."""
         if not self._storage.exists(self._doubt_path):
             return
-        text = self._storage.read_bytes(self._doubt_path).strip()
-        start = int(text) if text.isdigit() else 0
+        # A power cut may have spoiled the note itself: then all is in doubt.
+        text, newline, _ = self._storage.read_bytes(self._doubt_path).partition(b"\n")
+        start = int(text) if newline and text.isdigit() else 0
         self.start_clean()
         for _, data in list(self.blocks(start, self.end())):
             self.append(data)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 from muse.core import layout
-from muse.core.checkpoint import NOTHING, Coverage, Cut, OpLogCheckpoint
+from muse.core.checkpoint import Coverage, Cut, OpLogCheckpoint
 from muse.core.checkpoint_file import CheckpointFile
 from muse.core.clock import LamportClock
 from muse.core.delta import collapse
@@ -30,7 +30,6 @@ from muse.core.entry import (
 )
 from muse.core.follow import Follower
 from muse.core.group_commit import GroupCommit
-from muse.core.log_file import LogFile
 from muse.core.log_reader import LogReader, collector_paused
 from muse.core.op_ids import OpIdSource
 from muse.core.record import (
@@ -44,6 +43,7 @@ from muse.core.record import (
     lean_order,
 )
 from muse.core.repair import Repair, repair_log
+from muse.core.session_file import SessionFile
 from muse.core.storage import LOCAL, Storage, storage_error
 from muse.core.timestamp import now_text
 from muse.domain import DomainOp, StructuredDelta
@@ -117,16 +117,16 @@ def make_op_entry(
 
 
 def list_sessions(repo_root: str | os.PathLike[str], *, storage: Storage = LOCAL) -> list[str]:
-    """Return the ids of all sessions with a log in the repository, sorted; empty if there are none."""
+    """Return the ids of all sessions in the repository, archived ones too, sorted."""
     directory = layout.op_log_directory(os.fspath(repo_root))
     found = (name for name, is_directory in storage.list_directory(directory) if is_directory)
-    return sorted(
-        name for name in found if not name.startswith(".") and storage.exists(_ops_in(directory, name))
-    )
+    return sorted(name for name in found if layout.is_session_id(name) and _has_log(directory, name, storage))
 
 
-def _ops_in(directory: str, session_id: str) -> str:
-    return os.path.join(directory, session_id, "ops.jsonl")
+def _has_log(directory: str, session_id: str, storage: Storage) -> bool:
+    """Whether there is a log, or the receipt that stands in its place."""
+    names = ("ops.jsonl", "receipt.json")
+    return any(storage.exists(os.path.join(directory, session_id, name)) for name in names)
 
 
 class OpLog:
@@ -162,8 +162,12 @@ class OpLog:
 
     def _start_afresh(self) -> None:
         self._lock = threading.RLock()
-        self._file = LogFile(
-            self._path, self._storage, prepare=self._prepare_directory, allow_network=self._allow_network
+        self._file = SessionFile(
+            self._root,
+            self._session_id,
+            self._storage,
+            prepare=self._prepare_directory,
+            allow_network=self._allow_network,
         )
         self._reader = LogReader(
             self._file, layout.op_index_file(self._root, self._session_id), self._storage
@@ -228,7 +232,7 @@ class OpLog:
 
     def _open(self) -> None:
         self._check_open()
-        coverage = self._checkpoint.coverage()
+        coverage = self._checkpoint.trusted_coverage()
         self._check_reaches(coverage.cut.offset)
         self._file.known_durable(coverage.cut.offset)
         self._highest = coverage.cut.lamport_ts
@@ -287,7 +291,10 @@ class OpLog:
         log_file = self._file
         with self._lock:
             # The way of most ops is written out here: a call less is a twentieth of the whole.
-            end = log_file.measure()
+            try:
+                end = log_file.measure()
+            except OSError as error:
+                raise storage_error(error, self._path, "measure") from error
             if end == self._expected_end:
                 self._own_count = 0
                 self._seen_end = end
@@ -399,6 +406,8 @@ class OpLog:
         if not batch:
             return 0
         self._check_open()
+        if not self._storage.exists(self._path):
+            self._check_stamps_of_first(batch)
         self._prepare_directory()
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
             end = self._take_in()
@@ -439,6 +448,13 @@ class OpLog:
             return fresh[op_id][0]
         offset = self._reader.find(op_id, self._seen_end)
         return None if offset is None else self._reader.entry_at(offset)
+
+    def _check_stamps_of_first(self, batch: list[OpEntry]) -> None:
+        """Refuse what would be refused below, before the session's directory is made for it."""
+        fresh: dict[str, tuple[OpEntry, bytes]] = {}
+        for entry in batch:
+            self._check_stamp(entry, fresh)
+            fresh[entry["op_id"]] = entry, b""
 
     def _check_stamp(self, entry: OpEntry, fresh: Mapping[str, tuple[OpEntry, bytes]]) -> None:
         if not self._clock.believes(entry["lamport_ts"]):
@@ -514,6 +530,7 @@ class OpLog:
             self._check_open()
             if not self._file.end():
                 return
+            self._file.open_for_append()  # failing here casts no doubt on what was written
             ticket = self._syncs.wrote()
         self._wait_durable(ticket, [])
 
@@ -593,7 +610,7 @@ class OpLog:
         """
         self._check_open()
         start = self._file.end() if since is None else _offset(since)
-        log_file = LogFile(self._path, self._storage)
+        log_file = SessionFile(self._root, self._session_id, self._storage)
         reader = LogReader(log_file, layout.op_index_file(self._root, self._session_id), self._storage)
         return Follower(log_file, reader, start, lambda entry: matches(entry, actor, domain, address))
 
@@ -671,25 +688,28 @@ class OpLog:
         tail = self._reader.positions(coverage.cut.offset, coverage.reach(upto))
         return coverage.advance(tail, upto, self._limits.lamport_jump)
 
-    def rebuild_checkpoint(self, snapshot_id: str, commit_id: str, cut_offset: int) -> OpLogCheckpoint:
-        """Make the checkpoint anew from what a commit says: everything before `cut_offset` is covered.
+    def rebuild_checkpoint(self, snapshot_id: str, commit_id: str, cuts: Mapping[str, int]) -> None:
+        """Bring the checkpoint up to what commits say: ops of each domain before its cut are covered.
 
-        Whatever the checkpoint file holds is replaced. `CorruptionError` if the log is shorter.
+        What it covers already stays covered; one that cannot be trusted is made anew. `CorruptionError`
+        if the log is shorter than a cut.
         """
         self._check_open()
         self._prepare_directory()
-        self._check_reaches(cut_offset)
+        self._check_reaches(max(cuts.values()))
         self.sync()
-        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)):
-            return self._checkpoint.write(snapshot_id, self._advanced(NOTHING, cut_offset), commit_id)
+        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
+            coverage = self._checkpoint.trusted_coverage()
+            if not coverage.reaches(cuts):
+                self._checkpoint.write(snapshot_id, self._advanced(coverage, cuts), commit_id)
 
     def discard_checkpoint(self) -> None:
         """Remove a checkpoint that cannot be trusted, where history knows of no commit of this session."""
         self._checkpoint.discard()
 
-    def covered_until(self) -> int:
-        """Return the byte offset before which the checkpoint covers everything; 0 without one."""
-        return self._checkpoint.coverage().cut.offset
+    def covers(self, cuts: Mapping[str, int]) -> bool:
+        """Whether the checkpoint covers the ops of each domain before its cut."""
+        return self._checkpoint.coverage().reaches(cuts)
 
     def read_checkpoint(self) -> OpLogCheckpoint | None:
         """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""

@@ -10,7 +10,8 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from muse.core.path_watch import PathWatch, watch_path
 from muse.errors import NotFoundError, StorageError
@@ -248,6 +249,32 @@ class Storage:
         if sync:
             self.sync_directory(directory)
 
+    @contextlib.contextmanager
+    def replacing(self, path: str) -> Iterator[Callable[[bytes], None]]:
+        """Replace `path` by what the block writes with the function it is given, however much that is.
+
+        As with `write_atomically`, it is durable once the block is left; if the block raises, or at a
+        crash, the old file stands.
+        """
+        directory, name = os.path.split(path)
+        self.make_directories(directory, sync=True)
+        mark = f"{TEMPORARY_MARK}{os.getpid()}-{next(_TEMPORARY_COUNTER)}"
+        temporary = os.path.join(directory, f".{name[:40]}{mark}")
+        with translated(path, "write"):
+            descriptor = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
+            try:
+                try:
+                    yield partial(self.write_all, descriptor)
+                    self.sync_data(descriptor)
+                finally:
+                    self.close(descriptor)
+                self.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    self.unlink(temporary)
+                raise
+        self.sync_directory(directory)
+
     def _write_new(self, path: str, data: bytes, *, sync: bool, mode: int | None) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         descriptor = self.open(path, flags)
@@ -266,8 +293,8 @@ class Storage:
             self.unlink(path)
 
     @contextlib.contextmanager
-    def locked(self, path: str, *, wait: bool = True) -> Iterator[bool]:
-        """Hold an exclusive lock on the file `path` (made if missing) while the block runs.
+    def locked(self, path: str, *, exclusive: bool = True, wait: bool = True) -> Iterator[bool]:
+        """Hold a lock on the file `path` (made if missing) while the block runs; many may share one.
 
         Yields False, without the lock, when it is held elsewhere and `wait` is off. The lock dies
         with the process, so a crash never leaves one behind.
@@ -278,7 +305,7 @@ class Storage:
         owner = os.getpid()
         try:
             with translated(path, "lock"):
-                taken = self.lock(descriptor, wait=wait)
+                taken = self.lock(descriptor, exclusive=exclusive, wait=wait)
             yield taken
         finally:
             if os.getpid() == owner:  # a child that was forked meanwhile has closed its copy

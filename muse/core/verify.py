@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from muse.core import layout
+from muse.core.archive_check import archive_faults, archive_names
 from muse.core.commit_dag import CommitDag
 from muse.core.commit_record import parents
 from muse.core.object_store import ObjectStore
@@ -17,7 +18,9 @@ from muse.core.repo_record import read_repo_record
 from muse.core.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import MuseError, UsageError
 
-Kind = Literal["repo", "object", "commit", "snapshot", "ref", "head"]
+Kind = Literal[
+    "repo", "object", "commit", "snapshot", "ref", "head", "archive", "session", "delta", "signature"
+]
 Progress = Callable[[Kind, int], None]
 """Called with a kind and how many of it are done so far."""
 
@@ -44,6 +47,7 @@ class Report:
     snapshots: int = 0
     commits: int = 0
     refs: int = 0
+    archives: int = 0
     unreachable: int = 0
 
     @property
@@ -64,6 +68,7 @@ def verify(root: str, storage: Storage = LOCAL, progress: Progress | None = None
     verifier.check_head()
     verifier.check_commit_links()
     verifier.check_snapshots()
+    verifier.check_archives()
     verifier.count_unreachable()
     return verifier.report
 
@@ -239,6 +244,23 @@ class _Verifier:
                 self._reached_commits.add(commit_id)
                 self._reached_snapshots.add(self._commits[commit_id].snapshot_id)
                 waiting.extend(self._commits[commit_id].parent_ids)
+
+    # -- sealed logs ----------------------------------------------------------------------------
+
+    def check_archives(self) -> None:
+        try:
+            names = archive_names(self._root, self._storage)
+        except MuseError as error:
+            self._found(layout.archives_directory(self._root), "archive", error)
+            return
+        for session_id in names:
+            try:
+                for path, message in archive_faults(self._root, session_id, self._storage):
+                    self._found(path, "archive", message)
+            except MuseError as error:
+                self._found(layout.archive_directory(self._root, session_id), "archive", error)
+            self.report.archives += 1
+            self._progress("archive", self.report.archives)
 
     def count_unreachable(self) -> None:
         self.report.unreachable = (

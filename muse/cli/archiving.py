@@ -1,0 +1,147 @@
+"""`muse session archive`, `muse session restore` and `muse gc`: what is finished, and what is left over."""
+
+from typing import Annotated, Any
+
+import typer
+
+from muse.cli.options import JsonOption, RepoOption, SessionArgument, remember
+from muse.cli.output import count_of, size_of
+from muse.core.archive import archive_session, restore_session
+from muse.core.archive_record import ArchiveManifest
+from muse.core.garbage import GRACE_SECONDS, collect_garbage
+
+
+def archive(
+    ctx: typer.Context,
+    *,
+    session: SessionArgument,
+    abandon_pending: Annotated[
+        bool, typer.Option("--abandon-pending", help="Archive ops too that no commit has.")
+    ] = False,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal a session's log into a compressed file.
+
+    Nobody may be writing it. It can be read as before, and takes no more ops until it is restored.
+    Ops that are pending are refused unless you abandon them; the archive says which they were.
+
+    Example: muse session archive jam-1
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    output = invocation.output
+    repository = invocation.repository()
+    with output.progress("archiving bytes") as progress:
+        outcome = archive_session(
+            repository.root,
+            session,
+            abandon_pending=abandon_pending,
+            storage=repository.storage,
+            progress=progress,
+        )
+    assert outcome.manifest is not None  # noqa: S101 - only a restore has none
+    if output.as_json:
+        output.record({**archive_record(outcome.manifest), "was_archived": outcome.was_done})
+    elif outcome.was_done:
+        output.line(f"Session {session} is archived already.")
+    else:
+        log, packed = outcome.manifest["log"], outcome.manifest["archive"]
+        sizes = f"{size_of(log['size_bytes'])} in {size_of(packed['size_bytes'])}"
+        output.line(
+            f"Session {session} is archived: {count_of(log['entry_count'], 'entry', 'entries')}, {sizes}."
+        )
+        if abandoned := outcome.manifest["abandoned"]["op_count"]:
+            output.line(f"{count_of(abandoned, 'pending op is', 'pending ops are')} abandoned.")
+
+
+def archive_record(manifest: ArchiveManifest) -> dict[str, Any]:
+    """Return what a program wants to know of an archive, without the table of its frames."""
+    log, packed = manifest["log"], manifest["archive"]
+    return {
+        "session_id": manifest["session_id"],
+        "archived_at": manifest["archived_at"],
+        "entries": log["entry_count"],
+        "size_bytes": log["size_bytes"],
+        "log_sha256": log["sha256"],
+        "archive_size_bytes": packed["size_bytes"],
+        "archive_sha256": packed["sha256"],
+        "commits": [commit["commit_id"] for commit in manifest["commits"]],
+        "abandoned": dict(manifest["abandoned"]),
+    }
+
+
+def restore(
+    ctx: typer.Context, *, session: SessionArgument, repo: RepoOption = None, as_json: JsonOption = False
+) -> None:
+    """Bring the log of an archived session back, byte for byte.
+
+    Example: muse session restore jam-1
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    output = invocation.output
+    repository = invocation.repository()
+    with output.progress("restoring bytes") as progress:
+        outcome = restore_session(repository.root, session, storage=repository.storage, progress=progress)
+    entries = outcome.manifest["log"]["entry_count"] if outcome.manifest else None
+    if output.as_json:
+        output.record({"session_id": session, "entries": entries, "was_live": outcome.was_done})
+    elif entries is None:
+        output.line(f"Session {session} is live already.")
+    else:
+        output.line(f"Session {session} is live again: {count_of(entries, 'entry', 'entries')}.")
+
+
+def collect(
+    ctx: typer.Context,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    grace: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Keep what is younger than this.")
+    ] = GRACE_SECONDS,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what nothing needs: what a crash left behind.
+
+    Kept is all that a branch, a session or an archive leads to. Commits wait meanwhile, edits do not.
+
+    Example: muse gc --dry-run
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    output = invocation.output
+    repository = invocation.repository()
+    with output.progress("collecting") as progress:
+        collected = collect_garbage(
+            repository.root,
+            dry_run=dry_run,
+            grace_seconds=grace,
+            storage=repository.storage,
+            progress=progress,
+        )
+    if output.as_json:
+        output.record(
+            {
+                "dry_run": dry_run,
+                "bytes_freed": collected.bytes_freed,
+                "commits": len(collected.commits),
+                "snapshots": len(collected.snapshots),
+                "objects": len(collected.objects),
+                "temporary_files": len(collected.temporary_files),
+                "archives": len(collected.archives),
+                "paths": collected.paths,
+            }
+        )
+        return
+    if dry_run:
+        for path in collected.paths:
+            output.line(path)
+    counted = ", ".join(
+        (
+            count_of(len(collected.commits), "commit"),
+            count_of(len(collected.snapshots), "snapshot"),
+            count_of(len(collected.objects), "object"),
+            count_of(len(collected.temporary_files) + len(collected.archives), "leftover file"),
+        )
+    )
+    verb = "Would remove" if dry_run else "Removed"
+    output.line(f"{verb} {counted}: {size_of(collected.bytes_freed)}")

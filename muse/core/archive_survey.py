@@ -1,0 +1,141 @@
+"""What is known of a log when it is archived, and checked of its archive afterwards. Streams."""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import TypedDict
+
+from muse.core import layout
+from muse.core.archive_record import AbandonedOps, CoveringCommit
+from muse.core.checkpoint import Coverage
+from muse.core.checkpoint_file import CheckpointFile
+from muse.core.commit_dag import CommitDag
+from muse.core.entry import OpEntry
+from muse.core.log_file import LogFile
+from muse.core.log_reader import LogReader
+from muse.core.merkle import root_hash
+from muse.core.seal import leaf_of, read_seal
+from muse.core.storage import Storage
+from muse.errors import UsageError
+
+NAMED_OPS = 1000
+"""How many abandoned ops a manifest names one by one; beyond that, their number and root."""
+
+Abandon = bool | Collection[str]
+"""Whether pending ops may be abandoned, or the ids of those that may."""
+
+SealedCommit = tuple[CoveringCommit, str]
+"""A commit of the session, and the domain whose ops it brought."""
+
+_SHOWN = 3
+
+
+class SurveyedFacts(TypedDict):
+    """Those of a log's facts that its entries say."""
+
+    entry_count: int
+    first_lamport_ts: int
+    last_lamport_ts: int
+    frontier: dict[str, int]
+    root: str
+
+
+def log_facts(reader: LogReader, stop: int) -> SurveyedFacts:
+    """Survey the log up to byte `stop`. `CorruptionError` at damage that may hide an op."""
+    facts: SurveyedFacts = {
+        "entry_count": 0,
+        "first_lamport_ts": 0,
+        "last_lamport_ts": 0,
+        "frontier": {},
+        "root": "",
+    }
+    facts["root"] = root_hash(_counted(reader.distinct(0, stop), facts)).hex()
+    facts["frontier"] = dict(sorted(facts["frontier"].items()))
+    return facts
+
+
+def _counted(located: Iterable[tuple[int, OpEntry]], facts: SurveyedFacts) -> Iterator[bytes]:
+    """Yield the leaf of each entry, and take it into `facts`."""
+    frontier = facts["frontier"]
+    for _, entry in located:
+        stamp, actor = entry["lamport_ts"], entry["actor_id"]
+        first = facts["first_lamport_ts"]
+        facts["first_lamport_ts"] = min(first, stamp) if first else stamp
+        facts["last_lamport_ts"] = max(facts["last_lamport_ts"], stamp)
+        facts["entry_count"] += 1
+        frontier[actor] = max(frontier.get(actor, 0), stamp)
+        yield leaf_of(entry)
+
+
+def sealed_commits(root: str, session_id: str, storage: Storage) -> list[SealedCommit]:
+    """Return the commits of a session that the branches lead to, by how far they reach."""
+    dag = CommitDag(root, storage)
+    found: list[SealedCommit] = []
+    for record in dag.reachable(dag.branches().values()):
+        seal = read_seal(record["message"])
+        if seal is not None and seal.session_id == session_id:
+            commit: CoveringCommit = {
+                "commit_id": record["commit_id"],
+                "cut_offset": seal.cut_offset,
+                "op_count": seal.op_count,
+                "root": seal.root,
+            }
+            delta = record["structured_delta"]
+            found.append((commit, delta["domain"] if delta else ""))
+    return sorted(found, key=lambda one: (one[0]["cut_offset"], one[0]["commit_id"]))
+
+
+def pending_ops(
+    root: str,
+    session_id: str,
+    log_file: LogFile,
+    reader: LogReader,
+    *,
+    commits: list[SealedCommit],
+    abandon: Abandon,
+    storage: Storage,
+) -> AbandonedOps:
+    """Say which ops neither the checkpoint nor a commit covers; `UsageError` if they may not be abandoned."""
+    path = layout.checkpoint_file(root, session_id)
+    coverage = CheckpointFile(path, session_id, storage, log_file, reader).coverage()
+    cuts: dict[str, int] = {}
+    for commit, domain in commits:
+        cuts[domain] = max(commit["cut_offset"], cuts.get(domain, 0))
+    named: list[str] = []
+    count, kept = 0, 0
+
+    def leaves() -> Iterator[bytes]:
+        nonlocal count, kept
+        for entry in pending_entries(reader, coverage, cuts, log_file.end()):
+            count += 1
+            if not (abandon is True or (not isinstance(abandon, bool) and entry["op_id"] in abandon)):
+                kept += 1
+            if len(named) <= NAMED_OPS:
+                named.append(entry["op_id"])
+            yield leaf_of(entry)
+
+    merkle_root = root_hash(leaves()).hex()
+    if kept:
+        shown = ", ".join(named[:_SHOWN]) + ("..." if count > _SHOWN else "")
+        raise UsageError(
+            f"session {session_id!r} has {count} pending ops ({shown}): commit them, or name them as "
+            "abandoned with --abandon-pending; if they are in history, 'muse session recover' finds them there"
+        )
+    return {"op_count": count, "root": merkle_root, "op_ids": named if count <= NAMED_OPS else []}
+
+
+def pending_entries(
+    reader: LogReader, coverage: Coverage, cuts: dict[str, int], stop: int
+) -> Iterator[OpEntry]:
+    """Yield each op whose first line is covered by nothing. Bounded memory; the tail alone is read."""
+
+    def is_pending(domain: str, offset: int) -> bool:
+        return offset >= cuts.get(domain, 0) and coverage.is_pending(domain, offset)
+
+    for offset, entry in reader.distinct(coverage.cut.offset, stop):
+        if not is_pending(entry["domain"], offset):
+            continue
+        # A line that repeats a covered op: only a stamp within its actor's frontier can.
+        if entry["lamport_ts"] <= coverage.frontier.get(entry["actor_id"], 0):
+            first = reader.find(entry["op_id"], offset)
+            if first is not None and first < offset and not is_pending(entry["domain"], first):
+                continue
+        yield entry

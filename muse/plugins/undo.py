@@ -1,0 +1,316 @@
+"""Takes music ops back with further ops, and leaves the later work of others untouched. Pure.
+
+Field by field: what an op wrote is taken back where it is still the last to have written it, and
+goes back to what stood there before all that is undone with it. A note that an op inserted goes
+unless others changed it since; one that an op deleted comes back as it was. The same for whole
+files, which come back with the names of their notes.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from muse.domain import Compensation, DomainOp, NotUndone, PatchOp, Undoing
+from muse.errors import DomainError
+from muse.plugins.identified_score import IdentifiedScore, identify, names_path
+from muse.plugins.music_tree import Fetch, MusicTree, Placed, address_of
+from muse.plugins.note_ops import NOTE_PREFIX
+from muse.plugins.notes import (
+    delete_file,
+    delete_note,
+    insert_file,
+    insert_note,
+    one_patch,
+    rename_file,
+    replace_file,
+)
+from muse.plugins.squash import change_note
+from muse.plugins.trails import FileContent, FileStep, FileTrail, NoteStep, Trails, file_content
+
+_UNDOES_LIMIT = 256  # how many causes an entry can name
+_CHILDREN_LIMIT = 500  # keeps a patch well within what a log takes as one line
+_ELSEWHERE = "it is otherwise in the files now: another session or a hand edit changed it"
+
+
+def undo_music(
+    files: Mapping[str, bytes],
+    ops: Sequence[Mapping[str, Any]],
+    fetch: Fetch,
+    undone: Collection[int],
+    now: Mapping[str, bytes],
+) -> Undoing:
+    """Find the ops that take back those at the places `undone`; see `UndoingPlugin`."""
+    trails = Trails(files, fetch)
+    trails.follow(ops)
+    outcome = Undoing([], [])
+    effective = {index for trail in trails.all for index in trail.touched_by}
+    for index in sorted(set(undone) - effective):
+        reason = trails.refused.get(index, "nothing was changed by it")
+        outcome.left.append(NotUndone(index, address_of(ops[index]), f"it had no effect: {reason}"))
+    now_tree = MusicTree(now, fetch)
+    for trail in trails.all:
+        wanted = set(undone) & set(trail.touched_by)
+        if wanted:
+            _FileUndo(trail, wanted, trails, now_tree, outcome).run()
+    outcome.left.sort(key=lambda item: item.index)
+    return outcome
+
+
+@dataclass(slots=True)
+class _FileUndo:
+    """The undoing of ops of one file. `wanted` loses those that turn out to stay."""
+
+    trail: FileTrail
+    wanted: set[int]
+    trails: Trails
+    now: MusicTree
+    outcome: Undoing
+    path: str = ""
+    notes: Mapping[str, Placed] = field(default_factory=dict)
+    edits: list[tuple[DomainOp, tuple[int, ...]]] = field(default_factory=list)
+
+    def run(self) -> None:
+        self.path = self.trail.path
+        content = file_content(self.now, self.path)
+        self.notes = content.notes if content else {}
+        if not self._undo_file_steps():
+            return
+        if not self.trail.alive and not self._revived():
+            self._leave_all("the file was deleted since", self.trail.steps[-1].op_index)
+            return
+        for entity_id, steps in self.trail.notes.items():
+            if any(step.op_index in self.wanted for step in steps):
+                self._undo_note(entity_id, steps)
+        self._write_edits()
+
+    # -- whole files ----------------------------------------------------------------------------
+
+    def _undo_file_steps(self) -> bool:
+        """Take back ops on the whole file, the newest first; False when there is nothing left to do."""
+        steps = list(self.trail.steps)
+        if self._came_and_went(steps):
+            return False
+        while steps and steps[-1].op_index in self.wanted:
+            step = steps.pop()
+            later = next(
+                (i for i in self.trail.touched_by if i > step.op_index and i not in self.wanted), None
+            )
+            if step.kind == "rename":
+                self._rename_back(step)
+            elif later is not None:
+                if step.kind != "make":
+                    self._leave(step.op_index, self.path, "the file was changed since", later)
+                break
+            elif step.kind in {"insert", "make"}:
+                return self._delete(step)
+            else:
+                self._bring_back(step)
+        for step in steps:
+            if step.op_index in self.wanted and step.kind != "make":
+                self._leave(step.op_index, self.path, "the file was changed since", steps[-1].op_index)
+        return True
+
+    def _came_and_went(self, steps: Sequence[FileStep]) -> bool:
+        made = bool(steps) and steps[0].kind in {"insert", "make"}
+        return made and not self.trail.alive and self.wanted == set(self.trail.touched_by)
+
+    def _revived(self) -> bool:
+        return self.trail.steps[-1].op_index in self.wanted
+
+    def _rename_back(self, step: FileStep) -> None:
+        if self.now.exists(step.source) or not self.now.exists(self.path):
+            self._leave(
+                step.op_index, self.path, f"there is no room to move the file back to {step.source!r}"
+            )
+            return
+        self._add(rename_file(self.path, step.source), (step.op_index,))
+        self.path = step.source
+
+    def _delete(self, step: FileStep) -> bool:
+        known, found = self.trails.content(self.path), file_content(self.now, self.path)
+        if known is None or found != known:
+            self._leave_all(_ELSEWHERE)
+            return False
+        undoes = tuple(index for index in self.trail.touched_by if index >= step.op_index)
+        self._add(delete_file(self.path, found.data), undoes)
+        return False
+
+    def _bring_back(self, step: FileStep) -> None:
+        """Give the file the content from before a deletion or a replacement."""
+        before = step.before
+        found = file_content(self.now, self.path)
+        if before is None or found != (None if step.kind == "delete" else self.trails.content(self.path)):
+            self._leave(step.op_index, self.path, _ELSEWHERE)
+            return
+        undoes = tuple(index for index in self.trail.touched_by if index >= step.op_index)
+        page = None if step.kind == "delete" else self.now.content(names_path(self.path))
+        whole = _names_itself(before, page)
+        data = before.data if whole or before.score is None else IdentifiedScore(before.score).write()[0]
+        if found is None:
+            self._add(insert_file(self.path, data), undoes)
+        else:
+            self._add(replace_file(self.path, found.data, data), undoes)
+        if not whole:
+            patches = [
+                insert_note("", name, note, track=track) for name, (track, note) in before.notes.items()
+            ]
+            self.edits = [(_child(patch), undoes) for patch in patches]
+            self._write_edits()
+        self.notes = before.notes
+        for entity_id, steps in self.trail.notes.items():
+            self.trail.notes[entity_id] = [one for one in steps if one.op_index < step.op_index]
+
+    # -- notes ----------------------------------------------------------------------------------
+
+    def _undo_note(self, entity_id: str, steps: list[NoteStep]) -> None:
+        address = f"{self.path}/{NOTE_PREFIX}{entity_id}"
+        wanted = {step.op_index for step in steps} & self.wanted
+        current = steps[-1].after
+        kept = self._steps_left(address, list(steps), wanted)
+        target = kept[-1].after if kept else steps[0].before
+        if target is None and kept and wanted:
+            for index in sorted(wanted & {step.op_index for step in kept}):
+                self._leave(index, address, "the note was deleted since", kept[-1].op_index, file_too=False)
+        elif target is not None:
+            target = self._fields_restored(address, kept, steps[0].before, target, wanted)
+        if target != current:
+            self._add_edit(entity_id, address, (current, target), tuple(sorted(wanted)))
+
+    def _steps_left(self, address: str, steps: list[NoteStep], wanted: set[int]) -> list[NoteStep]:
+        """Drop the insertions and deletions that are undone, with all that came after them."""
+        while (place := _last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
+            step = steps[place]
+            later = next((one for one in steps[place + 1 :] if one.op_index not in wanted), None)
+            if later is not None:
+                self._leave(
+                    step.op_index, address, "the note was changed since", later.op_index, file_too=False
+                )
+                wanted.discard(step.op_index)
+                break
+            del steps[place:]
+        return steps
+
+    def _fields_restored(
+        self, address: str, steps: list[NoteStep], base: Placed | None, state: Placed, wanted: set[int]
+    ) -> Placed:
+        """Return the note with each field as the last one to write it, of those not undone, left it."""
+        place = _last_change_of_life(steps)
+        life = steps if place is None else steps[place + 1 :]
+        start = base if place is None else steps[place].after
+        if start is None:
+            return state
+        values, blocked = _fields(start), {}
+        for name in values:
+            writers = [step for step in life if name in step.wrote]
+            while writers and writers[-1].op_index in wanted:
+                writers.pop()
+            if writers and writers[-1].after is not None:
+                values[name] = _fields(writers[-1].after)[name]
+            for writer in writers:
+                if writer.op_index in wanted:
+                    blocked.setdefault(writer.op_index, {})[name] = writers[-1].op_index
+        for index, names in blocked.items():
+            reason = f"the note's {' and '.join(sorted(names))} was changed since"
+            self._leave(index, address, reason, max(names.values()), file_too=False)
+        track = values.pop("track")
+        return track, replace(state[1], **values)
+
+    def _add_edit(
+        self,
+        entity_id: str,
+        address: str,
+        change: tuple[Placed | None, Placed | None],
+        undoes: tuple[int, ...],
+    ) -> None:
+        current, target = change
+        found = self.notes.get(entity_id)
+        try:
+            if target is None or current is None:
+                agrees = found == current
+                patch = _made_or_gone(entity_id, current, target)
+            else:
+                old, new = _fields(current), _fields(target)
+                differing = {name: new[name] for name in old if old[name] != new[name]}
+                agrees = found is not None and all(_fields(found)[name] == old[name] for name in differing)
+                patch = change_note("", entity_id, found or current, _with(found or current, differing))
+        except DomainError as error:
+            self._leave(undoes[-1], address, f"the note cannot be as it was: {error}", file_too=False)
+            return
+        if agrees:
+            self.edits.append((_child(patch), undoes))
+        else:
+            self._leave(undoes[-1], address, _ELSEWHERE, file_too=False)
+
+    # -- the outcome ----------------------------------------------------------------------------
+
+    def _write_edits(self) -> None:
+        for group in _grouped(self.edits):
+            undoes = sorted({index for _, indexes in group for index in indexes})
+            patch: Any = one_patch(self.path, (), f"undo: {len(group)} edits of notes")
+            self._add({**patch, "child_ops": [child for child, _ in group]}, tuple(undoes))
+        self.edits = []
+
+    def _add(self, op: Any, undoes: tuple[int, ...]) -> None:
+        self.outcome.compensations.append(Compensation(op, undoes))
+
+    def _leave(
+        self, index: int, address: str, reason: str, because: int | None = None, *, file_too: bool = True
+    ) -> None:
+        self.outcome.left.append(NotUndone(index, address, reason, because))
+        if file_too:
+            self.wanted.discard(index)
+
+    def _leave_all(self, reason: str, because: int | None = None) -> None:
+        for index in sorted(self.wanted):
+            self._leave(index, self.path, reason, because)
+
+
+def _grouped(
+    edits: Sequence[tuple[DomainOp, tuple[int, ...]]],
+) -> Iterator[list[tuple[DomainOp, tuple[int, ...]]]]:
+    """Split edits of notes into patches that a log takes."""
+    group: list[tuple[DomainOp, tuple[int, ...]]] = []
+    causes: set[int] = set()
+    for edit in edits:
+        if group and (len(causes | set(edit[1])) > _UNDOES_LIMIT or len(group) >= _CHILDREN_LIMIT):
+            yield group
+            group, causes = [], set()
+        group.append(edit)
+        causes |= set(edit[1])
+    if group:
+        yield group
+
+
+def _last_change_of_life(steps: Sequence[NoteStep]) -> int | None:
+    """Find the last step that made the note or took it away."""
+    places = range(len(steps) - 1, -1, -1)
+    return next((place for place in places if None in (steps[place].before, steps[place].after)), None)
+
+
+def _fields(placed: Placed) -> dict[str, Any]:
+    return {**placed[1].fields(), "track": placed[0]}
+
+
+def _with(placed: Placed, values: Mapping[str, Any]) -> Placed:
+    fields = {**_fields(placed), **values}
+    track = fields.pop("track")
+    return track, replace(placed[1], **fields)
+
+
+def _made_or_gone(entity_id: str, current: Placed | None, target: Placed | None) -> PatchOp:
+    if target is not None:
+        return insert_note("", entity_id, target[1], track=target[0])
+    if current is None:
+        raise AssertionError("a note that is in neither state needs no edit")
+    return delete_note("", entity_id, current[1])
+
+
+def _child(patch: PatchOp) -> DomainOp:
+    return patch["child_ops"][0]
+
+
+def _names_itself(content: FileContent, page: bytes | None) -> bool:
+    """Whether the file's bytes alone, with the page that is there, give its notes their names."""
+    if content.score is None:
+        return True
+    return identify(content.data, page).notes == content.notes
