@@ -3,8 +3,11 @@
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from muse.core.merkle import leaf_hash, node_hash, root_hash
+from muse.core.merkle import Inclusion, leaf_hash, node_hash, prove_inclusion, root_from, root_hash
+from muse.errors import UsageError
 
 
 def by_definition(leaves: list[bytes]) -> bytes:
@@ -39,3 +42,48 @@ def test_every_leaf_and_its_place_count() -> None:
         roots.add(root_hash(leaves[:place]))
     roots.add(root_hash(reversed(leaves)))
     assert len(roots) == 16
+
+
+# -- proofs of inclusion --------------------------------------------------------------------------
+
+
+def path_by_definition(leaves: list[bytes], index: int) -> list[bytes]:
+    """PATH(m, D[n]) of RFC 6962, section 2.1.1, as it is written there."""
+    if len(leaves) == 1:
+        return []
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    if index < split:
+        return [*path_by_definition(leaves[:split], index), by_definition(leaves[split:])]
+    return [*path_by_definition(leaves[split:], index - split), by_definition(leaves[:split])]
+
+
+@pytest.mark.parametrize("count", [*range(1, 34), 64, 65, 100])
+def test_every_leaf_has_the_path_of_the_definition_and_it_leads_to_the_root(count: int) -> None:
+    leaves = [str(number).encode() for number in range(count)]
+    for index, leaf in enumerate(leaves):
+        inclusion, root = prove_inclusion(iter(leaves), index)
+        assert inclusion == Inclusion(index, count, tuple(path_by_definition(leaves, index)))
+        assert root == root_hash(leaves) == root_from(inclusion, leaf)
+
+
+@pytest.mark.parametrize(("count", "index"), [(0, 0), (1, 1), (5, 5), (5, -1)])
+def test_a_leaf_that_is_not_there_has_no_proof(count: int, index: int) -> None:
+    with pytest.raises(UsageError, match="no leaf"):
+        prove_inclusion([b"x"] * count, index)
+
+
+@given(st.integers(1, 300), st.data())
+def test_no_other_leaf_place_size_or_path_leads_to_the_root(count: int, data: st.DataObject) -> None:
+    leaves = [str(number).encode() for number in range(count)]
+    index = data.draw(st.integers(0, count - 1))
+    inclusion, root = prove_inclusion(leaves, index)
+    path = inclusion.audit_path
+    assert root_from(inclusion, leaves[index] + b"x") != root
+    assert root_from(Inclusion(index, count, (*path, b"\0" * 32)), leaves[index]) != root
+    other = data.draw(st.integers(0, count - 1).filter(lambda place: place != index) if count > 1 else st.just(-1))
+    assert root_from(Inclusion(other, count, path), leaves[index]) != root
+    assert root_from(Inclusion(count, count, path), leaves[index]) is None
+    for step in range(len(path)):
+        changed = (*path[:step], bytes(32), *path[step + 1 :])
+        assert root_from(Inclusion(index, count, changed), leaves[index]) != root
+        assert root_from(Inclusion(index, count, path[:step] + path[step + 1 :]), leaves[index]) != root

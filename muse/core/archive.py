@@ -149,19 +149,20 @@ def _seal(
     root: str, session_id: str, log_file: LogFile, storage: Storage, *, abandon: Abandon, progress: Progress
 ) -> ArchiveManifest:
     """Write the archive and its manifest. A crash leaves the live log, and files the next run replaces."""
+    size = log_file.end()
     with closing(LogReader(log_file, layout.op_index_file(root, session_id), storage)) as reader:
         commits = sealed_commits(root, session_id, storage)
         abandoned = pending_ops(
             root, session_id, log_file, reader, commits=commits, abandon=abandon, storage=storage
         )
-        facts = log_facts(reader, log_file.end())
+        facts = log_facts(reader, size)
     path = layout.archived_ops_file(root, session_id)
-    archive, log_digest = write_archive(path, log_file.read, log_file.end(), storage, progress)
+    archive, log_digest = write_archive(path, log_file.read, size, storage, progress)
     manifest: ArchiveManifest = {
         "format_version": 1,
         "session_id": session_id,
         "archived_at": now_text(),
-        "log": {**facts, "sha256": log_digest, "size_bytes": log_file.end()},
+        "log": {**facts, "sha256": log_digest, "size_bytes": size},
         "archive": archive,
         "commits": [commit for commit, _ in commits],
         "abandoned": abandoned,
@@ -238,7 +239,7 @@ def check_leftover_log(root: str, session_id: str, manifest: ArchiveManifest, st
     if size != facts["size_bytes"] or _log_digest(path, storage) != facts["sha256"]:
         raise ConflictError(
             f"{path} stands beside the receipt of an archived session and is not what was archived: "
-            "something wrote past the receipt; move that file aside, restore the session, and append its entries"
+            "something wrote past the receipt; move it aside, restore the session, then append its entries"
         )
 
 

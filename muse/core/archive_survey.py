@@ -116,8 +116,8 @@ def pending_ops(
     if kept:
         shown = ", ".join(named[:_SHOWN]) + ("..." if count > _SHOWN else "")
         raise UsageError(
-            f"session {session_id!r} has {count} pending ops ({shown}): commit them, or name them as "
-            "abandoned with --abandon-pending; if they are in history, 'muse session recover' finds them there"
+            f"session {session_id!r} has {count} pending ops ({shown}): commit them, or name them "
+            "as abandoned with --abandon-pending; what is in history 'muse session recover' finds there"
         )
     return {"op_count": count, "root": merkle_root, "op_ids": named if count <= NAMED_OPS else []}
 

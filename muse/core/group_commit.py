@@ -21,8 +21,7 @@ class GroupCommit:
         self._synced = 0
         self._syncing = False
         self._waiting: list[tuple[int, _thread.LockType]] = []
-        self._failed = 0
-        self._failure: BaseException | None = None
+        self._refused: dict[int, Exception] = {}  # ticket of one who waits -> what the sync raised
 
     def wrote(self) -> int:
         """Say that something was written; return the ticket with which to wait for it."""
@@ -34,15 +33,15 @@ class GroupCommit:
         """Return when what `ticket` stands for is on the disk; raise what the sync raised if it is not."""
         while True:
             with self._mutex:
+                if ticket in self._refused:
+                    raise self._refused.pop(ticket)
                 if self._synced >= ticket:
                     return
-                if self._failure is not None and self._failed >= ticket:
-                    raise self._failure
                 turn = self._queue_up(ticket) if self._syncing else None
                 if turn is None:
                     self._syncing = True
             if turn is None:
-                self._sync_for_all()
+                self._sync_for_all(ticket)
             else:
                 turn.acquire()
 
@@ -52,7 +51,7 @@ class GroupCommit:
         self._waiting.append((ticket, turn))
         return turn
 
-    def _sync_for_all(self) -> None:
+    def _sync_for_all(self, own: int) -> None:
         with self._mutex:
             upto = self._written
         failure: BaseException | None = None
@@ -62,20 +61,21 @@ class GroupCommit:
             failure = error
         with self._mutex:
             self._syncing = False
+            woken = self._take_who_to_wake(upto if isinstance(failure, Exception | None) else 0)
             if failure is None:
                 self._synced = upto
             elif isinstance(failure, Exception):
-                self._failed, self._failure = upto, failure
-            woken = self._take_who_to_wake()
-        for turn in woken:
+                self._refused.update(
+                    dict.fromkeys([own, *(ticket for ticket, _ in woken if ticket <= upto)], failure)
+                )
+        for _, turn in woken:
             turn.release()
         if failure is not None and not isinstance(failure, Exception):
             raise failure
 
-    def _take_who_to_wake(self) -> list[_thread.LockType]:
-        """Take from the queue all who are done, and one of the others, who will sync next."""
-        settled = max(self._synced, self._failed)
-        done = [(ticket, turn) for ticket, turn in self._waiting if ticket <= settled]
-        left = [(ticket, turn) for ticket, turn in self._waiting if ticket > settled]
+    def _take_who_to_wake(self, settled: int) -> list[tuple[int, _thread.LockType]]:
+        """Take from the queue all up to ticket `settled`, and one of the others, who will sync next."""
+        done = [waiting for waiting in self._waiting if waiting[0] <= settled]
+        left = [waiting for waiting in self._waiting if waiting[0] > settled]
         self._waiting = left[1:]
-        return [turn for _, turn in done + left[:1]]
+        return done + left[:1]

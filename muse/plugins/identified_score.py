@@ -115,7 +115,7 @@ def _pinned(file: EventFile, page: Mapping[str, Any]) -> IdentifiedScore | None:
             return None
         used[index] |= {on, off}
         events = file.tracks[index].events
-        notes[entity_id] = (index, note_between(events[on], events[off]))
+        notes[entity_id] = (index, note_between(events, on, off))
     if sum(map(len, used)) != 2 * len(notes):  # two rows share a name or an event
         return None
     if any(end > track.end_tick for end, track in zip(ends, file.tracks, strict=True)):
@@ -124,7 +124,7 @@ def _pinned(file: EventFile, page: Mapping[str, Any]) -> IdentifiedScore | None:
 
 
 def _fits(events: Sequence[Event], on: int, off: int) -> bool:
-    return on < off < len(events) and can_pair(events[on], events[off])
+    return 0 <= min(on, off) < max(on, off) < len(events) and can_pair(events[on], events[off])
 
 
 def _paired(file: EventFile, old_rows: Iterable[Sequence[Any]]) -> IdentifiedScore:
@@ -132,7 +132,7 @@ def _paired(file: EventFile, old_rows: Iterable[Sequence[Any]]) -> IdentifiedSco
     placed, used = [], []
     for index, track in enumerate(file.tracks):
         pairs = pair_notes(track.events)
-        placed += [(index, note_between(track.events[on], track.events[off])) for on, off in pairs]
+        placed += [(index, note_between(track.events, on, off)) for on, off in pairs]
         used.append({place for pair in pairs for place in pair})
     names = _names(placed, old_rows)
     ends = [track.end_tick for track in file.tracks]

@@ -41,7 +41,8 @@ class Note:
     """One note. Raises DomainError unless every field is an int within MIDI's limits.
 
     `channel` counts from 0. `release` is the velocity of the note_off, or None when the note ends
-    with a note_on of velocity 0. The note ends by tick 2**28 - 1.
+    with a note_on of velocity 0. The note ends by tick 2**28 - 1. `ends_first`: a note without length
+    whose end stands before its start in the file, as some notation programs write grace notes.
     """
 
     pitch: int
@@ -50,9 +51,12 @@ class Note:
     duration_ticks: int
     channel: int = 0
     release: int | None = NEUTRAL_RELEASE
+    ends_first: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.duration_ticks and self.ends_first:
+            object.__setattr__(self, "ends_first", False)
 
     @property
     def end_tick(self) -> int:
@@ -66,8 +70,8 @@ class Note:
         )
 
     def fields(self) -> dict[str, int | None]:
-        """List the fields by name, as an op carries them."""
-        return asdict(self)
+        """List the fields by name, as an op carries them; `ends_first` only where it is so."""
+        return {name: value for name, value in asdict(self).items() if name != "ends_first" or value}
 
     def summary(self) -> str:
         """Describe the note in a line for people; C4 is pitch 60."""
@@ -170,11 +174,12 @@ def _pair_one_pitch(events: Sequence[Event], indexes: Sequence[int]) -> Iterable
             sounding.append(index)
 
 
-def note_between(start: Event, end: Event) -> Note:
-    """Build the note that `start` and `end` mark."""
+def note_between(events: Sequence[Event], on: int, off: int) -> Note:
+    """Build the note whose start and end are the events at `on` and `off`."""
+    start, end = events[on], events[off]
     status, pitch, velocity = start.message
     release = end.message[2] if end.message[0] >> 4 == _NOTE_OFF else None
-    return Note(pitch, velocity, start.tick, end.tick - start.tick, status & 0xF, release)
+    return Note(pitch, velocity, start.tick, end.tick - start.tick, status & 0xF, release, off < on)
 
 
 def can_pair(start: Event, end: Event) -> bool:
@@ -218,11 +223,11 @@ def _entries_of(entity_id: str, note: Note, slot: int) -> Iterable[tuple[Any, ..
     release = -1 if note.release is None else note.release
     tie = (note.channel, note.pitch, note.velocity, release, entity_id)
     start, end = Event(note.start_tick, _on(note)), Event(note.end_tick, _off(note))
-    yield (note.start_tick, 1, slot, 0, note.end_tick, *tie, 0, start, entity_id, 0)
-    if note.duration_ticks:
+    yield (note.start_tick, 1, slot, 0, note.end_tick, note.ends_first, *tie, 0, start, entity_id, 0)
+    if note.duration_ticks or note.ends_first:
         yield (note.end_tick, 0, note.start_tick, *tie, end, entity_id, 1)
     else:
-        yield (note.end_tick, 1, slot, 0, note.end_tick, *tie, 1, end, entity_id, 1)
+        yield (note.end_tick, 1, slot, 0, note.end_tick, False, *tie, 1, end, entity_id, 1)
 
 
 def _on(note: Note) -> bytes:
@@ -241,7 +246,7 @@ def _starts_note(message: bytes) -> bool:
 
 def _read_track(track: EventTrack) -> Track:
     pairs = pair_notes(track.events)
-    notes = tuple(note_between(track.events[on], track.events[off]) for on, off in pairs)
+    notes = tuple(note_between(track.events, on, off) for on, off in pairs)
     paired = {index for pair in pairs for index in pair}
     others = tuple(event for index, event in enumerate(track.events) if index not in paired)
     return Track(others, notes, track.end_tick, track.chunks_before)

@@ -99,7 +99,8 @@ def _note(fields: Any) -> Note:
     for name in _NOTE_FIELDS:
         if name not in fields and name not in _OPTIONAL_FIELDS:
             raise DomainError(f"`note` lacks its {name}")
-    return Note(**{name: fields[name] for name in _NOTE_FIELDS if name in fields})
+    values = {name: fields[name] for name in _NOTE_FIELDS if name in fields}
+    return Note(**values, ends_first=fields.get("ends_first") is True)
 
 
 def _track(value: Any) -> int | None:

@@ -52,6 +52,10 @@ def undo_music(
         wanted = set(undone) & set(trail.touched_by)
         if wanted:
             _FileUndo(trail, wanted, trails, now_tree, outcome).run()
+    dealt_with = {index for done in outcome.compensations for index in done.undoes}
+    dealt_with |= {item.index for item in outcome.left}
+    for index in sorted(set(undone) - dealt_with):
+        outcome.left.append(NotUndone(index, address_of(ops[index]), "nothing of it is there any more"))
     outcome.left.sort(key=lambda item: item.index)
     return outcome
 
@@ -66,13 +70,16 @@ class _FileUndo:
     now: MusicTree
     outcome: Undoing
     path: str = ""
+    agrees: bool = False
+    content: FileContent | None = None
     notes: Mapping[str, Placed] = field(default_factory=dict)
     edits: list[tuple[DomainOp, tuple[int, ...]]] = field(default_factory=list)
 
     def run(self) -> None:
         self.path = self.trail.path
-        content = file_content(self.now, self.path)
-        self.notes = content.notes if content else {}
+        self.content = file_content(self.now, self.path)
+        self.agrees = self.content == (self.trails.content(self.path) if self.trail.alive else None)
+        self.notes = self.content.notes if self.content else {}
         if not self._undo_file_steps():
             return
         if not self.trail.alive and not self._revived():
@@ -102,7 +109,9 @@ class _FileUndo:
                     self._leave(step.op_index, self.path, "the file was changed since", later)
                 break
             elif step.kind in {"insert", "make"}:
-                return self._delete(step)
+                if self._delete(step):
+                    return False
+                break
             else:
                 self._bring_back(step)
         for step in steps:
@@ -127,34 +136,35 @@ class _FileUndo:
         self.path = step.source
 
     def _delete(self, step: FileStep) -> bool:
-        known, found = self.trails.content(self.path), file_content(self.now, self.path)
-        if known is None or found != known:
-            self._leave_all(_ELSEWHERE)
+        if self.content is None or not self.agrees:
+            if step.kind == "insert":
+                self._leave(step.op_index, self.path, _ELSEWHERE)
             return False
-        undoes = tuple(index for index in self.trail.touched_by if index >= step.op_index)
-        self._add(delete_file(self.path, found.data), undoes)
-        return False
+        self._add(delete_file(self.path, self.content.data), self._since(step))
+        return True
+
+    def _since(self, step: FileStep) -> tuple[int, ...]:
+        return tuple(index for index in self.trail.touched_by if index >= step.op_index)
 
     def _bring_back(self, step: FileStep) -> None:
         """Give the file the content from before a deletion or a replacement."""
         before = step.before
-        found = file_content(self.now, self.path)
-        if before is None or found != (None if step.kind == "delete" else self.trails.content(self.path)):
+        if before is None or not self.agrees:
             self._leave(step.op_index, self.path, _ELSEWHERE)
             return
-        undoes = tuple(index for index in self.trail.touched_by if index >= step.op_index)
-        page = None if step.kind == "delete" else self.now.content(names_path(self.path))
+        page = self.now.content(names_path(self.trail.path)) if self.content else None
         whole = _names_itself(before, page)
         data = before.data if whole or before.score is None else IdentifiedScore(before.score).write()[0]
-        if found is None:
-            self._add(insert_file(self.path, data), undoes)
+        if self.content is None:
+            self._add(insert_file(self.path, data), self._since(step))
         else:
-            self._add(replace_file(self.path, found.data, data), undoes)
+            self._add(replace_file(self.path, self.content.data, data), self._since(step))
+        self.content = before
         if not whole:
             patches = [
                 insert_note("", name, note, track=track) for name, (track, note) in before.notes.items()
             ]
-            self.edits = [(_child(patch), undoes) for patch in patches]
+            self.edits = [(_child(patch), self._since(step)) for patch in patches]
             self._write_edits()
         self.notes = before.notes
         for entity_id, steps in self.trail.notes.items():
@@ -172,8 +182,12 @@ class _FileUndo:
             for index in sorted(wanted & {step.op_index for step in kept}):
                 self._leave(index, address, "the note was deleted since", kept[-1].op_index, file_too=False)
         elif target is not None:
-            target = self._fields_restored(address, kept, steps[0].before, target, wanted)
-        if target != current:
+            try:
+                target = self._fields_restored(address, kept, steps[0].before, target, wanted)
+            except DomainError as error:
+                self._leave(max(wanted), address, f"the note cannot be as it was: {error}", file_too=False)
+                return
+        if target != current and wanted:
             self._add_edit(entity_id, address, (current, target), tuple(sorted(wanted)))
 
     def _steps_left(self, address: str, steps: list[NoteStep], wanted: set[int]) -> list[NoteStep]:
@@ -199,11 +213,13 @@ class _FileUndo:
         start = base if place is None else steps[place].after
         if start is None:
             return state
-        values, blocked = _fields(start), {}
+        values = _fields(start)
+        blocked: dict[int, dict[str, int]] = {}
+        taken: set[int] = set()
         for name in values:
             writers = [step for step in life if name in step.wrote]
             while writers and writers[-1].op_index in wanted:
-                writers.pop()
+                taken.add(writers.pop().op_index)
             if writers and writers[-1].after is not None:
                 values[name] = _fields(writers[-1].after)[name]
             for writer in writers:
@@ -212,6 +228,7 @@ class _FileUndo:
         for index, names in blocked.items():
             reason = f"the note's {' and '.join(sorted(names))} was changed since"
             self._leave(index, address, reason, max(names.values()), file_too=False)
+        wanted -= blocked.keys() - taken
         track = values.pop("track")
         return track, replace(state[1], **values)
 
