@@ -5,12 +5,16 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/bench
 
-.PHONY: demo test lint types tests bench bench-quick bench-long clean
+.PHONY: demo test test-long lint types tests bench bench-quick bench-long clean
 
 demo: $(READY)
 	$(BIN)/muse demo
 
 test: $(READY) lint types tests
+
+# The same faults, many times over: half an hour.
+test-long: $(READY)
+	$(BIN)/pytest -m long
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -143,6 +143,15 @@ class DomainPlugin(Protocol):
 
 
 @runtime_checkable
+class CheckingPlugin(Protocol):
+    """A domain that can refuse an op at the door, before it is logged. Pure, as `DomainPlugin` is."""
+
+    def check_op(self, op: Mapping[str, Any]) -> None:
+        """Raise `DomainError`, saying what is wrong, for an op that could never take effect."""
+        ...
+
+
+@runtime_checkable
 class SquashingPlugin(Protocol):
     """A domain that can say in fewer ops what many came to. Pure, as `DomainPlugin` is."""
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse.core import content_id, layout
-from muse.core.commit_record import CommitRecord
+from muse.core.commit_record import FORMAT_VERSION, CommitRecord
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry, total_order
+from muse.core.json_file import read_json_object
 from muse.core.log_reader import collector_paused
 from muse.core.op_log import OpLog
 from muse.core.seal import Seal, json_digest, position_text, root_of
@@ -113,6 +114,7 @@ class _Run:
             )
         try:
             record = self._repository.dag.read_commit(commit.commit_id)
+            self._check_fields(record, path)
             delta = self._check_delta(record, commit, path)
         except MuseError as error:
             self._found("commit", path, error)
@@ -123,6 +125,26 @@ class _Run:
 
     def _commit_path(self, commit_id: str) -> str:
         return layout.commit_file(self._repository.root, commit_id)
+
+    def _check_fields(self, record: CommitRecord, path: str) -> None:
+        """Compare what the id does not seal with what it must be; a signature covers the rest."""
+        stored = read_json_object(path, self._repository.storage)
+        delta: Mapping[str, Any] = record["structured_delta"] or {}
+        expected = {
+            "repo_id": self._repository.repo_id,
+            "sem_ver_bump": delta.get("sem_ver_bump", "none"),
+            "breaking_changes": delta.get("breaking_changes", []),
+            "format_version": FORMAT_VERSION,
+        }
+        for key in CommitRecord.__annotations__:
+            if key not in stored:
+                self._found("commit", path, f"{path} lacks {key!r}, which every commit of a session has")
+            elif key in expected and stored[key] != expected[key]:
+                self._found(
+                    "commit",
+                    path,
+                    f"{path} has {stored[key]!r} as {key!r} where {expected[key]!r} is expected",
+                )
 
     # -- the delta ------------------------------------------------------------------------------
 

@@ -63,8 +63,8 @@ class HandEditedError(MuseError):
     def __init__(self, outcome: CommitOutcome) -> None:
         files = ", ".join(outcome.kept)
         super().__init__(
-            f"commit {outcome.commit_id} is made, but changed by hand since and left as they are: {files}; "
-            "save your version under another name, then run 'muse checkout --force'"
+            f"commit {outcome.commit_id} is made, but these files were changed by hand since, or are no plain "
+            f"files, and were left as they are: {files}; save yours elsewhere, then 'muse checkout --force'"
         )
         self.paths = outcome.kept
         self.outcome = outcome
@@ -281,7 +281,8 @@ class LiveSession:
 
         The commits are the truth and the checkpoint a cache of them: one that is missing, damaged,
         of another session, or older than the newest commit of this session, on whatever branch, is
-        made anew, if need be when the session is opened. Raises `HandEditedError` about files that were left as they are.
+        made anew (a lost or damaged one when the session is opened). Raises `HandEditedError` about
+        files that were left as they are.
         """
         self._searched = {None}
         with self._committing():

@@ -19,7 +19,9 @@ def make_session(root: str, *, ops: int = 6, session_id: str = "jam", storage: S
     Repository.init(root, now=NOW, storage=storage)
     with LiveSession(root, session_id, durability="disk", storage=storage) as session:
         for part in (ops // 2, ops - ops // 2):
-            session.log.record_many("ada", DOMAIN, [{"n": number, "pad": "x" * 100} for number in range(part)])
+            session.log.record_many(
+                "ada", DOMAIN, [{"n": number, "pad": "x" * 100} for number in range(part)]
+            )
             session.edit("bob", OTHER, {"n": part})
             session.commit("Some")
     return log_bytes(root, session_id, storage)

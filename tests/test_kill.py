@@ -1,4 +1,4 @@
-"""Writers killed at random: what was acknowledged is read once, in each writer's order. A naive log loses some."""
+"""Writers killed at random: what was acknowledged is read once, in order. A naive log loses some."""
 
 import json
 import os

@@ -80,7 +80,9 @@ def test_no_other_leaf_place_size_or_path_leads_to_the_root(count: int, data: st
     path = inclusion.audit_path
     assert root_from(inclusion, leaves[index] + b"x") != root
     assert root_from(Inclusion(index, count, (*path, b"\0" * 32)), leaves[index]) != root
-    other = data.draw(st.integers(0, count - 1).filter(lambda place: place != index) if count > 1 else st.just(-1))
+    other = data.draw(
+        st.integers(0, count - 1).filter(lambda place: place != index) if count > 1 else st.just(-1)
+    )
     assert root_from(Inclusion(other, count, path), leaves[index]) != root
     assert root_from(Inclusion(count, count, path), leaves[index]) is None
     for step in range(len(path)):

@@ -262,7 +262,7 @@ class Session(RuleBasedStateMachine):
 
 TestSession = Session.TestCase
 TestSession.settings = settings(
-    max_examples=40,
+    max_examples=150,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -270,7 +270,7 @@ TestSession.settings = settings(
 
 
 @pytest.mark.long
-class TestSessionForLong(Session.TestCase):  # type: ignore[misc, valid-type, name-defined]
+class TestSessionForLong(Session.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(
         max_examples=4000,
         stateful_step_count=60,

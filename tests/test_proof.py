@@ -23,7 +23,12 @@ PARENT = "a" * 64
 
 
 def entry_of(number: int) -> OpEntry:
-    domain_op: Any = {"op": "insert", "address": f"note/{number}", "velocity": 0.5, "tags": ["a", None, {"é": True}]}
+    domain_op: Any = {
+        "op": "insert",
+        "address": f"note/{number}",
+        "velocity": 0.5,
+        "tags": ["a", None, {"é": True}],
+    }
     return {
         "op_id": f"00000000-0000-4000-8000-{number:012x}",
         "actor_id": f"actor-{number % 3}",
@@ -178,11 +183,11 @@ def test_a_proof_of_an_op_that_the_commit_does_not_cover_is_not_made() -> None:
     record, entries = sample()
     with pytest.raises(ProofError, match="not among"):
         make_proof(record, entries, entry_of(77)["op_id"])
-    with pytest.raises(ProofError, match="root|seals"):
+    with pytest.raises(ProofError, match=r"root|seals"):
         make_proof(record, entries[::-1], entries[3]["op_id"])
+    unsealed = {**record, "message": "Take one"}
+    unsealed["commit_id"] = content_id.commit_id([PARENT], SNAPSHOT, "Take one", record["committed_at"])
     with pytest.raises(ProofError, match="no seal"):
-        unsealed = {**record, "message": "Take one"}
-        unsealed["commit_id"] = content_id.commit_id([PARENT], SNAPSHOT, "Take one", record["committed_at"])
         make_proof(unsealed, entries, entries[3]["op_id"])
 
 

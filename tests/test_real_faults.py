@@ -16,11 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.core.storage import Storage
 from muse.errors import DurabilityError, MuseError, StorageError
@@ -99,6 +97,11 @@ def find_ids(root: Path) -> list[str]:
         return [entry["op_id"] for entry in log.read_all()]
 
 
+def record_until_refused(log: OpLog, pad: str, acknowledged: list[str]) -> None:
+    while True:
+        acknowledged.append(log.record("ada", "notes", {"pad": pad})["op_id"])
+
+
 # -- disk full -----------------------------------------------------------------------------------
 
 
@@ -111,8 +114,7 @@ def test_a_full_disk_refuses_an_op_and_takes_the_next_once_there_is_space(
     acknowledged: list[str] = []
     with OpLog(root, "jam") as log:
         with pytest.raises(StorageError) as caught:
-            while True:
-                acknowledged.append(log.record("ada", "notes", {"pad": PAD})["op_id"])
+            record_until_refused(log, PAD, acknowledged)
         assert "the disk may be full" in str(caught.value) or caught.value.errno == errno.ENOSPC
         with pytest.raises(StorageError):
             log.checkpoint("e" * 64)
@@ -159,8 +161,7 @@ def test_a_file_size_limit_is_a_typed_error_and_the_log_goes_on_once_it_is_lifte
         acknowledged = []
         with OpLog(tmp_path, "jam") as log:
             resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, hard))
-            for _ in range(2):
-                acknowledged.append(log.record("ada", "notes", {"pad": PAD})["op_id"])
+            acknowledged += [log.record("ada", "notes", {"pad": PAD})["op_id"] for _ in range(2)]
             codes = []
             for _ in range(2):
                 with pytest.raises(StorageError) as caught:
@@ -274,7 +275,7 @@ def test_a_power_cut_keeps_all_that_was_acknowledged_as_durable(
 
 
 def test_a_failed_sync_poisons_the_log_and_what_is_in_doubt_is_written_anew_on_a_sound_disk(
-    tmp_path: Path, mount: Callable[..., Path], loop: Callable[[Path], str]
+    mount: Callable[..., Path], loop: Callable[[Path], str]
 ) -> None:
     below = mount("-t", "tmpfs", "-o", "size=24m", "tmpfs")
     device = loop(image_of(below / "disk", 300 << 20))
@@ -283,11 +284,10 @@ def test_a_failed_sync_poisons_the_log_and_what_is_in_doubt_is_written_anew_on_a
     acknowledged: list[str] = []
     with OpLog(place, "jam", durability="disk") as log:
         with pytest.raises(DurabilityError) as caught:
-            while True:
-                acknowledged.append(log.record("ada", "notes", {"pad": PAD * 5})["op_id"])
+            record_until_refused(log, PAD * 5, acknowledged)
         assert len(caught.value.op_ids) == 1
         for use in (log.sync, lambda: log.record("ada", "notes", {})):
-            with pytest.raises(MuseError, match="in doubt|takes no more"):
+            with pytest.raises(MuseError, match=r"in doubt|takes no more"):
                 use()
     # What a program that trusts a second sync is told.
     descriptor = os.open(place / ".muse" / "op_log" / "jam" / "ops.jsonl", os.O_RDWR)
@@ -322,12 +322,10 @@ def test_a_read_only_file_system_is_a_clear_error_and_can_still_be_read(mount: C
     run("mount", "-o", "remount,ro", place)
     for session_id in ("jam", "new"):
         with OpLog(place, session_id) as log:
-            for use in (
-                lambda log=log: log.record("ada", "notes", {}),
-                lambda log=log: log.checkpoint("e" * 64),
-            ):
-                with pytest.raises(StorageError, match="read-only"):
-                    use()
+            with pytest.raises(StorageError, match="read-only"):
+                log.record("ada", "notes", {})
+            with pytest.raises(StorageError, match="read-only"):
+                log.checkpoint("e" * 64)
     with pytest.raises(StorageError, match="read-only"):
         Repository.init(str(place / "inner"), now=NOW)
     assert os.listdir(place / ".muse" / "op_log") == ["jam"]
@@ -391,9 +389,19 @@ def injected(tmp_path: Path, fault: str, durability: str = "os") -> list[list[st
         pytest.skip("there is no strace here")
     log, told = tmp_path / ".muse" / "op_log" / "jam" / "ops.jsonl", tmp_path / "told"
     call = fault.partition(":")[0]
-    strace = ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-P", log, "-e", f"trace={call}"]
+    strace = ["strace", "-f", "-qq", "-o", str(tmp_path / "trace"), "-P", str(log), "-e", f"trace={call}"]
     done = subprocess.run(
-        [*strace, "-e", f"inject={fault}", sys.executable, "-c", WORKER, tmp_path, told, durability],
+        [
+            *strace,
+            "-e",
+            f"inject={fault}",
+            sys.executable,
+            "-c",
+            WORKER,
+            str(tmp_path),
+            str(told),
+            durability,
+        ],
         capture_output=True,
         text=True,
         check=False,

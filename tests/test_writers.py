@@ -1,4 +1,4 @@
-"""Many threads of many processes on one session: lines stay whole, orders are kept, no stamp is given twice."""
+"""Many threads of many processes on one session: lines stay whole, orders are kept, stamps are unique."""
 
 import multiprocessing
 import os

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from muse import __version__
-from muse.cli import archiving, checkout, commits, demo, keys, prove, replay, sessions
+from muse.cli import archiving, blame, checkout, commits, demo, keys, prove, replay, sessions, undo
 from muse.cli.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.output import abandon_stdout, facts_of, prepare_streams, print_error
 from muse.core.timestamp import now_text
@@ -86,6 +86,8 @@ app.command("log")(commits.log)
 app.command("show")(commits.show)
 app.command("verify")(commits.verify)
 app.command("prove")(prove.prove)
+app.command("blame")(blame.blame)
+app.command("undo")(undo.undo)
 app.command("gc")(archiving.collect)
 app.command("checkout")(checkout.checkout)
 app.command("demo")(demo.demo)

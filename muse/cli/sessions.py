@@ -1,6 +1,5 @@
 """`muse session`: look at logs, append to them, follow them, check and mend them."""
 
-import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -23,7 +22,10 @@ from muse.cli.options import (
 )
 from muse.cli.output import abandon_stdout, count_of, size_of
 from muse.cli.session_facts import SessionFacts, brief_facts, gather_facts
+from muse.cli.state import chosen_point, show_state
 from muse.core.op_log import OpEntry, OpLog, list_sessions
+from muse.domain import CheckingPlugin
+from muse.errors import UsageError
 from muse.plugins.registry import find_plugin
 
 app = typer.Typer(
@@ -79,16 +81,37 @@ def _brief_record(facts: SessionFacts) -> dict[str, Any]:
 
 @app.command("show")
 def show(
-    ctx: typer.Context, *, session: SessionArgument, repo: RepoOption = None, as_json: JsonOption = False
+    ctx: typer.Context,
+    *,
+    session: SessionArgument,
+    at: Annotated[str | None, typer.Option(metavar="OP_ID", help="Its files, up to this op.")] = None,
+    lamport: Annotated[int | None, typer.Option(metavar="N", help="Its files, up to this stamp.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="ISO", help="Its files at this time, by each actor's clock.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write those files to a new or empty directory.")
+    ] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show one session: its actors, its domains, what is pending, its checkpoint, its damage if any.
 
-    Example: muse session show jam-1
+    With --at, --lamport or --time: its files with all ops up to there, in the total order, on the
+    files from before its first commit.
+
+    Example: muse session show jam-1 --time 2026-01-31T12:00 --out then
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
     check_session(repository, session)
+    point = chosen_point(at, lamport, time)
+    if point is not None:
+        show_state(invocation, session, point, out)
+        return
+    if out is not None:
+        raise UsageError("--out takes the files of a point: say which with --at, --lamport or --time")
     with output.progress("reading") as progress:
         facts = gather_facts(repository, session, progress)
     if output.as_json:
@@ -155,12 +178,9 @@ def append(
 
 
 def _check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
-    """Find how a domain checks an op before it is logged: its plugin's `check_op`, or its module's."""
+    """Find how a domain checks an op before it is logged; one that does not say lets all through."""
     plugin = find_plugin(domain)
-    module = sys.modules.get(type(plugin).__module__)
-    check: Callable[[Mapping[str, Any]], None] | None
-    check = getattr(plugin, "check_op", None) or getattr(module, "check_op", None)
-    return check or (lambda _op: None)
+    return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
 
 
 @app.command("tail")

@@ -113,6 +113,10 @@ def archive_session(
                     root, session_id, log_file, storage, abandon=abandon_pending, progress=progress
                 )
                 _read_back(root, session_id, manifest, storage)
+                if log_file.end() != manifest["log"]["size_bytes"]:  # by a tool that takes no locks
+                    raise ConflictError(
+                        f"{log_file.path} grew while it was archived: end its writer, try again"
+                    )
             except MuseError:
                 with suppress(MuseError):  # it only takes room
                     remove_archive(root, session_id, storage)
@@ -182,8 +186,6 @@ def _checkpoint_text(root: str, session_id: str, storage: Storage) -> str | None
 def _read_back(root: str, session_id: str, manifest: ArchiveManifest, storage: Storage) -> None:
     """Read what was written, as a restore would: nothing is removed that does not come back."""
     read_manifest(root, session_id, storage, make_receipt(manifest))
-    if storage.file_size(layout.ops_file(root, session_id)) not in {None, 0, manifest["log"]["size_bytes"]}:
-        raise ConflictError(f"session {session_id!r} grew while it was archived: end its writer, try again")
     path = layout.archived_ops_file(root, session_id)
     with closing(ArchiveFile(path, manifest, storage)) as archive:
         archive.check_bytes()
@@ -222,9 +224,9 @@ def _finish_archiving(root: str, session_id: str, storage: Storage) -> ArchiveMa
     """Do what a crash after the commit point left undone."""
     storage.make_durable(layout.receipt_file(root, session_id))
     manifest = read_manifest(root, session_id, storage, read_receipt(root, session_id, storage))
+    check_leftover_log(root, session_id, manifest, storage)
     if storage.exists(layout.ops_file(root, session_id)):
         _read_back(root, session_id, manifest, storage)
-    check_leftover_log(root, session_id, manifest, storage)
     _remove_log(root, session_id, storage)
     return manifest
 

@@ -20,13 +20,18 @@ class Follower:
     """
 
     def __init__(
-        self, log_file: LogFile, reader: LogReader, since: int, wanted: Callable[[OpEntry], bool]
+        self,
+        log_file: LogFile,
+        reader: LogReader,
+        since: int,
+        frontier: dict[str, int],
+        wanted: Callable[[OpEntry], bool],
     ) -> None:
         self._file = log_file
         self._reader = reader
         self._wanted = wanted
         self._signal = GrowthSignal(log_file.path)
-        self._frontier: dict[str, int] = {}
+        self._frontier = frontier
         self._waiting: Iterator[tuple[int, OpEntry]] = iter(())
         self._read_to = since
         self.cursor = since
@@ -66,10 +71,9 @@ class Follower:
                 path=self._file.path,
                 offset=end,
             )
-        for offset, data in self._file.blocks(self._read_to, end):
-            block = self._reader.decode(data, offset)
-            self._read_to = offset + len(data)
-            ends = [*block.starts, self._read_to][1:] if block.starts else []
+        for block, reached in self._reader.blocks(self._read_to, end):
+            self._read_to = reached
+            ends = [*block.starts, reached][1:] if block.starts else []
             located = zip(block.starts, ends, block.entries, strict=True)
             self._waiting = iter(
                 [(end, entry) for start, end, entry in located if self._is_new(entry, start)]

@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import threading
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -39,38 +41,47 @@ class LogReader:
         self._index_path = index_path
         self._storage = storage
         self._index: OpIndex | None = None
+        self._index_lock = threading.Lock()
 
     def scan(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[int, OpEntry]]:
         """Yield (offset, entry) for every line, repeated ones too.
 
         Raises `CorruptionError` at damage that may hide an op, unless `salvage`.
         """
-        for offset, data in self._file.blocks(start, stop):
-            block = self.decode(data, offset, salvage=salvage)
+        for block, _ in self.blocks(start, stop, salvage=salvage):
             yield from zip(block.starts, block.entries, strict=True)
 
-    def decode(self, data: bytes, offset: int, *, salvage: bool = False) -> Block:
-        """Decode whole lines; `CorruptionError` at damage that may hide an op, unless `salvage`."""
-        block = decode_block(data, offset)
-        if block.damages and not salvage:
-            self._raise_at_corruption(block)
-        return block
+    def blocks(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[Block, int]]:
+        """Yield decoded lines and the byte they reach to; all before a damage, then `CorruptionError`."""
+        for offset, data in self._file.blocks(start, stop):
+            block = decode_block(data, offset)
+            corrupt = (damage for damage in block.damages if damage.kind == "corrupt" and not salvage)
+            damage = next(corrupt, None)
+            if damage is None:
+                yield block, offset + len(data)
+                continue
+            bad_line = offset + data.rfind(b"\n", 0, damage.offset - offset) + 1
+            good = bisect_left(block.starts, bad_line)
+            if good:
+                yield Block(block.entries[:good], block.starts[:good]), bad_line
+            self._raise_at(damage)
 
-    def distinct(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[int, OpEntry]]:
+    def distinct(
+        self, start: int, stop: int, frontier: dict[str, int] | None = None, *, salvage: bool = False
+    ) -> Iterator[tuple[int, OpEntry]]:
         """Yield (offset, entry) for every op once, at its first line in the log.
 
         A line repeats an op only if its stamp does not exceed its actor's stamps so far; only those
-        are looked up in the index. Raises `ConflictError` where the bodies differ, unless `salvage`.
+        are looked up in the index; `frontier` are each actor's stamps before `start`. Raises
+        `ConflictError` where the bodies differ, unless `salvage`.
         """
-        return chain.from_iterable(self._distinct_blocks(start, stop, salvage=salvage))
+        return chain.from_iterable(self._distinct_blocks(start, stop, dict(frontier or {}), salvage=salvage))
 
     def _distinct_blocks(
-        self, start: int, stop: int, *, salvage: bool
+        self, start: int, stop: int, frontier: dict[str, int], *, salvage: bool
     ) -> Iterator[Iterable[tuple[int, OpEntry]]]:
-        frontier: dict[str, int] = {}
-        highest = 0
-        for offset, data in self._file.blocks(start, stop):
-            block = self.decode(data, offset, salvage=salvage)
+        highest = max(frontier.values(), default=0)
+        for block, _ in self.blocks(start, stop, salvage=salvage):
             located = zip(block.starts, block.entries, strict=True)
             stamps = [entry["lamport_ts"] for entry in block.entries]
             if stamps and stamps[0] > highest and all(map(lt, stamps, stamps[1:])):
@@ -116,13 +127,14 @@ class LogReader:
 
     def find_many(self, op_ids: Sequence[str], upto: int) -> dict[str, int]:
         """Return where the first lines of those ops start that are in the log before byte `upto`."""
-        if self._index is None:
-            self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
-        found = self._index.find_many(op_ids, upto)
-        if any(self.entry_at(start)["op_id"] != op_id for op_id, start in found.items()):
-            self._index.discard()  # a table that does not fit the log
+        with self._index_lock:
+            if self._index is None:
+                self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
             found = self._index.find_many(op_ids, upto)
-        return found
+            if any(self.entry_at(start)["op_id"] != op_id for op_id, start in found.items()):
+                self._index.discard()  # a table that does not fit the log
+                found = self._index.find_many(op_ids, upto)
+            return found
 
     def _ids(self, start: int, stop: int) -> Iterator[Found]:
         for offset, data in self._file.blocks(start, stop):
@@ -178,14 +190,12 @@ class LogReader:
         before = (data.count(b"\n") for _, data in self._file.blocks(0, offset))
         return 1 + sum(before)
 
-    def _raise_at_corruption(self, block: Block) -> None:
-        for damage in block.damages:
-            if damage.kind == "corrupt":
-                op = f", op {damage.op_id}" if damage.op_id else ""
-                raise CorruptionError(
-                    f"{self._file.path} is damaged at byte {damage.offset} (line "
-                    f"{self.line_number(damage.offset)}{op}), {damage.length} bytes: {damage.reason}; "
-                    "'muse session check' lists all damage, salvage=True reads the rest",
-                    path=self._file.path,
-                    offset=damage.offset,
-                )
+    def _raise_at(self, damage: Damage) -> NoReturn:
+        op = f", op {damage.op_id}" if damage.op_id else ""
+        raise CorruptionError(
+            f"{self._file.path} is damaged at byte {damage.offset} (line "
+            f"{self.line_number(damage.offset)}{op}), {damage.length} bytes: {damage.reason}; "
+            "'muse session check' lists all damage, salvage=True reads the rest",
+            path=self._file.path,
+            offset=damage.offset,
+        )

@@ -556,12 +556,21 @@ class OpLog:
         if order not in {"log", "total"}:
             raise UsageError(f"order {order!r} is unknown: use 'log' or 'total'")
         start, stop = _offset(since), self._file.end() if until is None else _offset(until)
-        found = self._reader.distinct(start, stop, salvage=salvage)
+        found = self._reader.distinct(start, stop, self._frontier_at(start), salvage=salvage)
         if actor is None and domain is None and address is None:
             matching: Iterator[OpEntry] = map(itemgetter(1), found)
         else:
             matching = (entry for _, entry in found if matches(entry, actor, domain, address))
         return iter(sorted(matching, key=total_order)) if order == "total" else matching
+
+    def _frontier_at(self, offset: int) -> dict[str, int]:
+        """Return each actor's highest Lamport before a byte of the log: only later lines can repeat those."""
+        coverage = self._checkpoint.trusted_coverage()
+        known = coverage.cut.offset <= offset
+        frontier = dict(coverage.frontier) if known else {}
+        for position in self._reader.positions(coverage.cut.offset if known else 0, offset):
+            frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), position.lamport_ts)
+        return frontier
 
     def read_all(self, *, salvage: bool = False) -> list[OpEntry]:
         """Return every op once, in the total order, the same on every replica.
@@ -612,7 +621,13 @@ class OpLog:
         start = self._file.end() if since is None else _offset(since)
         log_file = SessionFile(self._root, self._session_id, self._storage)
         reader = LogReader(log_file, layout.op_index_file(self._root, self._session_id), self._storage)
-        return Follower(log_file, reader, start, lambda entry: matches(entry, actor, domain, address))
+        return Follower(
+            log_file,
+            reader,
+            start,
+            self._frontier_at(start),
+            lambda entry: matches(entry, actor, domain, address),
+        )
 
     # -- cut and checkpoint ---------------------------------------------------------------------
 

@@ -86,8 +86,9 @@ class Signer:
     def load(cls, path: str, storage: Storage = LOCAL) -> "Signer":
         """Read a private key from a PEM file. `CorruptionError` if it is no Ed25519 key of that form."""
         ed25519, serialization = _library()
+        data = _read_key(path, storage)
         try:
-            key = serialization.load_pem_private_key(_read_key(path, storage), password=None)
+            key = serialization.load_pem_private_key(data, password=None)
         except (ValueError, TypeError) as error:
             raise CorruptionError(f"{path} is no private key without password: {error}", path=path) from error
         if not isinstance(key, ed25519.Ed25519PrivateKey):
@@ -221,8 +222,9 @@ def _holds(key: "Ed25519PublicKey", record: CommitRecord) -> bool:
 
 def _load_public(path: str, storage: Storage) -> "Ed25519PublicKey":
     ed25519, serialization = _library()
+    data = _read_key(path, storage)
     try:
-        key = serialization.load_pem_public_key(_read_key(path, storage))
+        key = serialization.load_pem_public_key(data)
     except ValueError as error:
         raise CorruptionError(f"{path} is no public key: {error}", path=path) from error
     if not isinstance(key, ed25519.Ed25519PublicKey):

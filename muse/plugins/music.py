@@ -34,6 +34,10 @@ __all__ = ["MusicPlugin", "check_op", "check_path"]
 class MusicPlugin:
     """Applies music ops. Stateless, and as pure as `DomainPlugin` asks."""
 
+    def check_op(self, op: Mapping[str, Any]) -> None:
+        """Check an op before it is logged; see the function of this name."""
+        check_op(op)
+
     def apply(
         self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
     ) -> Application:

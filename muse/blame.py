@@ -1,0 +1,187 @@
+"""Who made each part of a file, and who changed it last: found in history, commit by commit."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from muse.core.commit_record import CommitRecord
+from muse.core.entry import OpEntry, total_order
+from muse.core.seal import position_text
+from muse.domain import BlamingPlugin, Origin
+from muse.errors import DomainError, NotFoundError
+from muse.looking_back import blaming_plugins
+from muse.plugins.registry import find_plugin
+from muse.repository import Repository
+from muse.sealed import SealedCommit, SealedCommits, SessionOps, entries_of
+from muse.session import TreeFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who did it. `op_id` is "" where only the commit is known: one without a log behind it."""
+
+    actor_id: str
+    commit_id: str
+    op_id: str = ""
+    intent_id: str = ""
+    session_id: str = ""
+    when: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BlamedPart:
+    """A note, or a line: who made it, and who changed it last."""
+
+    address: str
+    summary: str
+    made: Maker
+    changed: Maker
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A commit that changed the file, or one that the file was before a rename."""
+
+    commit_id: str
+    parent_id: str | None
+    author: str
+    when: str
+    sealed: SealedCommit | None
+
+
+_Known = dict[str, dict[str, tuple[Maker, Maker]]]
+_NOBODY = Maker("", "")
+
+
+def blame_file(repository: Repository, path: str, commit_id: str) -> list[BlamedPart]:
+    """Tell of each part of the file at `path`, as `commit_id` has it, who made and who changed it.
+
+    Goes along the first parents; what a merge brought is the merge's. Parts that come from a commit
+    without a log, or whose log is not here, are its author's. Raises `NotFoundError` if the commit
+    has no such file, `DomainError` if no domain knows the parts of it.
+    """
+    files = TreeFiles(repository, repository.read_tree(commit_id))
+    if path not in files:
+        raise NotFoundError(f"commit {commit_id[:12]} has no file {path!r}: see 'muse show {commit_id[:12]}'")
+    plugin = _plugin_for(repository, files, path)
+    sealed = SealedCommits()
+    steps, paths = _steps(repository, commit_id, path, sealed)
+    known: _Known = {}
+    for step in reversed(steps):
+        known |= _blame_step(repository, plugin, step, sealed=sealed, known=known, paths=paths)
+    makers = known.get(path, {})
+    return [
+        BlamedPart(part.address, part.summary, *makers.get(part.address, (_NOBODY, _NOBODY)))
+        for part in plugin.blame(files, (), repository.objects.get, path)
+    ]
+
+
+def _plugin_for(repository: Repository, files: Mapping[str, bytes], path: str) -> BlamingPlugin:
+    for plugin in blaming_plugins():
+        if plugin.blame(files, (), repository.objects.get, path):
+            return plugin
+    raise DomainError(
+        f"no domain here knows notes or lines in {path!r}, so there is nobody to name", path=path
+    )
+
+
+def _steps(
+    repository: Repository, commit_id: str, path: str, sealed: SealedCommits
+) -> tuple[list[_Step], set[str]]:
+    """Find the commits that matter, newest first, and every path that the file may have had."""
+    paths, steps = {path}, []
+    cursor: str | None = commit_id
+    for record in repository.dag.history(commit_id):
+        found = sealed.add(record)
+        if record["commit_id"] != cursor:
+            continue  # beside the line of first parents: only the seals count
+        cursor = record["parent_commit_id"]
+        _add_sources(paths, record)
+        before = repository.read_tree(cursor)
+        after = repository.dag.read_snapshot(record["snapshot_id"])["manifest"]
+        if any(before.get(name) != after.get(name) for name in paths):
+            when = record["committed_at"]
+            steps.append(_Step(record["commit_id"], cursor, record["author"], when, found))
+    return steps, paths
+
+
+def _add_sources(paths: set[str], record: CommitRecord) -> None:
+    ops: Sequence[Any] = (record["structured_delta"] or {"ops": []})["ops"]
+    for op in reversed(ops):
+        source = op.get("from_address")
+        if isinstance(source, str) and op.get("address") in paths:
+            paths.add(source)
+
+
+def _blame_step(
+    repository: Repository,
+    plugin: BlamingPlugin,
+    step: _Step,
+    *,
+    sealed: SealedCommits,
+    known: _Known,
+    paths: set[str],
+) -> _Known:
+    before = TreeFiles(repository, repository.read_tree(step.parent_id))
+    after = TreeFiles(repository, repository.read_tree(step.commit_id))
+    entries = _covered(repository, step.sealed, sealed) if step.sealed else None
+    own: object = find_plugin(step.sealed.domain) if step.sealed else None
+    fetch = repository.objects.get
+    updated: _Known = {}
+    for path in sorted(paths):
+        if entries is not None and own is plugin:
+            origins = plugin.blame(before, [entry["domain_op"] for entry in entries], fetch, path)
+            makers = [_maker_of(entry, step) for entry in entries]
+        else:
+            origins = _compared(
+                plugin.blame(before, (), fetch, path), plugin.blame(after, (), fetch, path), path
+            )
+            makers = [Maker(step.author, step.commit_id, when=step.when)]
+        updated[path] = {origin.address: _makers(origin, makers, known) for origin in origins}
+    return updated
+
+
+def _makers(origin: Origin, makers: Sequence[Maker], known: _Known) -> tuple[Maker, Maker]:
+    made, changed = known.get(origin.came_from, {}).get(origin.address, (_NOBODY, _NOBODY))
+    if origin.made is not None:
+        made = makers[origin.made]
+    if origin.changed is not None:
+        changed = makers[origin.changed]
+    return made, changed
+
+
+def _maker_of(entry: OpEntry, step: _Step) -> Maker:
+    session_id = step.sealed.seal.session_id if step.sealed else ""
+    return Maker(
+        entry["actor_id"], step.commit_id, entry["op_id"], entry["intent_id"], session_id, entry["created_at"]
+    )
+
+
+def _compared(before: Sequence[Origin], after: Sequence[Origin], path: str) -> list[Origin]:
+    """Tell what a commit without a log made and changed, as if by one op."""
+    old = {part.address: part.summary for part in before}
+    return [
+        Origin(
+            part.address,
+            part.summary,
+            made=None if part.address in old else 0,
+            changed=None if old.get(part.address) == part.summary else 0,
+            came_from=path if part.address in old else "",
+        )
+        for part in after
+    ]
+
+
+def _covered(repository: Repository, commit: SealedCommit, sealed: SealedCommits) -> list[OpEntry] | None:
+    """Return the entries that a commit covers, in the total order; None where the log is not as sealed."""
+    seal = commit.seal
+    with closing(SessionOps(repository.root, seal.session_id, repository.storage)) as ops:
+        if not ops.is_there or ops.end() < seal.cut_offset:
+            return None
+        for start in sealed.starts(commit):
+            found = entries_of(ops.between(start, seal.cut_offset), commit.domain)
+            found.sort(key=total_order)
+            if len(found) == seal.op_count and position_text(found[-1]) == seal.last:
+                return found
+    return None

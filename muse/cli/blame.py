@@ -1,0 +1,58 @@
+"""`muse blame`: who made each note of a file, and who changed it last."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from muse.blame import BlamedPart, Maker, blame_file
+from muse.cli.commits import SHORT_ID
+from muse.cli.options import JsonOption, RepoOption, remember
+
+_SHORT_OP_ID = 8
+
+
+def blame(
+    ctx: typer.Context,
+    *,
+    path: Annotated[str, typer.Argument(metavar="FILE", help="A file of the tree.", show_default=False)],
+    revision: Annotated[
+        str, typer.Option("--rev", metavar="REV", help="A branch, HEAD, or a commit id.")
+    ] = "HEAD",
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say of each note of a file which actor made it, and which changed it last.
+
+    With the ops, their intents and their commits; --json has all of each. Pending ops do not count.
+
+    Example: muse blame song.mid --rev HEAD
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    output = invocation.output
+    repository = invocation.repository()
+    with output.progress("looking back"):
+        parts = blame_file(repository, path, repository.dag.resolve(revision))
+    if output.as_json:
+        for part in parts:
+            output.record(asdict(part))
+        return
+    rows = [_row(part) for part in parts]
+    output.table(("NOTE", "", "MADE BY", "CHANGED BY", "OP", "INTENT", "COMMIT"), rows)
+
+
+def _row(part: BlamedPart) -> tuple[str, ...]:
+    changed = part.changed
+    return (
+        part.address,
+        part.summary,
+        _name(part.made),
+        "-" if changed == part.made else _name(changed),
+        changed.op_id[:_SHORT_OP_ID] or "-",
+        changed.intent_id or "-",
+        changed.commit_id[:SHORT_ID] or "-",
+    )
+
+
+def _name(maker: Maker) -> str:
+    return maker.actor_id or "?"

@@ -1,0 +1,148 @@
+"""A session as it was: its files with all ops up to a point of the total order."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import itemgetter
+
+from muse.core.archive import session_entries
+from muse.core.entry import OpEntry, total_order
+from muse.domain import BlamingPlugin
+from muse.errors import NotFoundError, UsageError
+from muse.plugins.registry import find_plugin, plugin_names
+from muse.recovery import session_history
+from muse.repository import Repository
+from muse.session import TreeFiles
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSession:
+    """All of a session's entries in the total order, and where history took them up.
+
+    `base`: the commit that its ops were first applied to, None for the empty tree. `pending`: those
+    entries that no branch holds yet.
+    """
+
+    session_id: str
+    entries: Sequence[OpEntry]
+    pending: Sequence[OpEntry]
+    base: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """The whole tree at a point: the files of `base` with `op_count` ops applied, `ignored` in vain.
+
+    `parts`: for each file that the ops touched or a domain knows, how many notes or lines it has.
+    """
+
+    base: str | None
+    op_count: int
+    ignored: int
+    last: OpEntry | None
+    files: Mapping[str, bytes]
+    parts: Mapping[str, int]
+
+
+def read_session(repository: Repository, session_id: str, *, salvage: bool = False) -> LoggedSession:
+    """Read a session, live or archived, and what history says of it."""
+    storage, dag = repository.storage, repository.dag
+    current = dag.current_branch()
+    tips = {current: dag.head(current), **dag.branches()}
+    history = session_history(dag, session_id, tips, ())
+    located = sorted(
+        session_entries(repository.root, session_id, salvage=salvage, storage=storage),
+        key=lambda found: total_order(found[1]),
+    )
+    pending = [entry for offset, entry in located if offset >= history.cuts.get(entry["domain"], 0)]
+    base = history.before if history.newest is not None else tips[current]
+    return LoggedSession(session_id, list(map(itemgetter(1), located)), pending, base)
+
+
+def up_to_op(op_id: str) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
+    """Choose the entries up to that op, itself included."""
+
+    def choose(entries: Sequence[OpEntry]) -> list[OpEntry]:
+        for place, entry in enumerate(entries):
+            if entry["op_id"] == op_id:
+                return list(entries[: place + 1])
+        raise NotFoundError(f"the session has no op {op_id}: see 'muse session tail'")
+
+    return choose
+
+
+def up_to_lamport(lamport_ts: int) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
+    """Choose the entries up to that stamp, those that bear it included."""
+    return lambda entries: [entry for entry in entries if entry["lamport_ts"] <= lamport_ts]
+
+
+def up_to_time(text: str) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
+    """Choose the entries that were made by then, each by its author's clock; no offset means UTC.
+
+    Clocks differ: of two actors, one may be shown further than the other. An entry whose time cannot
+    be read goes with the one before it. Raises `UsageError` for text that is no ISO 8601 time.
+    """
+    limit = _moment(text)
+    if limit is None:
+        raise UsageError(f"{text!r} is no time: give it as 2026-01-31T12:00:00 or with an offset, +02:00")
+
+    def choose(entries: Sequence[OpEntry]) -> list[OpEntry]:
+        chosen, is_in = [], True
+        for entry in entries:
+            moment = _moment(entry["created_at"])
+            is_in = is_in if moment is None else moment <= limit
+            if is_in:
+                chosen.append(entry)
+        return chosen
+
+    return choose
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def state_at(
+    repository: Repository, session: LoggedSession, choose: Callable[[Sequence[OpEntry]], list[OpEntry]]
+) -> SessionState:
+    """Return the files with the chosen entries applied, domain by domain, in the total order."""
+    entries = choose(session.entries)
+    base = TreeFiles(repository, repository.read_tree(session.base))
+    files, ignored = apply_entries(repository, base, entries)
+    parts = {path: count for path in files if (count := _part_count(repository, files, path))}
+    last = entries[-1] if entries else None
+    return SessionState(session.base, len(entries), ignored, last, files, parts)
+
+
+def apply_entries(
+    repository: Repository, files: Mapping[str, bytes], entries: Iterable[OpEntry]
+) -> tuple[dict[str, bytes], int]:
+    """Apply entries as one commit of each domain would; return the tree, and how many had no effect."""
+    by_domain: dict[str, list[OpEntry]] = {}
+    for entry in entries:
+        by_domain.setdefault(entry["domain"], []).append(entry)
+    tree = dict(files)
+    ignored = 0
+    for domain, own in sorted(by_domain.items()):
+        plugin = find_plugin(domain)
+        if plugin is None:
+            continue
+        outcome = plugin.apply(tree, [entry["domain_op"] for entry in own], repository.objects.get)
+        ignored += len({found.index for found in outcome.ignored})
+        tree = {path: content for path, content in {**tree, **outcome.files}.items() if content is not None}
+    return tree, ignored
+
+
+def blaming_plugins() -> list[BlamingPlugin]:
+    """Return the plugins that know the parts of files, in the order of their names."""
+    found: list[object] = [find_plugin(name) for name in plugin_names()]
+    return [plugin for plugin in found if isinstance(plugin, BlamingPlugin)]
+
+
+def _part_count(repository: Repository, files: Mapping[str, bytes], path: str) -> int:
+    counts = (len(plugin.blame(files, (), repository.objects.get, path)) for plugin in blaming_plugins())
+    return next((count for count in counts if count), 0)

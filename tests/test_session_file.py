@@ -1,0 +1,102 @@
+"""A session's log is read the same live or archived, and an archived one takes no op, whoever writes."""
+
+from pathlib import Path
+
+import pytest
+
+from muse.core.archive import archive_session, restore_session
+from muse.core.op_log import OpLog, make_op_entry
+from muse.core.session_file import SessionFile
+from muse.core.storage import LOCAL
+from muse.errors import CorruptionError, StorageError, UsageError
+from muse.session import LiveSession
+from tests.sealed_session import DOMAIN, make_session, numbers
+
+
+def test_an_archived_log_takes_no_op_by_any_way(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    archive_session(root, "jam")
+    with OpLog(root, "jam") as log:
+        for write in (
+            lambda: log.record("ada", DOMAIN, {"n": 1}),
+            lambda: log.record_many("ada", DOMAIN, [{"n": 1}]),
+            lambda: log.append(make_op_entry("ada", DOMAIN, {"n": 1}, 50)),
+            log.sync,
+            lambda: log.checkpoint("e" * 64),
+        ):
+            with pytest.raises(UsageError, match="muse session restore jam"):
+                write()
+    assert not (tmp_path / ".muse/op_log/jam/ops.jsonl").exists()
+    restore_session(root, "jam")
+    with OpLog(root, "jam") as log:
+        log.record("ada", DOMAIN, {"n": 1})
+
+
+def test_a_handle_that_read_a_live_log_may_not_write_it_once_it_is_archived(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    with OpLog(root, "jam") as log:
+        before = log.read_all()
+        archive_session(root, "jam")
+        assert log.read_all() == before
+        with pytest.raises(UsageError, match="archived"):
+            log.record("ada", DOMAIN, {"n": 1})
+
+
+def test_a_handle_that_read_an_archive_writes_the_log_once_it_is_restored(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    archive_session(root, "jam")
+    with OpLog(root, "jam") as log:
+        count = len(log.read_all())
+        restore_session(root, "jam")
+        log.record("ada", DOMAIN, {"n": 1})
+        assert len(log.read_all()) == count + 1
+
+
+def test_a_writer_that_comes_between_the_look_and_the_lock_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    looks = []
+
+    class Late(SessionFile):
+        def _is_archived(self) -> bool:
+            looks.append(super()._is_archived())
+            if len(looks) == 1:
+                archive_session(root, "jam")
+            return looks[-1]
+
+    monkeypatch.setattr("muse.core.op_log.SessionFile", Late)
+    file = Late(root, "jam", LOCAL)
+    with pytest.raises((UsageError, StorageError)):
+        file.append(b"{}\n")
+    assert looks == [False, True]
+    # The empty file it made is nobody's log.
+    assert (tmp_path / ".muse/op_log/jam/ops.jsonl").read_bytes() == b""
+    assert len(numbers(root)) == 8
+    archive_session(root, "jam")
+    assert not (tmp_path / ".muse/op_log/jam/ops.jsonl").exists()
+
+
+def test_an_archived_session_is_read_replayed_and_committed_as_having_nothing_new(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    with OpLog(root, "jam") as log:
+        live = (log.read_all(), log.cut(), log.read_checkpoint(), list(log.damages()))
+    archive_session(root, "jam")
+    with OpLog(root, "jam") as log:
+        assert (log.read_all(), log.cut(), log.read_checkpoint(), list(log.damages())) == live
+        assert log.replay_since_checkpoint() == []
+    with LiveSession(root, "jam") as session:
+        assert session.commit("Nothing").commit_ids == ()
+
+
+def test_a_damaged_receipt_is_an_error_and_no_empty_log(tmp_path: Path) -> None:
+    make_session(str(tmp_path))
+    archive_session(tmp_path, "jam")
+    (tmp_path / ".muse/op_log/jam/receipt.json").write_bytes(b"{}")
+    with OpLog(tmp_path, "jam") as log, pytest.raises(CorruptionError, match=r"receipt\.json"):
+        log.read_all()
