@@ -63,8 +63,8 @@ class HandEditedError(MuseError):
     def __init__(self, outcome: CommitOutcome) -> None:
         files = ", ".join(outcome.kept)
         super().__init__(
-            f"commit {outcome.commit_id} is made, but these files were changed by hand since, or are no plain "
-            f"files, and were left as they are: {files}; save yours elsewhere, then 'muse checkout --force'"
+            f"commit {outcome.commit_id} is made, but these files were changed by hand since, or are no "
+            f"plain files, and stay as they are: {files}; save yours elsewhere, then 'muse checkout --force'"
         )
         self.paths = outcome.kept
         self.outcome = outcome

@@ -70,7 +70,7 @@ def check(data: bytes) -> Block:
 
 
 def length_of_entry(line: bytes, entry: OpEntry) -> int:
-    """Find the bytes of an entry at the start of `line`: framed by a crc that holds, or a whole foreign line."""
+    """Find the bytes of an entry at the start of `line`: framed by a crc that holds, or all of the line."""
     end = line.find(b',"crc":"')
     while end >= 0:
         framed = line[: end + FRAME_LENGTH]

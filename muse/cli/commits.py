@@ -21,6 +21,7 @@ from muse.cli.options import (
 from muse.cli.output import Output, count_of
 from muse.core.commit_record import CommitRecord
 from muse.core.op_log import OpLog, list_sessions
+from muse.core.seal import read_seal
 from muse.core.signing import Signer
 from muse.core.verify import Finding, Report
 from muse.core.verify import verify as verify_dag
@@ -128,7 +129,7 @@ def log(
             record["commit_id"][:SHORT_ID],
             record["committed_at"][:19].replace("T", " "),
             record["author"] or "-",
-            len(_ops_of(record)),
+            _op_count(record),
             subject(record),
         )
         for record in history
@@ -141,6 +142,12 @@ def _ops_of(record: CommitRecord) -> list[Mapping[str, Any]]:
     return list(delta["ops"]) if delta else []
 
 
+def _op_count(record: CommitRecord) -> int:
+    """Return how many ops the commit covers: its delta may hold their net, which are fewer."""
+    seal = read_seal(record["message"])
+    return seal.op_count if seal else len(_ops_of(record))
+
+
 def subject(record: CommitRecord) -> str:
     """Return the first line of a commit's message."""
     return (record["message"].strip().splitlines() or [""])[0]
@@ -150,7 +157,7 @@ def _brief_record(record: CommitRecord) -> dict[str, Any]:
     """Return a commit without its ops, of which it tells the number."""
     delta = record["structured_delta"]
     brief: dict[str, Any] = {key: value for key, value in record.items() if key != "structured_delta"}
-    brief["op_count"] = len(delta["ops"]) if delta else 0
+    brief["op_count"] = _op_count(record)
     brief["summary"] = delta["summary"] if delta else ""
     return brief
 
@@ -218,7 +225,9 @@ def _print_commit(
         output.line(f"{change:<8} {path}")
     if delta := record["structured_delta"]:
         output.line()
-        output.line(f"{count_of(op_count, 'op')} of domain {delta['domain']}: {delta['summary']}")
+        count = count_of(_op_count(record), "op")
+        net = " net" if op_count != _op_count(record) else ""
+        output.line(f"{count} of domain {delta['domain']}:{net} {delta['summary']}")
     for op in ops:
         output.line(f"  {_op_text(op)}")
     if len(ops) < op_count:

@@ -7,6 +7,7 @@ from typing import Any
 
 from muse.core import layout
 from muse.core.op_log import Damage, OpLog, OpLogCheckpoint
+from muse.core.session_file import is_archived
 from muse.errors import CorruptionError, MuseError
 from muse.repository import Repository
 
@@ -35,6 +36,7 @@ class SessionFacts:
     checkpoint: OpLogCheckpoint | None = None
     damages: list[Damage] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    archived: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """Return the facts as JSON has them."""
@@ -52,6 +54,7 @@ class SessionFacts:
             "checkpoint": self.checkpoint,
             "damages": [asdict(damage) for damage in self.damages],
             "faults": self.faults,
+            "archived": self.archived,
         }
 
 
@@ -60,7 +63,7 @@ def gather_facts(
 ) -> SessionFacts:
     """Read the whole log of a session, however damaged. `progress` is told how many entries are read."""
     facts = SessionFacts(session_id)
-    facts.size_bytes = repository.storage.file_size(layout.ops_file(repository.root, session_id)) or 0
+    _add_size(facts, repository)
     with OpLog(repository.root, session_id, storage=repository.storage) as log:
         for entry in log.entries(salvage=True):
             actor = facts.actors.setdefault(entry["actor_id"], Actor())
@@ -79,7 +82,7 @@ def gather_facts(
 def brief_facts(repository: Repository, session_id: str) -> SessionFacts:
     """Read only what a session has beyond its checkpoint: no actors, no domains, no damage before it."""
     facts = SessionFacts(session_id)
-    facts.size_bytes = repository.storage.file_size(layout.ops_file(repository.root, session_id)) or 0
+    _add_size(facts, repository)
     with OpLog(repository.root, session_id, storage=repository.storage) as log:
         try:
             cut = log.cut()
@@ -89,6 +92,13 @@ def brief_facts(repository: Repository, session_id: str) -> SessionFacts:
         else:
             _add_coverage(facts, log)
     return facts
+
+
+def _add_size(facts: SessionFacts, repository: Repository) -> None:
+    """Note what the log takes on the disk, an archived one in its archive."""
+    facts.archived = is_archived(repository.root, facts.session_id, storage=repository.storage)
+    path = layout.archived_ops_file if facts.archived else layout.ops_file
+    facts.size_bytes = repository.storage.file_size(path(repository.root, facts.session_id)) or 0
 
 
 def _add_coverage(facts: SessionFacts, log: OpLog) -> None:

@@ -66,7 +66,7 @@ def list_command(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOp
             facts.entries,
             "?" if facts.pending is None else facts.pending.total(),
             size_of(facts.size_bytes),
-            "; ".join(facts.faults),
+            "; ".join([*["archived"] * facts.archived, *facts.faults]),
         )
         for facts in found
     ]
@@ -75,7 +75,7 @@ def list_command(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOp
 
 def _brief_record(facts: SessionFacts) -> dict[str, Any]:
     record = facts.as_record()
-    wanted = ("session_id", "entries", "lamport_ts", "size_bytes", "pending", "faults")
+    wanted = ("session_id", "entries", "lamport_ts", "size_bytes", "pending", "faults", "archived")
     return {name: record[name] for name in wanted}
 
 
@@ -118,7 +118,8 @@ def show(
         output.record(facts.as_record())
         return
     output.line(f"Session     {facts.session_id}")
-    output.line(f"Entries     {facts.entries} ({size_of(facts.size_bytes)})")
+    archived = ", archived" if facts.archived else ""
+    output.line(f"Entries     {facts.entries} ({size_of(facts.size_bytes)}{archived})")
     output.line(f"Lamport     {facts.lamport_ts}")
     output.line(f"Checkpoint  {_checkpoint_text(facts)}")
     pending = "unknown" if facts.pending is None else count_of(facts.pending.total(), "op")

@@ -69,6 +69,8 @@ def collect_garbage(
     if not grace_seconds >= 0:
         raise UsageError(f"a grace period of {grace_seconds} seconds cannot be: give 0 or more")
     root = os.fspath(root)
+    if not storage.exists(layout.repo_file(root)):
+        raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
     with (
         storage.locked(layout.garbage_lock_file(root)),
         storage.locked(layout.refs_lock_file(root)),

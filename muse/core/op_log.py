@@ -20,6 +20,7 @@ from muse.core.clock import LamportClock
 from muse.core.delta import collapse
 from muse.core.entry import (
     DEFAULT_LIMITS,
+    MAX_LAMPORT,
     Limits,
     OpEntry,
     check_entry,
@@ -300,7 +301,8 @@ class OpLog:
                 self._seen_end = end
             else:
                 end = self._take_in()
-            stamp = self._clock.tick()
+            clock = self._clock
+            clock.value = stamp = clock.value + 1 if clock.value < MAX_LAMPORT else clock.tick()
             try:
                 op_id = _OP_IDS.take()
             except IndexError:
@@ -309,7 +311,7 @@ class OpLog:
                 "op_id": op_id,
                 "actor_id": actor_id,
                 "lamport_ts": stamp,
-                "parent_op_ids": list(parent_op_ids),
+                "parent_op_ids": [*parent_op_ids],
                 "domain": domain,
                 "domain_op": domain_op,  # type: ignore[typeddict-item]
                 "created_at": now_text(),

@@ -53,9 +53,12 @@ def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
     are not strings, integers past 64 bits; and for an entry beyond `limits`.
     """
     try:
-        covered = entry_json(entry)[:-1]
+        body = orjson.dumps(entry, None, _OPTIONS)
     except TypeError as error:
         _refuse(entry, str(error))
+    if body.find(PREFIX, 1) > 0:
+        body = entry_json(entry)
+    covered = body[:-1]
     domain_op: Any = entry["domain_op"]
     if type(domain_op) is not dict:
         raise InvalidEntryError(

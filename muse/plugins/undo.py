@@ -194,11 +194,10 @@ class _FileUndo:
         """Drop the insertions and deletions that are undone, with all that came after them."""
         while (place := _last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
             step = steps[place]
-            later = next((one for one in steps[place + 1 :] if one.op_index not in wanted), None)
+            after = [(one.op_index, one.after) for one in steps[place + 1 :]]
+            later = _in_the_way(after, step.after, wanted)
             if later is not None:
-                self._leave(
-                    step.op_index, address, "the note was changed since", later.op_index, file_too=False
-                )
+                self._leave(step.op_index, address, "the note was changed since", later, file_too=False)
                 wanted.discard(step.op_index)
                 break
             del steps[place:]
@@ -208,23 +207,27 @@ class _FileUndo:
         self, address: str, steps: list[NoteStep], base: Placed | None, state: Placed, wanted: set[int]
     ) -> Placed:
         """Return the note with each field as the last one to write it, of those not undone, left it."""
-        place = _last_change_of_life(steps)
-        life = steps if place is None else steps[place + 1 :]
-        start = base if place is None else steps[place].after
+        birth = _last_change_of_life(steps)
+        life = steps if birth is None else steps[birth + 1 :]
+        start = base if birth is None else steps[birth].after
         if start is None:
             return state
         values = _fields(start)
         blocked: dict[int, dict[str, int]] = {}
         taken: set[int] = set()
         for name in values:
-            writers = [step for step in life if name in step.wrote]
-            while writers and writers[-1].op_index in wanted:
-                taken.add(writers.pop().op_index)
-            if writers and writers[-1].after is not None:
-                values[name] = _fields(writers[-1].after)[name]
-            for writer in writers:
-                if writer.op_index in wanted:
-                    blocked.setdefault(writer.op_index, {})[name] = writers[-1].op_index
+            writers = [
+                (one.op_index, _fields(one.after)[name]) for one in life if name in one.wrote and one.after
+            ]
+            while place := _last_wanted(writers, wanted):
+                if _in_the_way(writers[place:], writers[place - 1][1], wanted) is not None:
+                    break
+                taken.add(writers[place - 1][0])
+                del writers[place - 1 :]
+            if writers:
+                values[name] = writers[-1][1]
+            for index in wanted & {index for index, _ in writers}:
+                blocked.setdefault(index, {})[name] = writers[-1][0]
         for index, names in blocked.items():
             reason = f"the note's {' and '.join(sorted(names))} was changed since"
             self._leave(index, address, reason, max(names.values()), file_too=False)
@@ -302,6 +305,22 @@ def _last_change_of_life(steps: Sequence[NoteStep]) -> int | None:
     """Find the last step that made the note or took it away."""
     places = range(len(steps) - 1, -1, -1)
     return next((place for place in places if None in (steps[place].before, steps[place].after)), None)
+
+
+def _last_wanted(writers: Sequence[tuple[int, Any]], wanted: Collection[int]) -> int:
+    """Return the place after the last writer that is to be undone; 0 if there is none."""
+    return next((place for place in range(len(writers), 0, -1) if writers[place - 1][0] in wanted), 0)
+
+
+def _in_the_way(later: Sequence[tuple[int, Any]], value: Any, wanted: Collection[int]) -> int | None:
+    """Return the op of another that changed `value` last; None if all `later` ones cancel out.
+
+    They do when they lead away from the value and back to it, as an edit and its undoing do.
+    """
+    others = [index for index, _ in later if index not in wanted]
+    if not others or (later[-1][1] == value and any(new != value for _, new in later)):
+        return None
+    return others[-1]
 
 
 def _fields(placed: Placed) -> dict[str, Any]:
