@@ -97,21 +97,26 @@ def _steps(
         if record["commit_id"] != cursor:
             continue  # beside the line of first parents: only the seals count
         cursor = record["parent_commit_id"]
-        _add_sources(paths, record)
+        is_named = _add_sources(paths, record)
         before = repository.read_tree(cursor)
         after = repository.dag.read_snapshot(record["snapshot_id"])["manifest"]
-        if any(before.get(name) != after.get(name) for name in paths):
+        if is_named or any(before.get(name) != after.get(name) for name in paths):
             when = record["committed_at"]
             steps.append(_Step(record["commit_id"], cursor, record["author"], when, found))
     return steps, paths
 
 
-def _add_sources(paths: set[str], record: CommitRecord) -> None:
+def _add_sources(paths: set[str], record: CommitRecord) -> bool:
+    """Add what the files at `paths` were called before a commit; whether an op of it names one of them."""
+    is_named = False
     ops: Sequence[Any] = (record["structured_delta"] or {"ops": []})["ops"]
     for op in reversed(ops):
         source = op.get("from_address")
-        if isinstance(source, str) and op.get("address") in paths:
-            paths.add(source)
+        if op.get("address") in paths:
+            is_named = True
+            if isinstance(source, str):
+                paths.add(source)
+    return is_named
 
 
 def _blame_step(

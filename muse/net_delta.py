@@ -43,8 +43,8 @@ def summarize_changes(ops: Sequence[DomainOp]) -> str:
     changes: list[Any] = []
     for op in ops:
         children = op.get("child_ops") if op.get("op") == "patch" else None
-        if not children or op.get("from_address"):
+        inner = children if isinstance(children, list | tuple) else ()
+        if not inner or op.get("from_address"):
             changes.append(op)
-        if isinstance(children, list | tuple):
-            changes += children
+        changes += inner
     return summarize(changes)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import zstandard
 
-from muse.core import archive, layout
+from muse.core import layout
 from muse.core.archive import archive_session, is_archived, restore_session, session_entries
+from muse.core.archive_file import write_archive
 from muse.core.garbage import collect_garbage
 from muse.core.op_log import OpLog, list_sessions
 from muse.core.storage import Storage
@@ -259,7 +260,7 @@ def test_a_log_that_grows_past_its_lock_is_not_removed(
 ) -> None:
     make_session(str(tmp_path))
     path = tmp_path / ".muse/op_log/jam/ops.jsonl"
-    whole = archive.write_archive
+    whole = write_archive
 
     def write_meanwhile(*arguments: Any) -> Any:
         result = whole(*arguments)
@@ -267,7 +268,7 @@ def test_a_log_that_grows_past_its_lock_is_not_removed(
             file.write(b"a line of a tool that takes no locks\n")
         return result
 
-    monkeypatch.setattr(archive, "write_archive", write_meanwhile)
+    monkeypatch.setattr("muse.core.archive.write_archive", write_meanwhile)
     with pytest.raises(ConflictError, match="grew"):
         archive_session(tmp_path, "jam")
     assert path.read_bytes().endswith(b"no locks\n")
@@ -278,7 +279,7 @@ def test_an_archive_that_does_not_read_back_leaves_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = make_session(str(tmp_path))
-    whole = archive.write_archive
+    whole = write_archive
 
     def spoil(path: str, *arguments: Any) -> Any:
         result = whole(path, *arguments)
@@ -287,7 +288,7 @@ def test_an_archive_that_does_not_read_back_leaves_the_log(
         Path(path).write_bytes(content)
         return result
 
-    monkeypatch.setattr(archive, "write_archive", spoil)
+    monkeypatch.setattr("muse.core.archive.write_archive", spoil)
     with pytest.raises(CorruptionError, match="another digest"):
         archive_session(tmp_path, "jam")
     assert log_bytes(str(tmp_path)) == data
@@ -367,7 +368,7 @@ WAYS = [
 
 
 def runs(start: Callable[[], State], act: Act, fault: Fault) -> Iterator[tuple[State, str, bool]]:
-    """Fail the first call of `act`, then the second, and so on: yield the state, the call, whether it raised."""
+    """Fail the first call of `act`, then the second, and so on: yield state, call, whether it raised."""
     for fails_at in range(1, 1000):
         state = start()
         storage = FailingStorage(fails_at, fault, inner=state[0])
@@ -442,4 +443,4 @@ def test_the_domains_of_a_session_are_archived_together(tmp_path: Path) -> None:
     archive_session(tmp_path, "jam")
     with OpLog(tmp_path, "jam") as log:
         assert {entry["domain"] for entry in log.entries()} == {DOMAIN, OTHER}
-    assert os.listdir(tmp_path / ".muse/archives") == ["jam"]  # noqa: PTH208 - names alone
+    assert os.listdir(tmp_path / ".muse/archives") == ["jam"]

@@ -57,9 +57,11 @@ def test_each_flipped_byte_is_found(path: Path, seen: Callable[[ArchiveFile], ob
     whole = path.read_bytes()
     for place in range(0, len(whole), 7):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with closing(ArchiveFile(str(path), manifest, LOCAL)) as archive:
-            with pytest.raises(CorruptionError, match="is damaged"):
-                seen(archive)
+        with (
+            closing(ArchiveFile(str(path), manifest, LOCAL)) as archive,
+            pytest.raises(CorruptionError, match="is damaged"),
+        ):
+            seen(archive)
 
 
 def test_a_frame_that_would_swell_is_not_decompressed(path: Path) -> None:
@@ -69,9 +71,11 @@ def test_a_frame_that_would_swell_is_not_decompressed(path: Path) -> None:
     manifest["archive"]["size_bytes"] = len(bomb)
     manifest["archive"]["frame_bytes"] = 1 << 22
     path.write_bytes(bomb)
-    with closing(ArchiveFile(str(path), manifest, LOCAL)) as archive:
-        with pytest.raises(CorruptionError, match="another size"):
-            archive.read(0, 10)
+    with (
+        closing(ArchiveFile(str(path), manifest, LOCAL)) as archive,
+        pytest.raises(CorruptionError, match="another size"),
+    ):
+        archive.read(0, 10)
 
 
 def test_a_frame_without_its_size_is_refused(path: Path) -> None:
@@ -79,26 +83,29 @@ def test_a_frame_without_its_size_is_refused(path: Path) -> None:
     frame = zstandard.ZstdCompressor(write_content_size=False).compress(DATA[:50])
     manifest["archive"]["size_bytes"] = len(frame)
     path.write_bytes(frame)
-    with closing(ArchiveFile(str(path), manifest, LOCAL)) as archive:
-        with pytest.raises(CorruptionError, match="another size"):
-            archive.read(0, 10)
+    with (
+        closing(ArchiveFile(str(path), manifest, LOCAL)) as archive,
+        pytest.raises(CorruptionError, match="another size"),
+    ):
+        archive.read(0, 10)
 
 
 def test_an_error_of_the_disk_is_no_damage(path: Path) -> None:
     manifest = packed(path)
     for fails_at in (1, 2):
         storage = FailingStorage(fails_at, "EIO")
-        with closing(ArchiveFile(str(path), manifest, storage)) as archive:
-            with pytest.raises(StorageError):
-                archive.read(0, 10)
+        with closing(ArchiveFile(str(path), manifest, storage)) as archive, pytest.raises(StorageError):
+            archive.read(0, 10)
 
 
 def test_a_missing_file_is_damage(path: Path) -> None:
     manifest = packed(path)
     path.unlink()
-    with closing(ArchiveFile(str(path), manifest, LOCAL)) as archive:
-        with pytest.raises(CorruptionError, match="missing"):
-            archive.read(0, 10)
+    with (
+        closing(ArchiveFile(str(path), manifest, LOCAL)) as archive,
+        pytest.raises(CorruptionError, match="missing"),
+    ):
+        archive.read(0, 10)
 
 
 def test_progress_tells_the_bytes_of_the_log(path: Path) -> None:

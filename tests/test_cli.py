@@ -60,6 +60,10 @@ def test_the_version_is_printed_and_nothing_else(tmp_path: Path) -> None:
 
 
 COMMANDS = (
+    "prove",
+    "key create",
+    "key trust",
+    "key list",
     *("init", "commit", "log", "show", "verify", "checkout", "demo", "replay"),
     *(f"session {name}" for name in ("list", "show", "append", "tail", "check", "repair", "recover")),
 )
@@ -451,7 +455,7 @@ def test_a_commit_prints_its_id_and_writes_the_files(muse: Muse, tmp_path: Path)
     ran = muse("commit", "jam", "-m", "First take", "--author", "Anna")
     assert ran.status == 0
     commit_id = ran.out.split()[1]
-    assert "2 ops (music: 2 patch)" in ran.out
+    assert "2 ops (music: 2 insert)" in ran.out
     assert "wrote a.mid" in ran.out
     assert (tmp_path / "a.mid").exists()
     (logged,) = muse("log", "--json").records
@@ -517,9 +521,10 @@ def test_show_limits_the_ops_unless_all_are_asked_for(muse: Muse) -> None:
     text = muse("show").out
     assert f"Commit    {commit_id}" in text
     assert "added    a.mid\n" in text
-    assert "25 ops of domain music: 25 patch" in text
-    assert "... and 5 more" in text
-    assert len(muse("show", commit_id[:10], "--all", "--json").record["ops"]) == 25
+    assert "25 ops of domain music: net 25 insert" in text
+    assert "... and 6 more" in text
+    [patch] = muse("show", commit_id[:10], "--all", "--json").record["ops"]
+    assert len(patch["child_ops"]) == 25
     assert "more" not in muse("show", "--all").out
 
 

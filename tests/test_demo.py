@@ -137,6 +137,17 @@ def test_the_repository_is_sound_afterwards(performed: tuple[Path, Ran, float]) 
     assert events_in(performed[1].out)[-1]["verify"]["sound"] is True
 
 
+def test_one_op_of_each_actor_is_proven_to_be_in_its_commit(performed: tuple[Path, Ran, float]) -> None:
+    proofs = events_in(performed[1].out)[-1]["proofs"]
+    assert {proof["actor"] for proof in proofs} == {
+        *("agent-1", "agent-2", "agent-3", "agent-4"),
+        *(REVISER, "conductor"),
+    }
+    assert all(proof["holds"] for proof in proofs)
+    ran = run_muse("prove", proofs[0]["op_id"], "--json", cwd=performed[0])
+    assert ran.record["commit"]["commit_id"] == proofs[0]["commit_id"]
+
+
 def test_the_file_holds_exactly_the_notes_of_the_piece(performed: tuple[Path, Ran, float]) -> None:
     content = (performed[0] / PATH).read_bytes()
     assert Counter(notes_of(content)) == Counter(score_notes())

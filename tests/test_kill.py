@@ -101,7 +101,7 @@ def start_writer(root: Path, log: Log, actor: str) -> Writer:
         os.close(acknowledgements)
         return Writer(actor, process, reader)
     try:
-        os.nice(10)  # or the one who kills would hardly get a turn
+        os.nice(4)  # or the one who kills would hardly get a turn
         chance = random.Random(actor)
         with log.writing(root) as write:
             for number in range(1 << 40):

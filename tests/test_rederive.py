@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,16 @@ def test_a_session_that_goes_on_in_another_branch_is_made_anew(sample: SealedSam
     assert rederive(sample.repository).findings == []
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_commit_of_the_net_and_one_of_every_op_are_both_made_anew(
+    sample: SealedSample, *, full: bool
+) -> None:
+    with LiveSession(sample.root, "jam") as jam:
+        jam.edit("ada", "music", note_op(9))
+        jam.commit("Again", full=full)
+    assert rederive(sample.repository).findings == []
+
+
 def test_a_line_that_stands_in_the_log_again_counts_once(sample: SealedSample) -> None:
     path = sample.ops_path()
     path.write_bytes(path.read_bytes() + encode_line(sample.first[0]))
@@ -106,11 +117,15 @@ def test_an_entry_changed_under_a_good_crc_is_found_in_the_log(
     assert ("session", str(sample.ops_path())) in found(sample)
 
 
+def _set_stamp(stamp: int, entry: OpEntry) -> None:
+    entry["lamport_ts"] = stamp
+
+
 def test_two_entries_that_changed_places_stamps_and_all_are_found(sample: SealedSample) -> None:
     lines = sample.ops_path().read_bytes().splitlines(keepends=True)
     first, second = json.loads(lines[0])["lamport_ts"], json.loads(lines[1])["lamport_ts"]
-    rewrite_line(sample.ops_path(), 0, lambda entry: entry.update(lamport_ts=second))
-    rewrite_line(sample.ops_path(), 1, lambda entry: entry.update(lamport_ts=first))
+    for number, stamp in ((0, second), (1, first)):
+        rewrite_line(sample.ops_path(), number, partial(_set_stamp, stamp))
     assert found(sample) == {("session", str(sample.ops_path()))}
 
 
@@ -235,14 +250,12 @@ def files_with_content(sample: SealedSample) -> list[Path]:
 
 
 # What no hash covers, and nothing else tells: a signature guards the author and the like.
-UNSEALED = (b'"author"', b'"branch"', b'"metadata"', b'"agent_id"', b'"model_id"', b'"toolchain_id"')
-UNSEALED += (
-    b'"prompt_hash"',
-    b'"signature"',
-    b'"signer_key_id"',
-    b'"reviewed_by"',
-    b'"test_runs"',
-    b'"created_at"',
+UNSEALED = tuple(
+    f'"{name}"'.encode()
+    for name in (
+        *("author", "branch", "metadata", "agent_id", "model_id", "toolchain_id", "prompt_hash"),
+        *("signature", "signer_key_id", "reviewed_by", "test_runs", "created_at"),
+    )
 )
 
 

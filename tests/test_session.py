@@ -66,7 +66,8 @@ def is_sealed_exactly(root: Path, session_id: str = "jam") -> None:
             assert delta is not None
             up_to_cut = list(log.entries(until=seal.cut_offset, domain=delta["domain"]))
             entries = [one for one in log.read_all() if one in up_to_cut and one["op_id"] not in done]
-            assert [one["domain_op"] for one in entries] == delta["ops"]
+            if delta["domain"] == DOMAIN:  # others squash
+                assert [one["domain_op"] for one in entries] == delta["ops"]
             assert (seal.op_count, seal.root) == (len(entries), root_of(entries))
             done |= {one["op_id"] for one in entries}
             covered = max(covered, seal.cut_offset)

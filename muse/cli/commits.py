@@ -186,7 +186,7 @@ def show(
         files = [{"path": path, "change": change} for path, change in changes]
         invocation.output.record({**_brief_record(record), "files": files, "ops": shown})
     else:
-        _print_commit(invocation, record, changes, shown, len(ops))
+        _print_commit(invocation, record, changes, show_all=show_all)
 
 
 def _changed_files(repository: Repository, record: CommitRecord) -> list[tuple[str, str]]:
@@ -204,8 +204,8 @@ def _print_commit(
     invocation: Invocation,
     record: CommitRecord,
     changes: list[tuple[str, str]],
-    ops: list[Mapping[str, Any]],
-    op_count: int,
+    *,
+    show_all: bool,
 ) -> None:
     output = invocation.output
     output.line(f"Commit    {record['commit_id']}")
@@ -226,12 +226,22 @@ def _print_commit(
     if delta := record["structured_delta"]:
         output.line()
         count = count_of(_op_count(record), "op")
-        net = " net" if op_count != _op_count(record) else ""
+        net = " net" if delta["ops"] != [] and len(delta["ops"]) != _op_count(record) else ""
         output.line(f"{count} of domain {delta['domain']}:{net} {delta['summary']}")
-    for op in ops:
-        output.line(f"  {_op_text(op)}")
-    if len(ops) < op_count:
-        output.line(f"  ... and {op_count - len(ops)} more: --all shows them")
+    lines = [line for op in _ops_of(record) for line in _op_lines(op)]
+    shown = lines if show_all else lines[:_OPS_SHOWN]
+    for line in shown:
+        output.line(f"  {line}")
+    if len(shown) < len(lines):
+        output.line(f"  ... and {len(lines) - len(shown)} more: --all shows them")
+
+
+def _op_lines(op: Mapping[str, Any]) -> Iterable[str]:
+    """Say what an op does: a line, and one more for each change inside a file where there are several."""
+    yield _op_text(op)
+    children = op.get("child_ops")
+    if isinstance(children, list) and len(children) > 1:
+        yield from (f"  {_op_text(child)}" for child in children if isinstance(child, dict))
 
 
 def _op_text(op: Mapping[str, Any]) -> str:
@@ -332,6 +342,7 @@ def report_record(report: Report, entries: int, findings: list[dict[str, str]]) 
         "snapshots": report.snapshots,
         "commits": report.commits,
         "refs": report.refs,
+        "archives": report.archives,
         "entries": entries,
         "unreachable": report.unreachable,
     }
@@ -347,6 +358,7 @@ def report_text(report: Report, entries: int, finding_count: int) -> str:
             count_of(report.objects, "object"),
             count_of(report.refs, "branch", "branches"),
             count_of(entries, "log entry", "log entries"),
+            *([count_of(report.archives, "archive")] if report.archives else ()),
         )
     )
     return f"{state}: {counted} checked"

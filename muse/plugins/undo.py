@@ -194,8 +194,11 @@ class _FileUndo:
         """Drop the insertions and deletions that are undone, with all that came after them."""
         while (place := _last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
             step = steps[place]
-            after = [(one.op_index, one.after) for one in steps[place + 1 :]]
-            later = _in_the_way(after, step.after, wanted)
+            own = [one.op_index in wanted for one in steps]
+            last = len(own) - 1 - own[::-1].index(True)
+            between = next((one.op_index for one in steps[place:last] if one.op_index not in wanted), None)
+            after = [(one.op_index, one.after) for one in steps[last + 1 :]]
+            later = _in_the_way(after, steps[last].after, wanted) if between is None else between
             if later is not None:
                 self._leave(step.op_index, address, "the note was changed since", later, file_too=False)
                 wanted.discard(step.op_index)

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from muse.domain import Application, DomainPlugin
+from muse.domain import Application, DomainPlugin, SquashingPlugin
 from muse.errors import NotFoundError
 
 NONSENSE: tuple[Any, ...] = (
@@ -91,6 +91,12 @@ class DomainPluginConformance:
             among = self._apply(self.files(), [nonsense, *self.ops(), nonsense])
             assert among.files == wanted.files
             assert {found.index for found in among.ignored} == {0, len(self.ops()) + 1}
+
+    def test_the_net_of_its_ops_if_it_squashes_gives_the_same_bytes(self) -> None:
+        plugin = self.plugin()
+        if isinstance(plugin, SquashingPlugin):
+            net = plugin.squash(self.files(), self.ops(), self.fetch)
+            assert self._apply(self.files(), net).files == self._apply(self.files(), self.ops()).files
 
 
 def _taken_in(files: Mapping[str, bytes], application: Application) -> dict[str, bytes]:
