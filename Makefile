@@ -24,7 +24,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 tests: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 4
 
 # The peers have an environment of their own, so that none of them has a say in the tests.
 bench: $(BENCH)/.ready

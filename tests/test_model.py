@@ -272,7 +272,7 @@ TestSession.settings = settings(
 @pytest.mark.long
 class TestSessionForLong(Session.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(
-        max_examples=4000,
+        max_examples=800,
         stateful_step_count=60,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
