@@ -29,7 +29,7 @@ def _scale(arguments: argparse.Namespace) -> Scale:
     quick = arguments.quick
     return Scale(
         ops=arguments.ops or (10_000 if quick else 200_000),
-        rounds=arguments.rounds or (1 if quick else 3 if arguments.long else 5),
+        rounds=arguments.rounds or (1 if quick else 3),
         big_log=100_000 if quick else 1_000_000,
         small_log=10_000,
         durable_ops=400 if quick else 2_000,
@@ -146,7 +146,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.run", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--rounds", type=int, help="how often each is measured (5)")
+    parser.add_argument("--rounds", type=int, help="how often each is measured (3)")
     parser.add_argument("--ops", type=int, help="ops of the everyday rows (200,000)")
     parser.add_argument("--only", help=f"cases, separated by commas: {', '.join(CASES)}")
     parser.add_argument("--quick", action="store_true", help="one small round: does it all run?")

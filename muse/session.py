@@ -18,6 +18,7 @@ from muse.core.checkpoint import Cut
 from muse.core.commit_record import CommitRecord, make_commit_record
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
+from muse.core.log_reader import collector_paused
 from muse.core.op_log import Durability, OpLog
 from muse.core.seal import add_trailers, make_seal
 from muse.core.signing import Signer
@@ -153,7 +154,8 @@ class LiveSession:
                     return CommitOutcome()
                 self.log.sync()
                 by = self.author if author is None else author
-                staged = self._stage(entries, cut, head, message, by, full=full)
+                with collector_paused():
+                    staged = self._stage(entries, cut, head, message, by, full=full)
                 try:
                     self.repository.dag.swap_head(self.branch, head, staged.commit_ids[-1])
                 except ConflictError:
