@@ -177,10 +177,17 @@ def damage_of(run: bytes, offset: int) -> list[tuple[int, int, str]]:
         return []
     if is_torn(run):
         return [(offset, len(run), "torn")]
-    inner = [match.start() for match in re.finditer(re.escape(PREFIX), run) if match.start() > 0]
-    parts = [(start, run[start:end]) for start, end in zip([0, *inner], [*inner, len(run)], strict=True)]
-    if len(parts) > 1 and all(is_torn(part) for _, part in parts):
-        return [(offset + start, len(part), "torn") for start, part in parts]
+    parts: list[tuple[int, bytes]] = []
+    end = len(run)
+    for _ in range(63):
+        if is_torn(run[:end]):
+            return [(offset + start, len(part), "torn") for start, part in [(0, run[:end]), *reversed(parts)]]
+        starts = (run.rfind(b"{", 0, end), run.rfind(PREFIX, 0, end))
+        start = next((start for start in starts if start > 0 and is_torn(run[start:end])), 0)
+        if start == 0:
+            break
+        parts.append((start, run[start:end]))
+        end = start
     return [(offset, len(run), "corrupt")]
 
 
@@ -188,10 +195,10 @@ def is_torn(fragment: bytes) -> bool:
     content = fragment.rstrip(b"\0")
     if len(content) <= len(PREFIX):
         return PREFIX.startswith(content)
-    if not content.startswith(PREFIX) or FRAME.search(content):
+    if not content.startswith(PREFIX):
         return False
     framing = content.rfind(b',"crc":"')
-    if framing >= 0 and not CUT_FRAME.match(content, framing):
+    if framing >= 0 and not CUT_FRAME.match(content, framing) and is_json(content[:framing] + b"}"):
         return False
     for cut in range(4):
         rest = content[: len(content) - cut]
@@ -200,6 +207,14 @@ def is_torn(fragment: bytes) -> bool:
         if rest[-1] < 0x80:
             return False
     return False
+
+
+def is_json(data: bytes) -> bool:
+    try:
+        json.loads(data.decode())
+    except ValueError:
+        return False
+    return True
 
 
 def is_utf8(data: bytes) -> bool:

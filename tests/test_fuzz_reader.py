@@ -209,7 +209,6 @@ def test_a_log_cut_at_any_byte_gives_its_whole_lines_and_glues_nothing_to_the_ne
         assert {damage.kind for damage in block.damages} <= {"torn"}
 
 
-@pytest.mark.xfail(strict=True, reason="a torn op with a text key `crc` of its own is called corrupt")
 def test_a_torn_op_that_has_a_key_like_the_frames_is_torn() -> None:
     line = encode_line(fixed_entry(1, a=1, crc="of the client"))
     assert all(is_torn(line[:length]) for length in range(1, len(line) - 1))

@@ -548,12 +548,21 @@ def is_torn(fragment: bytes) -> bool:
         return True
     if len(content) <= len(PREFIX):
         return PREFIX.startswith(content)
-    if not content.startswith(PREFIX) or _FRAME.search(content):
+    if not content.startswith(PREFIX):
         return False
     framing = content.rfind(b',"crc":"')
-    if framing >= 0 and not _FRAME_START.match(content, framing):
+    # A key of the op may be called like that too: the line's own comes when all else is complete.
+    if framing >= 0 and not _FRAME_START.match(content, framing) and _is_json(content[:framing] + b"}"):
         return False
     return _is_truncated_json(content)
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _is_truncated_json(content: bytes) -> bool:
