@@ -45,6 +45,8 @@ FLOORS = {
         "core.session_file",
         "core.log_reader",
         "core.checkpoint_file",
+        "core.pending",
+        "core.admission",
         "core.repair",
         "core.follow",
         "core.op_log",

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 from muse.core import layout
-from muse.core.checkpoint import Coverage, Cut, OpLogCheckpoint
+from muse.core.admission import Admission
+from muse.core.checkpoint import Cut, OpLogCheckpoint
 from muse.core.checkpoint_file import CheckpointFile
 from muse.core.clock import LamportClock
 from muse.core.delta import collapse
@@ -33,6 +34,7 @@ from muse.core.follow import Follower
 from muse.core.group_commit import GroupCommit
 from muse.core.log_reader import LogReader, collector_paused
 from muse.core.op_ids import OpIdSource
+from muse.core.pending import PendingOps
 from muse.core.record import (
     Damage,
     LeanEntry,
@@ -49,10 +51,8 @@ from muse.core.storage import LOCAL, Storage, storage_error
 from muse.core.timestamp import now_text
 from muse.domain import DomainOp, StructuredDelta
 from muse.errors import (
-    ConflictError,
     CorruptionError,
     DurabilityError,
-    InvalidEntryError,
     StorageError,
     UsageError,
 )
@@ -176,6 +176,8 @@ class OpLog:
         path = layout.checkpoint_file(self._root, self._session_id)
         self._checkpoint = CheckpointFile(path, self._session_id, self._storage, self._file, self._reader)
         self._clock = LamportClock(jump=self._limits.lamport_jump)
+        self._pending = PendingOps(self._reader, self._checkpoint, self._limits)
+        self._admission = Admission(self._session_id, self._reader, self._clock, self._limits)
         self._syncs = GroupCommit(self._file.sync)
         self._unsynced: dict[int, list[str]] = {}  # ticket of a durable append -> its op ids
         self._opened = False
@@ -409,11 +411,11 @@ class OpLog:
             return 0
         self._check_open()
         if not self._storage.exists(self._path):
-            self._check_stamps_of_first(batch)
+            self._admission.fresh(batch, lines, 0)  # refused before a directory is made for them
         self._prepare_directory()
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
             end = self._take_in()
-            fresh = self._fresh(batch, lines)
+            fresh = self._admission.fresh(batch, lines, self._seen_end)
             if fresh:
                 highest = max(entry["lamport_ts"] for entry, _ in fresh)
                 self._write(b"".join(line for _, line in fresh), end, len(fresh), highest)
@@ -423,56 +425,6 @@ class OpLog:
         if ticket:
             self._wait_durable(ticket, batch)
         return len(fresh)
-
-    def _fresh(self, batch: list[OpEntry], lines: list[bytes]) -> list[tuple[OpEntry, bytes]]:
-        """Return what is not in the log yet; `ConflictError` for a known id with another body."""
-        fresh: dict[str, tuple[OpEntry, bytes]] = {}
-        starts = self._reader.find_many([entry["op_id"] for entry in batch], self._seen_end)
-        for entry, line in zip(batch, lines, strict=True):
-            op_id = entry["op_id"]
-            if op_id in starts:
-                known: OpEntry | None = self._reader.entry_at(starts[op_id])
-            else:
-                known = fresh[op_id][0] if op_id in fresh else None
-            if known is None:
-                self._check_stamp(entry, fresh)
-                fresh[op_id] = entry, line
-            elif known != entry:
-                raise ConflictError(
-                    f"op {op_id} is in the log of session {self._session_id!r} with another body: "
-                    "an op id belongs to one op for good; give the new op an id of its own",
-                    op_id=op_id,
-                )
-        return list(fresh.values())
-
-    def _known(self, op_id: str, fresh: Mapping[str, tuple[OpEntry, bytes]]) -> OpEntry | None:
-        if op_id in fresh:
-            return fresh[op_id][0]
-        offset = self._reader.find(op_id, self._seen_end)
-        return None if offset is None else self._reader.entry_at(offset)
-
-    def _check_stamps_of_first(self, batch: list[OpEntry]) -> None:
-        """Refuse what would be refused below, before the session's directory is made for it."""
-        fresh: dict[str, tuple[OpEntry, bytes]] = {}
-        for entry in batch:
-            self._check_stamp(entry, fresh)
-            fresh[entry["op_id"]] = entry, b""
-
-    def _check_stamp(self, entry: OpEntry, fresh: Mapping[str, tuple[OpEntry, bytes]]) -> None:
-        if not self._clock.believes(entry["lamport_ts"]):
-            raise InvalidEntryError(
-                f"lamport_ts {entry['lamport_ts']} is more than {self._limits.lamport_jump} ahead of this "
-                f"log's clock ({self._clock.value}): it is not adopted",
-                field="lamport_ts",
-            )
-        for parent_id in entry["parent_op_ids"]:
-            parent = self._known(parent_id, fresh)
-            if parent is not None and parent["lamport_ts"] >= entry["lamport_ts"]:
-                raise InvalidEntryError(
-                    f"lamport_ts {entry['lamport_ts']} does not exceed that of its parent {parent_id} "
-                    f"({parent['lamport_ts']}): take the stamp from the clock after reading the parent",
-                    field="lamport_ts",
-                )
 
     def _prepare_directory(self) -> None:
         directory = layout.session_directory(self._root, self._session_id)
@@ -558,21 +510,12 @@ class OpLog:
         if order not in {"log", "total"}:
             raise UsageError(f"order {order!r} is unknown: use 'log' or 'total'")
         start, stop = _offset(since), self._file.end() if until is None else _offset(until)
-        found = self._reader.distinct(start, stop, self._frontier_at(start), salvage=salvage)
+        found = self._reader.distinct(start, stop, self._pending.frontier_at(start), salvage=salvage)
         if actor is None and domain is None and address is None:
             matching: Iterator[OpEntry] = map(itemgetter(1), found)
         else:
             matching = (entry for _, entry in found if matches(entry, actor, domain, address))
         return iter(sorted(matching, key=total_order)) if order == "total" else matching
-
-    def _frontier_at(self, offset: int) -> dict[str, int]:
-        """Return each actor's highest Lamport before a byte of the log: only later lines can repeat those."""
-        coverage = self._checkpoint.trusted_coverage()
-        known = coverage.cut.offset <= offset
-        frontier = dict(coverage.frontier) if known else {}
-        for position in self._reader.positions(coverage.cut.offset if known else 0, offset):
-            frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), position.lamport_ts)
-        return frontier
 
     def read_all(self, *, salvage: bool = False) -> list[OpEntry]:
         """Return every op once, in the total order, the same on every replica.
@@ -627,7 +570,7 @@ class OpLog:
             log_file,
             reader,
             start,
-            self._frontier_at(start),
+            self._pending.frontier_at(start),
             lambda entry: matches(entry, actor, domain, address),
         )
 
@@ -646,7 +589,7 @@ class OpLog:
         late with a low Lamport is there; an op whose line stands in the file twice is there once.
         """
         with collector_paused():
-            return sorted(self._pending(until or self.cut(), salvage=salvage), key=total_order)
+            return sorted(self._pending.entries(until or self.cut(), salvage=salvage), key=total_order)
 
     def to_structured_delta(
         self, domain: str, *, until: Cut | None = None, salvage: bool = False
@@ -657,30 +600,10 @@ class OpLog:
         """
         cut = until or self.cut()
         with collector_paused():
-            delta = collapse(self._pending(cut, salvage=salvage), domain)
+            delta = collapse(self._pending.entries(cut, salvage=salvage), domain)
         with self._lock:
             self._collapsed[domain] = cut.offset
         return delta
-
-    def _pending(self, cut: Cut, *, salvage: bool) -> Iterator[OpEntry]:
-        coverage = self._checkpoint.coverage()
-        seen: dict[str, OpEntry] = {}
-        for offset, entry in self._reader.scan(coverage.cut.offset, cut.offset, salvage=salvage):
-            if not coverage.is_pending(entry["domain"], offset) or self._was_covered(entry, offset, coverage):
-                continue
-            known = seen.setdefault(entry["op_id"], entry)
-            if known is entry:
-                yield entry
-            elif known != entry and not salvage:
-                self._reader.raise_two_bodies(entry, offset)
-
-    def _was_covered(self, entry: OpEntry, offset: int, coverage: Coverage) -> bool:
-        """Whether the line repeats a covered op. Only a stamp within its actor's frontier can."""
-        if entry["lamport_ts"] > coverage.frontier.get(entry["actor_id"], 0):
-            return False
-        with self._lock:
-            first = self._reader.find(entry["op_id"], offset)
-        return first is not None and first < offset and not coverage.is_pending(entry["domain"], first)
 
     def checkpoint(
         self, snapshot_id: str, *, commit_id: str = "", until: Cut | None = None
@@ -696,14 +619,10 @@ class OpLog:
         self.sync()
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
             upto = until.offset if until else dict(self._collapsed) or self.cut().offset
-            covered = self._advanced(self._checkpoint.coverage(), upto)
+            covered = self._pending.advanced(self._checkpoint.coverage(), upto)
             checkpoint = self._checkpoint.write(snapshot_id, covered, commit_id)
             self._collapsed.clear()
         return checkpoint
-
-    def _advanced(self, coverage: Coverage, upto: Mapping[str, int] | int) -> Coverage:
-        tail = self._reader.positions(coverage.cut.offset, coverage.reach(upto))
-        return coverage.advance(tail, upto, self._limits.lamport_jump)
 
     def rebuild_checkpoint(self, snapshot_id: str, commit_id: str, cuts: Mapping[str, int]) -> None:
         """Bring the checkpoint up to what commits say: ops of each domain before its cut are covered.
@@ -718,7 +637,7 @@ class OpLog:
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
             coverage = self._checkpoint.trusted_coverage()
             if not coverage.reaches(cuts):
-                self._checkpoint.write(snapshot_id, self._advanced(coverage, cuts), commit_id)
+                self._checkpoint.write(snapshot_id, self._pending.advanced(coverage, cuts), commit_id)
 
     def discard_checkpoint(self) -> None:
         """Remove a checkpoint that cannot be trusted, where history knows of no commit of this session."""
@@ -734,11 +653,7 @@ class OpLog:
 
     def frontier_after(self, entries: Iterable[OpEntry]) -> dict[str, int]:
         """Return the frontier once `entries` are covered too: each actor's highest Lamport."""
-        frontier = dict(self._checkpoint.coverage().frontier)
-        for entry in entries:
-            actor = entry["actor_id"]
-            frontier[actor] = max(frontier.get(actor, 0), entry["lamport_ts"])
-        return frontier
+        return self._pending.frontier_after(entries)
 
     # -- lifetime -------------------------------------------------------------------------------
 

@@ -1,0 +1,67 @@
+"""Which ready-made entries may enter a log: new to it, and stamped as its clock can believe."""
+
+from collections.abc import Iterable, Mapping
+
+from muse.core.clock import LamportClock
+from muse.core.entry import Limits, OpEntry
+from muse.core.log_reader import LogReader
+from muse.errors import ConflictError, InvalidEntryError
+
+Fresh = dict[str, tuple[OpEntry, bytes]]
+
+
+class Admission:
+    """The door of one log. Whoever asks holds the session's lock, or another may enter in between."""
+
+    def __init__(self, session_id: str, reader: LogReader, clock: LamportClock, limits: Limits) -> None:
+        self._session_id = session_id
+        self._reader = reader
+        self._clock = clock
+        self._limits = limits
+
+    def fresh(self, batch: list[OpEntry], lines: Iterable[bytes], end: int) -> list[tuple[OpEntry, bytes]]:
+        """Return the entries, with their lines, that the log does not hold before byte `end`.
+
+        Raises `ConflictError` for a known id with another body, `InvalidEntryError` for a stamp that
+        is absurdly far ahead or does not exceed that of a parent.
+        """
+        fresh: Fresh = {}
+        starts = self._reader.find_many([entry["op_id"] for entry in batch], end) if end else {}
+        for entry, line in zip(batch, lines, strict=True):
+            op_id = entry["op_id"]
+            if op_id in starts:
+                known: OpEntry | None = self._reader.entry_at(starts[op_id])
+            else:
+                known = fresh[op_id][0] if op_id in fresh else None
+            if known is None:
+                self._check_stamp(entry, fresh, end)
+                fresh[op_id] = entry, line
+            elif known != entry:
+                raise ConflictError(
+                    f"op {op_id} is in the log of session {self._session_id!r} with another body: "
+                    "an op id belongs to one op for good; give the new op an id of its own",
+                    op_id=op_id,
+                )
+        return list(fresh.values())
+
+    def _check_stamp(self, entry: OpEntry, fresh: Mapping[str, tuple[OpEntry, bytes]], end: int) -> None:
+        if not self._clock.believes(entry["lamport_ts"]):
+            raise InvalidEntryError(
+                f"lamport_ts {entry['lamport_ts']} is more than {self._limits.lamport_jump} ahead of this "
+                f"log's clock ({self._clock.value}): it is not adopted",
+                field="lamport_ts",
+            )
+        for parent_id in entry["parent_op_ids"]:
+            parent = self._known(parent_id, fresh, end)
+            if parent is not None and parent["lamport_ts"] >= entry["lamport_ts"]:
+                raise InvalidEntryError(
+                    f"lamport_ts {entry['lamport_ts']} does not exceed that of its parent {parent_id} "
+                    f"({parent['lamport_ts']}): take the stamp from the clock after reading the parent",
+                    field="lamport_ts",
+                )
+
+    def _known(self, op_id: str, fresh: Mapping[str, tuple[OpEntry, bytes]], end: int) -> OpEntry | None:
+        if op_id in fresh:
+            return fresh[op_id][0]
+        offset = self._reader.find(op_id, end) if end else None
+        return None if offset is None else self._reader.entry_at(offset)
