@@ -14,13 +14,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from muse.core import layout
-from muse.core.checkpoint import Cut
+from muse.core.checkpoint import Cut, OpLogCheckpoint
 from muse.core.commit_record import CommitRecord, make_commit_record
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
 from muse.core.log_reader import collector_paused
 from muse.core.op_log import Durability, OpLog
-from muse.core.seal import add_trailers, make_seal
+from muse.core.seal import add_trailers, make_seal, read_seal
 from muse.core.signing import Signer
 from muse.core.storage import LOCAL, Storage
 from muse.core.timestamp import now_text
@@ -29,7 +29,7 @@ from muse.domain import Application, DomainOp, IgnoredOp, StructuredDelta
 from muse.errors import ConflictError, CorruptionError, MuseError, PluginError, StorageError
 from muse.net_delta import net_delta
 from muse.plugins.registry import find_plugin
-from muse.recovery import session_history
+from muse.recovery import SessionHistory, session_history
 from muse.repository import Repository
 
 _COMMIT_ATTEMPTS = 1000
@@ -107,6 +107,7 @@ class LiveSession:
         self._signer = signer
         self._storage = storage
         self._searched: set[str | None] = {None}  # tips whose history was searched for our commits
+        self._cuts: dict[str, int] = {}  # up to where history holds each domain's ops, as far as is known
         self._healed = self._heal()
 
     def edit(
@@ -140,8 +141,8 @@ class LiveSession:
         Each op gets into history once, whoever else commits. Nothing pending: nothing is made, and
         the outcome says so. Raises `CorruptionError` if the log is damaged where an op may be lost
         (unless `salvage`: the good ops go), `PluginError` if a plugin fails, `StorageError` if the
-        disk does: then the branch is unchanged and the ops stay pending. `HandEditedError` comes
-        after the commit, about files of the working tree.
+        disk does: then the branch is unchanged and the ops stay pending, or it says that the commit is
+        made. `HandEditedError` comes after the commit, about files of the working tree.
         """
         # One committer of a session at a time; those of other sessions meet at the ref.
         with self._committing():
@@ -160,7 +161,15 @@ class LiveSession:
                     self.repository.dag.swap_head(self.branch, head, staged.commit_ids[-1])
                 except ConflictError:
                     continue  # another committer was first: cut again on the new head
-                return self._finish(staged, entries, cut, head)
+                try:
+                    return self._finish(staged, entries, cut, head)
+                except StorageError as error:
+                    raise StorageError(
+                        f"commit {staged.commit_ids[-1]} is made, but {error}; the next commit or "
+                        "'muse session recover' does what is left",
+                        path=error.path,
+                        errno=error.errno,
+                    ) from error
         raise ConflictError(f"branch {self.branch!r} moved at each of {_COMMIT_ATTEMPTS} attempts: try again")
 
     @contextlib.contextmanager
@@ -248,6 +257,7 @@ class LiveSession:
         update = self._update_working_tree(self.repository.read_tree(head))
         self.log.checkpoint(staged.snapshot_id, commit_id=newest, until=cut)
         self._searched.add(newest)
+        self._cuts.update({delta["domain"]: cut.offset for delta in staged.deltas})
         outcome = CommitOutcome(
             commit_ids=staged.commit_ids,
             op_count=len(entries),
@@ -295,13 +305,31 @@ class LiveSession:
         return rebuilt
 
     def _heal(self) -> bool:
-        """Rebuild a checkpoint that is lost or damaged; one that is behind can wait for the next commit."""
-        try:
-            self.log.read_checkpoint()
-        except CorruptionError:
-            with contextlib.suppress(CorruptionError), self._committing():  # the next commit says it
-                return self._catch_up()[0]
-        return False
+        """Bring a checkpoint that is lost, damaged or behind up to history. Needs a log to be there.
+
+        `CorruptionError` if the log is not the one that history was made from: shorter, or an older copy.
+        """
+        if not self._storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
+            return False
+        with self._committing():
+            return self._catch_up()[0]
+
+    def _check_log_holds(self, found: SessionHistory, checkpoint: OpLogCheckpoint | None) -> None:
+        """Raise `CorruptionError` if the log lacks the op that the newest commit of the session names last.
+
+        An older copy of a log, put back and written on, may be as long as the one that was committed.
+        """
+        seal = read_seal(found.newest["message"]) if found.newest else None
+        if seal is None or found.newest is None:
+            return
+        op_id = seal.last.rpartition(" ")[2]
+        start = checkpoint.get("cut", {"offset": 0})["offset"] if checkpoint else 0
+        if not self.log.has_op(op_id, start, seal.cut_offset):
+            raise CorruptionError(
+                f"the log of session {seal.session_id!r} lacks op {op_id}, which commit "
+                f"{found.newest['commit_id']} names: an older copy was put back; put the whole log back, or "
+                "go on in a new session"
+            )
 
     def _catch_up(self) -> tuple[bool, tuple[str, ...]]:
         """Bring the checkpoint up to what the branches hold; whether it was behind, and the files kept."""
@@ -312,21 +340,24 @@ class LiveSession:
             checkpoint = self.log.read_checkpoint()
         except CorruptionError:
             checkpoint, damaged = None, True
+        if damaged or not self.log.covers(self._cuts):
+            self._searched = {None}  # it went back or was lost meanwhile
         if set(tips.values()) <= self._searched and not damaged:
             return False, ()
-        if damaged:
-            self._searched = {None}
         stop = self._searched | ({checkpoint.get("commit_id")} if checkpoint else set())
         found = session_history(dag, self.log.session_id(), tips, stop)
         self._searched.update(tips.values())
+        self._cuts.update(found.cuts)
         if found.newest is None:
             if damaged:
                 self.log.discard_checkpoint()
             return False, ()
         if checkpoint is not None and self.log.covers(found.cuts):
             return False, ()
+        self._check_log_holds(found, checkpoint)
         # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
-        dag.swap_head(found.branch, tips[found.branch], tips[found.branch] or "")
+        with contextlib.suppress(ConflictError):  # it moved on, and was synced by who moved it
+            dag.swap_head(found.branch, tips[found.branch], tips[found.branch] or "")
         update = self._update_working_tree(self.repository.read_tree(found.before))
         self.log.rebuild_checkpoint(found.newest["snapshot_id"], found.newest["commit_id"], found.cuts)
         return True, tuple(update.kept)

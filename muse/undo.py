@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from muse.core.content_id import sha256_hex
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.domain import NotUndone, Undoing, UndoingPlugin
-from muse.errors import InvalidEntryError, NotFoundError
+from muse.errors import ConflictError, InvalidEntryError, NotFoundError
 from muse.looking_back import apply_entries, read_session
 from muse.plugins.registry import find_plugin
 from muse.session import LiveSession, TreeFiles
@@ -70,6 +70,11 @@ def undo(session: LiveSession, is_wanted: Callable[[OpEntry], bool], actor_id: s
             plans.append((domain, own, _plan(session, domain, own, places, base=base, now=now)))
         if log.cut() == cut:
             break  # nobody wrote meanwhile: what was found holds
+    else:
+        raise ConflictError(
+            f"session {log.session_id()!r} is too busy to undo in: others wrote at each of {_ATTEMPTS} "
+            "attempts; try again when it is quieter"
+        )
     outcome = UndoOutcome(intent_id=_intent_of(wanted))
     for domain, own, plan in plans:
         _carry_out(session, actor_id, domain, entries=own, plan=plan, outcome=outcome)

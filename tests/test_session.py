@@ -4,6 +4,7 @@ import contextlib
 import errno
 import multiprocessing
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -294,10 +295,44 @@ def test_a_log_shorter_than_history_is_refused(root: Path) -> None:
         if lost_too:
             checkpoint_file(root).unlink()
         with (
-            LiveSession(root, "jam") as session,
             pytest.raises(CorruptionError, match="put the whole log back"),
+            LiveSession(root, "jam") as session,
         ):
             session.commit("More")
+
+
+def test_an_older_copy_of_a_session_that_was_put_back_is_refused_and_hides_nothing(
+    root: Path, tmp_path: Path
+) -> None:
+    directory = checkpoint_file(root).parent
+    with LiveSession(root, "jam") as session:
+        session.edit("ada", DOMAIN, {"n": 0})
+        session.commit("One")
+        shutil.copytree(directory, tmp_path / "backup")
+        session.edit("ada", DOMAIN, {"n": 1})
+        session.commit("Two")
+    shutil.rmtree(directory)
+    shutil.copytree(tmp_path / "backup", directory)
+    with pytest.raises(CorruptionError, match="put the whole log back"):
+        LiveSession(root, "jam")
+    with OpLog(root, "jam") as log:  # as long as the one that was committed, and longer
+        for number in (2, 3):
+            log.record("ada", DOMAIN, {"n": number})
+    with pytest.raises(CorruptionError, match="an older copy was put back"):
+        LiveSession(root, "jam")
+
+
+def test_a_checkpoint_that_goes_back_under_an_open_session_commits_nothing_twice(root: Path) -> None:
+    with LiveSession(root, "jam") as session:
+        session.edit("ada", DOMAIN, {"n": 0})
+        session.commit("One")
+        older = checkpoint_file(root).read_bytes()
+        session.edit("ada", DOMAIN, {"n": 1})
+        session.commit("Two")
+        checkpoint_file(root).write_bytes(older)
+        session.edit("ada", DOMAIN, {"n": 2})
+        assert session.commit("Three").op_count == 1
+    assert ops_in_history(root) == Counter(range(3))
 
 
 # -- crashes -------------------------------------------------------------------------------------

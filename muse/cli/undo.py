@@ -38,6 +38,8 @@ def undo(
     output = invocation.output
     if sum(given is not None for given in (actor, intent, op or None)) != 1:
         raise UsageError("say what to undo in one way: --actor NAME, --intent ID, or --op OP_ID")
+    if "" in (actor, intent, *(op or ())):
+        raise UsageError("what to undo is named by an empty text: give the actor, intent or op id")
     repository = invocation.repository()
     check_session(repository, session)
     with LiveSession(repository.root, session) as live, output.progress("undoing"):

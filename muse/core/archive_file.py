@@ -5,6 +5,7 @@ Every zstd tool reads the whole file; memory is that of one frame, whatever the 
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 import zstandard
@@ -61,6 +62,7 @@ class ArchiveFile:
         self._log_digest = manifest["log"]["sha256"]
         self._storage = storage
         self._descriptor = -1
+        self._lock = threading.Lock()
         self._held = -1, b""  # the number and the bytes of the frame that was read last
         self._decompressor = zstandard.ZstdDecompressor()
 
@@ -95,9 +97,10 @@ class ArchiveFile:
             raise self._corrupt("it has another digest or size than its manifest says")
 
     def _frame(self, number: int) -> bytes:
-        if self._held[0] != number:
-            self._held = number, self._decompress(number)
-        return self._held[1]
+        with self._lock:  # the decompressor is one thread's at a time
+            if self._held[0] != number:
+                self._held = number, self._decompress(number)
+            return self._held[1]
 
     def _decompress(self, number: int) -> bytes:
         frames, frame_bytes = self._facts["frames"], self._facts["frame_bytes"]

@@ -119,7 +119,7 @@ class _Collector:
                 self._objects.update(self._dag.read_snapshot(snapshot_id)["manifest"].values())
         self._stored_objects = dict(self._object_files())
         self._unneeded = self._stored_objects.keys() - self._objects
-        self._keep_named_by_pending_ops()
+        self._keep_named_by_ops()
 
     def _mark_session(self, session_id: str, tips: set[str]) -> None:
         """Keep what an archive's commits and a checkpoint name; an archived one's is in its manifest too."""
@@ -144,15 +144,13 @@ class _Collector:
         path = layout.checkpoint_file(self._root, session_id)
         return CheckpointFile(path, session_id, self._storage, file, reader)
 
-    def _keep_named_by_pending_ops(self) -> None:
-        """Whatever looks like an id in the uncovered part of a log may be one: it is kept."""
+    def _keep_named_by_ops(self) -> None:
+        """Whatever looks like an id in a log may be one: a replay of its commits needs it, so it is kept."""
         for session_id in list_sessions(self._root, storage=self._storage):
             if not self._unneeded:
                 return
             with closing(SessionFile(self._root, session_id, self._storage)) as file:
-                reader = self._reader(session_id, file)
-                start = self._checkpoint(session_id, file, reader).trusted_coverage().cut.offset
-                for _, data in file.blocks(start, file.end()):
+                for _, data in file.blocks(0, file.end()):
                     self._unneeded.difference_update(_digests_in(data))
 
     def _is_young(self, path: str) -> bool:

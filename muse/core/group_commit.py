@@ -43,7 +43,20 @@ class GroupCommit:
             if turn is None:
                 self._sync_for_all(ticket)
             else:
-                turn.acquire()
+                self._await(turn)
+
+    def _await(self, turn: _thread.LockType) -> None:
+        try:
+            turn.acquire()
+        except BaseException:  # interrupted: if the turn came, or comes, the next in the queue takes it
+            with self._mutex:
+                before = len(self._waiting)
+                self._waiting = [waiting for waiting in self._waiting if waiting[1] is not turn]
+                passed_on = self._waiting[:1] if len(self._waiting) == before and not self._syncing else []
+                self._waiting = self._waiting[len(passed_on) :]
+            for _, following in passed_on:
+                following.release()
+            raise
 
     def _queue_up(self, ticket: int) -> _thread.LockType:
         turn = _thread.allocate_lock()

@@ -92,7 +92,11 @@ class LogFile:
         self.is_open_for_append = True
         self.measure = partial(self._storage.seek, descriptor, 0, os.SEEK_END)
         self.put = self._bare_put()
-        self._write_doubtful_anew()
+        try:
+            self._write_doubtful_anew()
+        except BaseException:
+            self.close()  # or the next call would take what is in doubt for written
+            raise
 
     def _check_kind(self, descriptor: int) -> tuple[int, int]:
         with translated(self.path, "look at"):
@@ -176,6 +180,13 @@ class LogFile:
     def _bare_put(self) -> Callable[[bytes], int]:
         """Return the write without a frame of Python around it: it is called at every append."""
         return partial(self._storage.write, self._writer)
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        try:
+            there, ours = self._storage.path_status(self.path), self._storage.status(descriptor)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def _end_torn_line(self) -> bool:
         """Close our own cut-off line, so that the next writer's starts clean."""
@@ -294,6 +305,9 @@ class LogFile:
             raise storage_error(error, self.path, "measure") from error
 
     def _measure(self) -> int:
+        if self._reader >= 0 and not self._is_in_place(self._reader):
+            self._storage.close(self._reader)  # archived and restored meanwhile, for example
+            self._reader = -1
         descriptor = self._any_descriptor()
         return self._storage.seek(descriptor, 0, os.SEEK_END) if descriptor >= 0 else 0
 

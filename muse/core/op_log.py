@@ -476,6 +476,9 @@ class OpLog:
                 errno=error.errno,
                 op_ids=doubtful,
             ) from error
+        except BaseException:  # an interrupt: nobody waits for these any more
+            unsynced.pop(ticket, None)
+            raise
         del unsynced[ticket]
 
     def sync(self) -> None:
@@ -642,6 +645,11 @@ class OpLog:
     def discard_checkpoint(self) -> None:
         """Remove a checkpoint that cannot be trusted, where history knows of no commit of this session."""
         self._checkpoint.discard()
+
+    def has_op(self, op_id: str, start: int, stop: int) -> bool:
+        """Whether a line between those bytes, both where lines start, is the op's."""
+        self._check_reaches(stop)
+        return any(position.op_id == op_id for position in self._reader.positions(start, stop))
 
     def covers(self, cuts: Mapping[str, int]) -> bool:
         """Whether the checkpoint covers the ops of each domain before its cut."""

@@ -71,6 +71,11 @@ class SessionFile(LogFile):
         return super().read(offset, length) if archive is None else archive.read(offset, length)
 
     def _measure(self) -> int:
+        if self._archive is not None and not self._is_archived():
+            self._forget_archive()  # restored meanwhile
+        if self._reader >= 0 and not self._is_in_place(self._reader):
+            self._storage.close(self._reader)  # archived meanwhile, and perhaps restored
+            self._reader = -1
         archive = self._open_archive()
         return super()._measure() if archive is None else archive.size
 
