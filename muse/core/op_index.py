@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from muse.core.storage import Storage
 
-IDS_IN_MEMORY = 65_536
+IDS_IN_MEMORY = 16_384
 """How many ids are held in memory before they move to the table (about 150 bytes each)."""
 
 _CACHE_KIB = 16_384
