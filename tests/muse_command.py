@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,3 +71,8 @@ def run_muse(*arguments: str, cwd: Path, stdin: bytes = b"", timeout_seconds: fl
         check=False,
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def hear_ctrl_c() -> None:
+    """Run in a child before its program: where the tests run in the background, Ctrl-C is ignored there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -15,7 +15,7 @@ from muse import __version__
 from muse.core.op_log import OpLog, list_sessions, make_op_entry
 from muse.plugins.midi_file import Note
 from muse.plugins.notes import insert_note, mutate_note
-from tests.muse_command import COMMAND, Muse, make_muse, run_muse
+from tests.muse_command import COMMAND, Muse, hear_ctrl_c, make_muse, run_muse
 
 NOTE = Note(60, 64, 0, 480)
 
@@ -395,6 +395,7 @@ def test_tail_follows_live_until_ctrl_c(muse: Muse, tmp_path: Path) -> None:
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no threads here
     ) as process:
         assert process.stdout
         assert json.loads(process.stdout.readline())["domain_op"] == note_op("n1")

@@ -27,7 +27,7 @@ from muse.cli.prelude import TITLE, TOTAL_TICKS, prelude_notes, velocity_of
 from muse.core.op_log import OpLog
 from muse.plugins.midi_file import notes_of
 from muse.plugins.music import MusicPlugin, check_op
-from tests.muse_command import COMMAND, Ran, run_muse
+from tests.muse_command import COMMAND, Ran, hear_ctrl_c, run_muse
 
 RATE = 120
 
@@ -206,6 +206,7 @@ def start_demo(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
             stdout=events,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no threads here
         )
 
 

