@@ -244,6 +244,7 @@ class UndoingPlugin(Protocol):
         """Find ops that take back those at the places `undone`, and leave all others' work untouched.
 
         `ops`, applied to `files`, are all there is to know of who did what. `now` is the tree that the
-        compensating ops will meet: where it differs from what `ops` came to, nothing is taken back.
+        compensating ops will meet: where it differs from what `ops` came to, nothing is taken back. Others
+        may write before they are applied: what they then find otherwise than it was, they leave alone.
         """
         ...

@@ -14,19 +14,22 @@ from muse.recovery import session_history
 from muse.repository import Repository
 from muse.session import TreeFiles
 
+_SHORTEST_NAME = 4
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedSession:
     """All of a session's entries in the total order, and where history took them up.
 
     `base`: the commit that its ops were first applied to, None for the empty tree. `pending`: those
-    entries that no branch holds yet.
+    entries that no branch holds yet. `tips`: the branches that this is said of, read before the log.
     """
 
     session_id: str
     entries: Sequence[OpEntry]
     pending: Sequence[OpEntry]
     base: str | None
+    tips: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +59,35 @@ def read_session(repository: Repository, session_id: str, *, salvage: bool = Fal
     )
     pending = [entry for offset, entry in located if offset >= history.cuts.get(entry["domain"], 0)]
     base = history.before if history.newest is not None else tips[current]
-    return LoggedSession(session_id, list(map(itemgetter(1), located)), pending, base)
+    return LoggedSession(session_id, list(map(itemgetter(1), located)), pending, base, tips)
 
 
-def up_to_op(op_id: str) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
-    """Choose the entries up to that op, itself included."""
+def named_op(entries: Iterable[OpEntry], name: str) -> str:
+    """Return the op id that `name` is, or the only one that starts so; `NotFoundError` for any other."""
+    found = {entry["op_id"] for entry in entries if entry["op_id"].startswith(name)}
+    if name in found:
+        return name
+    if len(name) < _SHORTEST_NAME or len(found) != 1:
+        held = f"{len(found)} ops that start with" if len(name) >= _SHORTEST_NAME and found else "no op"
+        raise NotFoundError(f"the session has {held} {name!r}: see 'muse session tail --json'")
+    return found.pop()
+
+
+def up_to_op(name: str) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
+    """Choose the entries up to the op of that name, itself included; see `named_op`."""
 
     def choose(entries: Sequence[OpEntry]) -> list[OpEntry]:
-        for place, entry in enumerate(entries):
-            if entry["op_id"] == op_id:
-                return list(entries[: place + 1])
-        raise NotFoundError(f"the session has no op {op_id}: see 'muse session tail'")
+        op_id = named_op(entries, name)
+        place = next(place for place, entry in enumerate(entries) if entry["op_id"] == op_id)
+        return list(entries[: place + 1])
 
     return choose
 
 
 def up_to_lamport(lamport_ts: int) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
-    """Choose the entries up to that stamp, those that bear it included."""
+    """Choose the entries up to that stamp, those that bear it included; 0 is before the first."""
+    if lamport_ts < 0:
+        raise UsageError(f"{lamport_ts} is no stamp: they count from 1, and 0 is before the first op")
     return lambda entries: [entry for entry in entries if entry["lamport_ts"] <= lamport_ts]
 
 
@@ -115,24 +130,27 @@ def state_at(
     files, ignored = apply_entries(repository, base, entries)
     parts = {path: count for path in files if (count := _part_count(repository, files, path))}
     last = entries[-1] if entries else None
-    return SessionState(session.base, len(entries), ignored, last, files, parts)
+    return SessionState(session.base, len(entries), len({op_id for op_id, _ in ignored}), last, files, parts)
 
 
 def apply_entries(
     repository: Repository, files: Mapping[str, bytes], entries: Iterable[OpEntry]
-) -> tuple[dict[str, bytes], int]:
-    """Apply entries as one commit of each domain would; return the tree, and how many had no effect."""
+) -> tuple[dict[str, bytes], set[tuple[str, str]]]:
+    """Apply entries as one commit of each domain would; return the tree, and what had no effect.
+
+    That is told by op id and by the address at which the op had none.
+    """
     by_domain: dict[str, list[OpEntry]] = {}
     for entry in entries:
         by_domain.setdefault(entry["domain"], []).append(entry)
     tree = dict(files)
-    ignored = 0
+    ignored = set()
     for domain, own in sorted(by_domain.items()):
         plugin = find_plugin(domain)
         if plugin is None:
             continue
         outcome = plugin.apply(tree, [entry["domain_op"] for entry in own], repository.objects.get)
-        ignored += len({found.index for found in outcome.ignored})
+        ignored |= {(own[found.index]["op_id"], found.address) for found in outcome.ignored}
         tree = {path: content for path, content in {**tree, **outcome.files}.items() if content is not None}
     return tree, ignored
 

@@ -1,5 +1,6 @@
 """What history says of a session: which of its ops the branches hold, told by the seals in the commits."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ class SessionHistory:
     """The commits of one session that were found.
 
     `cuts`: for each domain, the byte of the log before which history holds its ops. `newest`: the
-    commit that reaches farthest, on `branch`. `before`: the parent of the earliest one found.
+    commit that reaches farthest, on `branch`. `before`: the parent of the earliest one, wherever it is.
     """
 
     cuts: dict[str, int] = field(default_factory=dict)
@@ -21,12 +22,14 @@ class SessionHistory:
     branch: str = ""
     before: str | None = None
     reach: int = -1
+    start: float = math.inf
 
     def add(self, commit: CommitRecord, branch: str, cut_offset: int) -> None:
         """Take in a commit of the session; on each branch they come newest first."""
         domain = (commit["structured_delta"] or {"domain": ""})["domain"]
         self.cuts[domain] = max(cut_offset, self.cuts.get(domain, 0))
-        self.before = commit["parent_commit_id"]
+        if cut_offset <= self.start:
+            self.start, self.before = cut_offset, commit["parent_commit_id"]
         if cut_offset > self.reach:
             self.reach, self.newest, self.branch = cut_offset, commit, branch
 

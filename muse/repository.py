@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from muse.core import layout
 from muse.core.commit_dag import CommitDag
 from muse.core.object_store import ObjectStore
-from muse.core.repo_record import make_repo_record, read_repo_record, write_repo_record
+from muse.core.repo_record import RepoRecord, make_repo_record, read_repo_record, write_repo_record
 from muse.core.storage import LOCAL, Storage
 from muse.errors import NotFoundError
 
@@ -17,8 +17,9 @@ FIRST_BRANCH = "main"
 class Repository:
     """The repository whose working tree is `root`: its identity, its objects and its commit DAG."""
 
-    def __init__(self, root: str, storage: Storage = LOCAL) -> None:
-        record = read_repo_record(root, storage)
+    def __init__(self, root: str, storage: Storage = LOCAL, record: RepoRecord | None = None) -> None:
+        """Open `root`. `record` stands for what is in a `repo.json` that is damaged."""
+        record = record or read_repo_record(root, storage)
         self.root = root
         self.storage = storage
         self.repo_id = record["repo_id"]

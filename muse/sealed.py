@@ -122,8 +122,9 @@ class SessionOps:
     """
 
     def __init__(self, root: str, session_id: str, storage: Storage = LOCAL) -> None:
-        self.path = layout.ops_file(root, session_id)
-        self.is_there = storage.exists(self.path) or is_archived(root, session_id, storage=storage)
+        archived = is_archived(root, session_id, storage=storage)
+        self.path = (layout.archived_ops_file if archived else layout.ops_file)(root, session_id)
+        self.is_there = archived or storage.exists(self.path)
         self._file = SessionFile(root, session_id, storage)
         self._reader = LogReader(self._file, layout.op_index_file(root, session_id), storage)
         self._frontier: dict[str, int] = {}

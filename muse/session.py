@@ -9,18 +9,19 @@ commit of these ops, and the next `commit` or `recover` goes on from there.
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any
 
 from muse.core import layout
 from muse.core.checkpoint import Cut, OpLogCheckpoint
-from muse.core.commit_record import CommitRecord, make_commit_record
+from muse.core.commit_record import CommitRecord, make_commit_record, seal_commit, snapshot_digest
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
 from muse.core.log_reader import collector_paused
 from muse.core.op_log import Durability, OpLog
-from muse.core.seal import add_trailers, make_seal, read_seal
+from muse.core.repo_record import repository_digest
+from muse.core.resource import Resource
+from muse.core.seal import make_seal, read_seal
 from muse.core.signing import Signer
 from muse.core.storage import LOCAL, Storage
 from muse.core.timestamp import now_text
@@ -82,7 +83,7 @@ class _Staged:
     ignored: tuple[IgnoredOp, ...]
 
 
-class LiveSession:
+class LiveSession(Resource):
     """One session of a repository: its log, and its way into the branch. A context manager.
 
     Many processes may edit one session, and any may commit: whoever comes second cuts again.
@@ -101,6 +102,7 @@ class LiveSession:
         storage: Storage = LOCAL,
     ) -> None:
         self.repository = Repository.open(os.fspath(repo_root), storage)
+        self._repository_digest = repository_digest(self.repository.root, storage)
         self.log = OpLog(self.repository.root, session_id, durability=durability, storage=storage)
         self.branch = self.repository.dag.current_branch() if branch is None else layout.check_branch(branch)
         self.author = author
@@ -145,9 +147,11 @@ class LiveSession:
         made. `HandEditedError` comes after the commit, about files of the working tree.
         """
         # One committer of a session at a time; those of other sessions meet at the ref.
-        with self._committing():
+        with self._committing() as there_is_a_log:
             for _ in range(_COMMIT_ATTEMPTS):
                 self._catch_up()
+                if not there_is_a_log:
+                    return CommitOutcome()
                 head = self.repository.dag.head(self.branch)
                 cut = self.log.cut()
                 entries = self.log.replay_since_checkpoint(until=cut, salvage=salvage)
@@ -173,16 +177,21 @@ class LiveSession:
         raise ConflictError(f"branch {self.branch!r} moved at each of {_COMMIT_ATTEMPTS} attempts: try again")
 
     @contextlib.contextmanager
-    def _committing(self) -> Iterator[None]:
+    def _committing(self) -> Iterator[bool]:
+        """Keep other committers and the collector out while the block runs.
+
+        False, with nobody kept out, where there is no log yet: nothing is made for it, not even a lock, and
+        what another process appends meanwhile is for the next commit.
+        """
         directory = layout.session_directory(self.repository.root, self.log.session_id())
         if not self._storage.exists(directory):
-            yield  # no log yet: nothing to commit, and nothing is made for it
+            yield False
             return
         path = layout.session_commit_lock_file(self.repository.root, self.log.session_id())
         garbage_lock = layout.garbage_lock_file(self.repository.root)
         # What is stored for a commit is nobody's until the ref names it: no garbage is collected meanwhile.
         with self._storage.locked(path), self._storage.locked(garbage_lock, exclusive=False):
-            yield
+            yield True
 
     def _stage(
         self,
@@ -208,17 +217,25 @@ class LiveSession:
                 delta = net_delta(delta, files, application, self.repository.objects.get)
             manifest = self._store_files(manifest, application)
             own = [entry for entry in entries if entry["domain"] == domain]
-            seal = make_seal(self.log.session_id(), cut.offset, own, frontier, delta)
+            snapshot_id = self.repository.dag.write_snapshot(manifest, committed_at)
             record = make_commit_record(
                 repo_id=self.repository.repo_id,
                 branch=self.branch,
-                snapshot_id=self.repository.dag.write_snapshot(manifest, committed_at),
-                message=add_trailers(message, seal),
+                snapshot_id=snapshot_id,
+                message=message,
                 committed_at=committed_at,
                 parent_commit_id=commit_ids[-1] if commit_ids else head,
                 author=author,
                 structured_delta=delta,
             )
+            seal = replace(
+                make_seal(self.log.session_id(), cut.offset, own, frontier, delta),
+                # A tree that was there already kept its time.
+                snapshot_digest=snapshot_digest(self.repository.dag.read_snapshot(snapshot_id)),
+                repository_digest=self._repository_digest,
+                signer_key_id=self._signer.key_id if self._signer else None,
+            )
+            record = seal_commit(record, seal)
             if self._signer is not None:
                 record = self._signer.sign(record)
             commit_ids.append(self.repository.dag.write_commit(record))
@@ -367,17 +384,6 @@ class LiveSession:
     def close(self) -> None:
         """Release the log. Pending ops stay in it."""
         self.log.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _check_application(application: Application) -> None:

@@ -1,13 +1,14 @@
 """Takes back ops of a session with compensating ops, appended like any other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from muse.core import layout
 from muse.core.content_id import sha256_hex
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.domain import NotUndone, Undoing, UndoingPlugin
-from muse.errors import ConflictError, InvalidEntryError, NotFoundError
-from muse.looking_back import apply_entries, read_session
+from muse.errors import InvalidEntryError, NotFoundError
+from muse.looking_back import LoggedSession, apply_entries, named_op, read_session
 from muse.plugins.registry import find_plugin
 from muse.session import LiveSession, TreeFiles
 
@@ -16,12 +17,16 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class LeftOp:
-    """What was not undone of an op, and why. `because` is the op that stands in the way, if one does."""
+    """What was not undone of an op, and why. `because` is the op that stands in the way, if one does.
+
+    `is_undone`: that op took it back already.
+    """
 
     op: OpEntry
     address: str
     reason: str
     because: OpEntry | None = None
+    is_undone: bool = False
 
 
 @dataclass(slots=True)
@@ -32,6 +37,12 @@ class UndoOutcome:
     undone: list[str] = field(default_factory=list)
     left: list[LeftOp] = field(default_factory=list)
     intent_id: str = ""
+
+    def give_up(self, entry: OpEntry, wanted: Mapping[str, OpEntry]) -> None:
+        """Count as left what `entry` was to undo."""
+        reason = f"others changed it at each of {_ATTEMPTS} attempts: try again when it is quieter"
+        self.undone = [op_id for op_id in self.undone if op_id not in entry["parent_op_ids"]]
+        self.left += [LeftOp(wanted[op_id], _address(entry), reason) for op_id in entry["parent_op_ids"]]
 
 
 def by_actor(actor_id: str) -> Callable[[OpEntry], bool]:
@@ -47,103 +58,127 @@ def by_op(op_ids: Sequence[str]) -> Callable[[OpEntry], bool]:
     return lambda entry: entry["op_id"] in wanted
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A session at one moment. `ignored`: op id and address of what has no effect on the files `now`."""
+
+    read: LoggedSession
+    base: TreeFiles
+    now: dict[str, bytes]
+    ignored: set[tuple[str, str]]
+
+    def is_undone_by(self, op: OpEntry, address: str, later: OpEntry) -> bool:
+        """Whether a later op names `op` as undone, and had its effect at `address`."""
+        effects = {(later["op_id"], address), (later["op_id"], _address(later))}
+        return op["op_id"] in later["parent_op_ids"] and not effects & self.ignored
+
+
 def undo(session: LiveSession, is_wanted: Callable[[OpEntry], bool], actor_id: str) -> UndoOutcome:
     """Append ops of `actor_id` that take back all wanted ones, and leave later work of others as it is.
 
-    They name the ops they undo as their parents, 256 at most, and bear one intent, by which the undoing
+    What is wanted is chosen once, from the ops that are in the log now. Others go on writing, in this
+    session and others: each op that is appended says what it expects to find, so it has no effect on what
+    another changed before it, whenever that arrives; the same value written once more is no change. What
+    was overtaken before the return is looked at again, and told as left; what comes later with an earlier
+    stamp, the commit tells as ignored. Commits of this session wait meanwhile.
+
+    The ops name those they undo as their parents, 256 at most, and bear one intent, by which the undoing
     can be undone in turn. Raises `NotFoundError` if no op is wanted; what cannot be undone is listed.
     """
-    repository, log = session.repository, session.log
-    for _ in range(_ATTEMPTS):
-        cut = log.cut()
-        read = read_session(repository, log.session_id())
-        wanted = [entry for entry in read.entries if is_wanted(entry)]
-        if not wanted:
-            raise NotFoundError(f"no op of session {log.session_id()!r} is meant: see 'muse session tail'")
-        base = TreeFiles(repository, repository.read_tree(read.base))
-        head = TreeFiles(repository, repository.read_tree(repository.dag.head(session.branch)))
-        now, _ = apply_entries(repository, head, read.pending)
-        plans = []
-        for domain in sorted({entry["domain"] for entry in wanted}):
-            own = [entry for entry in read.entries if entry["domain"] == domain]
-            places = [place for place, entry in enumerate(own) if is_wanted(entry)]
-            plans.append((domain, own, _plan(session, domain, own, places, base=base, now=now)))
-        if log.cut() == cut:
-            break  # nobody wrote meanwhile: what was found holds
-    else:
-        raise ConflictError(
-            f"session {log.session_id()!r} is too busy to undo in: others wrote at each of {_ATTEMPTS} "
-            "attempts; try again when it is quieter"
-        )
+    repository, session_id = session.repository, session.log.session_id()
+    wanted = {entry["op_id"]: entry for entry in session.log.entries(order="total") if is_wanted(entry)}
+    if not wanted:
+        raise NotFoundError(f"no op of session {session_id!r} is meant: see 'muse session tail'")
     outcome = UndoOutcome(intent_id=_intent_of(wanted))
-    for domain, own, plan in plans:
-        _carry_out(session, actor_id, domain, entries=own, plan=plan, outcome=outcome)
+    with repository.storage.locked(layout.session_commit_lock_file(repository.root, session_id)):
+        view = _look(session)
+        for _ in range(_ATTEMPTS):
+            appended = _take_back(session, view, wanted, actor_id, outcome)
+            view = _look(session)
+            overtaken = {entry["op_id"] for entry in appended} & {op_id for op_id, _ in view.ignored}
+            if not overtaken:
+                return outcome
+    for entry in appended:
+        if entry["op_id"] in overtaken:
+            outcome.give_up(entry, wanted)
     return outcome
 
 
-def check_named(session: LiveSession, op_ids: Sequence[str]) -> None:
-    """Raise `NotFoundError` unless the session has every one of these ops."""
-    known = {entry["op_id"] for entry in session.log.entries()}
-    for op_id in op_ids:
-        if op_id not in known:
-            raise NotFoundError(f"session {session.log.session_id()!r} has no op {op_id!r}")
+def named_ops(session: LiveSession, names: Sequence[str]) -> list[str]:
+    """Return the op ids that these are, or start; see `named_op`."""
+    known = list(session.log.entries())
+    return [named_op(known, name) for name in names]
+
+
+def _look(session: LiveSession) -> _View:
+    repository = session.repository
+    read = read_session(repository, session.log.session_id())
+    base = TreeFiles(repository, repository.read_tree(read.base))
+    head = TreeFiles(repository, repository.read_tree(read.tips.get(session.branch)))
+    return _View(read, base, *apply_entries(repository, head, read.pending))
+
+
+def _take_back(
+    session: LiveSession,
+    view: _View,
+    wanted: Mapping[str, OpEntry],
+    actor_id: str,
+    outcome: UndoOutcome,
+) -> list[OpEntry]:
+    """Append what is still to be appended; say in `outcome` what is undone and left, as `view` shows it."""
+    ours = {entry["op_id"] for entry in outcome.entries}
+    appended: list[OpEntry] = []
+    undone: set[str] = set()
+    outcome.left = []
+    for domain in sorted({entry["domain"] for entry in wanted.values()}):
+        entries = [entry for entry in view.read.entries if entry["domain"] == domain]
+        places = [place for place, entry in enumerate(entries) if entry["op_id"] in wanted]
+        plan = _plan(session, domain, entries, places, view)
+        left = list(plan.left)
+        for compensation in plan.compensations:
+            op, undoes = compensation.op, [entries[place]["op_id"] for place in compensation.undoes]
+            parents = undoes[-DEFAULT_LIMITS.parents :]
+            try:
+                entry = session.edit(actor_id, domain, op, parent_op_ids=parents, intent_id=outcome.intent_id)
+            except InvalidEntryError as error:
+                reason = f"the log refuses: {error}"
+                left += [NotUndone(place, op["address"], reason) for place in compensation.undoes]
+                continue
+            appended.append(entry)
+            undone.update(undoes)
+        for found in left:
+            op_left = _left_op(entries, found, view)
+            if op_left.is_undone and op_left.because is not None and op_left.because["op_id"] in ours:
+                undone.add(op_left.op["op_id"])
+            else:
+                outcome.left.append(op_left)
+    outcome.undone = [op_id for op_id in wanted if op_id in undone]
+    outcome.entries += appended
+    return appended
 
 
 def _plan(
-    session: LiveSession,
-    domain: str,
-    entries: Sequence[OpEntry],
-    places: Sequence[int],
-    *,
-    base: TreeFiles,
-    now: dict[str, bytes],
+    session: LiveSession, domain: str, entries: Sequence[OpEntry], places: Sequence[int], view: _View
 ) -> Undoing:
     plugin: object = find_plugin(domain)
     if not isinstance(plugin, UndoingPlugin):
         reason = f"the domain {domain!r} cannot take ops back"
-        addresses = [str(entries[place]["domain_op"].get("address", "")) for place in places]
-        left = [NotUndone(*found, reason) for found in zip(places, addresses, strict=True)]
-        return Undoing([], left)
+        return Undoing([], [NotUndone(place, _address(entries[place]), reason) for place in places])
     ops = [entry["domain_op"] for entry in entries]
-    return plugin.undo(base, ops, session.repository.objects.get, places, now)
+    return plugin.undo(view.base, ops, session.repository.objects.get, places, view.now)
 
 
-def _intent_of(wanted: Sequence[OpEntry]) -> str:
+def _intent_of(wanted: Iterable[str]) -> str:
     """Name the undoing after what it undoes."""
-    return f"undo-{sha256_hex(' '.join(entry['op_id'] for entry in wanted).encode())[:16]}"
+    return f"undo-{sha256_hex(' '.join(wanted).encode())[:16]}"
 
 
-def _carry_out(
-    session: LiveSession,
-    actor_id: str,
-    domain: str,
-    *,
-    entries: Sequence[OpEntry],
-    plan: Undoing,
-    outcome: UndoOutcome,
-) -> None:
-    left = list(plan.left)
-    undone: set[int] = set()
-    for compensation in plan.compensations:
-        parents = [entries[place]["op_id"] for place in compensation.undoes][-DEFAULT_LIMITS.parents :]
-        try:
-            entry = session.edit(
-                actor_id, domain, compensation.op, parent_op_ids=parents, intent_id=outcome.intent_id
-            )
-        except InvalidEntryError as error:
-            address = compensation.op["address"]
-            left += [NotUndone(place, address, f"the log refuses: {error}") for place in compensation.undoes]
-            continue
-        outcome.entries.append(entry)
-        undone |= set(compensation.undoes)
-    outcome.undone += [entries[place]["op_id"] for place in sorted(undone)]
-    outcome.left += [_left_op(entries, found) for found in left]
+def _address(entry: OpEntry) -> str:
+    return str(entry["domain_op"].get("address", ""))
 
 
-def _left_op(entries: Sequence[OpEntry], found: NotUndone) -> LeftOp:
-    because = None if found.because is None else entries[found.because]
-    op = entries[found.index]
-    reason = found.reason
-    if because is not None and op["op_id"] in because["parent_op_ids"]:
-        reason = "it is undone already"
-    return LeftOp(op, found.address, reason, because)
+def _left_op(entries: Sequence[OpEntry], found: NotUndone, view: _View) -> LeftOp:
+    op, because = entries[found.index], None if found.because is None else entries[found.because]
+    if because is not None and view.is_undone_by(op, found.address, because):
+        return LeftOp(op, found.address, "it is undone already", because, is_undone=True)
+    return LeftOp(op, found.address, found.reason, because)

@@ -360,6 +360,14 @@ def json_digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def record_digest(record: Any) -> str:
+    fields = (
+        *("repo_id", "branch", "parent_commit_id", "parent2_commit_id", "author", "metadata", "sem_ver_bump"),
+        *("breaking_changes", "agent_id", "model_id", "toolchain_id", "prompt_hash", "format_version"),
+    )
+    return json_digest({name: record[name] for name in fields})
+
+
 def trailers(message: str) -> dict[str, str]:
     paragraph = message.rstrip("\n").split("\n\n")[-1]
     return dict(line.split(": ", 1) for line in paragraph.split("\n"))

@@ -27,6 +27,7 @@ FLOORS = {
         "core.op_ids",
         "core.timestamp",
         "core.group_commit",
+        "core.resource",
     ],
     2: [
         "core.path_watch",
@@ -34,6 +35,7 @@ FLOORS = {
         "core.storage",
         "core.file_system",
         "core.log_file",
+        "core.id_table",
         "core.op_index",
         "core.json_file",
         "core.repo_record",
@@ -125,7 +127,7 @@ EXCEPTIONS = {
     ("core.growth_signal", "os.EFD_NONBLOCK"): "the same",
     ("core.path_watch", "import fcntl"): "FIONREAD asks how much inotify has to say",
     (
-        "core.op_index",
+        "core.id_table",
         "import sqlite3",
     ): "SQLite opens its table itself; it is a cache, made anew from the log",
     ("cli", "os.dup2"): "stdout is turned away when nobody reads it any more",

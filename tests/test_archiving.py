@@ -32,6 +32,24 @@ def test_a_session_is_archived_looked_into_and_restored(muse: Muse, tmp_path: Pa
     assert log_bytes(str(tmp_path)) == data
 
 
+def test_an_archived_session_s_checkpoint_comes_back_from_its_archive(muse: Muse, tmp_path: Path) -> None:
+    path = tmp_path / ".muse" / "op_log" / "jam" / "checkpoint.json"
+    before = path.read_bytes()
+    muse("session", "archive", "jam")
+    assert muse("session", "recover", "jam").out == "The checkpoint is as it was archived.\n"
+    for damage in (path.unlink, lambda: path.write_bytes(b"\xff{")):
+        damage()
+        assert muse("session", "recover", "jam").out == "The checkpoint is rebuilt from the archive.\n"
+        assert path.read_bytes() == before
+    assert muse("session", "recover", "jam", "--json").record == {
+        "session_id": "jam",
+        "rebuilt": False,
+        "archived": True,
+    }
+    (tmp_path / ".muse" / "archives" / "jam" / "manifest.json").unlink()
+    assert muse("session", "recover", "jam").status == 1
+
+
 def test_programs_get_json(muse: Muse) -> None:
     done = muse("session", "archive", "jam", "--json").record
     assert done["entries"] == 8
@@ -99,7 +117,7 @@ def test_help_ends_with_an_example(muse: Muse, command: tuple[str, ...]) -> None
 
 
 def test_garbage_is_named_in_a_dry_run_and_removed_by_the_next(muse: Muse, tmp_path: Path) -> None:
-    leftover = tmp_path / ".muse" / ".HEAD.tmp-1-1"
+    leftover = tmp_path / ".muse" / ".HEAD.tmp-999999999-1"
     leftover.write_bytes(b"half")
     assert muse("gc").out == "Removed 0 commits, 0 snapshots, 0 objects, 0 leftover files: 0 B\n"
     dry = muse("gc", "--dry-run", "--grace", "0").out

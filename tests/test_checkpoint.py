@@ -179,6 +179,13 @@ def test_a_checkpoint_cut_short_anywhere_is_corruption() -> None:
             decode_checkpoint(data[:length], "jam", "p")
 
 
+def test_a_checkpoint_whose_newline_became_other_white_space_is_corruption() -> None:
+    data = encode_checkpoint(make_checkpoint("jam", DIGEST, COVERAGE, NOW))
+    for other in (b"\r", b" ", b"\t"):
+        with pytest.raises(CorruptionError):
+            decode_checkpoint(data[:-1] + other, "jam", "p")
+
+
 def test_a_checkpoint_with_any_bit_flipped_is_corruption() -> None:
     data = encode_checkpoint(make_checkpoint("jam", DIGEST, COVERAGE, NOW))
     for bit in range(len(data) * 8):

@@ -82,6 +82,19 @@ def test_show_overwrites_nothing_and_takes_one_point(muse: Muse, op_ids: list[st
     assert muse("session", "show", "jam", "--out", "other").status == 2
     assert muse("session", "show", "jam", "--time", "never").status == 2
     assert muse("session", "show", "jam", "--at", "nothing").status == 2
+    assert muse("session", "show", "jam", "--lamport", "-1").status == 2
+    assert muse("session", "show", "jam", "--at", op_ids[0][:8], "--json").record["last_op_id"] == op_ids[0]
+
+
+@pytest.mark.parametrize("out", ["", ".muse/new", ".muse/objects/../new", "link/new"])
+def test_show_writes_nothing_into_muse_s_own_places(
+    muse: Muse, op_ids: list[str], tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / ".muse")
+    before = sorted(tmp_path.rglob("*"))
+    ran = muse("session", "show", "jam", "--at", op_ids[0], "--out", out)
+    assert (ran.status, "keeps for itself" in ran.complaint) == (2, True)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_undo_says_what_it_did_and_what_it_left(muse: Muse, op_ids: list[str]) -> None:
@@ -94,7 +107,7 @@ def test_undo_says_what_it_did_and_what_it_left(muse: Muse, op_ids: list[str]) -
             f"(by bob, op {op_ids[1]})"
         ),
     ]
-    ran = muse("undo", "jam", "--op", op_ids[1], "--as", "eve")
+    ran = muse("undo", "jam", "--op", op_ids[1][:8], "--as", "eve")
     assert (ran.status, ran.out.splitlines()[0]) == (0, "1 op undone with 1 new op")
     record = muse("undo", "jam", "--intent", ran.out.split()[-1], "--as", "eve", "--json").record
     assert (len(record["op_ids"]), len(record["undone"]), record["left"]) == (1, 1, [])
@@ -106,6 +119,7 @@ def test_undo_asks_for_one_way_to_name_the_ops(muse: Muse, op_ids: list[str]) ->
     assert muse("undo", "jam", "--as", "eve").status == 2
     assert muse("undo", "jam", "--as", "eve", "--actor", "ada", "--op", op_ids[0]).status == 2
     assert muse("undo", "jam", "--as", "eve", "--actor", "nobody").status == 2
+    assert muse("undo", "jam", "--as", "", "--actor", "ada").status == 2
     assert muse("undo", "jam", "--as", "eve", "--op", "nothing").status == 2
     assert muse("undo", "jam", "--actor", "ada").status == 2
     assert muse("undo", "no-session", "--actor", "ada", "--as", "eve").status == 2

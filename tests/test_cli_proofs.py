@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from muse.core.archive import archive_session
+from muse.core.record import encode_line
+from muse.core.verify import verify
 from tests.muse_command import Muse, make_muse
 from tests.sealed_sample import SealedSample
 
@@ -128,6 +131,37 @@ def test_a_finding_of_the_replay_has_status_1(muse: Muse, sample: SealedSample) 
     assert ("session", str(sample.ops_path("talk"))) in {
         (finding["kind"], finding["path"]) for finding in ran.record["findings"]
     }
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"repo_id": 3}'])
+@pytest.mark.parametrize("option", [(), ("--replay",)])
+def test_a_damaged_repo_json_is_one_finding_and_the_rest_is_checked(
+    muse: Muse, sample: SealedSample, data: bytes, option: tuple[str, ...]
+) -> None:
+    (sample.muse / "repo.json").write_bytes(data)
+    ran = muse("verify", "--json", *option)
+    assert ran.status == 1
+    [finding] = ran.record["findings"]
+    assert (finding["kind"], finding["path"]) == ("repo", str(sample.muse / "repo.json"))
+    sample.rewrite(sample.talked[0], author="eve")
+    paths = {finding["path"] for finding in muse("verify", "--json", *option).record["findings"]}
+    assert paths == {str(sample.muse / "repo.json"), str(sample.commit_path(sample.talked[0]))}
+
+
+def test_ops_of_an_archive_that_are_not_those_the_commits_seal_are_found_without_a_replay(
+    muse: Muse, sample: SealedSample
+) -> None:
+    """The archive, its manifest and its receipt fit one another: they are of another log."""
+    path = sample.ops_path("talk")
+    entry = json.loads(path.read_bytes())
+    del entry["crc"]
+    entry["actor_id"] = "ob"
+    path.write_bytes(encode_line(entry))
+    archive_session(sample.root, "talk")
+    assert verify(str(sample.root)).is_sound
+    ran = muse("verify", "--json")
+    archive = sample.muse / "archives" / "talk" / "ops.jsonl.zst"
+    assert (ran.status, {finding["path"] for finding in ran.record["findings"]}) == (1, {str(archive)})
 
 
 # -- keys and signatures -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from muse.core.commit_dag import CommitDag, CommitRecord, make_commit_record
 from muse.core.storage import Storage
 from muse.domain import StructuredDelta
 from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.repository import Repository
 from muse.testing import Fault, failing_at_every_call
 from tests.foreign_muse import ForeignMuse
 
@@ -390,3 +392,19 @@ def test_a_fault_at_any_call_of_a_commit_leaves_the_branch_whole_and_a_rerun_suc
 
 def _stored_ids(root: Path) -> list[tuple[Path, str]]:
     return [(path, path.stem) for path in (root / ".muse" / "commits").glob("[0-9a-f]*.json")]
+
+
+def test_of_two_that_store_the_same_tree_at_once_the_first_ones_time_stays(tmp_path: Path) -> None:
+    """Its commit seals that time."""
+    Repository.init(str(tmp_path), now=NOW)
+    later = "2026-01-02T03:04:06+00:00"
+
+    class Raced(Storage):
+        @contextmanager
+        def locked(self, path: str, *, exclusive: bool = True, wait: bool = True) -> Iterator[bool]:
+            CommitDag(str(tmp_path)).write_snapshot({}, NOW)
+            with super().locked(path, exclusive=exclusive, wait=wait) as taken:
+                yield taken
+
+    dag = CommitDag(str(tmp_path), Raced())
+    assert dag.read_snapshot(dag.write_snapshot({}, later))["created_at"] == NOW

@@ -1,8 +1,10 @@
 """Garbage collection removes what nothing needs, and never what something does."""
 
+import multiprocessing
 import os
 import threading
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -105,7 +107,11 @@ def test_every_branch_is_a_root(sample: Sample) -> None:
 
 
 def test_leftover_temporary_files_are_removed_and_files_of_people_are_not(sample: Sample) -> None:
-    leftovers = [".muse/objects/.ab.tmp-17-3", ".muse/op_log/.x.tmp-1-1", ".a.txt.tmp-99-0"]
+    dead = multiprocessing.get_context("spawn").Process(target=os.getpid)
+    dead.start()
+    dead.join()
+    names = [".muse/objects/.ab.tmp-{}-3", ".muse/op_log/.x.tmp-{}-1", ".a.txt.tmp-{}-0"]
+    leftovers = [name.format(dead.pid) for name in names]
     theirs = ["notes.tmp-1-1", ".tmp-notes", ".muse/repo.json"]
     for path in leftovers + theirs[:2]:
         Path(sample.root, path).write_bytes(b"half")
@@ -113,6 +119,52 @@ def test_leftover_temporary_files_are_removed_and_files_of_people_are_not(sample
     assert sorted(collected.temporary_files) == sorted(os.path.join(sample.root, path) for path in leftovers)
     assert not any(Path(sample.root, path).exists() for path in leftovers)
     assert all(Path(sample.root, path).exists() for path in theirs)
+
+
+def write_slowly(path: str, begun: Event, go_on: Event) -> None:
+    with LOCAL.replacing(path) as write:
+        write(b"first half, ")
+        begun.set()
+        go_on.wait(60)
+        write(b"second half")
+
+
+def test_a_temporary_file_of_a_living_writer_is_kept(sample: Sample) -> None:
+    processes = multiprocessing.get_context("spawn")
+    path = os.path.join(sample.root, ".muse", "slow")
+    begun, go_on = processes.Event(), processes.Event()
+    writer = processes.Process(target=write_slowly, args=(path, begun, go_on))
+    writer.start()
+    assert begun.wait(60)
+    assert collect_garbage(sample.root, grace_seconds=0).temporary_files == []
+    go_on.set()
+    writer.join(60)
+    assert Path(path).read_bytes() == b"first half, second half"
+
+
+def test_a_temporary_file_of_a_killed_writer_is_removed(sample: Sample) -> None:
+    processes = multiprocessing.get_context("spawn")
+    path = os.path.join(sample.root, ".muse", "slow")
+    begun, never = processes.Event(), processes.Event()
+    writer = processes.Process(target=write_slowly, args=(path, begun, never))
+    writer.start()
+    assert begun.wait(60)
+    writer.kill()
+    writer.join(60)
+    assert len(collect_garbage(sample.root, grace_seconds=0).temporary_files) == 1
+    assert not os.path.exists(path)
+
+
+def test_what_an_op_in_history_names_is_kept_for_its_replay(sample: Sample) -> None:
+    collect_garbage(sample.root, grace_seconds=0)
+    named = sample.repository.objects.put(b"named")
+    with OpLog(sample.root, "jam") as log:
+        log.record("ada", DOMAIN, {"content_id": named})
+        snapshot_id = sample.repository.dag.read_commit(sample.kept)["snapshot_id"]
+        log.checkpoint(snapshot_id, commit_id=sample.kept)
+        assert log.replay_since_checkpoint() == []
+    assert collect_garbage(sample.root, grace_seconds=0).paths == []
+    assert sample.repository.objects.get(named) == b"named"
 
 
 def test_what_a_pending_op_names_is_kept_in_a_live_log_and_in_an_archive(sample: Sample) -> None:

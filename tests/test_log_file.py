@@ -1,6 +1,9 @@
 """The bytes of one log: appended whole, read in blocks of whole lines."""
 
+import contextlib
+import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,3 +190,69 @@ def test_names_are_made_durable_before_the_first_sync_returns(tmp_path: Path) ->
     log.sync()
     assert synced[5:] == [".muse/op_log/jam/ops.jsonl"]
     log.close()
+
+
+def test_threads_that_open_a_log_at_once_leave_no_descriptor_behind(tmp_path: Path) -> None:
+    class Meeting(Storage):
+        """Lets those who open at the same time meet on the way."""
+
+        def __init__(self) -> None:
+            self.open_files: set[int] = set()
+            self._meeting = threading.Barrier(2)
+
+        def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                self._meeting.wait(0.2)
+            descriptor = super().open(path, flags, mode)
+            self.open_files.add(descriptor)
+            return descriptor
+
+        def close(self, descriptor: int) -> None:
+            super().close(descriptor)
+            self.open_files.discard(descriptor)
+
+    (tmp_path / "ops.jsonl").write_bytes(b"one\n")
+    storage = Meeting()
+    log = LogFile(str(tmp_path / "ops.jsonl"), storage)
+    found: list[list[tuple[int, bytes]]] = []
+    threads = [threading.Thread(target=lambda: found.append(list(log.blocks(0, 4)))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    assert found == [[(0, b"one\n")]] * 2
+    assert storage.open_files == set()
+
+
+def test_a_failure_while_bytes_in_doubt_are_written_anew_leaves_them_in_doubt(log: LogFile) -> None:
+    class Failing(Storage):
+        fails = ""
+
+        def sync_data(self, descriptor: int) -> None:
+            if self.fails == "sync":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            super().sync_data(descriptor)
+
+        def write(self, descriptor: int, data: Any, /) -> int:
+            if self.fails == "write":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return os.write(descriptor, data)
+
+    storage = Failing()
+    doubtful = LogFile(log.path, storage)
+    doubtful.append(b"one\n")
+    storage.fails = "sync"
+    with pytest.raises(StorageError):
+        doubtful.sync()
+    doubtful.close()
+    storage.fails = "write"
+    again = LogFile(log.path, storage)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="disk is full"):
+            again.append(b"two\n")
+    storage.fails = ""
+    again.append(b"two\n")
+    again.close()
+    assert whole(log) == b"one\none\ntwo\n"
+    assert os.listdir(os.path.dirname(log.path)) == ["ops.jsonl"]

@@ -8,7 +8,7 @@ import pytest
 from muse.core.entry import OpEntry
 from muse.core.op_log import make_op_entry
 from muse.errors import NotFoundError, UsageError
-from muse.looking_back import read_session, state_at, up_to_lamport, up_to_op, up_to_time
+from muse.looking_back import named_op, read_session, state_at, up_to_lamport, up_to_op, up_to_time
 from muse.plugins.identified_score import identified_notes
 from muse.plugins.midi_file import Note
 from muse.plugins.notes import insert_note, mutate_note
@@ -107,3 +107,28 @@ def test_pending_are_the_ops_that_no_branch_holds(root: Path) -> None:
         session.commit("One")
         entry = session.edit("ada", "music", insert_note("a.mid", "y", C4))
         assert read_session(session.repository, "jam").pending == [entry]
+
+
+def test_the_first_commit_is_found_whichever_branch_is_looked_at_first(root: Path) -> None:
+    with LiveSession(root, "jam") as session:
+        session.edit("ada", "music", insert_note("a.mid", "x", C4))
+        first = session.commit("One").commit_id
+        session.edit("ada", "music", insert_note("a.mid", "y", C4))
+        session.commit("Two")
+    assert first is not None
+    for branch in ("a-take", "z-take"):
+        (root / ".muse" / "refs" / "heads" / branch).write_text(first)
+        (root / ".muse" / "HEAD").write_text(f"ref: refs/heads/{branch}")
+        assert notes_at(root, up_to_lamport(0)) == {}
+        assert list(notes_at(root, up_to_lamport(9))) == ["x", "y"]
+
+
+def test_an_op_is_named_by_the_start_of_its_id() -> None:
+    ids = ["aaaa1111", "aaaa2222", "bbbb1111"]
+    entries = [entry_at(1, insert_note("a.mid", "x", C4)) for _ in ids]
+    for entry, op_id in zip(entries, ids, strict=True):
+        entry["op_id"] = op_id
+    assert named_op(entries, "bbbb") == named_op(entries, "bbbb1111") == "bbbb1111"
+    for name, held in (("aaaa", "2 ops"), ("bbb", "no op"), ("", "no op"), ("cccc", "no op")):
+        with pytest.raises(NotFoundError, match=f"has {held}.*'{name}'"):
+            named_op(entries, name)

@@ -34,6 +34,51 @@ def sample(tmp_path: Path) -> SealedSample:
     return SealedSample(tmp_path)
 
 
+def verified(sample: SealedSample) -> set[tuple[str, str]]:
+    return {(finding.kind, finding.path) for finding in verify(str(sample.root)).findings}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"author": "eve"}, {"branch": "eve"}, {"metadata": {"a": "b"}}, {"repo_id": "x"}),
+        *({"agent_id": "x"}, {"model_id": "x"}, {"toolchain_id": "x"}, {"prompt_hash": "x"}),
+        *({"sem_ver_bump": "major"}, {"breaking_changes": ["x"]}, {"format_version": 4}),
+    ],
+    ids=str,
+)
+def test_a_changed_field_that_the_id_leaves_open_is_named_at_the_commit(
+    sample: SealedSample, changes: dict[str, Any]
+) -> None:
+    [commit_id] = sample.take_one
+    sample.rewrite(commit_id, **changes)
+    assert verified(sample) == {("commit", str(sample.commit_path(commit_id)))}
+
+
+def test_a_changed_time_of_a_snapshot_is_named_at_the_snapshot(sample: SealedSample) -> None:
+    path = sample.muse / "snapshots" / f"{sample.record(sample.take_two[0])['snapshot_id']}.json"
+    path.write_bytes(path.read_bytes().replace(b'"created_at": "2', b'"created_at": "1'))
+    assert verified(sample) | found(sample) == {("snapshot", str(path))}
+
+
+@pytest.mark.parametrize("key", ["repo_id", "schema_version", "created_at", "domain"])
+def test_a_changed_repo_json_is_named_once_and_at_no_commit(sample: SealedSample, key: str) -> None:
+    path = sample.muse / "repo.json"
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, key: document[key][:-1] + "9"}), encoding="utf-8")
+    assert [(one.kind, one.path) for one in all_findings(sample.root)] == [("repo", str(path))]
+
+
+def test_a_tree_that_was_there_keeps_its_time_and_that_is_sealed(sample: SealedSample) -> None:
+    snapshot_id = sample.record(sample.talked[0])["snapshot_id"]
+    before = sample.repository.dag.read_snapshot(snapshot_id)["created_at"]
+    with LiveSession(sample.root, "talk") as talk:
+        talk.edit("bo", TEXT, {"op": "insert", "n": 3})
+        record = sample.record(str(talk.commit("The same files").commit_id))
+    assert (record["snapshot_id"], record["committed_at"] > before) == (snapshot_id, True)
+    assert all_findings(sample.root) == []
+
+
 def found(sample: SealedSample) -> set[tuple[str, str]]:
     return {(finding.kind, finding.path) for finding in rederive(sample.repository).findings}
 
@@ -249,14 +294,8 @@ def files_with_content(sample: SealedSample) -> list[Path]:
     )
 
 
-# What no hash covers, and nothing else tells: a signature guards the author and the like.
-UNSEALED = tuple(
-    f'"{name}"'.encode()
-    for name in (
-        *("author", "branch", "metadata", "agent_id", "model_id", "toolchain_id", "prompt_hash"),
-        *("signature", "signer_key_id", "reviewed_by", "test_runs", "created_at"),
-    )
-)
+# What other tools write later.
+UNSEALED = tuple(f'"{name}"'.encode() for name in (*("reviewed_by", "test_runs"),))
 
 
 def test_any_one_changed_byte_that_something_seals_is_found(sample: SealedSample) -> None:

@@ -1,5 +1,7 @@
 """Trailers of a commit message say which ops it came from, and are read back or not at all."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,15 @@ def test_a_seal_is_read_back_and_the_message_too(message: str) -> None:
     assert read_seal(sealed) == made
     assert message_text(sealed) == message.rstrip()
     assert sealed.endswith("\n")
+
+
+def test_the_trailers_that_earlier_versions_did_not_write_may_be_missing() -> None:
+    made = seal()
+    whole = replace(made, record_digest="1", snapshot_digest="2", repository_digest="3", signer_key_id="4")
+    sealed = add_trailers("x", whole)
+    assert read_seal(sealed) == whole
+    assert len(sealed.splitlines()) == 2 + 8 + 4
+    assert read_seal(sealed.partition("Muse-Record")[0]) == made
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

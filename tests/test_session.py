@@ -335,6 +335,34 @@ def test_a_checkpoint_that_goes_back_under_an_open_session_commits_nothing_twice
     assert ops_in_history(root) == Counter(range(3))
 
 
+class LateLog(Storage):
+    """Lets another process append its first op once it was seen that there is no log yet."""
+
+    def __init__(self, root: Path) -> None:
+        self._directory = str(checkpoint_file(root).parent)
+        self._root = root
+        self.late = False
+
+    def exists(self, path: str) -> bool:
+        found = super().exists(path)
+        if self.late and path == self._directory:
+            self.late = False
+            with OpLog(self._root, "jam") as log:
+                log.record("bob", DOMAIN, {"n": 0})
+        return found
+
+
+def test_what_comes_into_a_log_that_was_not_there_is_committed_only_under_the_lock(root: Path) -> None:
+    storage = LateLog(root)
+    with LiveSession(root, "jam", storage=storage) as session:
+        storage.late = True
+        assert session.commit("Nothing yet").commit_ids == ()
+        assert not storage.late
+        assert ops_in_history(root) == Counter()
+        assert session.commit("One").op_count == 1
+    assert ops_in_history(root) == Counter([0])
+
+
 # -- crashes -------------------------------------------------------------------------------------
 
 

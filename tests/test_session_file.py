@@ -1,5 +1,8 @@
 """A session's log is read the same live or archived, and an archived one takes no op, whoever writes."""
 
+import random
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,9 +11,10 @@ from muse.core.archive import archive_session, restore_session
 from muse.core.op_log import OpLog, make_op_entry
 from muse.core.session_file import SessionFile
 from muse.core.storage import LOCAL
-from muse.errors import CorruptionError, StorageError, UsageError
+from muse.errors import CorruptionError, MuseError, StorageError, UsageError
+from muse.repository import Repository
 from muse.session import LiveSession
-from tests.sealed_session import DOMAIN, make_session, numbers
+from tests.sealed_session import DOMAIN, NOW, log_bytes, make_session, numbers
 
 
 def test_an_archived_log_takes_no_op_by_any_way(tmp_path: Path) -> None:
@@ -100,3 +104,92 @@ def test_a_damaged_receipt_is_an_error_and_no_empty_log(tmp_path: Path) -> None:
     (tmp_path / ".muse/op_log/jam/receipt.json").write_bytes(b"{}")
     with OpLog(tmp_path, "jam") as log, pytest.raises(CorruptionError, match=r"receipt\.json"):
         log.read_all()
+
+
+def test_an_open_handle_reads_on_after_an_archive_and_a_restore(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    with OpLog(root, "jam") as of_live, OpLog(root, "jam") as of_archive:
+        count = len(of_live.read_all())
+        archive_session(root, "jam")
+        assert len(of_archive.read_all()) == count
+        restore_session(root, "jam")
+        with OpLog(root, "jam") as other:
+            entry = other.record("ada", DOMAIN, {"n": 99})
+        for stale in (of_live, of_archive):
+            assert stale.cut().op_count == count + 1
+            assert entry in stale.read_all()
+            assert stale.replay_since_checkpoint() == [entry]
+
+
+def test_a_follower_goes_on_after_an_archive_and_a_restore(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    with OpLog(root, "jam") as log, log.follow() as follower, log.follow(since=0) as from_the_start:
+        assert follower.next_within(0) is None
+        first = next(from_the_start)
+        archive_session(root, "jam")
+        assert follower.next_within(0) is None
+        restore_session(root, "jam")
+        with OpLog(root, "jam") as other:
+            entry = other.record("ada", DOMAIN, {"n": 99})
+        assert follower.next_within(0) == entry
+        rest = list(iter(lambda: from_the_start.next_within(0), None))
+        assert [first, *rest] == list(log.entries())
+
+
+def test_a_follower_asleep_wakes_up_after_an_archive_and_a_restore(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    with OpLog(root, "jam") as log, log.follow() as follower:
+        found: list[object] = []
+        asleep = threading.Thread(target=lambda: found.append(next(follower)))
+        asleep.start()
+        while follower._signal._wake >= 0 and not follower._signal._watching:  # inotify, where there is any
+            threading.Event().wait(0.001)
+        archive_session(root, "jam")
+        restore_session(root, "jam")
+        with OpLog(root, "jam") as other:
+            entry = other.record("ada", DOMAIN, {"n": 99})
+        asleep.join(10)
+        follower.stop()
+        asleep.join(10)
+        assert found == [entry]
+
+
+def test_an_archived_session_is_read_by_several_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muse.core.archive_file.FRAME_BYTES", 1 << 16)
+    root = str(tmp_path)
+    Repository.init(root, now=NOW)
+    with LiveSession(root, "jam") as session:
+        session.log.record_many("ada", DOMAIN, [{"n": number, "pad": "x" * 4000} for number in range(200)])
+        session.commit("Many")
+    expected = log_bytes(root)
+    archive_session(root, "jam")
+    file = SessionFile(root, "jam", LOCAL)
+    wrong: list[object] = []
+
+    def read(thread: int) -> None:
+        chance = random.Random(thread)
+        try:
+            for _ in range(300):
+                start = chance.randrange(len(expected))
+                if file.read(start, 5000) != expected[start : start + 5000]:
+                    wrong.append(start)
+        except MuseError as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+        file.close()
+    assert wrong == []

@@ -41,6 +41,7 @@ def net_of(files: Files, *ops: Any) -> list[Any]:
     net: list[Any] = plugin.squash(files, ops, no_store)
     outcome = plugin.apply(files, net, no_store)
     assert outcome.files == plugin.apply(files, ops, no_store).files
+    assert plugin.squash(files, net, no_store) == net
     return net
 
 
@@ -104,11 +105,18 @@ def test_an_edit_without_effect_is_no_part_of_the_net(song: Files) -> None:
     assert child["address"] == "note/x"
 
 
+def wide_in(path: str) -> list[Any]:
+    """A note comes and goes, and leaves three tracks behind."""
+    return [insert_note(path, "y", C4, track=3), delete_note(path, "y", C4)]
+
+
 def test_a_file_or_track_that_stays_though_its_notes_went_stays_in_the_net(song: Files) -> None:
     come_and_gone = [insert_note("b.mid", "y", C4), delete_note("b.mid", "y", C4)]
     assert [child["op"] for child in children(net_of(song, *come_and_gone))] == ["insert", "delete"]
-    wide = [insert_note("a.mid", "y", C4, track=3), delete_note("a.mid", "y", C4)]
-    assert [child["op"] for child in children(net_of(song, *wide))] == ["insert", "delete"]
+    assert [child["op"] for child in children(net_of(song, *wide_in("a.mid")))] == ["insert", "delete"]
+    back_elsewhere = [insert_note("b.mid", "z", C4), *wide_in("b.mid"), insert_note("b.mid", "y", C4)]
+    found = [(child["op"], child["address"]) for child in children(net_of({}, *back_elsewhere))]
+    assert found == [(op, "note/y") for op in ("insert", "delete", "insert")] + [("insert", "note/z")]
     there_and_back = [mutate_note("a.mid", "x", C4, to_track=track) for track in (3, 0)]
     assert net_of(song, *there_and_back) == there_and_back
 
@@ -149,6 +157,18 @@ def test_an_op_on_another_file_does_not_end_the_run_of_a_file(song: Files) -> No
         song, move_note("a.mid", "x", C4, 5), insert_file("b.mid", PLAIN), move_note("a.mid", "x", C4, 9)
     )
     assert [(op["op"], op["address"]) for op in net] == [("insert", "b.mid"), ("patch", "a.mid")]
+
+
+def test_an_op_on_a_whole_file_that_has_no_effect_ends_no_run(song: Files) -> None:
+    refused = insert_file("a.mid", PLAIN)
+    net = net_of(song, move_note("a.mid", "x", C4, 5), refused, move_note("a.mid", "x", C4, 9))
+    assert [child["to_position"] for child in children(net)] == [9]
+
+
+def test_a_rename_stays_though_the_edits_that_come_with_it_have_no_effect() -> None:
+    edits = insert_note("b.mid", "y", C4)["child_ops"]
+    op: Any = {**rename_file("a.mid", "b.mid"), "child_ops": edits}
+    assert net_of({"a.mid": b"not music"}, op) == [op]
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,18 +1,25 @@
 """Taking back ops of a session, with other ops."""
 
-from collections.abc import Iterator
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from muse.core import layout
+from muse.core.entry import OpEntry
+from muse.core.op_log import make_op_entry
 from muse.errors import NotFoundError
 from muse.plugins.identified_score import identified_notes
 from muse.plugins.midi_file import Note
-from muse.plugins.notes import delete_file, insert_file, insert_note, move_note, mutate_note
+from muse.plugins.notes import delete_file, insert_file, insert_note, move_note, mutate_note, one_patch
 from muse.repository import Repository
 from muse.session import LiveSession, TreeFiles
-from muse.undo import by_actor, by_intent, by_op, check_named, undo
+from muse.undo import by_actor, by_intent, by_op, named_ops, undo
+from tests.muse_command import COMMAND
 
 C4 = Note(60, 64, 0, 480)
 
@@ -99,20 +106,138 @@ def test_what_another_session_changed_stays(session: LiveSession) -> None:
     assert notes(session) == {"x": 7, "y": 64}
 
 
-def test_an_op_that_comes_meanwhile_is_taken_into_account(
+def before_the_first_new_op(
+    session: LiveSession, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
+) -> None:
+    """Act once all is read and what to append is known, but nothing is appended yet."""
+    edit, acts = session.edit, [act]
+
+    def act_and_edit(*arguments: Any, **named: Any) -> OpEntry:
+        if acts:
+            acts.pop()()
+        return edit(*arguments, **named)
+
+    monkeypatch.setattr(session, "edit", act_and_edit)
+
+
+def muse(session: LiveSession, *arguments: str, stdin: str = "") -> None:
+    """Run the command in a process of its own."""
+    command = [*COMMAND, "--repo", session.repository.root, *arguments]
+    subprocess.run(command, input=stdin, text=True, check=True, capture_output=True, timeout=60)
+
+
+def test_what_another_process_writes_at_the_last_moment_stays_and_is_named(
     session: LiveSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late = [mutate_note("a.mid", "x", C4, velocity=3)]
-    read = session.repository.read_tree
+    late = json.dumps(mutate_note("a.mid", "x", C4, velocity=3))
 
-    def read_and_write(commit_id: str | None) -> dict[str, str]:
-        if late:
-            session.edit("zoe", "music", late.pop())
-        return read(commit_id)
+    def write() -> None:
+        muse(session, "session", "append", "jam", "--actor", "zoe", "--domain", "music", stdin=late)
 
-    monkeypatch.setattr(session.repository, "read_tree", read_and_write)
+    before_the_first_new_op(session, monkeypatch, write)
     outcome = undo(session, by_intent("louder"), "eve")
-    assert [left.because["actor_id"] for left in outcome.left if left.because] == ["zoe"]
+    [left] = outcome.left
+    assert left.because is not None
+    assert (left.op["actor_id"], left.because["actor_id"], outcome.undone) == ("bob", "zoe", [])
+    assert notes(session) == {"x": 3, "y": 64}
+
+
+def test_what_was_overtaken_in_part_is_undone_in_the_rest(
+    session: LiveSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bright = mutate_note("a.mid", "y", C4, velocity=90, pitch=72)
+    both = session.edit("kai", "music", one_patch("a.mid", [insert_note("a.mid", "z", C4), bright]))
+    late = mutate_note("a.mid", "y", C4, velocity=3)
+    before_the_first_new_op(session, monkeypatch, lambda: session.log.record("zoe", "music", late))
+    outcome = undo(session, by_actor("kai"), "eve")
+    assert [(left.address, left.reason) for left in outcome.left] == [
+        ("a.mid/note/y", "the note's velocity was changed since")
+    ]
+    assert outcome.undone == [both["op_id"]]
+    session.commit("So far")
+    repository = session.repository
+    files = TreeFiles(repository, repository.read_tree(repository.dag.head("main")))
+    found = {name: note for name, (_, note) in identified_notes(files, "a.mid").items()}
+    assert found == {"x": Note(60, 100, 0, 480), "y": Note(60, 3, 0, 480)}
+
+
+def test_what_is_overtaken_time_and_again_is_left(
+    session: LiveSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = mutate_note("a.mid", "y", C4, velocity=3)
+    monkeypatch.setattr("muse.undo._ATTEMPTS", 1)
+    before_the_first_new_op(session, monkeypatch, lambda: session.log.record("zoe", "music", late))
+    outcome = undo(session, by_op([session.log.read_all()[2]["op_id"]]), "eve")
+    assert outcome.undone == []
+    assert "try again when it is quieter" in outcome.left[0].reason
+    assert notes(session) == {"x": 100, "y": 3}
+
+
+def test_what_another_session_commits_at_the_last_moment_stays(
+    session: LiveSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.commit("Jam")
+    with LiveSession(session.repository.root, "other") as other:
+        other.edit("zoe", "music", mutate_note("a.mid", "x", C4, velocity=7))
+    before_the_first_new_op(session, monkeypatch, lambda: muse(session, "commit", "other", "-m", "Other"))
+    outcome = undo(session, by_intent("louder"), "eve")
+    assert (len(outcome.left), outcome.undone) == (1, [])
+    assert notes(session) == {"x": 7, "y": 64}
+
+
+def test_what_arrives_later_with_an_older_stamp_is_not_reverted(session: LiveSession) -> None:
+    [new] = undo(session, by_intent("louder"), "eve").entries
+    late = make_op_entry("zoe", "music", mutate_note("a.mid", "x", C4, velocity=3), new["lamport_ts"] - 1)
+    session.log.append(late)
+    outcome = session.commit("All")
+    assert [ignored.address for ignored in outcome.ignored] == ["a.mid/note/x"]
+    assert notes(session) == {"x": 3, "y": 64}
+
+
+def test_commits_of_the_session_wait_until_the_undoing_is_whole(
+    session: LiveSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = session.repository.root
+    command = [*COMMAND, "--repo", root, "commit", "jam", "-m", "Meanwhile"]
+    committers: list[subprocess.Popen[bytes]] = []
+
+    def commit() -> None:
+        committers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        with session.repository.storage.locked(
+            layout.session_commit_lock_file(root, "jam"), wait=False
+        ) as taken:
+            assert not taken
+
+    before_the_first_new_op(session, monkeypatch, commit)
+    outcome = undo(session, by_intent("louder"), "eve")
+    assert (len(outcome.undone), outcome.left) == (1, [])
+    assert committers[0].wait(60) == 0
+    assert notes(session) == {"x": 64, "y": 64}
+
+
+WRITER = """
+import itertools, sys
+from muse.core.op_log import OpLog
+from muse.plugins.midi_file import Note
+from muse.plugins.notes import insert_note, mutate_note
+note = Note(60, 64, 0, 480)
+with OpLog(sys.argv[1], "jam") as log:
+    log.record("zoe", "music", insert_note("a.mid", "z", note))
+    print("writing", flush=True)
+    for number in itertools.count():
+        log.record("zoe", "music", mutate_note("a.mid", "z", note, velocity=1 + number % 127))
+"""
+
+
+def test_a_session_in_which_others_never_pause_can_be_undone_in(session: LiveSession) -> None:
+    command = [sys.executable, "-c", WRITER, session.repository.root]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        outcome = undo(session, by_intent("louder"), "eve")
+        writer.kill()
+    assert (len(outcome.undone), outcome.left) == (1, [])
+    assert notes(session)["x"] == 64
 
 
 def test_what_no_line_of_the_log_can_hold_is_left_and_named(session: LiveSession) -> None:
@@ -135,7 +260,7 @@ def test_nothing_meant_is_an_error_and_an_unknown_op_too(session: LiveSession) -
     with pytest.raises(NotFoundError, match="no op of session 'jam' is meant"):
         undo(session, by_actor("nobody"), "eve")
     with pytest.raises(NotFoundError, match="has no op 'x'"):
-        check_named(session, ["x"])
+        named_ops(session, ["x"])
 
 
 def test_many_actors_many_edits_and_one_is_undone(session: LiveSession) -> None:

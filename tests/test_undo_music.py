@@ -11,7 +11,7 @@ from muse.domain import Undoing, UndoingPlugin
 from muse.errors import NotFoundError
 from muse.plugins.identified_score import identified_notes
 from muse.plugins.midi_file import Note, without_notes
-from muse.plugins.music import MusicPlugin
+from muse.plugins.music import MusicPlugin, check_op
 from muse.plugins.notes import (
     delete_file,
     delete_note,
@@ -19,11 +19,12 @@ from muse.plugins.notes import (
     insert_note,
     move_note,
     mutate_note,
+    one_patch,
     rename_file,
     replace_file,
     replace_note,
 )
-from muse.plugins.trails import Trails
+from muse.plugins.trails import ALL_FIELDS, Trails
 from tests.midi_samples import real_file
 from tests.test_music import Files, commit, music_ops, taken_in, trees
 
@@ -212,6 +213,79 @@ def test_a_thousand_edits_are_undone_in_patches_that_a_log_takes() -> None:
     after, outcome = undo(ops, range(1000))
     assert (after, outcome.left) == (SONG, [])
     assert all(len(done.undoes) <= 256 for done in outcome.compensations)
+
+
+def overtaken(ops: Sequence[Any], undone: Collection[int], late: Any) -> Files:
+    """Undo ops, but let another op come before those that undo them, which know nothing of it."""
+    now = apply(SONG, ops)
+    outcome = MusicPlugin().undo(SONG, ops, no_store, undone, now)
+    assert outcome.compensations
+    for compensation in outcome.compensations:
+        check_op(compensation.op)
+    return apply(now, [late, *(done.op for done in outcome.compensations)])
+
+
+@pytest.mark.parametrize(
+    ("op", "late"),
+    [
+        (LOUD, SOFT),
+        (move_note("a.mid", "x", C4, 96), move_note("a.mid", "x", C4, 97)),
+        (insert_note("a.mid", "y", C4), mutate_note("a.mid", "y", C4, pitch=72)),
+        (insert_note("a.mid", "y", C4), mutate_note("a.mid", "y", C4, release=1)),
+        (insert_note("a.mid", "y", C4), mutate_note("a.mid", "y", C4, to_track=1)),
+        (delete_note("a.mid", "x", C4), insert_note("a.mid", "x", Note(1, 2, 3, 4))),
+        (delete_note("a.mid", "x", C4), delete_file("a.mid", b"")),
+        (LOUD, delete_file("a.mid", b"")),
+        (insert_note("b.mid", "y", C4), mutate_note("b.mid", "y", C4, pitch=72)),
+        (insert_file("b.mid", SONG["a.mid"]), insert_note("b.mid", "y", C4)),
+        (replace_file("a.mid", b"", b"text"), replace_file("a.mid", b"", b"more")),
+        (replace_file("a.mid", b"", SONG["a.mid"]), delete_file("a.mid", b"")),
+        (delete_file("a.mid", b""), insert_note("a.mid", "y", C4)),
+        (rename_file("a.mid", "b.mid"), delete_file("b.mid", b"")),
+        (rename_file("a.mid", "b.mid"), insert_note("a.mid", "y", C4)),
+    ],
+)
+def test_what_comes_before_the_undoing_without_its_knowledge_stays(op: Any, late: Any) -> None:
+    assert overtaken([op], [0], late) == apply(SONG, [op, late])
+
+
+def test_the_notes_of_a_file_that_does_not_come_back_do_not_come_either() -> None:
+    other = without_notes(real_file("die_forelle.mid"))
+    late = insert_note("a.mid", "y", C4)
+    op = replace_file("a.mid", b"", other)
+    assert overtaken([op], [0], late) == apply(SONG, [op, late])
+
+
+def test_what_is_undone_beside_a_late_op_is_undone() -> None:
+    both = one_patch("a.mid", [LOUD, insert_note("a.mid", "y", C4)])
+    after = overtaken([both], [0], mutate_note("a.mid", "x", C4, pitch=72))
+    assert notes_in(after) == {"x": (0, Note(72, 64, 0, 480))}
+
+
+def test_a_file_in_whose_place_a_directory_is_now_stays_gone_and_is_named() -> None:
+    _, outcome = undo([delete_file("a.mid", b""), insert_note("a.mid/b.mid", "y", C4)], [0])
+    [left] = outcome.left
+    assert left.reason.startswith("the file cannot be as it was")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(music_ops, max_size=8), music_ops, st.data())
+def test_no_late_op_on_a_note_is_ever_reverted(ops: Sequence[Any], late: Any, data: st.DataObject) -> None:
+    notes_only = [op for op in ops if op["op"] == "patch" and op["address"] == "a.mid" and op["child_ops"]]
+    undone = data.draw(st.sets(st.integers(0, len(notes_only) - 1))) if notes_only else set()
+    now = apply(SONG, notes_only)
+    outcome = MusicPlugin().undo(SONG, notes_only, no_store, undone, now)
+    then = apply(now, [late])
+    after = apply(then, [done.op for done in outcome.compensations])
+    if "a.mid" not in then or then["a.mid"] == b"not music":
+        assert after == then
+        return
+    known, written, kept = (notes_in(files) for files in (now, then, after))
+    for entity_id in {*known, *written}:
+        before, wrote = (_of(notes, entity_id, ALL_FIELDS) for notes in (known, written))
+        changed = [name for name in ALL_FIELDS if not (before and wrote) or before[name] != wrote[name]]
+        if before != wrote:
+            assert _of(kept, entity_id, changed) == _of(written, entity_id, changed)
 
 
 @settings(max_examples=200, deadline=None)

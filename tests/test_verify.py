@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from muse.core.commit_dag import make_commit_record
+from muse.core.op_log import OpLog
 from muse.core.verify import Report, verify
 from muse.repository import Repository
 from tests.foreign_muse import ForeignMuse
@@ -233,3 +234,26 @@ def test_a_commit_made_while_verification_runs_is_no_fault(sample: Sample) -> No
             sample.repository.dag.swap_head("main", sample.second, third)
 
     assert verify(str(sample.root), progress=commit_after_the_objects).is_sound
+
+
+@pytest.mark.parametrize("name", ["HEAD", "refs/heads/main"])
+def test_white_space_that_no_tool_writes_is_found(sample: Sample, name: str) -> None:
+    path = sample.muse / name
+    whole = path.read_bytes().strip()
+    for data, is_sound in ((b"\n", True), (b"\r\n", True), (b"\v", False), (b"\r", False), (b" \n", False)):
+        path.write_bytes(whole + data)
+        assert verify(str(sample.root)).is_sound is is_sound, data
+
+
+def test_a_line_whose_last_newline_was_changed_is_found_and_an_unfinished_one_is_not(sample: Sample) -> None:
+    with OpLog(sample.root, "jam") as log:
+        log.record("ada", "text", {"n": 1})
+        log.record("ada", "text", {"n": 2})
+    path = sample.muse / "op_log" / "jam" / "ops.jsonl"
+    whole = path.read_bytes()
+    for cut in range(whole.index(b"\n"), len(whole)):
+        path.write_bytes(whole[:cut])
+        assert verify(str(sample.root)).is_sound, cut
+    for other in (b"\0", b"x", b" ", b"{", b"\r"):
+        path.write_bytes(whole[:-1] + other)
+        assert found(verify(str(sample.root))) == {("session", str(path))}, other

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -152,3 +153,99 @@ def test_a_failed_sync_fails_all_who_waited_for_it_and_later_ones_ask_again() ->
         thread.join()
     assert refused == ["no"] * 5
     shared.wait(shared.wrote())
+
+
+class SlowSync:
+    """A sync that says when it begins, and ends when it is told."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        self.begun.release()
+        assert self.go_on.acquire(timeout=60)
+
+
+def until_waiting(shared: GroupCommit, count: int) -> None:
+    while len(shared._waiting) < count:
+        threading.Event().wait(0.001)
+
+
+def start(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_who_is_interrupted_while_waiting_holds_up_nobody() -> None:
+    sync = SlowSync()
+    shared = GroupCommit(sync)
+    threads = [start(lambda: shared.wait(shared.wrote()))]
+    assert sync.begun.acquire(timeout=60)
+
+    def interrupt() -> None:
+        until_waiting(shared, 1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threads.append(start(interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            shared.wait(shared.wrote())  # signals come to this thread, the main one
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    threads.append(start(lambda: shared.wait(shared.wrote())))
+    until_waiting(shared, 1)
+    for _ in range(2):
+        sync.go_on.release()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+class InterruptedTurn:
+    """Somebody's turn, who is interrupted the moment it comes."""
+
+    def __init__(self, turn: Any) -> None:
+        self._turn = turn
+        self.release = turn.release
+
+    def acquire(self) -> None:
+        self._turn.acquire()
+        raise KeyboardInterrupt
+
+
+def test_who_is_interrupted_as_the_turn_comes_hands_it_on() -> None:
+    interrupted = 2
+
+    class Interrupting(GroupCommit):
+        def _queue_up(self, ticket: int) -> Any:
+            turn: Any = super()._queue_up(ticket)
+            if ticket == interrupted:
+                turn = InterruptedTurn(turn)
+                self._waiting[-1] = ticket, turn
+            return turn
+
+    sync = SlowSync()
+    shared = Interrupting(sync)
+    threads = [start(lambda: shared.wait(shared.wrote()))]
+    assert sync.begun.acquire(timeout=60)
+    caught: list[BaseException] = []
+
+    def wait_and_be_interrupted() -> None:
+        try:
+            shared.wait(shared.wrote())
+        except KeyboardInterrupt as error:
+            caught.append(error)
+
+    threads.append(start(wait_and_be_interrupted))
+    until_waiting(shared, 1)
+    threads.append(start(lambda: shared.wait(shared.wrote())))
+    until_waiting(shared, 2)
+    for _ in range(2):
+        sync.go_on.release()
+    for thread in threads:
+        thread.join(10)
+    assert len(caught) == 1
+    assert not any(thread.is_alive() for thread in threads)

@@ -19,13 +19,15 @@ from muse.cli.options import (
     remember,
 )
 from muse.cli.output import Output, count_of
+from muse.core import layout
 from muse.core.commit_record import CommitRecord
 from muse.core.op_log import OpLog, list_sessions
+from muse.core.repo_record import RepoRecord
 from muse.core.seal import read_seal
 from muse.core.signing import Signer
 from muse.core.verify import Finding, Report
 from muse.core.verify import verify as verify_dag
-from muse.errors import MuseError, UsageError
+from muse.errors import CorruptionError, MuseError, UsageError
 from muse.repository import Repository
 from muse.session import CommitOutcome, LiveSession
 
@@ -273,7 +275,7 @@ def verify(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
-    repository = invocation.repository()
+    repository = _repository_to_verify(invocation)
     done: Counter[str] = Counter()
     with output.progress("verifying") as progress:
 
@@ -303,6 +305,15 @@ def verify(
         raise typer.Exit(1)
 
 
+def _repository_to_verify(invocation: Invocation) -> Repository:
+    """Open the repository; one whose `repo.json` is damaged too, which is then a finding among others."""
+    try:
+        return invocation.repository()
+    except CorruptionError as error:
+        root = os.path.dirname(os.path.dirname(error.path))
+        return Repository(root, record=RepoRecord(repo_id="", schema_version="", created_at="", domain=""))
+
+
 def finding_record(finding: Finding) -> dict[str, str]:
     return {"kind": finding.kind, "path": finding.path, "message": finding.message}
 
@@ -314,24 +325,26 @@ def check_logs(
     entries = 0
     faults: list[dict[str, str]] = []
     for session_id in list_sessions(repository.root):
+        path = layout.ops_file(repository.root, session_id)
         with OpLog(repository.root, session_id, storage=repository.storage) as log:
             try:
                 for _ in log.entries(salvage=True):
                     entries += 1
                     if entries % 4096 == 0:
                         progress(entries)
-                faults += _damage_faults(session_id, log)
+                faults += _damage_faults(session_id, path, log)
                 log.cut()  # reads the checkpoint, and sees whether the log still has what it covers
             except MuseError as error:
-                faults.append({"kind": "session", "path": session_id, "message": str(error)})
+                where = getattr(error, "path", "") or path
+                faults.append({"kind": "session", "path": where, "message": str(error)})
     return entries, faults
 
 
-def _damage_faults(session_id: str, log: OpLog) -> Iterable[dict[str, str]]:
+def _damage_faults(session_id: str, path: str, log: OpLog) -> Iterable[dict[str, str]]:
     for damage in log.damages():
         if damage.kind == "corrupt":
             message = f"session {session_id!r} is damaged at byte {damage.offset}: {damage.reason}"
-            yield {"kind": "session", "path": session_id, "message": message}
+            yield {"kind": "session", "path": path, "message": message}
 
 
 def report_record(report: Report, entries: int, findings: list[dict[str, str]]) -> dict[str, Any]:

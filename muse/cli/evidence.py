@@ -9,7 +9,7 @@ from muse.cli.options import current_directory
 from muse.cli.output import Output, count_of
 from muse.core.signing import TrustedKeys
 from muse.core.verify import Finding
-from muse.rederive import Rederivation, rederive
+from muse.rederive import Rederivation, check_archived_logs, rederive
 from muse.repository import Repository
 from muse.signatures import SignatureReport, check_signatures
 
@@ -52,11 +52,11 @@ def gather_evidence(
     key_files: Sequence[str],
     progress: Callable[[int], None],
 ) -> Evidence:
-    """Check all signatures, and with `replay` make every commit of a session anew."""
+    """Check all signatures, and the ops in archives; with `replay` make every commit of a session anew."""
     keys = TrustedKeys(repository.root, repository.storage)
     for path in key_files:
         keys.use(os.path.join(current_directory(), path))
     signatures = check_signatures(repository, keys, required=require_signatures)
     replayed = rederive(repository, progress) if replay else None
-    findings = signatures.findings + (replayed.findings if replayed else [])
+    findings = signatures.findings + (replayed or check_archived_logs(repository)).findings
     return Evidence(signatures, replayed, findings)

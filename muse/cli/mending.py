@@ -7,6 +7,7 @@ import typer
 
 from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.output import Output, count_of
+from muse.core.archive import is_archived, recover_checkpoint
 from muse.core.op_log import Damage, OpLog
 from muse.session import LiveSession
 
@@ -83,18 +84,25 @@ def recover(
 ) -> None:
     """Make a session's checkpoint agree with history again.
 
-    It is rebuilt from the commits if it was lost, damaged, or is older than they are.
+    It is rebuilt from the commits if it was lost, damaged, or is older than they are; that of an
+    archived session from its archive.
 
     Example: muse session recover jam-1
     """
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
     check_session(repository, session)
-    with LiveSession(repository.root, session) as live:
-        rebuilt = live.recover()
-    if invocation.output.as_json:
-        invocation.output.record({"session_id": session, "rebuilt": rebuilt})
-    elif rebuilt:
-        invocation.output.line("The checkpoint is rebuilt from the commits.")
+    archived = is_archived(repository.root, session, storage=repository.storage)
+    if archived:
+        rebuilt = recover_checkpoint(repository.root, session, storage=repository.storage)
     else:
-        invocation.output.line("The checkpoint agrees with history.")
+        with LiveSession(repository.root, session) as live:
+            rebuilt = live.recover()
+    if invocation.output.as_json:
+        invocation.output.record({"session_id": session, "rebuilt": rebuilt, "archived": archived})
+    elif rebuilt:
+        source = "archive" if archived else "commits"
+        invocation.output.line(f"The checkpoint is rebuilt from the {source}.")
+    else:
+        known = "is as it was archived" if archived else "agrees with history"
+        invocation.output.line(f"The checkpoint {known}.")

@@ -11,6 +11,7 @@ from muse.core.entry import OpEntry
 from muse.core.storage import Storage
 from muse.errors import UsageError
 from muse.looking_back import SessionState, read_session, state_at, up_to_lamport, up_to_op, up_to_time
+from muse.repository import Repository
 
 
 def chosen_point(
@@ -35,7 +36,7 @@ def show_state(
     """Print the files of a session at a point, and write them to the directory `out` if one is given."""
     repository, output = invocation.repository(), invocation.output
     if out is not None:
-        _check_empty(repository.storage, out)
+        _check_out(repository, out)
     with output.progress("looking back"):
         state = state_at(repository, read_session(repository, session_id), choose)
     if out is not None:
@@ -73,7 +74,10 @@ def _record(session_id: str, state: SessionState, out: str | None) -> dict[str, 
     }
 
 
-def _check_empty(storage: Storage, out: str) -> None:
+def _check_out(repository: Repository, out: str) -> None:
+    storage, own = repository.storage, layout.muse_directory(os.path.realpath(repository.root))
+    if not out or f"{os.path.realpath(out)}/".startswith(f"{own}/"):
+        raise UsageError(f"--out is {out!r}: name a directory outside of {own}, which Muse keeps for itself")
     if storage.exists(out) and (not storage.is_directory(out) or any(storage.list_directory(out))):
         raise UsageError(f"{out} is there and not an empty directory: nothing is overwritten, name another")
 

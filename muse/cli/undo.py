@@ -10,7 +10,7 @@ from muse.cli.output import Output, count_of
 from muse.core.entry import OpEntry
 from muse.errors import UsageError
 from muse.session import LiveSession
-from muse.undo import LeftOp, UndoOutcome, by_actor, by_intent, by_op, check_named
+from muse.undo import LeftOp, UndoOutcome, by_actor, by_intent, by_op, named_ops
 from muse.undo import undo as undo_ops
 
 
@@ -38,13 +38,12 @@ def undo(
     output = invocation.output
     if sum(given is not None for given in (actor, intent, op or None)) != 1:
         raise UsageError("say what to undo in one way: --actor NAME, --intent ID, or --op OP_ID")
-    if "" in (actor, intent, *(op or ())):
-        raise UsageError("what to undo is named by an empty text: give the actor, intent or op id")
+    if "" in (actor, intent, as_actor, *(op or ())):
+        raise UsageError("an empty text names nobody and nothing: give the actor, intent or op id")
     repository = invocation.repository()
     check_session(repository, session)
     with LiveSession(repository.root, session) as live, output.progress("undoing"):
-        check_named(live, op or ())
-        outcome = undo_ops(live, _choice(actor, intent, op or []), as_actor)
+        outcome = undo_ops(live, _choice(actor, intent, named_ops(live, op or ())), as_actor)
     if output.as_json:
         output.record(_record(outcome))
     else:

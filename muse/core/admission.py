@@ -26,15 +26,13 @@ class Admission:
         is absurdly far ahead or does not exceed that of a parent.
         """
         fresh: Fresh = {}
-        starts = self._reader.find_many([entry["op_id"] for entry in batch], end) if end else {}
+        named = {entry["op_id"] for entry in batch}.union(*[entry["parent_op_ids"] for entry in batch])
+        starts = self._reader.find_many(list(named), end) if end else {}
         for entry, line in zip(batch, lines, strict=True):
             op_id = entry["op_id"]
-            if op_id in starts:
-                known: OpEntry | None = self._reader.entry_at(starts[op_id])
-            else:
-                known = fresh[op_id][0] if op_id in fresh else None
+            known = self._known(op_id, fresh, starts)
             if known is None:
-                self._check_stamp(entry, fresh, end)
+                self._check_stamp(entry, fresh, starts)
                 fresh[op_id] = entry, line
             elif known != entry:
                 raise ConflictError(
@@ -44,7 +42,7 @@ class Admission:
                 )
         return list(fresh.values())
 
-    def _check_stamp(self, entry: OpEntry, fresh: Mapping[str, tuple[OpEntry, bytes]], end: int) -> None:
+    def _check_stamp(self, entry: OpEntry, fresh: Fresh, starts: Mapping[str, int]) -> None:
         if not self._clock.believes(entry["lamport_ts"]):
             raise InvalidEntryError(
                 f"lamport_ts {entry['lamport_ts']} is more than {self._limits.lamport_jump} ahead of this "
@@ -52,7 +50,7 @@ class Admission:
                 field="lamport_ts",
             )
         for parent_id in entry["parent_op_ids"]:
-            parent = self._known(parent_id, fresh, end)
+            parent = self._known(parent_id, fresh, starts)
             if parent is not None and parent["lamport_ts"] >= entry["lamport_ts"]:
                 raise InvalidEntryError(
                     f"lamport_ts {entry['lamport_ts']} does not exceed that of its parent {parent_id} "
@@ -60,8 +58,7 @@ class Admission:
                     field="lamport_ts",
                 )
 
-    def _known(self, op_id: str, fresh: Mapping[str, tuple[OpEntry, bytes]], end: int) -> OpEntry | None:
+    def _known(self, op_id: str, fresh: Fresh, starts: Mapping[str, int]) -> OpEntry | None:
         if op_id in fresh:
             return fresh[op_id][0]
-        offset = self._reader.find(op_id, end) if end else None
-        return None if offset is None else self._reader.entry_at(offset)
+        return self._reader.entry_at(starts[op_id]) if op_id in starts else None

@@ -32,7 +32,14 @@ from muse.core.storage import LOCAL, READ_BLOCK_BYTES, Storage, translated
 from muse.core.timestamp import now_text
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError
 
-__all__ = ["ArchiveOutcome", "archive_session", "is_archived", "restore_session", "session_entries"]
+__all__ = [
+    "ArchiveOutcome",
+    "archive_session",
+    "is_archived",
+    "recover_checkpoint",
+    "restore_session",
+    "session_entries",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +322,26 @@ def _write_log(
             with suppress(MuseError):  # it only takes room
                 storage.remove(path)
         raise
+
+
+def recover_checkpoint(root: str | os.PathLike[str], session_id: str, *, storage: Storage = LOCAL) -> bool:
+    """Give an archived session the checkpoint that its manifest holds; whether it had another, or none.
+
+    Raises `NotFoundError` if it is not archived, `CorruptionError` if manifest or receipt is damaged.
+    """
+    root = os.fspath(root)
+    path = layout.checkpoint_file(root, session_id)
+    with _alone(root, session_id, storage):
+        receipt = read_receipt(root, session_id, storage)
+        checkpoint = read_manifest(root, session_id, storage, receipt)["checkpoint"]
+        if checkpoint is None or _is_content(path, checkpoint.encode(), storage):
+            return False
+        storage.write_atomically(path, checkpoint.encode())
+    return True
+
+
+def _is_content(path: str, data: bytes, storage: Storage) -> bool:
+    return storage.exists(path) and storage.read_bytes(path) == data
 
 
 def remove_archive(root: str, session_id: str, storage: Storage) -> list[str]:

@@ -10,7 +10,6 @@ from muse.core.checkpoint import Count
 from muse.core.content_id import sha256_hex
 from muse.core.json_file import encode_json
 from muse.core.storage import Storage
-from muse.core.timestamp import now_text
 from muse.errors import CorruptionError, NotFoundError
 
 FRAME_BYTES = 1 << 22
@@ -86,7 +85,7 @@ def make_receipt(manifest: ArchiveManifest) -> Receipt:
     return {
         "format_version": 1,
         "session_id": manifest["session_id"],
-        "archived_at": now_text(),
+        "archived_at": manifest["archived_at"],
         "manifest_sha256": sha256_hex(encode_manifest(manifest)),
         "log_sha256": manifest["log"]["sha256"],
         "entry_count": manifest["log"]["entry_count"],

@@ -189,6 +189,11 @@ def _parse(data: bytes) -> Any:
     if b',"crc":"' in line[-FRAME_LENGTH:] and not frame_holds(line):
         raise InvalidEntryError("the crc does not match its bytes", field="crc")
     value = parse_strictly(line)
-    if isinstance(value, dict) and value.pop("crc", None) is None and "cut" in value:
-        raise InvalidEntryError("its crc is missing", field="crc")
+    if not isinstance(value, dict):
+        return value
+    if value.pop("crc", None) is None:
+        if "cut" in value:
+            raise InvalidEntryError("its crc is missing", field="crc")
+    elif not frame_holds(line):  # it is not the last thing in the line
+        raise InvalidEntryError("the crc does not match its bytes", field="crc")
     return value

@@ -63,13 +63,21 @@ class CommitDag:
         )
         data = encode_json(snapshot, "the snapshot")
         path = layout.snapshot_file(self._root, snapshot_id)
-        # A damaged file is no reason to refuse: what is written now mends it.
+        if not self._is_stored(snapshot_id):
+            # Commits seal the time of a tree: of two that write the same one at once, the first one's stays.
+            with self._storage.locked(layout.refs_lock_file(self._root)):
+                if not self._is_stored(snapshot_id):
+                    self._storage.write_atomically(path, data)
+                    return snapshot_id
+        self._storage.make_durable(path)
+        return snapshot_id
+
+    def _is_stored(self, snapshot_id: str) -> bool:
+        """Whether a snapshot is there and whole; a damaged one is mended by writing it again."""
         with suppress(NotFoundError, CorruptionError):
             self.read_snapshot(snapshot_id)
-            self._storage.make_durable(path)
-            return snapshot_id
-        self._storage.write_atomically(path, data)
-        return snapshot_id
+            return True
+        return False
 
     def read_snapshot(self, snapshot_id: str) -> Snapshot:
         """Return a snapshot whose manifest hashes to `snapshot_id`."""

@@ -5,15 +5,35 @@ The keys and their order are those of the Muse repository format, version 5.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypedDict, cast
 
 from muse.core import content_id, layout
 from muse.core.json_file import field, field_items
 from muse.core.repo_record import canonical_time
+from muse.core.seal import Seal, add_trailers, json_digest
 from muse.domain import StructuredDelta
 from muse.errors import CorruptionError, UsageError
 
 FORMAT_VERSION = 5
+
+SEALED_FIELDS = (
+    "repo_id",
+    "branch",
+    "parent_commit_id",
+    "parent2_commit_id",
+    "author",
+    "metadata",
+    "sem_ver_bump",
+    "breaking_changes",
+    "agent_id",
+    "model_id",
+    "toolchain_id",
+    "prompt_hash",
+    "format_version",
+)
+"""What the id and the other trailers leave open, the order of the parents too, and nobody changes later."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -105,6 +125,23 @@ def make_commit_record(
         reviewed_by=[],
         test_runs=0,
     )
+
+
+def seal_commit(record: CommitRecord, seal: Seal) -> CommitRecord:
+    """Return `record` with `seal`, which then covers its other fields too, in its message: a new id."""
+    message = add_trailers(record["message"], replace(seal, record_digest=record_digest(record)))
+    commit_id = content_id.commit_id(parents(record), record["snapshot_id"], message, record["committed_at"])
+    return {**record, "commit_id": commit_id, "message": message}
+
+
+def record_digest(document: Mapping[str, Any]) -> str:
+    """Return the digest of a commit's `SEALED_FIELDS`; one that is missing counts as null."""
+    return json_digest({name: document.get(name) for name in SEALED_FIELDS})
+
+
+def snapshot_digest(document: Mapping[str, Any]) -> str:
+    """Return the digest of a snapshot: its time too, which its id leaves open."""
+    return json_digest({name: document.get(name) for name in Snapshot.__annotations__})
 
 
 def _check_sealed(snapshot_id: str, message: str, parent: str | None, parent2: str | None) -> None:

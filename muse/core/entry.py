@@ -113,12 +113,16 @@ def check_entry(entry: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> No
     if not is_op_id(entry["op_id"]):
         raise InvalidEntryError(f"op_id {entry['op_id']!r} is not a lower-case UUID4", field="op_id")
     for field in _TEXT_FIELDS:
-        check_text(field, entry[field], limits)
+        text = entry[field]
+        if type(text) is not str or not 0 < len(text) <= limits.text_length:
+            check_text(field, text, limits)  # empty is allowed for some
     check_lamport(entry["lamport_ts"])
-    if not isinstance(entry["parent_op_ids"], list):
+    parents = entry["parent_op_ids"]
+    if not isinstance(parents, list):
         raise InvalidEntryError("parent_op_ids must be a list", field="parent_op_ids")
-    check_parents(entry["parent_op_ids"], limits)
-    if entry["op_id"] in entry["parent_op_ids"]:
+    if parents:
+        check_parents(parents, limits)
+    if entry["op_id"] in parents:
         raise InvalidEntryError("an entry names itself as its parent", field="parent_op_ids")
     if not isinstance(entry["domain_op"], dict):
         raise InvalidEntryError(

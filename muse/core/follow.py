@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Self
 
 from muse.core.entry import OpEntry
 from muse.core.growth_signal import GrowthSignal
 from muse.core.log_file import LogFile
 from muse.core.log_reader import LogReader
+from muse.core.resource import Resource
 from muse.errors import CorruptionError
 
 
-class Follower:
+class Follower(Resource):
     """An iterator over entries as they arrive. `cursor` is where to resume: the byte after the last.
 
     `stop` ends it from any thread. A context manager. Raises `CorruptionError` at damage that may
@@ -98,14 +98,3 @@ class Follower:
         self._signal.close()
         self._reader.close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -4,6 +4,7 @@ Kept is what a branch leads to, what the commits of an archive lead to, what a c
 a pending op of a live or archived session names by its content id, and all that is younger than the
 grace period, with what that leads to. A commit shares a lock from its first object to its ref, so
 what it is about to name is never removed; the grace period is for tools that do not know the lock.
+A temporary file whose writer is alive is kept, whatever the grace period.
 """
 
 import os
@@ -32,7 +33,7 @@ Progress = Callable[[int], None]
 
 _HEX_RUN = re.compile(rb"[0-9a-f]{64,}")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}[0-9]+-[0-9]+\Z", re.DOTALL)
+_TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}([0-9]+)-[0-9]+\Z", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -191,7 +192,7 @@ class _Collector:
                 self._remove(path, self.collected.objects)
         self._remove_leftover_archives()
         for path in list(self._temporary_files()):
-            if not self._is_young(path):
+            if not self._is_young(path) and not self._is_being_written(path):
                 self._remove(path, self.collected.temporary_files)
 
     def _unneeded_commits(self) -> list[str]:
@@ -271,6 +272,11 @@ class _Collector:
             for name, is_directory in self._storage.list_directory(directory):
                 if not is_directory and _TEMPORARY.match(name):
                     yield os.path.join(directory, name)
+
+    def _is_being_written(self, path: str) -> bool:
+        """Whether the process whose id the temporary file's name holds is alive: it may rename it yet."""
+        name = _TEMPORARY.match(os.path.basename(path))
+        return name is not None and self._storage.is_running(int(name[1]))
 
     def _tree_directories(self) -> list[str]:
         """Return the directories of the files that the current branch has."""

@@ -11,7 +11,9 @@ import threading
 
 from muse.core.path_watch import inotify_instance
 
-_IN_MODIFY = 0x2
+_IN_MODIFY_OR_ATTRIB = 0x2 | 0x4
+"""Written to, or unlinked, as when a session is archived."""
+
 _SHORTEST_WAIT_SECONDS = 0.0005
 _LONGEST_WAIT_SECONDS = 0.02
 
@@ -38,9 +40,9 @@ class GrowthSignal:
 
     def arm(self) -> None:
         """Begin to watch, before the file is looked at: what is written from now on ends a `wait`."""
-        if not self._watching and self._wake >= 0:
-            number = self._libc.inotify_add_watch(self._inotify, os.fsencode(self._path), _IN_MODIFY)
-            self._watching = number >= 0
+        if self._wake >= 0:  # each time, for another file may stand at the path now
+            path = os.fsencode(self._path)
+            self._watching = self._libc.inotify_add_watch(self._inotify, path, _IN_MODIFY_OR_ATTRIB) >= 0
 
     def wait(self, seconds: float | None) -> None:
         """Return when the file may have grown, `stop` was called, or `seconds` (None: no limit) are over."""

@@ -4,7 +4,9 @@ What is read is garbage until shown otherwise: every fault of the file is a `Cor
 names it. What is written comes back equal, or is refused before a byte is on the disk.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, TypeVar
 
 import orjson
@@ -38,6 +40,27 @@ def encode_json(document: Mapping[str, Any], what: str) -> bytes:
     if not same:
         raise UsageError(f"{what} would not come back from JSON as it is: use plain finite JSON values")
     return data
+
+
+def is_as_written(data: bytes) -> bool:
+    """Whether `data`, which is JSON, is byte for byte what this package or Python's json writes of its value.
+
+    A changed byte may leave the value as it is: a space that became a tab, a key that stands twice.
+    """
+    document = orjson.loads(data)
+    return data == orjson.dumps(document, option=_OPTIONS) or data in _python_forms(document)
+
+
+def _python_forms(document: object) -> Iterator[bytes]:
+    separators = (None, (",", ":"))
+    for indent, ascii_only, ordered, between in product(
+        (None, 2, 4), (True, False), (False, True), separators
+    ):
+        text = json.dumps(
+            document, indent=indent, ensure_ascii=ascii_only, sort_keys=ordered, separators=between
+        )
+        yield text.encode()
+        yield f"{text}\n".encode()
 
 
 def read_json_object(path: str, storage: Storage) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -54,6 +55,7 @@ class LogFile:
         self._prepare = prepare
         self._allow_network = allow_network
         self._reader = -1
+        self._reader_lock = threading.Lock()
         self._writer = -1
         self._identity = (0, 0)
         self.watch = PathWatch.always()
@@ -305,30 +307,40 @@ class LogFile:
             raise storage_error(error, self.path, "measure") from error
 
     def _measure(self) -> int:
-        if self._reader >= 0 and not self._is_in_place(self._reader):
-            self._storage.close(self._reader)  # archived and restored meanwhile, for example
-            self._reader = -1
+        self._let_go_if_moved()
         descriptor = self._any_descriptor()
         return self._storage.seek(descriptor, 0, os.SEEK_END) if descriptor >= 0 else 0
+
+    def _let_go_if_moved(self) -> None:
+        """Close a reader whose file is no longer at the path: archived, and perhaps restored meanwhile."""
+        with self._reader_lock:
+            if self._reader >= 0 and not self._is_in_place(self._reader):
+                self._storage.close(self._reader)
+                self._reader = -1
 
     def _any_descriptor(self) -> int:
         if self._writer >= 0:
             return self._writer
         if self._reader < 0:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-            try:
-                descriptor = self._storage.open(self.path, flags)
-            except (FileNotFoundError, NotADirectoryError):
-                return -1
-            except OSError as error:
-                raise storage_error(error, self.path, "open") from error
-            try:
-                self._check_kind(descriptor)
-            except BaseException:
-                self._storage.close(descriptor)
-                raise
-            self._reader = descriptor
+            with self._reader_lock:  # `blocks` may run in several threads: one of them opens
+                if self._reader < 0:
+                    self._reader = self._open_for_reading()
         return self._reader
+
+    def _open_for_reading(self) -> int:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = self._storage.open(self.path, flags)
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
+        except OSError as error:
+            raise storage_error(error, self.path, "open") from error
+        try:
+            self._check_kind(descriptor)
+        except BaseException:
+            self._storage.close(descriptor)
+            raise
+        return descriptor
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`; fewer only at the end of the file."""

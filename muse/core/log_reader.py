@@ -136,6 +136,12 @@ class LogReader:
                 found = self._index.find_many(op_ids, upto)
             return found
 
+    def learn(self, found: Iterable[tuple[str, int]], start: int, end: int) -> None:
+        """Index ops, each (op id, start), that were just written from byte `start` to `end`: all that is there."""
+        with self._index_lock:
+            if self._index is not None:
+                self._index.learn(found, start, end)
+
     def _ids(self, start: int, stop: int) -> Iterator[Found]:
         for offset, data in self._file.blocks(start, stop):
             found = [(position.op_id, position.offset) for position in decode_positions(data, offset)]

@@ -9,9 +9,9 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from operator import itemgetter
-from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, NoReturn
 
 from muse.core import layout
 from muse.core.admission import Admission
@@ -46,6 +46,7 @@ from muse.core.record import (
     lean_order,
 )
 from muse.core.repair import Repair, repair_log
+from muse.core.resource import Resource
 from muse.core.session_file import SessionFile
 from muse.core.storage import LOCAL, Storage, storage_error
 from muse.core.timestamp import now_text
@@ -130,7 +131,7 @@ def _has_log(directory: str, session_id: str, storage: Storage) -> bool:
     return any(storage.exists(os.path.join(directory, session_id, name)) for name in names)
 
 
-class OpLog:
+class OpLog(Resource):
     """One session's log. A handle may be used by several threads, and survives a fork.
 
     Nothing is written before the first append. `durability` "os": an append survives the death of
@@ -410,9 +411,10 @@ class OpLog:
         if not batch:
             return 0
         self._check_open()
-        if not self._storage.exists(self._path):
-            self._admission.fresh(batch, lines, 0)  # refused before a directory is made for them
-        self._prepare_directory()
+        if not self._file.is_open_for_append:
+            if not self._storage.exists(self._path):
+                self._admission.fresh(batch, lines, 0)  # refused before a directory is made for them
+            self._prepare_directory()
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
             end = self._take_in()
             fresh = self._admission.fresh(batch, lines, self._seen_end)
@@ -420,11 +422,19 @@ class OpLog:
                 highest = max(entry["lamport_ts"] for entry, _ in fresh)
                 self._write(b"".join(line for _, line in fresh), end, len(fresh), highest)
                 self._clock.observe(highest)
+                self._index_written(fresh, end)
             durable = durability or self._durability
             ticket = self._syncs.wrote() if durable == "disk" else 0
         if ticket:
             self._wait_durable(ticket, batch)
         return len(fresh)
+
+    def _index_written(self, fresh: Sequence[tuple[OpEntry, bytes]], start: int) -> None:
+        """Spare the index to read what was written at byte `start`, if nobody else wrote since."""
+        if self._file.end() == self._expected_end:
+            starts = accumulate((len(line) for _, line in fresh), initial=start)
+            ids = (entry["op_id"] for entry, _ in fresh)
+            self._reader.learn(zip(ids, starts, strict=False), start, self._expected_end)
 
     def _prepare_directory(self) -> None:
         directory = layout.session_directory(self._root, self._session_id)
@@ -673,17 +683,6 @@ class OpLog:
             self._closed = True
             self._opened = False
             self._expected_end = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _offset(place: int | Cut) -> int:

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from muse.core import layout
 from muse.core.json_file import encode_json, field, read_json_object
+from muse.core.seal import json_digest
 from muse.core.storage import Storage
 from muse.errors import UsageError
 
@@ -65,6 +66,12 @@ def read_repo_record(root: str, storage: Storage) -> RepoRecord:
         created_at=field(document, "created_at", str, path, ""),
         domain=field(document, "domain", str, path, "code"),
     )
+
+
+def repository_digest(root: str, storage: Storage) -> str:
+    """Return the digest of the four keys of `repo.json` as they stand there, null where one is missing."""
+    document = read_json_object(layout.repo_file(root), storage)
+    return json_digest({name: document.get(name) for name in RepoRecord.__annotations__})
 
 
 def write_repo_record(root: str, record: RepoRecord, storage: Storage) -> None:

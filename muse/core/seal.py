@@ -1,7 +1,8 @@
 """Which ops a commit came from, written as trailers at the end of its message. Pure.
 
 The message is hashed into the commit id, so the id seals the trailers, and the trailers seal the
-ops: their place in the log, their number, and the Merkle root over their bytes.
+ops: their place in the log, their number, and the Merkle root over their bytes; and whatever else
+of the commit, its snapshot and its repository no other hash covers.
 """
 
 import re
@@ -32,6 +33,10 @@ class Seal:
     total order. `frontier_digest`, `delta_digest`: SHA-256 of the session's frontier and of the
     stored delta, as JSON with sorted keys. `root`: the Merkle root over the covered entries in the
     total order, each as the JSON bytes of its log line without crc.
+
+    The rest is None in commits of versions that did not seal it. `record_digest`, `snapshot_digest`,
+    `repository_digest`: of what nothing else covers of the commit, its snapshot and `repo.json`.
+    `signer_key_id`: the key that the commit was signed with; None too if it was made unsigned.
     """
 
     session_id: str
@@ -42,6 +47,10 @@ class Seal:
     frontier_digest: str
     delta_digest: str
     root: str
+    record_digest: str | None = None
+    snapshot_digest: str | None = None
+    repository_digest: str | None = None
+    signer_key_id: str | None = None
 
 
 _FIELDS = {
@@ -53,6 +62,12 @@ _FIELDS = {
     "Muse-Frontier": "frontier_digest",
     "Muse-Delta": "delta_digest",
     "Muse-Root": "root",
+}
+_OPTIONAL_FIELDS = {
+    "Muse-Record": "record_digest",
+    "Muse-Snapshot": "snapshot_digest",
+    "Muse-Repository": "repository_digest",
+    "Muse-Signer": "signer_key_id",
 }
 
 
@@ -98,7 +113,8 @@ def root_of(entries: Iterable[OpEntry]) -> str:
 
 def add_trailers(message: str, seal: Seal) -> str:
     """Return `message` with the seal as its last paragraph."""
-    trailers = "\n".join(f"{key}: {getattr(seal, name)}" for key, name in _FIELDS.items())
+    values = {key: getattr(seal, name) for key, name in (_FIELDS | _OPTIONAL_FIELDS).items()}
+    trailers = "\n".join(f"{key}: {value}" for key, value in values.items() if value is not None)
     return f"{message.rstrip()}\n\n{trailers}\n".lstrip("\n")
 
 
@@ -113,6 +129,7 @@ def read_seal(message: str) -> Seal | None:
     numbers = {name: values.pop(name) for name in ("cut_offset", "op_count")}
     if not all(_NUMBER.match(text) for text in numbers.values()):
         return None
+    values |= {name: found[key] for key, name in _OPTIONAL_FIELDS.items() if key in found}
     return Seal(**values, **{name: int(text) for name, text in numbers.items()})  # type: ignore[arg-type]
 
 

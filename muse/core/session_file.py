@@ -73,9 +73,7 @@ class SessionFile(LogFile):
     def _measure(self) -> int:
         if self._archive is not None and not self._is_archived():
             self._forget_archive()  # restored meanwhile
-        if self._reader >= 0 and not self._is_in_place(self._reader):
-            self._storage.close(self._reader)  # archived meanwhile, and perhaps restored
-            self._reader = -1
+        self._let_go_if_moved()
         archive = self._open_archive()
         return super()._measure() if archive is None else archive.size
 

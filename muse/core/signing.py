@@ -89,7 +89,7 @@ class Signer:
         data = _read_key(path, storage)
         try:
             key = serialization.load_pem_private_key(data, password=None)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, _unsupported()) as error:
             raise CorruptionError(f"{path} is no private key without password: {error}", path=path) from error
         if not isinstance(key, ed25519.Ed25519PrivateKey):
             raise CorruptionError(f"{path} is no Ed25519 key: make one with 'muse key create'", path=path)
@@ -173,6 +173,22 @@ class TrustedKeys:
             self._storage.write_atomically(target, pem)
         return key_id, is_new
 
+    def __bool__(self) -> bool:
+        """Whether any key is known here: then commits are expected to be signed."""
+        return any(self._known.values()) or any(self.ids())
+
+    def check_file(self, key_id: str) -> None:
+        """Raise `CorruptionError` unless the file of a key in `.muse/keys` is as `add` wrote it."""
+        path = layout.public_key_file(self._root, key_id)
+        key = _load_public(path, self._storage)
+        if _key_id(key) != key_id:
+            raise CorruptionError(f"{path} holds another key, {_key_id(key)}: its name is wrong", path=path)
+        if self._storage.read_bytes(path) != _public_pem(key):
+            raise CorruptionError(
+                f"{path} holds the right key, but 'muse key trust' does not write it so: a byte was changed",
+                path=path,
+            )
+
     def check(self, record: CommitRecord, path: str) -> None:
         """Check the signature of a signed commit, stored at `path`.
 
@@ -225,7 +241,7 @@ def _load_public(path: str, storage: Storage) -> "Ed25519PublicKey":
     data = _read_key(path, storage)
     try:
         key = serialization.load_pem_public_key(data)
-    except ValueError as error:
+    except (ValueError, _unsupported()) as error:
         raise CorruptionError(f"{path} is no public key: {error}", path=path) from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise CorruptionError(f"{path} is no Ed25519 public key", path=path)
@@ -247,6 +263,13 @@ def _public_pem(key: "Ed25519PublicKey") -> bytes:
 
 def _key_id(key: "Ed25519PublicKey") -> str:
     return sha256_hex(key.public_bytes_raw())
+
+
+def _unsupported() -> type[Exception]:
+    """Return what the library raises for keys of a kind it does not know."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - the library is optional
+
+    return UnsupportedAlgorithm
 
 
 def _library() -> Any:

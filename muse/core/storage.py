@@ -117,6 +117,16 @@ class Storage:
         """Watch for `path` being renamed, replaced or deleted: cheaper than looking each time."""
         return watch_path(path)
 
+    def is_running(self, process: int) -> bool:
+        """Whether there is a process with this id, whoever it belongs to."""
+        try:
+            os.kill(process, 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except PermissionError:
+            pass
+        return True
+
     def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:
         """Take an advisory lock on an open file; False if it is held elsewhere and `wait` is off."""
         operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)

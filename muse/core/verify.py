@@ -6,15 +6,21 @@ on disk before it is reported.
 
 import os.path
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
 from muse.core import layout
 from muse.core.archive_check import archive_faults, archive_names
 from muse.core.commit_dag import CommitDag
-from muse.core.commit_record import parents
+from muse.core.commit_record import CommitRecord, parents, record_digest, snapshot_digest
+from muse.core.json_file import is_as_written, read_json_object
+from muse.core.log_file import LONGEST_LINE_BYTES, LogFile
 from muse.core.object_store import ObjectStore
-from muse.core.repo_record import read_repo_record
+from muse.core.op_log import list_sessions
+from muse.core.record import decode_block, frame_holds
+from muse.core.repo_record import read_repo_record, repository_digest
+from muse.core.seal import read_seal
 from muse.core.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import MuseError, UsageError
 
@@ -64,11 +70,13 @@ def verify(root: str, storage: Storage = LOCAL, progress: Progress | None = None
     verifier.check_repo()
     verifier.check_objects()
     verifier.check_commits()
+    verifier.check_repo_seals()
     verifier.check_refs()
     verifier.check_head()
     verifier.check_commit_links()
     verifier.check_snapshots()
     verifier.check_archives()
+    verifier.check_tails()
     verifier.count_unreachable()
     return verifier.report
 
@@ -79,6 +87,23 @@ class _Links:
 
     parent_ids: list[str]
     snapshot_id: str
+
+
+@dataclass(slots=True)
+class _RepoSeal:
+    """The commits that seal one state of `repo.json`: how many, which repository they name, one of them."""
+
+    repo_ids: set[str] = field(default_factory=set)
+    commit_id: str = ""
+    commits: int = 0
+
+
+def _is_unfinished(tail: bytes) -> bool:
+    """Whether a writer may have left `tail` behind a log's last newline: a line, or the start of one.
+
+    No writer goes on behind a whole line but with a newline.
+    """
+    return not tail or frame_holds(tail) or 0 not in decode_block(tail + b"\n", 0).starts
 
 
 def _printable(text: str) -> str:
@@ -98,6 +123,9 @@ class _Verifier:
         self._dag = CommitDag(root, storage)
         self._object_ids: set[str] = set()
         self._commits: dict[str, _Links] = {}
+        self._repo_id = ""
+        self._repo_seals: dict[str, _RepoSeal] = {}
+        self._snapshot_seals: dict[str, set[str]] = {}
         self._tips: set[str] = set()
         self._reached_commits: set[str] = set()
         self._reached_snapshots: set[str] = set()
@@ -119,7 +147,7 @@ class _Verifier:
 
     def check_repo(self) -> None:
         try:
-            read_repo_record(self._root, self._storage)
+            self._repo_id = read_repo_record(self._root, self._storage)["repo_id"]
         except MuseError as error:
             self._found(layout.repo_file(self._root), "repo", error)
 
@@ -149,10 +177,63 @@ class _Verifier:
             try:
                 record = self._dag.read_commit(commit_id)
                 self._commits[commit_id] = _Links(parents(record), record["snapshot_id"])
+                self._check_record(record, path)
             except MuseError as error:
                 self._found(path, "commit", error)
             self.report.commits += 1
             self._progress("commit", self.report.commits)
+
+    def _check_record(self, record: CommitRecord, path: str) -> None:
+        """Compare with the commit's seal what its id leaves open; note what it seals of other files."""
+        seal = read_seal(record["message"])
+        if seal is None:
+            return
+        if seal.repository_digest is not None:
+            state = self._repo_seals.setdefault(seal.repository_digest, _RepoSeal())
+            state.repo_ids.add(record["repo_id"])
+            state.commit_id, state.commits = record["commit_id"], state.commits + 1
+        if seal.snapshot_digest is not None:
+            self._snapshot_seals.setdefault(record["snapshot_id"], set()).add(seal.snapshot_digest)
+        if seal.record_digest is None:
+            return
+        if record_digest(read_json_object(path, self._storage)) != seal.record_digest:
+            self._found(
+                path,
+                "commit",
+                f"{path} is not what its message seals: its author, branch, metadata or another field beside "
+                "the id was changed; restore it from another copy",
+            )
+        else:
+            self._check_form(path, "commit")
+
+    def _check_form(self, path: str, kind: Kind) -> None:
+        if not is_as_written(self._storage.read_bytes(path)):
+            self._found(
+                path,
+                kind,
+                f"{path} holds the right values, but no tool writes them so: a byte was changed; "
+                "restore it from another copy",
+            )
+
+    def check_repo_seals(self) -> None:
+        """Compare `repo.json` with what the commits seal of it: one finding, however many commits."""
+        if not self._repo_id or not self._repo_seals:
+            return
+        path = layout.repo_file(self._root)
+        found = repository_digest(self._root, self._storage)
+        others = [state for digest, state in self._repo_seals.items() if digest != found]
+        if found in self._repo_seals:  # then a commit that names another repository is what was changed
+            others = [state for state in others if self._repo_id in state.repo_ids]
+        if not others:
+            self._check_form(path, "repo")
+            return
+        count = sum(state.commits for state in others)
+        self._found(
+            path,
+            "repo",
+            f"{path} is not what commits seal, {count} of them, such as {others[0].commit_id}: its id, "
+            "version, time or domain was changed; restore it from another copy",
+        )
 
     def _json_files(self, directory: str, kind: Kind) -> Iterator[tuple[str, str]]:
         for name, _ in self._names(directory, kind):
@@ -172,11 +253,26 @@ class _Verifier:
                 self._found(path, "snapshot", error)
             else:
                 self._check_manifest(manifest, path)
+                self._check_snapshot_seals(snapshot_id, path)
                 self._snapshot_ids.add(snapshot_id)
                 if snapshot_id in self._reached_snapshots:
                     self._reached_objects.update(manifest.values())
             self.report.snapshots += 1
             self._progress("snapshot", self.report.snapshots)
+
+    def _check_snapshot_seals(self, snapshot_id: str, path: str) -> None:
+        """A commit that found a damaged snapshot wrote it anew, with a time of its own: one must seal it."""
+        seals = self._snapshot_seals.get(snapshot_id)
+        if not seals:
+            return
+        if snapshot_digest(read_json_object(path, self._storage)) in seals:
+            self._check_form(path, "snapshot")
+        else:
+            self._found(
+                path,
+                "snapshot",
+                f"{path} has another time than its commits seal: restore it from another copy",
+            )
 
     def _check_manifest(self, manifest: dict[str, str], path: str) -> None:
         for name, object_id in manifest.items():
@@ -206,6 +302,7 @@ class _Verifier:
         try:
             tip = self._dag.head(branch)
             if tip is not None:
+                self._check_line(path, "ref")
                 self._tips.add(tip)
                 if not self._has_commit(tip):
                     self._found(path, "ref", f"{path} points at commit {tip}, which is missing")
@@ -214,10 +311,18 @@ class _Verifier:
         self.report.refs += 1
         self._progress("ref", self.report.refs)
 
+    def _check_line(self, path: str, kind: Kind) -> None:
+        """Readers forgive white space around such a line; no tool writes more of it than a newline."""
+        data = self._storage.read_bytes(path)
+        word = data.strip()
+        if data not in {word, word + b"\n", word + b"\r\n"}:
+            self._found(path, kind, f"{path} has white space that no tool writes: a byte was changed")
+
     def check_head(self) -> None:
         path = layout.head_file(self._root)
         try:
             branch = self._dag.current_branch()
+            self._check_line(path, "head")
             if not self._storage.exists(layout.branch_file(self._root, branch)):
                 self._found(path, "head", f"{path} names branch {branch!r}, which is missing")
         except MuseError as error:
@@ -261,6 +366,28 @@ class _Verifier:
                 self._found(layout.archive_directory(self._root, session_id), "archive", error)
             self.report.archives += 1
             self._progress("archive", self.report.archives)
+
+    # -- live logs ------------------------------------------------------------------------------
+
+    def check_tails(self) -> None:
+        """What follows a log's last newline is no fault, unless that newline was changed."""
+        for session_id in list_sessions(self._root, storage=self._storage):
+            path = layout.ops_file(self._root, session_id)
+            try:
+                with closing(LogFile(path, self._storage)) as log_file:
+                    start = max(0, log_file.end() - LONGEST_LINE_BYTES)
+                    before, newline, tail = log_file.read(start, LONGEST_LINE_BYTES).rpartition(b"\n")
+            except MuseError as error:
+                self._found(path, "session", error)
+                continue
+            if not _is_unfinished(tail):
+                place = start + len(before) + len(newline)
+                self._found(
+                    path,
+                    "session",
+                    f"{path} has a whole line at byte {place} with something else than a newline behind it: "
+                    f"a byte was changed; 'muse session repair {session_id}' takes it out",
+                )
 
     def count_unreachable(self) -> None:
         self.report.unreachable = (

@@ -2,7 +2,8 @@
 
 On files: `insert`, `delete` and `replace` of a whole file, whose bytes are in the op's `content`
 (base64) or in the store under its content id; a `patch` with `from_address` renames. On notes: a
-`patch` of child domain `midi_notes`, its child ops as `note_ops` describes.
+`patch` of child domain `midi_notes`, its child ops as `note_ops` describes. A `delete`, `replace` or
+`patch` with `expected` takes effect only on a file that is there and has the `content_id` it names, if any.
 
 Ops stand in an append-only log, so a bad one must not stand in the way of the others: whatever
 cannot take effect is listed as ignored, with the reason.
@@ -22,6 +23,7 @@ from muse.plugins.music_tree import (
     check_path,
     content_id_of,
     content_of,
+    expected_of,
     kind_of,
 )
 from muse.plugins.note_ops import read_note_edit
@@ -85,6 +87,7 @@ def check_op(op: Any) -> None:
     """
     kind = kind_of(op)
     check_path(op.get("address"))
+    expected_of(op)
     if kind == "patch":
         check_patch(op)
         for child in op["child_ops"]:

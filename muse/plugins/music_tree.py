@@ -87,6 +87,7 @@ class MusicTree:
             self._patch(index, path, op)
         elif kind == "delete":
             self._require(path)
+            self._check_expected(path, op)
             self._remove(path)
         else:
             self._write_file(kind, path, op)
@@ -104,6 +105,7 @@ class MusicTree:
             self._require_room(path)
         else:
             self._require(path)
+            self._check_expected(path, op)
         content = content_of(op, content_id, self.fetch)
         self._flush(path)  # the page of names must describe the notes that the new content replaces
         self._forget(path)
@@ -112,10 +114,16 @@ class MusicTree:
     def _patch(self, index: int, path: str, op: Mapping[str, Any]) -> None:
         check_patch(op)
         source: Any = op.get("from_address")
+        self._check_expected(source or path, op)
         if source not in {None, path}:
             self._rename(source, path)
-        if op["child_ops"]:
-            self._edit_notes(index, path, op["child_ops"])
+        try:
+            if op["child_ops"]:
+                self._edit_notes(index, path, op["child_ops"])
+        except DomainError as error:
+            if source in {None, path}:
+                raise
+            self.ignored.append(IgnoredOp(index, path, str(error)))  # the rename took effect
 
     def _edit_notes(self, index: int, path: str, child_ops: Sequence[Any]) -> None:
         score = self.score(path)
@@ -179,6 +187,18 @@ class MusicTree:
     def exists(self, path: str) -> bool:
         return path in self.edited or self.content(path) is not None
 
+    def data(self, path: str) -> bytes | None:
+        """Return the bytes that the file would have if it were written now."""
+        return self.scores[path].write()[0] if path in self.edited else self.content(path)
+
+    def _check_expected(self, path: str, op: Mapping[str, Any]) -> None:
+        expected = expected_of(op)
+        if expected is None:
+            return
+        data = self.data(path)
+        if data is None or expected.get("content_id") not in {None, object_id(data)}:
+            raise DomainError(f"{path!r} is not as the op expects it: it was changed or deleted since")
+
     def _require(self, path: str) -> None:
         if not self.exists(path):
             raise DomainError(f"there is no file {path!r}: it was deleted or renamed, or never inserted")
@@ -229,6 +249,19 @@ def check_patch(op: Mapping[str, Any]) -> None:
         check_path(source)
     if not child_ops and source in {None, op.get("address")}:
         raise DomainError("the patch has no child ops and renames nothing: give one or the other")
+
+
+def expected_of(op: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what an op on a file expects of it: that it is there and, if it says so, its content id."""
+    expected: Mapping[str, Any] | None = op.get("expected")
+    if expected is None:
+        return None
+    content_id = expected.get("content_id", "") if isinstance(expected, Mapping) else None
+    if not isinstance(content_id, str):
+        raise DomainError(
+            f"`expected` is an object whose `content_id`, if any, is text, not {shown(expected)}"
+        )
+    return expected
 
 
 def content_id_of(op: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 Edits come in the total order. The last writer of a field wins; a replacement writes all fields; a
 deletion wins over every later edit of that note, until the same name is inserted anew. What an edit
-says of the old content is for people: it need not match.
+says of the old content is for people: it need not match. An edit that must not override what it does
+not know of names, in `expected`, fields and the values they must have for it to take effect.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ ENTITY_ID_LENGTH = 256
 NOTE_OP_KINDS = ("insert", "delete", "move", "replace", "mutate")
 _NOTE_FIELDS = ("pitch", "velocity", "start_tick", "duration_ticks", "channel", "release")
 _OPTIONAL_FIELDS = ("channel", "release")
+_PLACED_FIELDS = (*_NOTE_FIELDS, "track")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class NoteEdit:
     """An edit whose shape and values have been checked.
 
     `note` and `track` are what it sets as a whole, `changes` single fields by name. A track of None
-    leaves the note where it is.
+    leaves the note where it is. `expected` are values of fields without which it has no effect.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class NoteEdit:
     note: Note | None = None
     track: int | None = None
     changes: dict[str, Any] = field(default_factory=dict)
+    expected: dict[str, Any] = field(default_factory=dict)
 
     def apply_to(self, score: IdentifiedScore) -> None:
         """Take effect on `score`, or raise DomainError and leave it as it is."""
@@ -43,10 +46,19 @@ class NoteEdit:
                 raise DomainError(f"a note {self.entity_id!r} is already there")
         elif current is None:
             raise DomainError(f"there is no note {self.entity_id!r}: it was deleted, or never inserted")
+        else:
+            self._check_expected(*current)
         if self.kind == "delete":
             del score.notes[self.entity_id]
         else:
             score.place(self.entity_id, *self._outcome(current))
+
+    def _check_expected(self, track: int, note: Note) -> None:
+        values = {**note.fields(), "track": track}
+        for name, value in self.expected.items():
+            if values[name] != value:
+                found = f"{values[name]}, not {shown(value)} as expected"
+                raise DomainError(f"the note's {name} is {found}: it was changed since")
 
     def _outcome(self, current: tuple[int, Note] | None) -> tuple[int, Note]:
         """Tell the track and content that the note has after this edit."""
@@ -63,17 +75,18 @@ def read_note_edit(op: Any) -> NoteEdit:
     if not isinstance(op, Mapping):
         raise DomainError(f"a note op is an object, not {shown(op)}")
     kind: Any = op.get("op")
-    entity_id = _entity_id(op.get("address"))
+    entity_id, expected = _entity_id(op.get("address")), _expected(op.get("expected"))
     if kind in ("insert", "replace"):  # a tuple, since what JSON gave may not be hashable
-        return NoteEdit(kind, entity_id, note=_note(op.get("note")), track=_track(op.get("track")))
+        note, track = _note(op.get("note")), _track(op.get("track"))
+        return NoteEdit(kind, entity_id, note=note, track=track, expected=expected)
     if kind == "delete":
-        return NoteEdit(kind, entity_id)
+        return NoteEdit(kind, entity_id, expected=expected)
     if kind == "move":
         start = op.get("to_position")
         check_field("start_tick", start)
-        return NoteEdit(kind, entity_id, changes={"start_tick": start})
+        return NoteEdit(kind, entity_id, changes={"start_tick": start}, expected=expected)
     if kind == "mutate":
-        return _mutation(op, entity_id)
+        return _mutation(op, entity_id, expected)
     raise DomainError(f"a note op is one of {', '.join(NOTE_OP_KINDS)}, not {shown(kind)}")
 
 
@@ -93,6 +106,16 @@ def _entity_id(address: Any) -> str:
     return entity_id
 
 
+def _expected(values: Any) -> dict[str, Any]:
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise DomainError(f"`expected` is an object with values of the note's fields, not {shown(values)}")
+    for name in values:
+        _check_name(name)
+    return dict(values)
+
+
 def _note(fields: Any) -> Note:
     if not isinstance(fields, Mapping):
         raise DomainError(f"`note` is an object with the note's fields, not {shown(fields)}")
@@ -109,7 +132,7 @@ def _track(value: Any) -> int | None:
     raise DomainError(f"`track` is a whole number from 0, not {shown(value)}")
 
 
-def _mutation(op: Mapping[str, Any], entity_id: str) -> NoteEdit:
+def _mutation(op: Mapping[str, Any], entity_id: str, expected: dict[str, Any]) -> NoteEdit:
     if op.get("entity_id", entity_id) != entity_id:
         raise DomainError("`entity_id` and the address name two notes: give the same in both")
     fields = op.get("fields")
@@ -119,12 +142,16 @@ def _mutation(op: Mapping[str, Any], entity_id: str) -> NoteEdit:
     track = _track(values.pop("track")) if "track" in values else None
     for name, value in values.items():
         check_field(name, value)
-    return NoteEdit("mutate", entity_id, track=track, changes=values)
+    return NoteEdit("mutate", entity_id, track=track, changes=values, expected=expected)
 
 
 def _new_value(name: Any, change: Any) -> Any:
-    if name not in (*_NOTE_FIELDS, "track"):
-        raise DomainError(f"a note has no field {shown(name)}: it has {', '.join(_NOTE_FIELDS)} and track")
+    _check_name(name)
     if not isinstance(change, Mapping) or "new" not in change:
         raise DomainError(f"the change of {name} is an object with `old` and `new`, not {shown(change)}")
     return change["new"]
+
+
+def _check_name(name: Any) -> None:
+    if name not in _PLACED_FIELDS:
+        raise DomainError(f"a note has no field {shown(name)}: it has {', '.join(_NOTE_FIELDS)} and track")

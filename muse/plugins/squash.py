@@ -24,7 +24,7 @@ from muse.plugins.notes import delete_note, insert_note, move_note, mutate_note,
 def squash_music(
     files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
 ) -> list[DomainOp]:
-    """Return the net of `ops`; what has no effect is no part of it."""
+    """Return the net of `ops`; what has no effect is no part of it. The net of a net is itself."""
     return _Squasher(files, fetch).net_of(ops)
 
 
@@ -61,17 +61,22 @@ class _Squasher:
                     self._tree.apply(index, op)
             else:
                 self._take_whole(index, op)
-        for path in list(self._runs):
-            self._end_run(path)
+        for path, run in self._runs.items():
+            self._net += self._net_of_run(path, run)
         return self._net
 
     def _take_whole(self, index: int, op: Any) -> None:
         named = [op.get("address"), op.get("from_address")] if isinstance(op, Mapping) else []
-        for path, run in list(self._runs.items()):
-            if path in named or not run.existed:  # another file may need the place of a new one
-                self._end_run(path)
+        ended: dict[str, list[Any]] = {
+            path: self._net_of_run(path, run)
+            for path, run in self._runs.items()
+            if path in named or not run.existed  # another file may need the place of a new one
+        }
         with suppress(DomainError):
             self._tree.apply(index, op)
+            for path, net in ended.items():
+                self._net += net
+                del self._runs[path]
             self._net.append(op)
             self._runs.pop(op["address"], None)  # the edits that come with a rename stay in it
 
@@ -91,15 +96,15 @@ class _Squasher:
         if len(edited.score.score.tracks) > edited.track_count:
             run.widest = (entity_id, edited.after)
 
-    def _end_run(self, path: str) -> None:
-        run = self._runs.pop(path)
+    def _net_of_run(self, path: str, run: _Run) -> list[Any]:
         children = self._children(path, run)
         if children is None:
-            self._net += run.patches
-        elif children:
-            kinds = Counter[str](child["op"] for child in children)
-            summary = ", ".join(f"{kinds[kind]} {kind}" for kind in OP_KINDS if kind in kinds)
-            self._net.append({**one_patch(path, (), summary), "child_ops": children})
+            return run.patches
+        if not children:
+            return []
+        kinds = Counter[str](child["op"] for child in children)
+        summary = ", ".join(f"{kinds[kind]} {kind}" for kind in OP_KINDS if kind in kinds)
+        return [{**one_patch(path, (), summary), "child_ops": children}]
 
     def _children(self, path: str, run: _Run) -> list[DomainOp] | None:
         """Return the net of a run; None where nothing shorter than its ops leaves the same file."""
@@ -109,15 +114,14 @@ class _Squasher:
             for entity_id, before in run.touched.items()
             if before != score.notes.get(entity_id)
         }
-        children = [_net_op(entity_id, *change) for entity_id, change in changes.items()]
         reached = max((after[0] + 1 for _, after in changes.values() if after), default=0)
         if max(reached, run.track_count) < len(score.score.tracks):
             traces = _come_and_gone(run, run.widest)
-        elif children or self._is_untouched(path, run):
-            return children
+            names = sorted(changes, key=lambda name: run.widest is None or name != run.widest[0])
         else:
-            traces = _trace(run)
-        return None if traces is None else [*traces, *children]
+            traces = [] if changes or self._is_untouched(path, run) else _trace(run)
+            names = list(changes)
+        return None if traces is None else [*traces, *(_net_op(name, *changes[name]) for name in names)]
 
     def _is_untouched(self, path: str, run: _Run) -> bool:
         """Whether a file whose notes are as before the run has the same bytes too."""

@@ -179,7 +179,7 @@ def file_content(tree: MusicTree, path: str) -> FileContent | None:
         score = tree.score(path)
     except DomainError:
         score = None
-    data = score.write()[0] if score is not None and path in tree.edited else tree.content(path)
+    data = tree.data(path)
     if data is None:
         return None
     return FileContent(data, score.score, dict(score.notes)) if score else FileContent(data, None, {})

@@ -4,12 +4,17 @@ Field by field: what an op wrote is taken back where it is still the last to hav
 goes back to what stood there before all that is undone with it. A note that an op inserted goes
 unless others changed it since; one that an op deleted comes back as it was. The same for whole
 files, which come back with the names of their notes.
+
+Others may write before a compensating op is applied. So each says what it `expected` to find, and has
+no effect where it finds something else. A value that another wrote anew meanwhile, and is the same, is
+no other value.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from muse.core.content_id import object_id
 from muse.domain import Compensation, DomainOp, NotUndone, PatchOp, Undoing
 from muse.errors import DomainError
 from muse.plugins.identified_score import IdentifiedScore, identify, names_path
@@ -47,11 +52,11 @@ def undo_music(
     for index in sorted(set(undone) - effective):
         reason = trails.refused.get(index, "nothing was changed by it")
         outcome.left.append(NotUndone(index, address_of(ops[index]), f"it had no effect: {reason}"))
-    now_tree = MusicTree(now, fetch)
+    now_tree, after_tree = MusicTree(now, fetch), MusicTree(now, fetch)
     for trail in trails.all:
         wanted = set(undone) & set(trail.touched_by)
         if wanted:
-            _FileUndo(trail, wanted, trails, now_tree, outcome).run()
+            _FileUndo(trail, wanted, trails, now_tree, after_tree, outcome).run()
     dealt_with = {index for done in outcome.compensations for index in done.undoes}
     dealt_with |= {item.index for item in outcome.left}
     for index in sorted(set(undone) - dealt_with):
@@ -62,12 +67,16 @@ def undo_music(
 
 @dataclass(slots=True)
 class _FileUndo:
-    """The undoing of ops of one file. `wanted` loses those that turn out to stay."""
+    """The undoing of ops of one file. `wanted` loses those that turn out to stay.
+
+    `after` is the tree with the compensating ops so far: what the next one expects to find.
+    """
 
     trail: FileTrail
     wanted: set[int]
     trails: Trails
     now: MusicTree
+    after: MusicTree
     outcome: Undoing
     path: str = ""
     agrees: bool = False
@@ -132,15 +141,15 @@ class _FileUndo:
                 step.op_index, self.path, f"there is no room to move the file back to {step.source!r}"
             )
             return
-        self._add(rename_file(self.path, step.source), (step.op_index,))
-        self.path = step.source
+        if self._add(rename_file(self.path, step.source), (step.op_index,)):
+            self.path = step.source
 
     def _delete(self, step: FileStep) -> bool:
         if self.content is None or not self.agrees:
             if step.kind == "insert":
                 self._leave(step.op_index, self.path, _ELSEWHERE)
             return False
-        self._add(delete_file(self.path, self.content.data), self._since(step))
+        self._add(self._as_it_is(delete_file(self.path, self.content.data)), self._since(step))
         return True
 
     def _since(self, step: FileStep) -> tuple[int, ...]:
@@ -156,16 +165,18 @@ class _FileUndo:
         whole = _names_itself(before, page)
         data = before.data if whole or before.score is None else IdentifiedScore(before.score).write()[0]
         if self.content is None:
-            self._add(insert_file(self.path, data), self._since(step))
+            op: Any = insert_file(self.path, data)
         else:
-            self._add(replace_file(self.path, self.content.data, data), self._since(step))
+            op = self._as_it_is(replace_file(self.path, self.content.data, data))
+        if not self._add(op, self._since(step)):
+            return
         self.content = before
         if not whole:
             patches = [
                 insert_note("", name, note, track=track) for name, (track, note) in before.notes.items()
             ]
             self.edits = [(_child(patch), self._since(step)) for patch in patches]
-            self._write_edits()
+            self._write_edits(anew=True)
         self.notes = before.notes
         for entity_id, steps in self.trail.notes.items():
             self.trail.notes[entity_id] = [one for one in steps if one.op_index < step.op_index]
@@ -250,31 +261,48 @@ class _FileUndo:
         try:
             if target is None or current is None:
                 agrees = found == current
-                patch = _made_or_gone(entity_id, current, target)
+                edit = _made_or_gone(entity_id, current, target)
             else:
                 old, new = _fields(current), _fields(target)
                 differing = {name: new[name] for name in old if old[name] != new[name]}
                 agrees = found is not None and all(_fields(found)[name] == old[name] for name in differing)
                 patch = change_note("", entity_id, found or current, _with(found or current, differing))
+                edit = {**_child(patch), "expected": {name: old[name] for name in differing}}
         except DomainError as error:
             self._leave(undoes[-1], address, f"the note cannot be as it was: {error}", file_too=False)
             return
         if agrees:
-            self.edits.append((_child(patch), undoes))
+            self.edits.append((edit, undoes))
         else:
             self._leave(undoes[-1], address, _ELSEWHERE, file_too=False)
 
     # -- the outcome ----------------------------------------------------------------------------
 
-    def _write_edits(self) -> None:
+    def _write_edits(self, *, anew: bool = False) -> None:
+        """Add the edits found so far; with `anew`, to the content that was just brought back and no other."""
         for group in _grouped(self.edits):
             undoes = sorted({index for _, indexes in group for index in indexes})
             patch: Any = one_patch(self.path, (), f"undo: {len(group)} edits of notes")
-            self._add({**patch, "child_ops": [child for child, _ in group]}, tuple(undoes))
+            op = {**patch, "child_ops": [child for child, _ in group], "expected": {}}
+            self._add(self._as_it_is(op) if anew else op, tuple(undoes))
         self.edits = []
 
-    def _add(self, op: Any, undoes: tuple[int, ...]) -> None:
+    def _add(self, op: Any, undoes: tuple[int, ...]) -> bool:
+        """Add a compensating op; False, and what it should undo is left, where it would have no effect."""
+        try:
+            self.after.apply(0, op)
+        except DomainError as error:
+            for index in undoes:
+                if index in self.wanted:
+                    self._leave(index, self.path, f"the file cannot be as it was: {error}")
+            return False
         self.outcome.compensations.append(Compensation(op, undoes))
+        return True
+
+    def _as_it_is(self, op: Any) -> Any:
+        """Let an op on the whole file expect the content that it will meet."""
+        data = self.after.data(self.path)
+        return op if data is None else {**op, "expected": {"content_id": object_id(data)}}
 
     def _leave(
         self, index: int, address: str, reason: str, because: int | None = None, *, file_too: bool = True
@@ -336,12 +364,12 @@ def _with(placed: Placed, values: Mapping[str, Any]) -> Placed:
     return track, replace(placed[1], **fields)
 
 
-def _made_or_gone(entity_id: str, current: Placed | None, target: Placed | None) -> PatchOp:
+def _made_or_gone(entity_id: str, current: Placed | None, target: Placed | None) -> Any:
     if target is not None:
-        return insert_note("", entity_id, target[1], track=target[0])
+        return _child(insert_note("", entity_id, target[1], track=target[0]))
     if current is None:
         raise AssertionError("a note that is in neither state needs no edit")
-    return delete_note("", entity_id, current[1])
+    return {**_child(delete_note("", entity_id, current[1])), "expected": _fields(current)}
 
 
 def _child(patch: PatchOp) -> DomainOp:
