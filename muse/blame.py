@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from muse.core.commit_record import CommitRecord
-from muse.core.entry import OpEntry, total_order
-from muse.core.seal import position_text
+from muse.core.entry import OpEntry
 from muse.domain import BlamingPlugin, Origin
-from muse.errors import DomainError, NotFoundError
+from muse.errors import CorruptionError, DomainError, NotFoundError
 from muse.looking_back import blaming_plugins
 from muse.plugins.registry import find_plugin
 from muse.repository import Repository
-from muse.sealed import SealedCommit, SealedCommits, SessionOps, entries_of
+from muse.sealed import SealedCommit, SealedCommits, SessionOps, covered_by
 from muse.session import TreeFiles
 
 
@@ -40,6 +39,14 @@ class BlamedPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Blame:
+    """The parts of a file, in their order. `faults`: which logs are not what the commits seal, for people."""
+
+    parts: list[BlamedPart]
+    faults: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Step:
     """A commit that changed the file, or one that the file was before a rename."""
 
@@ -54,11 +61,12 @@ _Known = dict[str, dict[str, tuple[Maker, Maker]]]
 _NOBODY = Maker("", "")
 
 
-def blame_file(repository: Repository, path: str, commit_id: str) -> list[BlamedPart]:
+def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
     """Tell of each part of the file at `path`, as `commit_id` has it, who made and who changed it.
 
-    Goes along the first parents; what a merge brought is the merge's. Parts that come from a commit
-    without a log, or whose log is not here, are its author's. Raises `NotFoundError` if the commit
+    Goes along the first parents; what a merge brought is the merge's. Nobody is named whom no commit
+    seals: parts that come from a commit without a log, whose log is not here, or whose log was cut or
+    changed, are its author's; the last of these is a fault. Raises `NotFoundError` if the commit
     has no such file, `DomainError` if no domain knows the parts of it.
     """
     files = TreeFiles(repository, repository.read_tree(commit_id))
@@ -68,13 +76,19 @@ def blame_file(repository: Repository, path: str, commit_id: str) -> list[Blamed
     sealed = SealedCommits()
     steps, paths = _steps(repository, commit_id, path, sealed)
     known: _Known = {}
+    faults: list[str] = []
     for step in reversed(steps):
-        known |= _blame_step(repository, plugin, step, sealed=sealed, known=known, paths=paths)
+        try:
+            entries = _covered(repository, step.sealed, sealed) if step.sealed else None
+        except CorruptionError as error:
+            entries, faults = None, [*faults, str(error)]
+        known |= _blame_step(repository, plugin, step, entries=entries, known=known, paths=paths)
     makers = known.get(path, {})
-    return [
+    parts = [
         BlamedPart(part.address, part.summary, *makers.get(part.address, (_NOBODY, _NOBODY)))
         for part in plugin.blame(files, (), repository.objects.get, path)
     ]
+    return Blame(parts, faults)
 
 
 def _plugin_for(repository: Repository, files: Mapping[str, bytes], path: str) -> BlamingPlugin:
@@ -124,13 +138,12 @@ def _blame_step(
     plugin: BlamingPlugin,
     step: _Step,
     *,
-    sealed: SealedCommits,
+    entries: Sequence[OpEntry] | None,
     known: _Known,
     paths: set[str],
 ) -> _Known:
     before = TreeFiles(repository, repository.read_tree(step.parent_id))
     after = TreeFiles(repository, repository.read_tree(step.commit_id))
-    entries = _covered(repository, step.sealed, sealed) if step.sealed else None
     own: object = find_plugin(step.sealed.domain) if step.sealed else None
     fetch = repository.objects.get
     updated: _Known = {}
@@ -179,14 +192,6 @@ def _compared(before: Sequence[Origin], after: Sequence[Origin], path: str) -> l
 
 
 def _covered(repository: Repository, commit: SealedCommit, sealed: SealedCommits) -> list[OpEntry] | None:
-    """Return the entries that a commit covers, in the total order; None where the log is not as sealed."""
-    seal = commit.seal
-    with closing(SessionOps(repository.root, seal.session_id, repository.storage)) as ops:
-        if not ops.is_there or ops.end() < seal.cut_offset:
-            return None
-        for start in sealed.starts(commit):
-            found = entries_of(ops.between(start, seal.cut_offset), commit.domain)
-            found.sort(key=total_order)
-            if len(found) == seal.op_count and position_text(found[-1]) == seal.last:
-                return found
-    return None
+    """Return the entries that a commit covers, in the total order; None where there is no log."""
+    with closing(SessionOps(repository.root, commit.seal.session_id, repository.storage)) as ops:
+        return covered_by(commit, sealed, ops) if ops.is_there else None

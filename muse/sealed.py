@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 
 from muse.core import layout
 from muse.core.commit_record import CommitRecord, parents
-from muse.core.entry import OpEntry
+from muse.core.entry import OpEntry, total_order
 from muse.core.log_reader import LogReader
 from muse.core.op_log import list_sessions
 from muse.core.record import decode_block
-from muse.core.seal import Seal, read_seal
+from muse.core.seal import Seal, read_seal, root_of
 from muse.core.session_file import SessionFile, is_archived
 from muse.core.storage import LOCAL, TEMPORARY_MARK, Storage
+from muse.errors import CorruptionError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -186,6 +187,23 @@ class SessionOps:
     def close(self) -> None:
         self._reader.close()
         self._file.close()
+
+
+def covered_by(commit: SealedCommit, commits: SealedCommits, ops: SessionOps) -> list[OpEntry]:
+    """Return the entries that `commit` covers, in the total order: those whose root it seals.
+
+    `CorruptionError` if the log does not hold them: it was cut or changed.
+    """
+    cut = commit.seal.cut_offset
+    for start in commits.starts(commit) if cut <= ops.end() else ():
+        entries = sorted(entries_of(ops.between(start, cut), commit.domain), key=total_order)
+        if root_of(entries) == commit.seal.root:
+            return entries
+    raise CorruptionError(
+        f"{ops.path} and commit {commit.commit_id} differ: the ops there do not hash to the sealed root; "
+        "see 'muse verify --replay'",
+        path=ops.path,
+    )
 
 
 def entries_of(entries: Iterable[OpEntry], domain: str) -> list[OpEntry]:

@@ -1,5 +1,7 @@
 """Who made each note, and who changed it last."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from muse.blame import BlamedPart, blame_file
 from muse.core.archive import archive_session
 from muse.core.commit_record import make_commit_record
+from muse.core.record import encode_line
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.midi_file import MidiScore, Note, Track, write_midi
 from muse.plugins.notes import (
@@ -21,8 +24,10 @@ from muse.plugins.notes import (
 )
 from muse.repository import Repository
 from muse.session import LiveSession
+from tests.muse_command import make_muse
 
 NOW = "2026-01-02T03:04:05+00:00"
+Tamper = Callable[[Path, str, str], None]
 C4, D4 = Note(60, 64, 0, 480), Note(62, 64, 480, 480)
 
 
@@ -36,15 +41,16 @@ def commit(root: Path, *edits: tuple[str, Any], session_id: str = "jam") -> tupl
     """Commit edits, each an actor and an op; return the commit and the op ids."""
     with LiveSession(root, session_id) as session:
         entries = [session.edit(actor, "music", op, intent_id=f"by-{actor}") for actor, op in edits]
-        commit_id = session.commit("Some").commit_id
+        commit_id = session.commit("Some", author="Conductor").commit_id
     assert commit_id is not None
     return commit_id, [entry["op_id"] for entry in entries]
 
 
 def blame(root: Path, path: str = "a.mid") -> dict[str, BlamedPart]:
     repository = Repository.open(str(root))
-    parts = blame_file(repository, path, repository.dag.resolve("HEAD"))
-    return {part.address.removeprefix("note/"): part for part in parts}
+    blamed = blame_file(repository, path, repository.dag.resolve("HEAD"))
+    assert blamed.faults == []
+    return {part.address.removeprefix("note/"): part for part in blamed.parts}
 
 
 def actors(root: Path, path: str = "a.mid") -> dict[str, tuple[str, str]]:
@@ -130,6 +136,38 @@ def test_a_lost_log_leaves_the_commit_to_name(root: Path) -> None:
     commit_id, _ = commit(root, ("ada", insert_note("a.mid", "x", C4)))
     (root / ".muse" / "op_log" / "jam" / "ops.jsonl").unlink()
     assert (blame(root)["x"].made.commit_id, blame(root)["x"].made.op_id) == (commit_id, "")
+
+
+def change_actor(root: Path, old: str, new: str) -> None:
+    """Forge the log: the same lines, whole and with a right crc, by another actor."""
+    path = root / ".muse" / "op_log" / "jam" / "ops.jsonl"
+    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for entry in entries:
+        del entry["crc"]
+        entry["actor_id"] = new if entry["actor_id"] == old else entry["actor_id"]
+    path.write_bytes(b"".join(map(encode_line, entries)))
+
+
+def cut_off(root: Path, _old: str, _new: str) -> None:
+    path = root / ".muse" / "op_log" / "jam" / "ops.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("tamper", [change_actor, cut_off])
+def test_a_log_that_is_not_what_the_commit_seals_is_a_fault_and_not_believed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tamper: Tamper
+) -> None:
+    first, _ = commit(root, ("ada", insert_note("a.mid", "x", C4)), session_id="early")
+    second, _ = commit(root, ("bob", insert_note("a.mid", "y", D4)), ("ada", move_note("a.mid", "x", C4, 9)))
+    tamper(root, "bob", "eve")
+    repository = Repository.open(str(root))
+    blamed = blame_file(repository, "a.mid", second)
+    made = {part.address: (part.made.actor_id, part.made.commit_id) for part in blamed.parts}
+    assert made == {"note/x": ("ada", first), "note/y": ("Conductor", second)}
+    [fault] = blamed.faults
+    assert all(part in fault for part in ("ops.jsonl", second, "muse verify --replay"))
+    ran = make_muse(monkeypatch, capsys, root)("blame", "a.mid")
+    assert (ran.status, len(ran.out.splitlines()), ran.err) == (1, 3, f"muse: {fault}\n")
 
 
 def test_a_file_that_is_not_there_or_not_music_is_refused(root: Path) -> None:

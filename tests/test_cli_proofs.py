@@ -99,6 +99,28 @@ def test_an_op_that_is_unknown_or_pending_is_told_apart(muse: Muse, sample: Seal
 
 
 @pytest.mark.parametrize(
+    ("out", "why"),
+    [
+        ("no/such/proof.json", "no directory"),
+        ("proofs", "name a file"),
+        ("proofs/", "name a file"),
+        ("", "name a file"),
+    ],
+)
+def test_a_proof_goes_into_a_directory_that_is_there(
+    muse: Muse, sample: SealedSample, out: str, why: str
+) -> None:
+    (sample.root / "proofs").mkdir()
+    before = sorted(sample.root.rglob("*"))
+    ran = muse("prove", sample.first[0]["op_id"], "--out", out)
+    assert (ran.status, why in ran.complaint) == (2, True)
+    assert sorted(sample.root.rglob("*")) == before
+    (sample.root / "link").symlink_to("proofs")
+    assert muse("prove", sample.first[0]["op_id"], "--out", "link/one.json").status == 0
+    assert (sample.root / "proofs" / "one.json").exists()
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         (),

@@ -84,6 +84,7 @@ def test_a_path_of_the_working_tree_is_relative_and_plain(path: str) -> None:
         "x" * 256,
         "é" * 128,
         "/".join(["abc"] * 300),
+        "/".join(["🎵" * 50] * 6),
         "a\ud800",
         None,
     ],

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muse.core.content_id import object_id
+from muse.core.layout import check_tree_path
 from muse.domain import Application, DomainPlugin
 from muse.errors import CorruptionError, DomainError, NotFoundError
 from muse.plugins.identified_score import identified_notes, names_path
@@ -339,7 +340,8 @@ def test_notes_keep_their_names_when_the_whole_file_is_replaced() -> None:
     "path",
     [
         None, 7, "", "/etc/passwd", "../a.mid", "a/../../b", "a//b", "./a", "a/", "a\0b", "a\nb", "\udc80",
-        ".muse/HEAD", ".muse_notes/a.mid.json", 1025 * "a", 251 * "a",
+        ".muse/HEAD", "sub/.Muse/x", ".git/config", "sub/.GIT/x", "a\\b.mid", ".muse_notes/a.mid.json",
+        ".muse_notes", 1025 * "a", 251 * "a", 504 * "b/" + "b.mid",
     ],
 )  # fmt: skip
 def test_a_path_outside_the_tree_or_in_muse_s_own_places_is_refused(path: Any) -> None:
@@ -352,6 +354,23 @@ def test_a_path_outside_the_tree_or_in_muse_s_own_places_is_refused(path: Any) -
             assert len(reasons({"a.mid": A_FILE}, op)) == 1
             with pytest.raises(DomainError):
                 check_op(op)
+
+
+path_parts = st.one_of(
+    st.sampled_from(("a.mid", ".git", ".Muse", ".muse_notes", "..", "", "\\", "\0", "a" * 250, "🎵" * 61)),
+    st.text(max_size=3),
+)
+odd_paths = st.lists(path_parts, max_size=6).map("/".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(odd_paths, odd_paths)
+def test_every_path_that_comes_of_any_op_can_be_stored(path: str, other: str) -> None:
+    ops: tuple[Any, ...] = (insert_file(path, A_FILE), insert_note(other, "x", C4), rename_file(path, other))
+    moved = rename_file("a.mid", path), insert_note(path, "y", C4)
+    for application in (apply({}, *ops), apply({"a.mid": A_FILE}, *moved)):
+        for name in application.files:
+            check_tree_path(name)
 
 
 def test_a_file_is_no_directory_and_a_directory_no_file() -> None:

@@ -174,6 +174,15 @@ def test_two_entries_that_changed_places_stamps_and_all_are_found(sample: Sealed
     assert found(sample) == {("session", str(sample.ops_path()))}
 
 
+def test_lines_of_one_commit_in_another_order_are_no_finding(sample: SealedSample) -> None:
+    path = sample.ops_path()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[4::-1], *lines[5:]]))
+    assert all_findings(sample.root) == []
+    path.write_bytes(b"".join([*lines[:4], lines[5], lines[4], *lines[6:]]))  # across a cut they do count
+    assert {one.path for one in all_findings(sample.root)} == {str(path)}
+
+
 def test_a_log_that_is_missing_or_cut_is_found_and_the_others_are_checked(sample: SealedSample) -> None:
     sample.ops_path("talk").unlink()
     path = sample.ops_path()

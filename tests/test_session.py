@@ -583,3 +583,28 @@ def test_a_commit_on_another_branch_leaves_the_working_tree_alone(root: Path) ->
     assert os.listdir(root) == [".muse"]
     assert len(history(root, "dev")) == 1
     assert history(root) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".git/config",
+        "sub/.muse/x.mid",
+        ".MUSE/x",
+        "a\\b.mid",
+        "/".join(["c" * 202] * 5),
+        "/".join(["🎵" * 61] * 16),
+    ],
+)
+def test_an_op_whose_path_no_tree_may_have_is_ignored_and_the_rest_is_committed(
+    root: Path, path: str
+) -> None:
+    deep = root / ("d" * 200)
+    Repository.init(str(deep), now=NOW)
+    with LiveSession(deep, "jam") as session:
+        session.edit("ada", "music", note_op(0))
+        session.edit("eve", "music", note_op(1, path))
+        outcome = session.commit("Both")
+        assert (outcome.op_count, len(outcome.ignored)) == (2, 1)
+        assert outcome.written == (".muse_notes/song.mid.json", "song.mid")
+        assert session.commit("Nothing").op_count == 0

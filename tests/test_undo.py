@@ -82,6 +82,18 @@ def test_the_undoing_can_be_undone_in_turn(session: LiveSession) -> None:
     assert notes(session) == {"x": 64, "y": 64}
 
 
+def test_what_was_undone_and_brought_back_can_be_undone_anew(session: LiveSession) -> None:
+    wanted = by_intent("more")
+    first = undo(session, wanted, "eve")
+    back = undo(session, by_intent(first.intent_id), "eve")
+    third = undo(session, wanted, "eve")
+    assert (third.undone, third.left) == (first.undone, [])
+    assert notes(session) == {"x": 100}
+    again = undo(session, wanted, "eve")
+    assert [left.reason for left in again.left] == ["it is undone already"]
+    assert undo(session, by_intent(back.intent_id), "eve").left[0].because == third.entries[0]
+
+
 def test_what_is_undone_already_is_not_undone_again(session: LiveSession) -> None:
     undo(session, by_intent("louder"), "eve")
     again = undo(session, by_intent("louder"), "eve")

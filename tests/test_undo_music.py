@@ -148,7 +148,30 @@ def test_a_note_deleted_and_put_in_anew_by_one_actor_is_as_before() -> None:
     assert (after, outcome.left) == (SONG, [])
     after, outcome = undo(ops, [0])
     assert notes_in(after)["x"] == (0, Note(1, 2, 3, 4))
-    assert [left.index for left in outcome.left] == [0]
+    assert why(outcome) == [(0, "the note was brought back since", 1)]
+
+
+def test_an_undoing_that_was_undone_is_not_in_the_way() -> None:
+    gone, back = delete_note("a.mid", "y", C4), insert_note("a.mid", "y", C4)
+    after, outcome = undo([insert_note("a.mid", "y", C4), gone, back, gone, back], [0])
+    assert (after, outcome.left) == (SONG, [])
+    loud = mutate_note("a.mid", "x", C4, velocity=100)
+    forth = [delete_note("a.mid", "x", C4), insert_note("a.mid", "x", Note(60, 100, 0, 480))]
+    after, outcome = undo([loud, *forth], [0])
+    assert (after, outcome.left) == (SONG, [])
+
+
+def test_a_note_that_another_put_in_anew_otherwise_stays_and_is_named() -> None:
+    other = insert_note("a.mid", "y", Note(1, 2, 3, 4))
+    ops = [insert_note("a.mid", "y", C4), delete_note("a.mid", "y", C4), other]
+    after, outcome = undo(ops, [0])
+    assert notes_in(after)["y"] == (0, Note(1, 2, 3, 4))
+    assert why(outcome) == [(0, "the note was brought back since", 2)]
+    later = mutate_note("a.mid", "y", C4, velocity=9)
+    after, outcome = undo([*ops, later], [0, 3])
+    assert notes_in(after)["y"] == (0, Note(1, 2, 3, 4))
+    assert why(outcome) == [(0, "the note was brought back since", 2)]
+    assert [done.undoes for done in outcome.compensations] == [(3,)]
 
 
 def test_a_deleted_song_comes_back_with_the_names_of_its_notes() -> None:
@@ -181,7 +204,16 @@ def test_whole_files_that_others_changed_since_stay() -> None:
     _, outcome = undo([LOUD, delete_file("a.mid", b"")], [0])
     assert why(outcome) == [(0, "the file was deleted since", 1)]
     _, outcome = undo([delete_file("a.mid", b""), insert_note("a.mid", "y", C4)], [0])
-    assert outcome.left[0].reason.startswith("it is otherwise")
+    assert why(outcome) == [(0, "the file was brought back since", 1)]
+
+
+def test_a_file_deleted_and_brought_back_by_others_is_not_called_deleted() -> None:
+    made = insert_note("b.mid", "y", C4)
+    for op in (insert_file("b.mid", SONG["a.mid"]), made):
+        _, outcome = undo([op, delete_file("b.mid", b""), insert_file("b.mid", SONG["a.mid"])], [0])
+        assert why(outcome) == [(0, "the file was brought back since", 2)]
+    _, outcome = undo([made, delete_file("b.mid", b""), made, delete_file("b.mid", b"")], [0])
+    assert why(outcome) == [(0, "the file was deleted since", 1)]
 
 
 def test_a_rename_is_undone_and_the_edits_of_others_come_along() -> None:

@@ -8,6 +8,7 @@ import typer
 from muse.blame import BlamedPart, Maker, blame_file
 from muse.cli.commits import SHORT_ID
 from muse.cli.options import JsonOption, RepoOption, remember
+from muse.cli.output import print_error
 
 _SHORT_OP_ID = 8
 
@@ -25,6 +26,8 @@ def blame(
     """Say of each note of a file which actor made it, and which changed it last.
 
     With the ops, their intents and their commits; --json has all of each. Pending ops do not count.
+    Where a log is not what its commit seals, the commit's author is named, the fault is told on stderr
+    and the exit status is 1.
 
     Example: muse blame song.mid --rev HEAD
     """
@@ -32,13 +35,17 @@ def blame(
     output = invocation.output
     repository = invocation.repository()
     with output.progress("looking back"):
-        parts = blame_file(repository, path, repository.dag.resolve(revision))
+        blamed = blame_file(repository, path, repository.dag.resolve(revision))
     if output.as_json:
-        for part in parts:
+        for part in blamed.parts:
             output.record(asdict(part))
-        return
-    rows = [_row(part) for part in parts]
-    output.table(("NOTE", "", "MADE BY", "CHANGED BY", "OP", "INTENT", "COMMIT"), rows)
+    else:
+        rows = [_row(part) for part in blamed.parts]
+        output.table(("NOTE", "", "MADE BY", "CHANGED BY", "OP", "INTENT", "COMMIT"), rows)
+    for fault in blamed.faults:
+        print_error("CorruptionError", fault, as_json=as_json)
+    if blamed.faults:
+        raise typer.Exit(1)
 
 
 def _row(part: BlamedPart) -> tuple[str, ...]:

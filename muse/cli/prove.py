@@ -54,13 +54,24 @@ def prove(
         return
     if commit is not None:
         raise UsageError("--commit goes with --check FILE")
+    place = None if out is None else _place(out)
     with invocation.output.progress("proving"):
         proof = make_proof_of(invocation.repository(), op_id or "", session)
-    if out is None:
+    if place is None:
         invocation.output.document(encode_proof(proof), proof)
         return
-    LOCAL.write_atomically(os.path.join(current_directory(), out), encode_proof(proof))
-    _print_proven(invocation.output, check_proof(proof), out)
+    LOCAL.write_atomically(place, encode_proof(proof))
+    _print_proven(invocation.output, check_proof(proof), out or "")
+
+
+def _place(out: str) -> str:
+    """Return where the proof goes, before any work is done for it; no directory is made."""
+    place = os.path.join(current_directory(), out)
+    if not out or LOCAL.is_directory(os.path.realpath(place)):
+        raise UsageError(f"--out is {out!r}: name a file, not a directory")
+    if not LOCAL.is_directory(os.path.realpath(os.path.dirname(place))):
+        raise UsageError(f"there is no directory {os.path.dirname(place)}: make it, or give another --out")
+    return place
 
 
 def _checked(path: str, commit_path: str | None) -> Proven:

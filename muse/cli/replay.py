@@ -113,7 +113,7 @@ def _read_source(file: str, name: str | None) -> _Source:
         raise DomainError(f"{file}: {error}", path=file) from error
     chosen = os.path.basename(file) if name is None else name
     try:
-        check_path(layout.check_tree_path(chosen))
+        check_path(chosen)
     except UsageError as error:
         raise UsageError(f"{error}; give a name for the repository with --name") from error
     return _Source(chosen, data)

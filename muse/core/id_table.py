@@ -12,13 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from muse.core.record import crc32
+from muse.core.crc import crc32
 
 TableError = sqlite3.Error
 """The table is damaged, or cannot be used."""
-
-Row = tuple[bytes, int]
-"""An op id as 16 bytes, and the offset at which its line starts."""
 
 _CACHE_KIB = 16_384
 _MOST_ROWS = 160  # a leaf, bounds and crc included, fits into one of SQLite's pages of 4 KiB
@@ -39,18 +36,18 @@ def _prefix(key: bytes) -> int:
 
 
 class Leaf(NamedTuple):
-    """The rows of all ids whose prefix is at least `first` and below `end`."""
+    """The rows of all ids whose prefix is at least `first` and below `end`: op id and offset in the log."""
 
     first: int
     end: int
     rows: bytes = b""
 
     @classmethod
-    def from_body(cls, body: object, prefix: int) -> "Leaf":
-        """Read the leaf that holds `prefix`; `TableError` if that is not what `body` is."""
+    def from_body(cls, body: object, found_at: int, prefix: int) -> "Leaf":
+        """Read the leaf found at `found_at`; `TableError` unless it is that one, and holds `prefix`."""
         if isinstance(body, bytes) and len(body) >= _HEAD.size:
             crc, first, end = _HEAD.unpack_from(body)
-            if first <= prefix < end and crc == crc32(body[4:]):
+            if found_at == first <= prefix < end and crc == crc32(body[4:]):
                 return cls(first, end, body[_HEAD.size :])
         raise sqlite3.DatabaseError("a leaf of the table is damaged or missing")
 
@@ -95,9 +92,10 @@ class IdTable:
         row = self._connection.execute("SELECT upto, witness FROM covered").fetchone()
         if row is None:
             return None
-        if type(row[0]) is not int or type(row[1]) is not bytes:
+        upto, witness = row
+        if not isinstance(upto, int) or not isinstance(witness, bytes):
             raise sqlite3.DatabaseError("the table does not say what it covers")
-        return row
+        return upto, witness
 
     def find_many(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return the offsets of those ids that are in the table."""
@@ -143,12 +141,13 @@ class IdTable:
 
     def _by_leaf(self, keys: Sequence[bytes]) -> Iterator[tuple[Leaf, Sequence[bytes]]]:
         """Yield each leaf that some of the sorted `keys` belong to, with those."""
-        query = "SELECT body FROM leaves WHERE first <= ? ORDER BY first DESC LIMIT 1"
+        query = "SELECT body, first FROM leaves WHERE first <= ? ORDER BY first DESC LIMIT 1"
         prefixes = [_prefix(key) for key in keys]
         place = 0
         while place < len(keys):
             row = self._connection.execute(query, (prefixes[place],)).fetchone()
-            leaf = Leaf.from_body(row and row[0], prefixes[place])
+            body, found_at = row or (None, 0)
+            leaf = Leaf.from_body(body, found_at, prefixes[place])
             after = bisect_left(prefixes, leaf.end, place)
             yield leaf, keys[place:after]
             place = after

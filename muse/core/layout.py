@@ -3,12 +3,12 @@
 import os.path
 import re
 
+from muse.core.tree_path import path_fault
 from muse.errors import UsageError
 
 MUSE_DIRECTORY = ".muse"
 SESSION_ID_LENGTH = 128
 BRANCH_LENGTH = 200
-NAME_BYTES = 255  # what file systems allow for one part of a path
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _BRANCH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*\Z")
@@ -61,26 +61,10 @@ def check_digest(digest: str, what: str) -> str:
 
 
 def check_tree_path(path: str) -> str:
-    """Give back `path` if it names a file inside a working tree; else raise `UsageError`.
-
-    Relative, `/` between parts, no empty, `.` or `..` part, no NUL or backslash, and nothing under
-    `.muse` or `.git` (whatever the case: some file systems fold it). A part has at most 255 bytes
-    of UTF-8, as file systems have it.
-    """
-    parts = path.split("/") if isinstance(path, str) else [""]
-    unsafe = any(part in {"", ".", ".."} or part.lower() in {".muse", ".git"} for part in parts)
-    unsafe = unsafe or any(not 0 < _utf8_length(part) <= NAME_BYTES for part in parts)
-    if unsafe or "\0" in path or "\\" in path or len(path) > 1024:
-        raise UsageError(f"path {path!r} does not name a file inside the working tree")
+    """Give back `path` if it names a file inside a working tree; else raise `UsageError`. See `path_fault`."""
+    if (fault := path_fault(path)) is not None:
+        raise UsageError(f"path {path!r} does not name a file inside the working tree: {fault}")
     return path
-
-
-def _utf8_length(text: str) -> int:
-    """The bytes of `text` in UTF-8; 0 if it cannot be written so (lone surrogates)."""
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        return 0
 
 
 def muse_directory(root: str) -> str:

@@ -137,7 +137,7 @@ class LogReader:
             return found
 
     def learn(self, found: Iterable[tuple[str, int]], start: int, end: int) -> None:
-        """Index ops, each (op id, start), that were just written from byte `start` to `end`: all that is there."""
+        """Index ops, each (op id, start): all that was just written from byte `start` to `end`."""
         with self._index_lock:
             if self._index is not None:
                 self._index.learn(found, start, end)

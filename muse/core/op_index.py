@@ -104,7 +104,7 @@ class OpIndex:
 
     def _open_table(self) -> None:
         """Open the table, or make it; one that does not fit the log is thrown away first."""
-        while self._tables_left:
+        while self._tables_left > 0:
             try:
                 self._table = IdTable(self._path)
                 upto = self._covered_by_table(self._table)

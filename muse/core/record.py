@@ -15,13 +15,9 @@ from typing import Annotated, Any, Literal, NoReturn, TypedDict, cast
 import msgspec
 import orjson
 
+from muse.core.crc import crc32
 from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, Limits, OpEntry, check_entry
 from muse.errors import InvalidEntryError
-
-try:
-    from isal.isal_zlib import crc32  # the same CRC-32, five times as fast
-except ImportError:  # no build for this machine
-    from zlib import crc32
 
 PREFIX = b'{"op_id":"'
 """Every line our writers make starts with these bytes; a reader looks for them inside a bad line."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from muse.core.content_id import object_id
+from muse.core.tree_path import path_fault
 from muse.domain import IgnoredOp
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.identified_score import NAMES_DIRECTORY, IdentifiedScore, identify, names_path
@@ -15,10 +16,7 @@ from muse.plugins.midi_file import Note, shown
 from muse.plugins.note_ops import NOTE_DOMAIN, NoteEdit, read_note_edit
 
 FILE_OP_KINDS = ("insert", "delete", "replace", "patch")
-PATH_LENGTH = 1024
-NAME_BYTES = 250  # file systems allow 255 for one part of a path, and a page of names adds `.json`
-_RESERVED = (".muse", NAMES_DIRECTORY)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Fetch = Callable[[str], bytes]
@@ -44,18 +42,18 @@ class EditedNote(NamedTuple):
 
 
 def check_path(path: Any) -> None:
-    """Check where a file may be. Raises DomainError for a path outside the tree or in Muse's own places."""
-    if not isinstance(path, str) or not 0 < len(path) <= PATH_LENGTH:
-        raise DomainError(
-            f"the address of a file is a path of 1 to {PATH_LENGTH} characters, not {shown(path)}"
-        )
-    parts = path.split("/")
-    if any(part in {"", ".", ".."} or _UNPRINTABLE.search(part) for part in parts):
-        raise DomainError(f"{shown(path)} is no path inside the tree: give names, with '/' between them")
-    if any(len(part.encode()) > NAME_BYTES for part in parts):
-        raise DomainError(f"{shown(path)} has a name of more than {NAME_BYTES} bytes: give a shorter one")
-    if parts[0] in _RESERVED:
+    """Check where a file, and the page of its names, may be. Raises DomainError for any other place.
+
+    What passes can be stored: a path that no tree may have is the fault of one op, not of a commit.
+    """
+    if (fault := path_fault(path)) is not None:
+        raise DomainError(f"the address of a file is a path inside the tree, not {shown(path)}: {fault}")
+    if _CONTROL.search(path):
+        raise DomainError(f"{shown(path)} has control characters in it: choose another name")
+    if path.partition("/")[0] == NAMES_DIRECTORY:
         raise DomainError(f"{shown(path)} is in a directory that Muse keeps for itself: choose another")
+    if (fault := path_fault(names_path(path))) is not None:
+        raise DomainError(f"{shown(path)} is too long for {NAMES_DIRECTORY}, its names' place: {fault}")
 
 
 @dataclass(slots=True)

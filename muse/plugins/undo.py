@@ -3,7 +3,8 @@
 Field by field: what an op wrote is taken back where it is still the last to have written it, and
 goes back to what stood there before all that is undone with it. A note that an op inserted goes
 unless others changed it since; one that an op deleted comes back as it was. The same for whole
-files, which come back with the names of their notes.
+files, which come back with the names of their notes. What others took away and brought back as it was
+counts as never gone: so an undoing that was undone is not in the way of the next.
 
 Others may write before a compensating op is applied. So each says what it `expected` to find, and has
 no effect where it finds something else. A value that another wrote anew meanwhile, and is the same, is
@@ -92,7 +93,7 @@ class _FileUndo:
         if not self._undo_file_steps():
             return
         if not self.trail.alive and not self._revived():
-            self._leave_all("the file was deleted since", self.trail.steps[-1].op_index)
+            self._leave_all(*self._what_came_after(self.trail.steps[-1]))
             return
         for entity_id, steps in self.trail.notes.items():
             if any(step.op_index in self.wanted for step in steps):
@@ -125,8 +126,23 @@ class _FileUndo:
                 self._bring_back(step)
         for step in steps:
             if step.op_index in self.wanted and step.kind != "make":
-                self._leave(step.op_index, self.path, "the file was changed since", steps[-1].op_index)
+                self._leave(step.op_index, self.path, *self._what_came_after(steps[-1]))
         return True
+
+    def _what_came_after(self, step: FileStep) -> tuple[str, int]:
+        """Say what stands in the way of undoing what was before `step`, and which op it is."""
+        if (later := self._brought_back_by(step)) is not None:
+            return "the file was brought back since", later
+        return f"the file was {'deleted' if step.kind == 'delete' else 'changed'} since", step.op_index
+
+    def _brought_back_by(self, step: FileStep) -> int | None:
+        """Return the op that put a file where `step` deleted one, if it is there still."""
+        if step.kind != "delete":
+            return None
+        for trail in self.trails.all:
+            if trail.alive and trail.path == self.trail.path and trail is not self.trail:
+                return next((one.op_index for one in trail.steps if one.op_index > step.op_index), None)
+        return None
 
     def _came_and_went(self, steps: Sequence[FileStep]) -> bool:
         made = bool(steps) and steps[0].kind in {"insert", "make"}
@@ -159,7 +175,9 @@ class _FileUndo:
         """Give the file the content from before a deletion or a replacement."""
         before = step.before
         if before is None or not self.agrees:
-            self._leave(step.op_index, self.path, _ELSEWHERE)
+            later = self._brought_back_by(step)
+            reason = _ELSEWHERE if later is None else "the file was brought back since"
+            self._leave(step.op_index, self.path, reason, later)
             return
         page = self.now.content(names_path(self.trail.path)) if self.content else None
         whole = _names_itself(before, page)
@@ -187,7 +205,8 @@ class _FileUndo:
         address = f"{self.path}/{NOTE_PREFIX}{entity_id}"
         wanted = {step.op_index for step in steps} & self.wanted
         current = steps[-1].after
-        kept = self._steps_left(address, list(steps), wanted)
+        kept = self._steps_left(address, _without_returns(steps, wanted), wanted)
+        self._leave_earlier_lives(address, kept, wanted)
         target = kept[-1].after if kept else steps[0].before
         if target is None and kept and wanted:
             for index in sorted(wanted & {step.op_index for step in kept}):
@@ -216,6 +235,18 @@ class _FileUndo:
                 break
             del steps[place:]
         return steps
+
+    def _leave_earlier_lives(self, address: str, steps: Sequence[NoteStep], wanted: set[int]) -> None:
+        """Leave what was done to a note before another deleted it and put one of its name in anew."""
+        birth = _last_change_of_life(steps)
+        if birth is None or steps[birth].after is None:
+            return
+        lives = [{one.op_index for one in part} for part in (steps[:birth], steps[birth:])]
+        for index in sorted(wanted & lives[0] - lives[1]):
+            self._leave(
+                index, address, "the note was brought back since", steps[birth].op_index, file_too=False
+            )
+            wanted.discard(index)
 
     def _fields_restored(
         self, address: str, steps: list[NoteStep], base: Placed | None, state: Placed, wanted: set[int]
@@ -330,6 +361,21 @@ def _grouped(
         causes |= set(edit[1])
     if group:
         yield group
+
+
+def _without_returns(steps: Sequence[NoteStep], wanted: Collection[int]) -> list[NoteStep]:
+    """Drop each deletion that an insertion of the very same note took back, both of others.
+
+    An undoing that was undone is such a pair.
+    """
+    kept: list[NoteStep] = []
+    for step in steps:
+        ours = bool(kept) and (kept[-1].op_index in wanted or step.op_index in wanted)
+        if kept and not ours and kept[-1].after is None and kept[-1].before == step.after:
+            kept.pop()
+        else:
+            kept.append(step)
+    return kept
 
 
 def _last_change_of_life(steps: Sequence[NoteStep]) -> int | None:

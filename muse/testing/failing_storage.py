@@ -20,8 +20,8 @@ _MOST_CALLS = 10_000
 class FailingStorage(Storage):
     """Hands every call to `inner`, but fails the one with number `fails_at`, counted from 1.
 
-    Counted are all system calls but `close`, `unlock` and `watch`, which always go through; with the
-    fault "sync", the syncs alone. `calls` names the counted calls so far.
+    Counted are all system calls but `close`, `unlock`, `watch` and `is_running`, which always go through;
+    with the fault "sync", the syncs alone. `calls` names the counted calls so far.
     """
 
     def __init__(self, fails_at: int, fault: Fault = "ENOSPC", *, inner: Storage = LOCAL) -> None:
@@ -85,6 +85,9 @@ class FailingStorage(Storage):
     def path_status(self, path: str) -> os.stat_result:
         self._count("path_status")
         return self._inner.path_status(path)
+
+    def is_running(self, process: int) -> bool:
+        return self._inner.is_running(process)
 
     def sync_data(self, descriptor: int) -> None:
         self._count("sync_data")
