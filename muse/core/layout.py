@@ -61,7 +61,7 @@ def check_digest(digest: str, what: str) -> str:
 
 
 def check_tree_path(path: str) -> str:
-    """Give back `path` if it names a file inside a working tree; else raise `UsageError`. See `path_fault`."""
+    """Give back `path` if it names a file in a tree, as `path_fault` has it; else raise `UsageError`."""
     if (fault := path_fault(path)) is not None:
         raise UsageError(f"path {path!r} does not name a file inside the working tree: {fault}")
     return path
