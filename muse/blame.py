@@ -7,13 +7,13 @@ from typing import Any
 
 from muse.core.commit_record import CommitRecord
 from muse.core.entry import OpEntry
-from muse.domain import BlamingPlugin, Origin
+from muse.domain import BlamingPlugin, EntryBlamingPlugin, Origin
 from muse.errors import CorruptionError, DomainError, NotFoundError
 from muse.looking_back import blaming_plugins
+from muse.plugin_state import read_state
 from muse.plugins.registry import find_plugin
-from muse.repository import Repository
+from muse.repository import Repository, TreeFiles
 from muse.sealed import SealedCommit, SealedCommits, SessionOps, covered_by
-from muse.session import TreeFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,12 @@ def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
     if path not in files:
         raise NotFoundError(f"commit {commit_id[:12]} has no file {path!r}: see 'muse show {commit_id[:12]}'")
     plugin = _plugin_for(repository, files, path)
-    sealed = SealedCommits()
-    steps, paths = _steps(repository, commit_id, path, sealed)
+    steps, paths = _steps(repository, commit_id, path)
     known: _Known = {}
     faults: list[str] = []
     for step in reversed(steps):
         try:
-            entries = _covered(repository, step.sealed, sealed) if step.sealed else None
+            entries = _covered(repository, step.sealed) if step.sealed else None
         except CorruptionError as error:
             entries, faults = None, [*faults, str(error)]
         known |= _blame_step(repository, plugin, step, entries=entries, known=known, paths=paths)
@@ -100,11 +99,9 @@ def _plugin_for(repository: Repository, files: Mapping[str, bytes], path: str) -
     )
 
 
-def _steps(
-    repository: Repository, commit_id: str, path: str, sealed: SealedCommits
-) -> tuple[list[_Step], set[str]]:
+def _steps(repository: Repository, commit_id: str, path: str) -> tuple[list[_Step], set[str]]:
     """Find the commits that matter, newest first, and every path that the file may have had."""
-    paths, steps = {path}, []
+    paths, steps, sealed = {path}, [], SealedCommits()
     cursor: str | None = commit_id
     for record in repository.dag.history(commit_id):
         found = sealed.add(record)
@@ -149,7 +146,7 @@ def _blame_step(
     updated: _Known = {}
     for path in sorted(paths):
         if entries is not None and own is plugin:
-            origins = plugin.blame(before, [entry["domain_op"] for entry in entries], fetch, path)
+            origins = _blamed(repository, plugin, step, entries, path)
             makers = [_maker_of(entry, step) for entry in entries]
         else:
             origins = _compared(
@@ -160,8 +157,20 @@ def _blame_step(
     return updated
 
 
+def _blamed(
+    repository: Repository, plugin: BlamingPlugin, step: _Step, entries: Sequence[OpEntry], path: str
+) -> list[Origin]:
+    """Ask the plugin which of the entries that a commit covers each part of a file stems from."""
+    files = TreeFiles(repository, repository.read_tree(step.parent_id))
+    fetch = repository.objects.get
+    if step.sealed is not None and isinstance(plugin, EntryBlamingPlugin):
+        state = read_state(repository, step.parent_id, step.sealed.domain)
+        return plugin.blame_entries(files, entries, fetch, state, path)
+    return plugin.blame(files, [entry["domain_op"] for entry in entries], fetch, path)
+
+
 def _makers(origin: Origin, makers: Sequence[Maker], known: _Known) -> tuple[Maker, Maker]:
-    made, changed = known.get(origin.came_from, {}).get(origin.address, (_NOBODY, _NOBODY))
+    made, changed = known.get(origin.came_from, {}).get(origin.was or origin.address, (_NOBODY, _NOBODY))
     if origin.made is not None:
         made = makers[origin.made]
     if origin.changed is not None:
@@ -191,7 +200,7 @@ def _compared(before: Sequence[Origin], after: Sequence[Origin], path: str) -> l
     ]
 
 
-def _covered(repository: Repository, commit: SealedCommit, sealed: SealedCommits) -> list[OpEntry] | None:
+def _covered(repository: Repository, commit: SealedCommit) -> list[OpEntry] | None:
     """Return the entries that a commit covers, in the total order; None where there is no log."""
     with closing(SessionOps(repository.root, commit.seal.session_id, repository.storage)) as ops:
-        return covered_by(commit, sealed, ops) if ops.is_there else None
+        return covered_by(commit, ops, repository.objects) if ops.is_there else None

@@ -113,10 +113,14 @@ class IgnoredOp:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What applying ops came to: the changed files (None: deleted) and the ops without effect."""
+    """What applying ops came to: the changed files (None: deleted) and the ops without effect.
+
+    `state` is what a `MergingPlugin` changed of what it keeps beside the files.
+    """
 
     files: dict[str, bytes | None]
     ignored: list[IgnoredOp] = field(default_factory=list)
+    state: dict[str, bytes | None] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -143,6 +147,59 @@ class DomainPlugin(Protocol):
 
 
 @runtime_checkable
+class MergingPlugin(Protocol):
+    """A domain whose concurrent edits merge, whenever they arrive. Pure, as `DomainPlugin` is.
+
+    The ops of the log are given to `merge`; `apply` is for the net ops of a stored delta.
+    """
+
+    def merge(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+        state: Mapping[str, bytes],
+    ) -> Application:
+        """Take in whole log entries (`op_id`, `parent_op_ids`, `domain_op`...), in the total order.
+
+        `state` is what the plugin keeps beside `files`: name -> bytes, as `Application.state` left it
+        with the parent commit (empty at first). It is stored with every commit, and is a function of
+        the ops and the files alone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two edits of one thing, by two actors, neither of whom had seen the other's.
+
+    `kept` and `overwritten` are their places in the entries looked at: the outcome shows the first
+    and not the second, or, where `both_stand`, both. `address` says of what, `reason` how, for people.
+    """
+
+    address: str
+    reason: str
+    kept: int
+    overwritten: int
+    both_stand: bool = False
+
+
+@runtime_checkable
+class OverlapFindingPlugin(Protocol):
+    """A domain that can say which edits came in each other's way. Pure, as `DomainPlugin` is."""
+
+    def overlaps(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+        state: Mapping[str, bytes],
+    ) -> list[Overlap]:
+        """List the overlapping edits among `entries`, whole log entries in the total order, on `files`."""
+        ...
+
+
+@runtime_checkable
 class CheckingPlugin(Protocol):
     """A domain that can refuse an op at the door, before it is logged. Pure, as `DomainPlugin` is."""
 
@@ -165,13 +222,23 @@ class SquashingPlugin(Protocol):
         ...
 
 
+@runtime_checkable
+class NettingPlugin(Protocol):
+    """A domain that can say what changed between two trees, whatever the ops were. Pure."""
+
+    def net(self, files: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -> list[DomainOp]:
+        """Return ops that turn `files` into what `changed` says (None: deleted), for people to read."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Which ops a part of a file, a note or a line, stems from.
 
     `made` and `changed` are the places, in the ops looked at, of the one that made the part and of
     the one that changed it last (making it counts). `made` is None for a part that was there before
-    all of them, in the file `came_from`; `changed` too when none of them changed it.
+    all of them, in the file `came_from`; `changed` too when none of them changed it. `was` is the
+    address that it had there, where that is another.
     """
 
     address: str
@@ -179,6 +246,7 @@ class Origin:
     made: int | None
     changed: int | None
     came_from: str = ""
+    was: str = ""
 
 
 @runtime_checkable
@@ -197,6 +265,22 @@ class BlamingPlugin(Protocol):
         Empty where there is no such file, or it has no parts that the domain knows. What a whole-file
         op brought stems from that op.
         """
+        ...
+
+
+@runtime_checkable
+class EntryBlamingPlugin(Protocol):
+    """A `BlamingPlugin` whose ops mean nothing alone: it needs whole entries, and its state. Pure."""
+
+    def blame_entries(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+        state: Mapping[str, bytes],
+        path: str,
+    ) -> list[Origin]:
+        """Do as `blame` does, for log entries in the total order; `state` is as in `MergingPlugin.merge`."""
         ...
 
 

@@ -3,33 +3,60 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import itemgetter
 
+from muse import plugin_state
 from muse.core.archive import session_entries
 from muse.core.entry import OpEntry, total_order
+from muse.core.op_list import decode_op_list
 from muse.domain import BlamingPlugin
 from muse.errors import NotFoundError, UsageError
+from muse.plugin_state import read_state
 from muse.plugins.registry import find_plugin, plugin_names
 from muse.recovery import session_history
-from muse.repository import Repository
-from muse.session import TreeFiles
+from muse.repository import Repository, TreeFiles
 
 _SHORTEST_NAME = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedOps:
+    """What one commit brought of a session: `before` is the commit it was made on, None for the empty tree."""
+
+    commit_id: str
+    before: str | None
+    entries: Sequence[OpEntry]
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedSession:
     """All of a session's entries in the total order, and where history took them up.
 
-    `base`: the commit that its ops were first applied to, None for the empty tree. `pending`: those
-    entries that no branch holds yet. `tips`: the branches that this is said of, read before the log.
+    `commits`: which of them each commit brought, oldest first. `pending`: those that no branch holds
+    yet. `tips`: the branches that this is said of, read before the log; `head`: that of HEAD's branch.
     """
 
     session_id: str
     entries: Sequence[OpEntry]
+    commits: Sequence[CommittedOps]
     pending: Sequence[OpEntry]
-    base: str | None
     tips: Mapping[str, str | None]
+    head: str | None
+
+    @property
+    def base(self) -> str | None:
+        """The commit that its ops were first applied to, None for the empty tree."""
+        return self.commits[0].before if self.commits else self.head
+
+    def from_first(self, is_wanted: Callable[[OpEntry], bool]) -> tuple[str | None, list[OpEntry]]:
+        """Return the commit on which the first wanted op took effect, and all entries from there on.
+
+        They come as history applied them: commit by commit, then those that are pending.
+        """
+        for place, commit in enumerate(self.commits):
+            if any(map(is_wanted, commit.entries)):
+                later = [entry for own in self.commits[place:] for entry in own.entries]
+                return commit.before, [*later, *self.pending]
+        return self.head, list(self.pending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +80,15 @@ def read_session(repository: Repository, session_id: str, *, salvage: bool = Fal
     current = dag.current_branch()
     tips = {current: dag.head(current), **dag.branches()}
     history = session_history(dag, session_id, tips, ())
-    located = sorted(
-        session_entries(repository.root, session_id, salvage=salvage, storage=storage),
-        key=lambda found: total_order(found[1]),
-    )
-    pending = [entry for offset, entry in located if offset >= history.cuts.get(entry["domain"], 0)]
-    base = history.before if history.newest is not None else tips[current]
-    return LoggedSession(session_id, list(map(itemgetter(1), located)), pending, base, tips)
+    located = session_entries(repository.root, session_id, salvage=salvage, storage=storage)
+    entries = sorted((entry for _, entry in located), key=total_order)
+    left = {entry["op_id"]: entry for entry in entries}
+    commits = []
+    for commit in history.commits:
+        op_ids = decode_op_list(repository.objects.get(commit.op_list), commit.op_list)
+        own = [left.pop(op_id) for op_id in op_ids if op_id in left]
+        commits.append(CommittedOps(commit.commit_id, commit.parent_id, own))
+    return LoggedSession(session_id, entries, commits, list(left.values()), tips, tips[current])
 
 
 def named_op(entries: Iterable[OpEntry], name: str) -> str:
@@ -124,32 +153,43 @@ def _moment(text: str) -> datetime | None:
 def state_at(
     repository: Repository, session: LoggedSession, choose: Callable[[Sequence[OpEntry]], list[OpEntry]]
 ) -> SessionState:
-    """Return the files with the chosen entries applied, domain by domain, in the total order."""
-    entries = choose(session.entries)
-    base = TreeFiles(repository, repository.read_tree(session.base))
-    files, ignored = apply_entries(repository, base, entries)
+    """Return the files with the chosen entries applied, as history has them as far as it does.
+
+    What was committed whole is as its commit left it, the rest applied on that in the total order.
+    """
+    chosen = choose(session.entries)
+    wanted = {entry["op_id"] for entry in chosen}
+    base = session.head
+    for commit in session.commits:
+        if any(entry["op_id"] not in wanted for entry in commit.entries):
+            base = commit.before
+            break
+    behind = {record["commit_id"] for record in repository.dag.history(base)} if base else set()
+    done = {
+        entry["op_id"] for commit in session.commits if commit.commit_id in behind for entry in commit.entries
+    }
+    left = [entry for entry in chosen if entry["op_id"] not in done]
+    files, ignored = apply_entries(repository, base, left)
     parts = {path: count for path in files if (count := _part_count(repository, files, path))}
-    last = entries[-1] if entries else None
-    return SessionState(session.base, len(entries), len({op_id for op_id, _ in ignored}), last, files, parts)
+    last = chosen[-1] if chosen else None
+    return SessionState(base, len(chosen), len({op_id for op_id, _ in ignored}), last, files, parts)
 
 
 def apply_entries(
-    repository: Repository, files: Mapping[str, bytes], entries: Iterable[OpEntry]
+    repository: Repository, commit_id: str | None, entries: Iterable[OpEntry]
 ) -> tuple[dict[str, bytes], set[tuple[str, str]]]:
-    """Apply entries as one commit of each domain would; return the tree, and what had no effect.
+    """Apply entries to a commit's files as one commit of each domain would.
 
-    That is told by op id and by the address at which the op had none.
+    Returns the tree, and what had no effect: its op id, and the address at which it had none.
     """
     by_domain: dict[str, list[OpEntry]] = {}
     for entry in entries:
         by_domain.setdefault(entry["domain"], []).append(entry)
-    tree = dict(files)
+    tree: dict[str, bytes] = dict(TreeFiles(repository, repository.read_tree(commit_id)))
     ignored = set()
     for domain, own in sorted(by_domain.items()):
-        plugin = find_plugin(domain)
-        if plugin is None:
-            continue
-        outcome = plugin.apply(tree, [entry["domain_op"] for entry in own], repository.objects.get)
+        state = read_state(repository, commit_id, domain)
+        outcome = plugin_state.apply_entries(domain, own, tree, repository.objects.get, state)
         ignored |= {(own[found.index]["op_id"], found.address) for found in outcome.ignored}
         tree = {path: content for path, content in {**tree, **outcome.files}.items() if content is not None}
     return tree, ignored

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from muse.core.delta import summarize
-from muse.domain import Application, DomainOp, SquashingPlugin, StructuredDelta
+from muse.domain import Application, DomainOp, NettingPlugin, SquashingPlugin, StructuredDelta
 from muse.errors import CorruptionError, StorageError
 from muse.plugins.registry import find_plugin
 
@@ -25,10 +25,13 @@ def net_delta(
     store: a plugin that fails to squash does not keep ops out of history.
     """
     plugin = find_plugin(delta["domain"])
-    if plugin is None or not isinstance(plugin, SquashingPlugin):
+    if plugin is None or not isinstance(plugin, NettingPlugin | SquashingPlugin):
         return delta
     try:
-        ops = plugin.squash(files, delta["ops"], fetch)
+        if isinstance(plugin, NettingPlugin):
+            ops = plugin.net(files, application.files)
+        else:
+            ops = plugin.squash(files, delta["ops"], fetch)
         if plugin.apply(files, ops, fetch).files != application.files:
             return delta
         return {**delta, "ops": ops, "summary": summarize_changes(ops)}

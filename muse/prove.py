@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from muse.core.commit_record import CommitRecord
-from muse.core.entry import OpEntry, is_op_id, total_order
+from muse.core.entry import OpEntry, is_op_id
 from muse.core.proof import Proof, ProofError, check_proof, decode_proof, encode_proof, make_proof
-from muse.core.seal import root_of
-from muse.errors import CorruptionError, MuseError, NotFoundError, UsageError
+from muse.errors import MuseError, NotFoundError, UsageError
 from muse.repository import Repository
-from muse.sealed import SealedCommit, SealedCommits, SessionOps, entries_of, open_session, session_ids
+from muse.sealed import SealedCommits, SessionOps, covered_by, op_ids_of, open_session, session_ids
 
 
 class NotCommittedError(MuseError):
@@ -42,34 +41,22 @@ def prove(repository: Repository, op_id: str, session_id: str | None = None) -> 
         ops = open_session(repository.root, name, repository.storage)
         try:
             if (found := ops.find(op_id)) is not None:
-                return _prove(repository, name, ops, *found)
+                return _prove(repository, name, ops, found[1])
         finally:
             ops.close()
     where = f"session {session_id!r}" if session_id else f"any session of {repository.root}"
     raise NotFoundError(f"there is no op {op_id} in {where}: see 'muse session tail'")
 
 
-def _prove(repository: Repository, session_id: str, ops: SessionOps, offset: int, entry: OpEntry) -> Proof:
-    commits = _branch_commits(repository)
-    differ: SealedCommit | None = None
-    for commit in commits.of_session(session_id):
-        if commit.seal.cut_offset <= offset or commit.domain != entry["domain"]:
+def _prove(repository: Repository, session_id: str, ops: SessionOps, entry: OpEntry) -> Proof:
+    for commit in _branch_commits(repository).of_session(session_id):
+        if commit.domain != entry["domain"]:
             continue
-        for start in commits.starts(commit):
-            if start > offset:
-                continue
-            covered = sorted(
-                entries_of(ops.between(start, commit.seal.cut_offset), commit.domain), key=total_order
-            )
-            if root_of(covered) == commit.seal.root:
-                return make_proof(repository.dag.read_commit(commit.commit_id), covered, entry["op_id"])
-            differ = commit
-    if differ is not None:
-        raise CorruptionError(
-            f"{ops.path} and commit {differ.commit_id} differ: the ops there do not hash to the sealed root; "
-            "see 'muse verify --replay'",
-            path=ops.path,
-        )
+        op_ids = op_ids_of(repository.objects, commit.seal)
+        if entry["op_id"] not in op_ids:
+            continue
+        covered = covered_by(commit, ops, repository.objects)
+        return make_proof(repository.dag.read_commit(commit.commit_id), covered, entry["op_id"])
     raise NotCommittedError(
         f"op {entry['op_id']} of session {session_id!r} is in no commit yet: run 'muse commit {session_id}'",
         op_id=entry["op_id"],
@@ -78,11 +65,8 @@ def _prove(repository: Repository, session_id: str, ops: SessionOps, offset: int
 
 def _branch_commits(repository: Repository) -> SealedCommits:
     commits = SealedCommits()
-    for tip in set(repository.dag.branches().values()) - {None}:
-        for record in repository.dag.history(str(tip)):
-            if record["commit_id"] in commits:
-                break
-            commits.add(record)
+    for record in repository.dag.reachable(repository.dag.branches().values()):
+        commits.add(record)
     return commits
 
 

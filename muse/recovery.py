@@ -1,57 +1,85 @@
 """What history says of a session: which of its ops the branches hold, told by the seals in the commits."""
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from muse.core.commit_dag import CommitDag
-from muse.core.commit_record import CommitRecord
+from muse.core.commit_record import parents
 from muse.core.seal import read_seal
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCommit:
+    """A commit made from a session's log; `op_list` is the object that lists the ops it covers."""
+
+    commit_id: str
+    parent_id: str | None
+    snapshot_id: str
+    op_list: str
 
 
 @dataclass(slots=True)
 class SessionHistory:
-    """The commits of one session that were found.
+    """The commits of one session that were found, each behind those in its own history.
 
-    `cuts`: for each domain, the byte of the log before which history holds its ops. `newest`: the
-    commit that reaches farthest, on `branch`. `before`: the parent of the earliest one, wherever it is.
+    `branch` leads to some of them.
     """
 
-    cuts: dict[str, int] = field(default_factory=dict)
-    newest: CommitRecord | None = None
+    commits: list[SessionCommit] = field(default_factory=list)
     branch: str = ""
-    before: str | None = None
-    reach: int = -1
-    start: float = math.inf
 
-    def add(self, commit: CommitRecord, branch: str, cut_offset: int) -> None:
-        """Take in a commit of the session; on each branch they come newest first."""
-        domain = (commit["structured_delta"] or {"domain": ""})["domain"]
-        self.cuts[domain] = max(cut_offset, self.cuts.get(domain, 0))
-        if cut_offset <= self.start:
-            self.start, self.before = cut_offset, commit["parent_commit_id"]
-        if cut_offset > self.reach:
-            self.reach, self.newest, self.branch = cut_offset, commit, branch
+    @property
+    def op_lists(self) -> list[str]:
+        return [commit.op_list for commit in self.commits]
 
 
 def session_history(
-    dag: CommitDag, session_id: str, tips: Mapping[str, str | None], stop: Collection[str | None]
+    dag: CommitDag, session_id: str, tips: Mapping[str, str | None], stop: Container[str | None]
 ) -> SessionHistory:
     """Search the histories of `tips` (branch -> commit) for commits of a session, each commit once.
 
-    The search of a branch ends at a commit in `stop`: it and what is behind it were taken in before.
+    No search goes past a commit in `stop`: it and what is behind it were taken in before. Where
+    several branches lead to such commits, the first of `tips` is named.
     """
-    found = SessionHistory()
-    seen: set[str] = set()
+    result = SessionHistory()
+    behind: dict[str, list[str]] = {}
+    found: dict[str, SessionCommit] = {}
     for branch, tip in tips.items():
         if tip is None:
             continue
-        for commit in dag.history(tip):
-            commit_id = commit["commit_id"]
-            if commit_id in stop or commit_id in seen:
-                break
-            seen.add(commit_id)
-            seal = read_seal(commit["message"])
+        for record in dag.history(tip, stop=_Either(stop, behind)):
+            commit_id = record["commit_id"]
+            behind[commit_id] = parents(record)
+            seal = read_seal(record["message"])
             if seal is not None and seal.session_id == session_id:
-                found.add(commit, branch, seal.cut_offset)
-    return found
+                before, snapshot_id = record["parent_commit_id"], record["snapshot_id"]
+                found[commit_id] = SessionCommit(commit_id, before, snapshot_id, seal.op_list)
+                result.branch = result.branch or branch
+    result.commits = [found[commit_id] for commit_id in _oldest_first(behind) if commit_id in found]
+    return result
+
+
+def _oldest_first(behind: Mapping[str, Iterable[str]]) -> list[str]:
+    """Order commits so that each comes after its parents, those of its first parent first."""
+    ordered: dict[str, None] = {}
+    for start in behind:
+        waiting = [(start, False)]
+        while waiting:
+            commit_id, are_parents_done = waiting.pop()
+            if are_parents_done:
+                ordered.setdefault(commit_id)
+            elif commit_id in behind and commit_id not in ordered:
+                waiting.append((commit_id, True))
+                waiting += [(parent, False) for parent in reversed(list(behind[commit_id]))]
+    return list(ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Either:
+    """What is in one container or the other."""
+
+    one: Container[str | None]
+    other: Container[str | None]
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.one or item in self.other

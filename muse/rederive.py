@@ -5,14 +5,16 @@ by digest; the files that its delta, and every op in order, make of the parent's
 are in memory at a time. A fault is never raised, always reported, and the rest is checked.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from muse.core import content_id, layout
 from muse.core.commit_record import FORMAT_VERSION, CommitRecord
 from muse.core.delta import collapse
-from muse.core.entry import OpEntry, total_order
+from muse.core.entry import OpEntry
 from muse.core.json_file import read_json_object
 from muse.core.log_reader import collector_paused
 from muse.core.op_log import OpLog
@@ -22,18 +24,19 @@ from muse.core.session_file import is_archived
 from muse.core.verify import Finding, Kind
 from muse.domain import Application, StructuredDelta
 from muse.errors import CorruptionError, MuseError, NotFoundError
+from muse.plugin_state import apply_entries, read_states
 from muse.plugins.registry import find_plugin
-from muse.repository import Repository
+from muse.repository import Repository, TreeFiles
 from muse.sealed import (
+    Run,
     SealedCommit,
     SealedCommits,
     SessionOps,
     commit_ids,
-    entries_of,
+    op_ids_of,
     open_session,
     session_ids,
 )
-from muse.session import TreeFiles
 
 Progress = Callable[[int], None]
 """Called with how many ops are done so far."""
@@ -41,11 +44,17 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class Rederivation:
-    """What was made anew, and what was found."""
+    """What was made anew, and what was found.
+
+    `without_plugin`: domains whose files nobody here can make; the log and delta of their `not_made`
+    commits were compared with the seals, and no more.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     commits: int = 0
     ops: int = 0
+    without_plugin: set[str] = field(default_factory=set)
+    not_made: int = 0
 
 
 def rederive(repository: Repository, progress: Progress = lambda _done: None) -> Rederivation:
@@ -66,18 +75,17 @@ def check_archived_logs(repository: Repository) -> Rederivation:
         if layout.is_session_id(session_id) and is_archived(
             repository.root, session_id, storage=repository.storage
         ):
-            run.check_session(session_id, logs_only=True)
+            run.check_session(session_id, files=False, checkpoint=False)
     return run.result
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """Some lines of a log: where they start and end, their entries, and the frontier after them."""
-
-    start: int
-    stop: int
-    entries: list[OpEntry]
-    frontier: dict[str, int]
+def check_session(repository: Repository, session_id: str) -> list[Finding]:
+    """Compare the log and the checkpoint of one session with the commits; make nothing anew."""
+    run = _Run(repository, lambda _done: None)
+    run.read_commits()
+    run.result.findings.clear()  # of the commits of others
+    run.check_session(session_id, files=False)
+    return run.result.findings
 
 
 class _Run:
@@ -88,7 +96,9 @@ class _Run:
         self.commits = SealedCommits()
         self._repository = repository
         self._progress = progress
-        self._range: _Range | None = None
+        self._runs: dict[str, list[tuple[Run, SealedCommit]]] = {}  # domain -> where its commits' ops stand
+        self._reached: set[str] | None = None
+        self._next: Run = (0, 0)  # where the last commit's ops started, and the next one's may
         self._names_its_repository = (
             True  # repo.json does: some commit seals it as it stands, or none seals it
         )
@@ -115,32 +125,36 @@ class _Run:
         except MuseError:  # `muse.core.verify` names it
             self._names_its_repository = False
 
-    def check_session(self, session_id: str, *, logs_only: bool = False) -> None:
+    def check_session(self, session_id: str, *, files: bool = True, checkpoint: bool = True) -> None:
         root = self._repository.root
         try:
             ops = open_session(root, session_id, self._repository.storage)
         except MuseError as error:
             self._found("session", layout.op_log_directory(root), error)
             return
-        self._range = None
+        self._runs, self._next = defaultdict(list), (0, 0)
         try:
+            cut = -1
             for commit in self.commits.of_session(session_id):
-                if logs_only:
-                    self._check_log(commit, ops)
+                start = self._next[commit.seal.cut_offset != cut]  # several at one cut share its lines
+                cut = commit.seal.cut_offset
+                if files:
+                    self._check_commit(commit, ops, start)
                 else:
-                    self._check_commit(commit, ops)
+                    self._check_log(commit, ops, start)
                 self.result.commits += 1
                 self.result.ops += commit.seal.op_count
                 self._progress(self.result.ops)
+            self._check_once()
+            if checkpoint:
+                self._check_checkpoint(session_id, ops)
+        except MuseError as error:
+            self._found("session", ops.path, error)
         finally:
             ops.close()
 
-    def _check_commit(self, commit: SealedCommit, ops: SessionOps) -> None:
+    def _check_commit(self, commit: SealedCommit, ops: SessionOps, start: int) -> None:
         path = self._commit_path(commit.commit_id)
-        if (other := self.commits.overlapped(commit)) is not None:
-            self._found(
-                "commit", path, f"{path} covers ops that its ancestor {other.commit_id} covers already"
-            )
         try:
             record = self._repository.dag.read_commit(commit.commit_id)
             self._check_fields(record, path)
@@ -148,7 +162,7 @@ class _Run:
         except MuseError as error:
             self._found("commit", path, error)
             return
-        covered = self._check_log(commit, ops)
+        covered = self._check_log(commit, ops, start)
         if delta is not None:
             self._check_files(record, delta, covered, path)
 
@@ -194,7 +208,7 @@ class _Run:
 
     # -- the log --------------------------------------------------------------------------------
 
-    def _check_log(self, commit: SealedCommit, ops: SessionOps) -> list[OpEntry] | None:
+    def _check_log(self, commit: SealedCommit, ops: SessionOps, start: int) -> list[OpEntry] | None:
         """Compare the covered entries with the seal; return them if they are those it seals."""
         seal = commit.seal
         try:
@@ -202,35 +216,36 @@ class _Run:
                 raise NotFoundError(
                     f"{ops.path} is missing: no commit of session {seal.session_id} can be made anew"
                 )
-            if (end := ops.end()) < seal.cut_offset:
-                raise CorruptionError(
-                    f"{ops.path} has {end} bytes, commit {commit.commit_id} covers {seal.cut_offset}: the "
-                    "log was cut or is an older copy"
-                )
-            faults: list[str] = []
-            for start in self.commits.starts(commit):
-                entries, frontier = self._read(ops, start, seal.cut_offset)
-                covered = sorted(entries_of(entries, commit.domain), key=total_order)
-                different = list(_differences(covered, frontier, seal))
-                if not different:
-                    return covered
-                faults = faults or different
+            with collector_paused():
+                op_ids = op_ids_of(self._repository.objects, seal)
+                covered = ops.covered(op_ids, commit.domain, start=min(start, ops.end()))
         except MuseError as error:
-            self._found("session", ops.path, error)
+            self._found(_kind_of(error, "session"), getattr(error, "path", "") or ops.path, error)
             return None
+        if covered.runs:
+            self._next = (covered.runs[0][0], covered.runs[-1][1])
+            self._runs[commit.domain] += ((run, commit) for run in covered.runs)
+        faults = list(_differences(covered.entries, seal))
         for fault in faults:
             self._found("session", ops.path, f"{ops.path} and commit {commit.commit_id} differ: {fault}")
-        return None
+        return None if faults else covered.entries
 
-    def _read(self, ops: SessionOps, start: int, stop: int) -> tuple[list[OpEntry], dict[str, int]]:
-        """Read a range; the one before is kept, for the commits of several domains at one cut."""
-        known = self._range
-        if known is None or (known.start, known.stop) != (start, stop):
-            self._range = None
-            with collector_paused():
-                entries = ops.between(start, stop)
-            self._range = known = _Range(start, stop, entries, ops.frontier(stop))
-        return known.entries, known.frontier
+    def _check_once(self) -> None:
+        """No op is covered by two commits of one line of history."""
+        for located in self._runs.values():
+            before: tuple[Run, SealedCommit] | None = None
+            for run, commit in sorted(located, key=itemgetter(0)):
+                if before and run[0] <= before[0][1] and commit is not before[1]:
+                    self._check_apart(before[1], commit)
+                if before is None or run[1] > before[0][1]:
+                    before = run, commit
+
+    def _check_apart(self, one: SealedCommit, other: SealedCommit) -> None:
+        for ancestor, commit in ((one, other), (other, one)):
+            if self.commits.is_behind(ancestor, commit):
+                path = self._commit_path(commit.commit_id)
+                message = f"{path} covers ops that its ancestor {ancestor.commit_id} covers already"
+                self._found("commit", path, message)
 
     # -- the files ------------------------------------------------------------------------------
 
@@ -241,35 +256,69 @@ class _Run:
         domain = delta["domain"]
         try:
             parent = self._repository.read_tree(record["parent_commit_id"])
-            plugin = find_plugin(domain)
             full = None if covered is None else collapse(covered, domain)
-            self._compare(record, self._apply(delta["ops"], domain, parent), path, "its delta makes")
-            if full is None or full["ops"] == delta["ops"]:
+            if find_plugin(domain) is None:
+                self._compare_without_plugin(record, delta, full)
                 return
-            if plugin is None:
-                self._found(
-                    "delta", path, f"{path} holds other ops than those it covers, in a domain without plugin"
-                )
-            else:
-                made = self._apply(full["ops"], domain, parent)
-                self._compare(record, made, path, "the ops it covers make")
+            if full is None or full["ops"] != delta["ops"]:
+                self._compare(record, self._apply(delta["ops"], domain, parent), path, "its delta makes")
+            if covered is not None:
+                self._compare(record, self._merge(covered, record, parent), path, "the ops it covers make")
         except MuseError as error:
             self._found(
                 _kind_of(error), getattr(error, "path", "") or path, f"{path} cannot be made anew: {error}"
             )
 
+    def _compare_without_plugin(
+        self, record: CommitRecord, delta: StructuredDelta, full: StructuredDelta | None
+    ) -> None:
+        """A domain that nobody knows changes no file, and has no net: else its plugin is missing here."""
+        parent = self._repository.read_tree(record["parent_commit_id"])
+        if content_id.snapshot_id(parent) == record["snapshot_id"] and (
+            full is None or full["ops"] == delta["ops"]
+        ):
+            return
+        self.result.without_plugin.add(delta["domain"])
+        self.result.not_made += 1
+
     def _apply(self, ops: Any, domain: str, parent: Mapping[str, str]) -> dict[str, str]:
-        """Return the tree that `ops` make of the tree `parent`."""
+        """Return the tree that the ops of a delta make of the tree `parent`."""
         plugin = find_plugin(domain)
-        if plugin is None:
-            return dict(parent)
+        files = TreeFiles(self._repository, parent)
+        return self._made(
+            domain, parent, lambda: plugin.apply(files, ops, self._repository.objects.get) if plugin else None
+        )
+
+    def _merge(
+        self, entries: list[OpEntry], record: CommitRecord, parent: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return the tree that logged entries make of `parent`; compare what the plugin keeps, too."""
+        domain = entries[0]["domain"]
+        repository = self._repository
+        state = read_states(repository, record["parent_commit_id"]).get(domain, {})
+        kept = read_states(repository, record["commit_id"]).get(domain, {})
+
+        def merge() -> Application:
+            files, fetch = TreeFiles(repository, parent), repository.objects.get
+            made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state))
+            if apply_to_tree(state, made.state) != kept:
+                raise CorruptionError(
+                    f"what domain {domain!r} keeps beside the files is not what the ops it covers make"
+                )
+            return made
+
+        return self._made(domain, parent, merge)
+
+    def _made(
+        self, domain: str, parent: Mapping[str, str], act: Callable[[], Application | None]
+    ) -> dict[str, str]:
         try:
-            made = plugin.apply(TreeFiles(self._repository, parent), ops, self._repository.objects.get)
+            made = act()
         except MuseError:
             raise
         except Exception as error:
             raise CorruptionError(f"the plugin of domain {domain!r} failed: {error!r}") from error
-        return apply_to_tree(parent, made)
+        return apply_to_tree(parent, made.files if made else {})
 
     def _compare(self, record: CommitRecord, made: Mapping[str, str], path: str, what: str) -> None:
         snapshot_id = content_id.snapshot_id(made)
@@ -293,44 +342,71 @@ class _Run:
     # -- what history must lead to --------------------------------------------------------------
 
     def check_checkpoints(self) -> None:
-        """A commit that a checkpoint rests on must be in some branch, or its ops are nowhere."""
-        reached: set[str] | None = None
+        """Sessions that no commit speaks of may have a checkpoint all the same."""
+        spoken_of = set(self.commits.session_ids())
         for session_id in session_ids(self._repository.root, self._repository.storage):
-            try:
-                with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
-                    checkpoint = log.read_checkpoint()
-            except MuseError as error:
-                path = layout.checkpoint_file(self._repository.root, session_id)
-                self._found("session", path, error)
-                continue
-            commit_id = checkpoint.get("commit_id", "") if checkpoint else ""
-            if not commit_id:
-                continue
-            if reached is None or commit_id not in reached:
-                reached = set(self._reached())
-            if commit_id not in reached:
-                path = layout.branches_directory(self._repository.root)
-                self._found(
-                    "ref",
-                    path,
-                    f"no branch in {path} leads to commit {commit_id}, which holds ops of session "
-                    f"{session_id}: a branch was moved back or removed",
-                )
+            if session_id not in spoken_of:
+                self.check_session(session_id)
 
-    def _reached(self) -> Iterator[str]:
-        for branch in self._repository.dag.branch_names():
-            try:
-                tip = self._repository.dag.head(branch)
-                for record in self._repository.dag.history(tip) if tip else ():
-                    yield record["commit_id"]
-            except MuseError as error:
-                self._found(_kind_of(error), getattr(error, "path", "") or branch, error)
+    def _check_checkpoint(self, session_id: str, ops: SessionOps) -> None:
+        """What a checkpoint calls covered must be in commits that a branch leads to, or it is nowhere."""
+        path = layout.checkpoint_file(self._repository.root, session_id)
+        try:
+            with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
+                checkpoint = log.read_checkpoint()
+                coverage = log.coverage()
+        except MuseError as error:
+            self._found("session", path, error)
+            return
+        commit_id = checkpoint.get("commit_id", "") if checkpoint else ""
+        if not commit_id:
+            return
+        branches = layout.branches_directory(self._repository.root)
+        if commit_id not in self._reached_commits():
+            self._found(
+                "ref",
+                branches,
+                f"no branch in {branches} leads to commit {commit_id}, which holds ops of session "
+                f"{session_id}: a branch was moved back or removed",
+            )
+            return
+        snapshot_id = self._repository.dag.read_commit(commit_id)["snapshot_id"]
+        if checkpoint and checkpoint["snapshot_id"] != snapshot_id:
+            message = f"{path} names snapshot {checkpoint['snapshot_id']}, its commit has {snapshot_id}"
+            self._found("session", path, message)
+        runs = {
+            domain: [run for run, commit in located if commit.commit_id in self._reached_commits()]
+            for domain, located in self._runs.items()
+        }
+        count, example = 0, ""
+        for entry in ops.not_in(runs, coverage.cut.offset):
+            count, example = count + 1, example or entry["op_id"]
+        if count:
+            self._found(
+                "ref",
+                branches,
+                f"{count} ops of session {session_id}, {example} for one, count as committed and are in no commit "
+                f"that a branch in {branches} leads to: a branch was moved back, or {path} was changed; 'muse "
+                f"session recover {session_id}' makes them pending again",
+            )
+
+    def _reached_commits(self) -> set[str]:
+        if self._reached is None:
+            self._reached = set()
+            for branch in self._repository.dag.branch_names():
+                try:
+                    tip = self._repository.dag.head(branch)
+                    for record in self._repository.dag.history(tip, stop=self._reached) if tip else ():
+                        self._reached.add(record["commit_id"])
+                except MuseError as error:
+                    self._found(_kind_of(error), getattr(error, "path", "") or branch, error)
+        return self._reached
 
 
-def apply_to_tree(tree: Mapping[str, str], application: Application) -> dict[str, str]:
-    """Return `tree` (path -> object id) with the files of `application` in their places."""
+def apply_to_tree(tree: Mapping[str, str], changed: Mapping[str, bytes | None]) -> dict[str, str]:
+    """Return `tree` (path -> object id) with the changed files in their places."""
     after = dict(tree)
-    for path, content in application.files.items():
+    for path, content in changed.items():
         if content is None:
             after.pop(path, None)
         else:
@@ -338,7 +414,7 @@ def apply_to_tree(tree: Mapping[str, str], application: Application) -> dict[str
     return after
 
 
-def _differences(covered: list[OpEntry], frontier: Mapping[str, int], seal: Seal) -> Iterator[str]:
+def _differences(covered: list[OpEntry], seal: Seal) -> Iterator[str]:
     """Say in what `covered`, in the total order, is not what `seal` seals."""
     if len(covered) != seal.op_count:
         yield f"the log holds {len(covered)} ops there, the commit seals {seal.op_count}"
@@ -349,18 +425,15 @@ def _differences(covered: list[OpEntry], frontier: Mapping[str, int], seal: Seal
     root = root_of(covered)
     if root != seal.root:
         yield f"the Merkle root of the ops is {root}, the commit seals {seal.root}"
-    digest = json_digest(frontier)
-    if digest != seal.frontier_digest:
-        yield f"the digest of the frontier is {digest}, the commit seals {seal.frontier_digest}"
 
 
-def _kind_of(error: MuseError) -> Kind:
+def _kind_of(error: MuseError, otherwise: Kind = "commit") -> Kind:
     """Tell by the path what a fault met on the way is about."""
     path = getattr(error, "path", "") or ""
     for part, kind in _KINDS.items():
         if f"/{part}/" in path:
             return kind
-    return "commit"
+    return otherwise
 
 
 _KINDS: dict[str, Kind] = {"objects": "object", "snapshots": "snapshot", "op_log": "session", "refs": "ref"}

@@ -2,7 +2,7 @@
 
 import os.path
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from muse.core import layout
 from muse.core.commit_dag import CommitDag
@@ -99,3 +99,26 @@ def _make_furniture(root: str, storage: Storage) -> None:
     if not storage.exists(layout.branch_file(root, FIRST_BRANCH)):
         storage.write_atomically(layout.branch_file(root, FIRST_BRANCH), b"")
     storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{FIRST_BRANCH}\n".encode())
+
+
+class TreeFiles(Mapping[str, bytes]):
+    """The files of a manifest, each read and checked when it is first asked for."""
+
+    def __init__(self, repository: Repository, manifest: Mapping[str, str]) -> None:
+        self._repository = repository
+        self._manifest = manifest
+        self._read: dict[str, bytes] = {}
+
+    def __getitem__(self, path: str) -> bytes:
+        if path not in self._read:
+            self._read[path] = self._repository.objects.get(self._manifest[path])
+        return self._read[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._manifest)
+
+    def __len__(self) -> int:
+        return len(self._manifest)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._manifest

@@ -1,21 +1,22 @@
-"""Which ops a commit covers: what the seals in the commits say, found again in the sessions' logs.
+"""Which ops a commit covers: the list that its seal names, found again in the session's log.
 
-A commit covers the entries of its domain whose lines stand between the session's cut before it and
-its own. The cut before it is the highest one below its own among the commits of that session in its
-history; where a session went on from another branch, the highest below its own of all commits.
+The list says which, wherever their lines stand: a log that was merged has them elsewhere than the one
+the commit was made from.
 """
 
 import os.path
 import re
-from bisect import bisect_left, insort
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from muse.core import layout
 from muse.core.commit_record import CommitRecord, parents
 from muse.core.entry import OpEntry, total_order
 from muse.core.log_reader import LogReader
+from muse.core.object_store import ObjectStore
+from muse.core.op_list import decode_op_list
 from muse.core.op_log import list_sessions
 from muse.core.record import decode_block
 from muse.core.seal import Seal, read_seal, root_of
@@ -44,8 +45,6 @@ class SealedCommits:
     _by_id: dict[str, SealedCommit] = field(default_factory=dict)
     _parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _by_session: dict[str, list[SealedCommit]] = field(default_factory=lambda: defaultdict(list))
-    # (session, "" or domain) -> the cuts of its commits, rising
-    _cuts: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, record: CommitRecord) -> SealedCommit | None:
         """Take in a commit, in any order; what is kept of it is small. Returns it if it is sealed."""
@@ -58,8 +57,6 @@ class SealedCommits:
         commit = SealedCommit(commit_id, parent_ids, record["snapshot_id"], domain, seal)
         self._by_id[commit_id] = commit
         self._by_session[seal.session_id].append(commit)
-        for name in {"", domain}:
-            insort(self._cuts[seal.session_id, name], seal.cut_offset)
         return commit
 
     def __contains__(self, commit_id: str) -> bool:
@@ -71,49 +68,32 @@ class SealedCommits:
     def of_session(self, session_id: str) -> list[SealedCommit]:
         """Return the session's commits by their cuts, lowest first."""
         found = self._by_session.get(session_id, [])
-        return sorted(
-            found, key=lambda commit: (commit.seal.cut_offset, self.starts(commit)[0], commit.domain)
-        )
+        return sorted(found, key=lambda commit: (commit.seal.cut_offset, commit.domain, commit.commit_id))
 
-    def starts(self, commit: SealedCommit) -> list[int]:
-        """Return where the lines that `commit` covers may start, the likeliest place first.
-
-        The commit before it may have left out its domain, as one of several made at one cut does.
-        """
-        cut = commit.seal.cut_offset
-        before = [other for other in self._ancestors(commit) if other.seal.cut_offset < cut]
-        same = [other for other in before if other.domain == commit.domain]
-        found = [max((other.seal.cut_offset for other in group), default=0) for group in (before, same)]
-        for key in ((commit.seal.session_id, ""), (commit.seal.session_id, commit.domain)):
-            cuts = self._cuts[key]
-            place = bisect_left(cuts, cut)
-            found.append(cuts[place - 1] if place else 0)
-        return list(dict.fromkeys(found))
-
-    def overlapped(self, commit: SealedCommit) -> SealedCommit | None:
-        """Return an ancestor that covers what `commit` covers; there is none in a sound history."""
-        cut = commit.seal.cut_offset
-        for other in self._ancestors(commit):
-            reach = other.seal.cut_offset
-            if reach > cut or (reach == cut and other.domain == commit.domain):
-                return other
-        return None
-
-    def _ancestors(self, commit: SealedCommit) -> Iterator[SealedCommit]:
-        """Yield the session's commits before `commit`, back to the nearest ones with a lower cut."""
+    def is_behind(self, ancestor: SealedCommit, commit: SealedCommit) -> bool:
+        """Whether `ancestor` is in the history of `commit`."""
         seen: set[str] = set()
         waiting = list(commit.parent_ids)
         while waiting:
             commit_id = waiting.pop()
-            if commit_id in seen:
-                continue
-            seen.add(commit_id)
-            found = self._by_id.get(commit_id)
-            if found is not None and found.seal.session_id == commit.seal.session_id:
-                yield found
-                if found.seal.cut_offset < commit.seal.cut_offset:
-                    continue
-            waiting.extend(self._parents.get(commit_id, ()))
+            if commit_id == ancestor.commit_id:
+                return True
+            if commit_id not in seen:
+                seen.add(commit_id)
+                waiting.extend(self._parents.get(commit_id, ()))
+        return False
+
+
+Run = tuple[int, int]
+"""Where the first and the last of some entries of one domain start, between which there is no other of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The entries of one commit, in the total order, and where they stand in the log."""
+
+    entries: list[OpEntry]
+    runs: list[Run]
 
 
 class SessionOps:
@@ -128,39 +108,45 @@ class SessionOps:
         self.is_there = archived or storage.exists(self.path)
         self._file = SessionFile(root, session_id, storage)
         self._reader = LogReader(self._file, layout.op_index_file(root, session_id), storage)
-        self._frontier: dict[str, int] = {}
-        self._frontier_at = 0
 
     def end(self) -> int:
         """Return the length of the log in bytes."""
         return self._file.end()
 
-    def frontier(self, offset: int) -> dict[str, int]:
-        """Return each actor's highest stamp before byte `offset`. Quick where offsets only rise."""
-        if offset < self._frontier_at:
-            self._frontier, self._frontier_at = {}, 0
-        frontier = self._frontier
-        for position in self._reader.positions(self._frontier_at, offset):
-            frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), position.lamport_ts)
-        self._frontier_at = offset
-        return dict(frontier)
+    def covered(self, op_ids: Collection[str], domain: str | None = None, *, start: int = 0) -> Covered:
+        """Return the entries of those ids that are in the log; damage is passed over.
 
-    def between(self, start: int, stop: int) -> list[OpEntry]:
-        """Return the entries whose first lines stand between two bytes, in the order of the file."""
-        frontier = self.frontier(start)
-        found: dict[str, OpEntry] = {}
-        for offset, entry in self._reader.scan(start, stop, salvage=True):
-            # A line repeats an earlier op only if its stamp is within its actor's frontier.
-            repeats = entry["lamport_ts"] <= frontier.get(entry["actor_id"], 0) and self._is_before(
-                entry["op_id"], offset, start
-            )
-            if not repeats:
-                found.setdefault(entry["op_id"], entry)
-        return list(found.values())
+        The search begins at byte `start`, where a line starts, and goes round, until all are found.
+        """
+        wanted = set(op_ids)
+        found: list[OpEntry] = []
+        runs: list[Run] = []
+        for first, stop in ((start, self._file.end()), (0, start)):
+            run: Run | None = None
+            for offset, entry in self._reader.scan(first, stop, salvage=True):
+                if entry["op_id"] in wanted:
+                    wanted.discard(entry["op_id"])
+                    found.append(entry)
+                    run = (run[0] if run else offset, offset)
+                    if not wanted:
+                        break
+                elif run and entry["domain"] == (domain or entry["domain"]):
+                    runs.append(run)
+                    run = None
+            runs += [run] if run else []
+            if not wanted:
+                break
+        found.sort(key=total_order)
+        return Covered(found, runs)
 
-    def _is_before(self, op_id: str, offset: int, start: int) -> bool:
-        first = self._reader.find(op_id, offset)
-        return first is not None and first < start
+    def not_in(self, runs: Mapping[str, list[Run]], stop: int) -> Iterator[OpEntry]:
+        """Yield the entries before byte `stop`, each once, that are in none of their domain's `runs`."""
+        sorted_runs = {domain: sorted(own) for domain, own in runs.items()}
+        for offset, entry in self._reader.distinct(0, stop, salvage=True):
+            own = sorted_runs.get(entry["domain"], [])
+            place = bisect_right(own, (offset, stop)) - 1
+            if place < 0 or own[place][1] < offset:
+                yield entry
 
     def find(self, op_id: str) -> tuple[int, OpEntry] | None:
         """Return where an op's first line starts, and the entry; None if the log does not have it.
@@ -189,25 +175,24 @@ class SessionOps:
         self._file.close()
 
 
-def covered_by(commit: SealedCommit, commits: SealedCommits, ops: SessionOps) -> list[OpEntry]:
+def op_ids_of(objects: ObjectStore, seal: Seal) -> list[str]:
+    """Return the ids of the ops that a commit covers, in the total order."""
+    return decode_op_list(objects.get(seal.op_list), seal.op_list)
+
+
+def covered_by(commit: SealedCommit, ops: SessionOps, objects: ObjectStore) -> list[OpEntry]:
     """Return the entries that `commit` covers, in the total order: those whose root it seals.
 
     `CorruptionError` if the log does not hold them: it was cut or changed.
     """
-    cut = commit.seal.cut_offset
-    for start in commits.starts(commit) if cut <= ops.end() else ():
-        entries = sorted(entries_of(ops.between(start, cut), commit.domain), key=total_order)
-        if root_of(entries) == commit.seal.root:
-            return entries
+    entries = ops.covered(op_ids_of(objects, commit.seal), commit.domain).entries
+    if root_of(entries) == commit.seal.root:
+        return entries
     raise CorruptionError(
         f"{ops.path} and commit {commit.commit_id} differ: the ops there do not hash to the sealed root; "
         "see 'muse verify --replay'",
         path=ops.path,
     )
-
-
-def entries_of(entries: Iterable[OpEntry], domain: str) -> list[OpEntry]:
-    return [entry for entry in entries if entry["domain"] == domain]
 
 
 def open_session(root: str, session_id: str, storage: Storage = LOCAL) -> SessionOps:

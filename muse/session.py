@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from muse.core import layout
-from muse.core.checkpoint import Cut, OpLogCheckpoint
+from muse.core.checkpoint import NOTHING, Cut, OpLogCheckpoint, coverage_of
 from muse.core.commit_record import CommitRecord, make_commit_record, seal_commit, snapshot_digest
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
+from muse.core.garbage_lock import uncollected
 from muse.core.log_reader import collector_paused
+from muse.core.op_list import encode_op_list
 from muse.core.op_log import Durability, OpLog
 from muse.core.repo_record import repository_digest
 from muse.core.resource import Resource
-from muse.core.seal import make_seal, read_seal
+from muse.core.seal import make_seal
 from muse.core.signing import Signer
 from muse.core.storage import LOCAL, Storage
 from muse.core.timestamp import now_text
@@ -29,9 +31,9 @@ from muse.core.working_tree import WorkingTreeUpdate, update_working_tree
 from muse.domain import Application, DomainOp, IgnoredOp, StructuredDelta
 from muse.errors import ConflictError, CorruptionError, MuseError, PluginError, StorageError
 from muse.net_delta import net_delta
-from muse.plugins.registry import find_plugin
-from muse.recovery import SessionHistory, session_history
-from muse.repository import Repository
+from muse.plugin_state import apply_entries, read_states, write_states
+from muse.recovery import session_history
+from muse.repository import Repository, TreeFiles
 
 _COMMIT_ATTEMPTS = 1000
 
@@ -72,6 +74,18 @@ class HandEditedError(MuseError):
         self.outcome = outcome
 
 
+class LostCommitError(MuseError):
+    """A session's checkpoint rests on a commit that no branch leads to."""
+
+    def __init__(self, session_id: str, commit_id: str) -> None:
+        super().__init__(
+            f"no branch leads to commit {commit_id}, which holds ops of session {session_id!r}: a branch was "
+            f"moved back or removed; put it back, or 'muse session recover {session_id}' makes those ops "
+            "pending again"
+        )
+        self.commit_id = commit_id
+
+
 @dataclass(frozen=True, slots=True)
 class _Staged:
     """Commits that are stored but not yet in the branch."""
@@ -109,8 +123,12 @@ class LiveSession(Resource):
         self._signer = signer
         self._storage = storage
         self._searched: set[str | None] = {None}  # tips whose history was searched for our commits
-        self._cuts: dict[str, int] = {}  # up to where history holds each domain's ops, as far as is known
-        self._healed = self._heal()
+        self._covered = NOTHING  # what history held when it was last looked at: it never gets less
+        try:
+            self._healed = self._heal()
+        except BaseException:
+            self.log.close()
+            raise
 
     def edit(
         self,
@@ -152,6 +170,7 @@ class LiveSession(Resource):
                 self._catch_up()
                 if not there_is_a_log:
                     return CommitOutcome()
+                self.log.release_held()
                 head = self.repository.dag.head(self.branch)
                 cut = self.log.cut()
                 entries = self.log.replay_since_checkpoint(until=cut, salvage=salvage)
@@ -188,9 +207,8 @@ class LiveSession(Resource):
             yield False
             return
         path = layout.session_commit_lock_file(self.repository.root, self.log.session_id())
-        garbage_lock = layout.garbage_lock_file(self.repository.root)
         # What is stored for a commit is nobody's until the ref names it: no garbage is collected meanwhile.
-        with self._storage.locked(path), self._storage.locked(garbage_lock, exclusive=False):
+        with self._storage.locked(path), uncollected(self.repository.root, self._storage):
             yield True
 
     def _stage(
@@ -205,18 +223,22 @@ class LiveSession(Resource):
     ) -> _Staged:
         """Store the objects, snapshots and commits of `entries`; the branch does not name them yet."""
         manifest = self.repository.read_tree(head)
+        states = read_states(self.repository, head)
         frontier = self.log.frontier_after(entries)
         committed_at = now_text()
         commit_ids: list[str] = []
         deltas, ignored = [], []
         for domain in sorted({entry["domain"] for entry in entries}):
-            delta = collapse(entries, domain)
+            own = [entry for entry in entries if entry["domain"] == domain]
             files = TreeFiles(self.repository, manifest)
-            application = self._apply(delta, files)
+            application = self._apply(domain, own, files, TreeFiles(self.repository, states.get(domain, {})))
+            delta = collapse(own, domain)
+            manifest = self._store_files(manifest, application.files)
             if not full:
                 delta = net_delta(delta, files, application, self.repository.objects.get)
-            manifest = self._store_files(manifest, application)
-            own = [entry for entry in entries if entry["domain"] == domain]
+            if application.state:
+                states[domain] = self._store_files(states.get(domain, {}), application.state)
+            self.repository.objects.put(encode_op_list(entry["op_id"] for entry in own))
             snapshot_id = self.repository.dag.write_snapshot(manifest, committed_at)
             record = make_commit_record(
                 repo_id=self.repository.repo_id,
@@ -227,6 +249,7 @@ class LiveSession(Resource):
                 parent_commit_id=commit_ids[-1] if commit_ids else head,
                 author=author,
                 structured_delta=delta,
+                metadata=write_states(self.repository, states, committed_at),
             )
             seal = replace(
                 make_seal(self.log.session_id(), cut.offset, own, frontier, delta),
@@ -243,25 +266,26 @@ class LiveSession(Resource):
             ignored.extend(application.ignored)
         return _Staged(tuple(commit_ids), record["snapshot_id"], manifest, tuple(deltas), tuple(ignored))
 
-    def _apply(self, delta: StructuredDelta, files: Mapping[str, bytes]) -> Application:
-        plugin = find_plugin(delta["domain"])
-        if plugin is None:
-            return Application({})
+    def _apply(
+        self, domain: str, entries: list[OpEntry], files: Mapping[str, bytes], state: Mapping[str, bytes]
+    ) -> Application:
         try:
-            application = plugin.apply(files, delta["ops"], self.repository.objects.get)
+            application = apply_entries(domain, entries, files, self.repository.objects.get, state)
             _check_application(application)
         except (CorruptionError, StorageError):
             raise
         except Exception as error:
             raise PluginError(
-                f"the plugin of domain {delta['domain']!r} failed: {error or error!r}; nothing is committed, "
+                f"the plugin of domain {domain!r} failed: {error or error!r}; nothing is committed, "
                 f"the ops stay in the log of session {self.log.session_id()!r}"
             ) from error
         return application
 
-    def _store_files(self, manifest: Mapping[str, str], application: Application) -> dict[str, str]:
+    def _store_files(
+        self, manifest: Mapping[str, str], changed: Mapping[str, bytes | None]
+    ) -> dict[str, str]:
         after = dict(manifest)
-        for path, content in application.files.items():
+        for path, content in changed.items():
             if content is None:
                 after.pop(path, None)
             else:
@@ -274,7 +298,7 @@ class LiveSession(Resource):
         update = self._update_working_tree(self.repository.read_tree(head))
         self.log.checkpoint(staged.snapshot_id, commit_id=newest, until=cut)
         self._searched.add(newest)
-        self._cuts.update({delta["domain"]: cut.offset for delta in staged.deltas})
+        self._covered = self.log.coverage()
         outcome = CommitOutcome(
             commit_ids=staged.commit_ids,
             op_count=len(entries),
@@ -313,13 +337,25 @@ class LiveSession(Resource):
         made anew (a lost or damaged one when the session is opened). Raises `HandEditedError` about
         files that were left as they are.
         """
-        self._searched = {None}
         with self._committing():
-            rebuilt, kept = self._catch_up()
+            before = self.log.trusted_checkpoint()
+            told = coverage_of(before) if before and self._is_as_committed(before) else None
+            if before and before.get("commit_id"):
+                self.log.distrust_checkpoint()  # what it says is told by the commits, or by nobody
+            self._searched = {None}
+            _, kept = self._catch_up()
+            rebuilt = before is not None and self.log.coverage() != told
         rebuilt, self._healed = rebuilt or self._healed, False
         if kept:
             raise HandEditedError(CommitOutcome((self.repository.dag.head(self.branch) or "",), kept=kept))
         return rebuilt
+
+    def _is_as_committed(self, checkpoint: OpLogCheckpoint) -> bool:
+        """Whether the snapshot it names is that of its commit."""
+        commit_id = checkpoint.get("commit_id", "")
+        if not commit_id or not self.repository.dag.has_commit(commit_id):
+            return not commit_id
+        return self.repository.dag.read_commit(commit_id)["snapshot_id"] == checkpoint["snapshot_id"]
 
     def _heal(self) -> bool:
         """Bring a checkpoint that is lost, damaged or behind up to history. Needs a log to be there.
@@ -328,56 +364,59 @@ class LiveSession(Resource):
         """
         if not self._storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
             return False
-        with self._committing():
+        with self._committing(), contextlib.suppress(LostCommitError):  # edits go on; a commit says it
             return self._catch_up()[0]
-
-    def _check_log_holds(self, found: SessionHistory, checkpoint: OpLogCheckpoint | None) -> None:
-        """Raise `CorruptionError` if the log lacks the op that the newest commit of the session names last.
-
-        An older copy of a log, put back and written on, may be as long as the one that was committed.
-        """
-        seal = read_seal(found.newest["message"]) if found.newest else None
-        if seal is None or found.newest is None:
-            return
-        op_id = seal.last.rpartition(" ")[2]
-        start = checkpoint.get("cut", {"offset": 0})["offset"] if checkpoint else 0
-        if not self.log.has_op(op_id, start, seal.cut_offset):
-            raise CorruptionError(
-                f"the log of session {seal.session_id!r} lacks op {op_id}, which commit "
-                f"{found.newest['commit_id']} names: an older copy was put back; put the whole log back, or "
-                "go on in a new session"
-            )
+        return False
 
     def _catch_up(self) -> tuple[bool, tuple[str, ...]]:
         """Bring the checkpoint up to what the branches hold; whether it was behind, and the files kept."""
         dag = self.repository.dag
         tips = dag.branches()
-        damaged = False
         try:
             checkpoint = self.log.read_checkpoint()
+            damaged = False
         except CorruptionError:
             checkpoint, damaged = None, True
-        if damaged or not self.log.covers(self._cuts):
+        named = checkpoint.get("commit_id", "") if checkpoint else ""
+        if named and not self._is_in_history(named, tips):
+            raise LostCommitError(self.log.session_id(), named)
+        if damaged or self.log.coverage().is_behind(self._covered):
             self._searched = {None}  # it went back or was lost meanwhile
         if set(tips.values()) <= self._searched and not damaged:
             return False, ()
-        stop = self._searched | ({checkpoint.get("commit_id")} if checkpoint else set())
-        found = session_history(dag, self.log.session_id(), tips, stop)
-        self._searched.update(tips.values())
-        self._cuts.update(found.cuts)
-        if found.newest is None:
+        found = session_history(
+            dag, self.log.session_id(), tips, self._searched | ({named} if named else set())
+        )
+        if not found.commits:
             if damaged:
                 self.log.discard_checkpoint()
+            self._searched.update(tips.values())
             return False, ()
-        if checkpoint is not None and self.log.covers(found.cuts):
+        if not damaged and not self.log.is_behind(found.op_lists):
+            self._searched.update(tips.values())
             return False, ()
-        self._check_log_holds(found, checkpoint)
         # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
         with contextlib.suppress(ConflictError):  # it moved on, and was synced by who moved it
             dag.swap_head(found.branch, tips[found.branch], tips[found.branch] or "")
-        update = self._update_working_tree(self.repository.read_tree(found.before))
-        self.log.rebuild_checkpoint(found.newest["snapshot_id"], found.newest["commit_id"], found.cuts)
+        update = self._update_working_tree(self.repository.read_tree(named or found.commits[0].parent_id))
+        newest = found.commits[-1]
+        self.log.adopt_commits(newest.snapshot_id, newest.commit_id, found.op_lists)
+        self._covered = self.log.coverage()
+        self._searched.update(tips.values())
         return True, tuple(update.kept)
+
+    def _is_in_history(self, commit_id: str, tips: Mapping[str, str | None]) -> bool:
+        if commit_id in tips.values():
+            return True
+        mine = tips.get(self.branch)
+        ordered = [mine, *(tip for tip in tips.values() if tip != mine)]
+        seen: set[str | None] = {None}
+        for tip in ordered:
+            for record in self.repository.dag.history(tip, stop=seen) if tip else ():
+                if record["commit_id"] == commit_id:
+                    return True
+                seen.add(record["commit_id"])
+        return False
 
     # -- lifetime -------------------------------------------------------------------------------
 
@@ -394,29 +433,6 @@ def _check_application(application: Application) -> None:
         layout.check_tree_path(path)
         if content is not None and not isinstance(content, bytes):
             raise TypeError(f"it gave {type(content).__name__} for {path}, not bytes")
-
-
-class TreeFiles(Mapping[str, bytes]):
-    """The files of a manifest, each read and checked when it is first asked for."""
-
-    def __init__(self, repository: Repository, manifest: Mapping[str, str]) -> None:
-        self._repository = repository
-        self._manifest = manifest
-        self._read: dict[str, bytes] = {}
-
-    def __getitem__(self, path: str) -> bytes:
-        if path not in self._read:
-            self._read[path] = self._repository.objects.get(self._manifest[path])
-        return self._read[path]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._manifest)
-
-    def __len__(self) -> int:
-        return len(self._manifest)
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._manifest
 
 
 class History:

@@ -1,6 +1,6 @@
 """Takes back ops of a session with compensating ops, appended like any other."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from muse.core import layout
@@ -8,9 +8,10 @@ from muse.core.content_id import sha256_hex
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.domain import NotUndone, Undoing, UndoingPlugin
 from muse.errors import InvalidEntryError, NotFoundError
-from muse.looking_back import LoggedSession, apply_entries, named_op, read_session
+from muse.looking_back import apply_entries, named_op, read_session
 from muse.plugins.registry import find_plugin
-from muse.session import LiveSession, TreeFiles
+from muse.repository import TreeFiles
+from muse.session import LiveSession
 
 _ATTEMPTS = 20
 
@@ -62,8 +63,8 @@ def by_op(op_ids: Sequence[str]) -> Callable[[OpEntry], bool]:
 class _View:
     """A session at one moment. `ignored`: op id and address of what has no effect on the files `now`."""
 
-    read: LoggedSession
     base: TreeFiles
+    entries: Sequence[OpEntry]
     now: dict[str, bytes]
     ignored: set[tuple[str, str]]
 
@@ -91,10 +92,10 @@ def undo(session: LiveSession, is_wanted: Callable[[OpEntry], bool], actor_id: s
         raise NotFoundError(f"no op of session {session_id!r} is meant: see 'muse session tail'")
     outcome = UndoOutcome(intent_id=_intent_of(wanted))
     with repository.storage.locked(layout.session_commit_lock_file(repository.root, session_id)):
-        view = _look(session)
+        view = _look(session, wanted)
         for _ in range(_ATTEMPTS):
             appended = _take_back(session, view, wanted, actor_id, outcome)
-            view = _look(session)
+            view = _look(session, wanted)
             overtaken = {entry["op_id"] for entry in appended} & {op_id for op_id, _ in view.ignored}
             if not overtaken:
                 return outcome
@@ -110,12 +111,12 @@ def named_ops(session: LiveSession, names: Sequence[str]) -> list[str]:
     return [named_op(known, name) for name in names]
 
 
-def _look(session: LiveSession) -> _View:
+def _look(session: LiveSession, wanted: Container[str]) -> _View:
     repository = session.repository
     read = read_session(repository, session.log.session_id())
-    base = TreeFiles(repository, repository.read_tree(read.base))
-    head = TreeFiles(repository, repository.read_tree(read.tips.get(session.branch)))
-    return _View(read, base, *apply_entries(repository, head, read.pending))
+    before, entries = read.from_first(lambda entry: entry["op_id"] in wanted)
+    base = TreeFiles(repository, repository.read_tree(before))
+    return _View(base, entries, *apply_entries(repository, read.tips.get(session.branch), read.pending))
 
 
 def _take_back(
@@ -131,7 +132,7 @@ def _take_back(
     undone: set[str] = set()
     outcome.left = []
     for domain in sorted({entry["domain"] for entry in wanted.values()}):
-        entries = [entry for entry in view.read.entries if entry["domain"] == domain]
+        entries = [entry for entry in view.entries if entry["domain"] == domain]
         places = [place for place, entry in enumerate(entries) if entry["op_id"] in wanted]
         plan = _plan(session, domain, entries, places, view)
         left = list(plan.left)

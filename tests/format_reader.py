@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -353,6 +354,11 @@ def tree_hash(leaves: list[bytes]) -> bytes:
     while split * 2 < len(leaves):
         split *= 2
     return hashlib.sha256(b"\x01" + tree_hash(leaves[:split]) + tree_hash(leaves[split:])).digest()
+
+
+def op_list_id(op_ids: list[str]) -> str:
+    """Hash the list of a commit's ops: 16 bytes for each UUID, in the total order."""
+    return hashlib.sha256(b"".join(uuid.UUID(op_id).bytes for op_id in op_ids)).hexdigest()
 
 
 def json_digest(value: Any) -> str:

@@ -170,8 +170,8 @@ def test_a_log_that_is_not_what_the_commit_seals_is_a_fault_and_not_believed(
     assert (ran.status, len(ran.out.splitlines()), ran.err) == (1, 3, f"muse: {fault}\n")
 
 
-def test_a_file_that_is_not_there_or_not_music_is_refused(root: Path) -> None:
-    commit(root, ("ada", insert_file("a.txt", b"text")))
+def test_a_file_that_is_not_there_or_of_no_domain_is_refused(root: Path) -> None:
+    commit(root, ("ada", insert_file("a.txt", b"\0")))
     with pytest.raises(NotFoundError, match="has no file"):
         blame(root, "b.mid")
     with pytest.raises(DomainError, match="no domain here knows"):

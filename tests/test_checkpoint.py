@@ -107,10 +107,11 @@ def test_a_checkpoint_says_what_is_covered() -> None:
         "lamport_ts": 9,
         "op_count": 4,
         "created_at": NOW,
-        "cut": {"offset": 10, "op_count": 2, "lamport_ts": 7},
+        "cut": {"offset": 10, "op_count": 2, "lamport_ts": 7, "op_id": ""},
         "domains": {"a": 30, "b": 40},
         "frontier": {"x": 7, "y": 9},
         "commit_id": "c" * 64,
+        "op_lists": [],
     }
     assert coverage_of(checkpoint) == COVERAGE
 

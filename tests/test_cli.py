@@ -65,7 +65,10 @@ COMMANDS = (
     "key trust",
     "key list",
     *("init", "commit", "log", "show", "verify", "checkout", "demo", "replay"),
-    *(f"session {name}" for name in ("list", "show", "append", "tail", "check", "repair", "recover")),
+    *(
+        f"session {name}"
+        for name in ("list", "show", "append", "tail", "graph", "conflicts", "check", "repair", "recover")
+    ),
 )
 
 
@@ -531,7 +534,7 @@ def test_show_limits_the_ops_unless_all_are_asked_for(muse: Muse) -> None:
 
 def test_verify_says_sound_or_names_each_fault(muse: Muse, tmp_path: Path) -> None:
     commit(muse, "n1")
-    assert muse("verify").out.startswith("Sound: 1 commit, 1 snapshot, 2 objects, 1 branch, 1 log entry")
+    assert muse("verify").out.startswith("Sound: 1 commit, 1 snapshot, 3 objects, 1 branch, 1 log entry")
     damaged = next(path for path in (tmp_path / ".muse" / "objects").glob("*/*"))
     damaged.write_bytes(b"other")
     ran = muse("verify", "--json")

@@ -10,6 +10,8 @@ import pytest
 
 from muse.core import layout
 from muse.core.entry import OpEntry
+from muse.core.object_store import ObjectStore
+from muse.core.op_list import encode_op_list
 from muse.core.op_log import OpLog, make_op_entry
 from muse.core.record import encode_line
 from muse.core.storage import Storage
@@ -97,10 +99,11 @@ def checkpoint(storage: Storage, done: list[OpEntry]) -> None:
         done.append(written)
 
 
-def rebuild_checkpoint(storage: Storage, done: list[OpEntry]) -> None:
+def adopt_commits(storage: Storage, done: list[OpEntry]) -> None:
     with OpLog(ROOT, "jam", storage=storage) as log:
         written = log.record("ada", DOMAIN, {"n": 10})
-        log.rebuild_checkpoint(DIGEST, "", dict.fromkeys((DOMAIN, OTHER), log.cut().offset))
+        op_ids = [entry["op_id"] for entry in log.entries()]
+        log.adopt_commits(DIGEST, "", [ObjectStore(ROOT, storage).put(encode_op_list(op_ids))])
         done.append(written)
 
 
@@ -138,14 +141,14 @@ WAYS = [
     append_many,
     sync,
     checkpoint,
-    rebuild_checkpoint,
+    adopt_commits,
     repair,
     commit,
     edit_and_commit,
     recover,
     init,
 ]
-COVERS_WITHOUT_COMMIT = (checkpoint, rebuild_checkpoint)
+COVERS_WITHOUT_COMMIT = (checkpoint, adopt_commits)
 
 
 def runs(act: Act, fault: Fault) -> Iterator[tuple[DiskModelStorage, list[OpEntry], MuseError | None]]:
@@ -249,7 +252,7 @@ def cut_power_at_any_call(act: Act, seeds: tuple[int, ...]) -> None:
     assert cuts > 20
 
 
-@pytest.mark.parametrize("act", [checkpoint, rebuild_checkpoint, commit], ids=lambda act: act.__name__)
+@pytest.mark.parametrize("act", [checkpoint, adopt_commits, commit], ids=lambda act: act.__name__)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_power_cut_leaves_the_old_checkpoint_or_the_new_one_whole(act: Act, seed: int) -> None:
     counts = set()

@@ -23,6 +23,8 @@ from muse.session import LiveSession
 from muse.testing import DiskModelStorage, FailingStorage
 from tests.sealed_session import DOMAIN, NOW, make_session, muse_files
 
+LOCKS = {"gc.lock", "gc.turnstile.lock"}
+
 
 class Sample:
     """A repository with a commit on its branch, and two that no branch leads to, one the other's parent."""
@@ -66,7 +68,7 @@ def test_what_no_branch_leads_to_is_removed_and_nothing_else(sample: Sample) -> 
     collected = collect_garbage(sample.root, grace_seconds=0)
     assert counts(collected) == (2, 2, 2)
     assert collected.bytes_freed > 500
-    assert muse_files(sample.root) - {"gc.lock"} == sample.sound
+    assert muse_files(sample.root) - LOCKS == sample.sound
     assert verify(sample.root).findings == []
     assert verify(sample.root).unreachable == 0
     assert counts(collect_garbage(sample.root, grace_seconds=0)) == (0, 0, 0)
@@ -75,7 +77,7 @@ def test_what_no_branch_leads_to_is_removed_and_nothing_else(sample: Sample) -> 
 def test_a_dry_run_names_the_same_and_removes_nothing(sample: Sample) -> None:
     before = muse_files(sample.root)
     dry = collect_garbage(sample.root, grace_seconds=0, dry_run=True)
-    assert muse_files(sample.root) - {"gc.lock"} == before
+    assert muse_files(sample.root) - LOCKS == before
     done = collect_garbage(sample.root, grace_seconds=0)
     assert (done.paths, done.bytes_freed) == (dry.paths, dry.bytes_freed)
 
@@ -220,7 +222,7 @@ def test_where_it_cannot_be_seen_what_is_needed_nothing_is_removed(sample: Sampl
     before = muse_files(sample.root)
     with pytest.raises(MuseError):
         collect_garbage(sample.root, grace_seconds=0)
-    assert muse_files(sample.root) - {"gc.lock"} == before - {"gc.lock"}
+    assert muse_files(sample.root) - LOCKS == before - LOCKS
 
 
 def test_a_crash_at_any_call_leaves_a_sound_repository_and_the_rest_for_the_next_run() -> None:
@@ -238,7 +240,7 @@ def test_a_crash_at_any_call_leaves_a_sound_repository_and_the_rest_for_the_next
         failed = storage.failed
         assert verify("/repo", disk).findings == []
         collect_garbage("/repo", grace_seconds=0, storage=disk)
-        assert muse_files("/repo", disk) - {"gc.lock"} == sample.sound
+        assert muse_files("/repo", disk) - LOCKS == sample.sound
     assert fails_at > 30
 
 
@@ -264,7 +266,7 @@ def test_a_commit_under_way_loses_nothing_to_a_collector(
     age(layout.object_file(root, object_id), 7200)
     waiting, go_on = threading.Event(), threading.Event()
     plugin = SlowPlugin(waiting, go_on)
-    monkeypatch.setattr("muse.session.find_plugin", lambda _domain: plugin)
+    monkeypatch.setattr("muse.plugin_state.find_plugin", lambda _domain: plugin)
     with LiveSession(root, "jam") as session:
         session.edit("ada", DOMAIN, {"n": 1})
         committer = threading.Thread(target=session.commit, args=("One",))

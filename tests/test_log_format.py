@@ -291,6 +291,7 @@ def test_the_trailers_of_a_commit_are_computed_anew_from_the_log(tmp_path: Path)
         "Muse-Frontier": format_reader.json_digest(frontier),
         "Muse-Delta": format_reader.json_digest(record["structured_delta"]),
         "Muse-Root": format_reader.merkle_root([leaf for _, _, leaf in entries]),
+        "Muse-Ops": format_reader.op_list_id([entry["op_id"] for _, entry, _ in entries]),
         "Muse-Record": format_reader.record_digest(record),
         "Muse-Snapshot": format_reader.json_digest(
             json.loads((tmp_path / ".muse" / "snapshots" / f"{record['snapshot_id']}.json").read_bytes())

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muse.core.entry import MAX_LAMPORT, Limits, OpEntry, total_order
+from muse.core.object_store import ObjectStore
+from muse.core.op_list import encode_op_list
 from muse.core.op_log import OpLog, list_sessions, make_op_entry
 from muse.core.record import encode_line
 from muse.core.storage import Storage
@@ -375,8 +378,8 @@ def test_a_checkpoint_covers_all_up_to_now_if_nothing_was_collapsed(tmp_path: Pa
         assert log.read_checkpoint() == checkpoint
         assert log.replay_since_checkpoint() == []
         assert log.cut().offset == ops_file(tmp_path).stat().st_size
-        assert log.covers({"notes": log.cut().offset, "code": 1})
-        assert not log.covers({"notes": log.cut().offset + 1})
+        assert log.coverage().cut == log.cut()
+        assert not log.is_behind([])
         later = log.record("ada", "notes", {})
         assert log.replay_since_checkpoint() == [later]
         assert log.read_all() == [*entries, later]
@@ -594,17 +597,20 @@ def test_a_log_cut_while_it_is_open_is_noticed(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_rebuilt_from_what_a_commit_says(tmp_path: Path) -> None:
     with OpLog(tmp_path, "jam") as log:
-        log.record("ada", "notes", {})
-        cut = log.cut()
+        first = log.record("ada", "notes", {})
         later = log.record("ada", "notes", {})
         (session_directory(tmp_path) / "checkpoint.json").write_bytes(b"rubbish")
-        log.rebuild_checkpoint(DIGEST, "c" * 64, {"notes": cut.offset})
+        objects = ObjectStore(str(tmp_path))
+        op_list = objects.put(encode_op_list([first["op_id"]]))
+        assert log.adopt_commits(DIGEST, "c" * 64, [op_list])
+        assert not log.adopt_commits(DIGEST, "c" * 64, [op_list])
         rebuilt = log.read_checkpoint()
         assert rebuilt is not None
         assert rebuilt["op_count"] == 1
         assert log.replay_since_checkpoint() == [later]
-        with pytest.raises(CorruptionError):
-            log.rebuild_checkpoint(DIGEST, "c" * 64, {"notes": 10**6})
+        unknown = objects.put(encode_op_list([str(uuid.uuid4())]))
+        with pytest.raises(CorruptionError, match="lacks 1 ops"):
+            log.adopt_commits(DIGEST, "c" * 64, [unknown])
 
 
 # -- damage --------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_the_trailers_that_earlier_versions_did_not_write_may_be_missing() -> No
     whole = replace(made, record_digest="1", snapshot_digest="2", repository_digest="3", signer_key_id="4")
     sealed = add_trailers("x", whole)
     assert read_seal(sealed) == whole
-    assert len(sealed.splitlines()) == 2 + 8 + 4
+    assert len(sealed.splitlines()) == 2 + 9 + 4
     assert read_seal(sealed.partition("Muse-Record")[0]) == made
 
 

@@ -7,7 +7,7 @@ import pytest
 from muse.core.archive import archive_session
 from muse.core.record import encode_line
 from muse.errors import UsageError
-from muse.sealed import SealedCommits, SessionOps, commit_ids, open_session, session_ids
+from muse.sealed import SealedCommits, commit_ids, open_session, session_ids
 from tests.sealed_sample import SealedSample
 
 
@@ -31,13 +31,12 @@ def test_commits_come_by_session_and_cut(sample: SealedSample, commits: SealedCo
     assert sample.take_one[0] in commits
 
 
-def test_a_commit_starts_where_the_one_before_it_ended(commits: SealedCommits) -> None:
+def test_a_commit_is_behind_those_that_came_after_it(commits: SealedCommits) -> None:
     first, *second = commits.of_session("jam")
-    assert commits.starts(first) == [0]
     for commit in second:  # of two domains, at one cut
-        assert commits.starts(commit)[0] == first.seal.cut_offset
-        assert commits.overlapped(commit) is None
-    assert {commit.seal.cut_offset for commit in second} != {first.seal.cut_offset}
+        assert commits.is_behind(first, commit)
+        assert not commits.is_behind(commit, first)
+    assert not commits.is_behind(first, first)
 
 
 def test_a_commit_added_twice_is_there_once(sample: SealedSample, commits: SealedCommits) -> None:
@@ -45,25 +44,27 @@ def test_a_commit_added_twice_is_there_once(sample: SealedSample, commits: Seale
     assert len(commits.of_session("jam")) == 3
 
 
-def test_entries_are_read_by_place_each_at_its_first_line(sample: SealedSample) -> None:
+def test_entries_are_found_by_their_ids_wherever_they_stand(sample: SealedSample) -> None:
     path = sample.ops_path()
     size = path.stat().st_size
+    lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(path.read_bytes() + encode_line(sample.first[0]) + encode_line(sample.straggler))
     ops = open_session(str(sample.root), "jam")
-    assert ops.between(0, size)[:5] == sample.first
-    assert ops.between(size, ops.end()) == []
-    assert len(ops.between(0, ops.end())) == 10
+    ids = [entry["op_id"] for entry in sample.first]
+    found = ops.covered(ids, "music")
+    assert found.entries == sample.first
+    assert found.runs == [(0, sum(map(len, lines[:4])))]
+    odd = ops.covered(ids[1::2], "music")
+    assert odd.entries == sample.first[1::2]
+    assert odd.runs == [(len(lines[0]),) * 2, (sum(map(len, lines[:3])),) * 2]
+    assert ops.covered(ids, "music", start=size).entries == sample.first
+    assert ops.covered([sample.talk["op_id"]]).entries == []
+    assert len(list(ops.not_in({}, ops.end()))) == 10
+    assert [entry["op_id"] for entry in ops.not_in({"music": [(0, size)]}, ops.end())] == [
+        sample.straggler["op_id"]
+    ]
     assert ops.find(sample.first[0]["op_id"]) == (0, sample.first[0])
     assert ops.find(sample.talk["op_id"]) is None
-    ops.close()
-
-
-def test_the_frontier_is_that_of_all_before_a_place_whatever_was_asked_before(sample: SealedSample) -> None:
-    ops = SessionOps(str(sample.root), "jam")
-    whole = ops.frontier(ops.end())
-    assert whole["actor-1"] == sample.pending["lamport_ts"]
-    assert ops.frontier(0) == {}
-    assert ops.frontier(ops.end()) == whole
     ops.close()
 
 
@@ -72,7 +73,7 @@ def test_an_archived_session_is_listed_and_read_like_any_other(sample: SealedSam
     assert session_ids(str(sample.root)) == ["jam", "talk"]
     ops = open_session(str(sample.root), "talk")
     assert ops.is_there
-    assert ops.between(0, ops.end()) == [sample.talk]
+    assert ops.covered([sample.talk["op_id"]]).entries == [sample.talk]
     ops.close()
 
 

@@ -16,8 +16,8 @@ from muse.errors import NotFoundError
 from muse.plugins.identified_score import identified_notes
 from muse.plugins.midi_file import Note
 from muse.plugins.notes import delete_file, insert_file, insert_note, move_note, mutate_note, one_patch
-from muse.repository import Repository
-from muse.session import LiveSession, TreeFiles
+from muse.repository import Repository, TreeFiles
+from muse.session import LiveSession
 from muse.undo import by_actor, by_intent, by_op, named_ops, undo
 from tests.muse_command import COMMAND
 

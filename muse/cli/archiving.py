@@ -8,7 +8,9 @@ from muse.cli.options import JsonOption, RepoOption, SessionArgument, remember
 from muse.cli.output import count_of, size_of
 from muse.core.archive import archive_session, restore_session
 from muse.core.archive_record import ArchiveManifest
+from muse.core.entry import is_op_id
 from muse.core.garbage import GRACE_SECONDS, collect_garbage
+from muse.errors import UsageError
 
 
 def archive(
@@ -18,16 +20,29 @@ def archive(
     abandon_pending: Annotated[
         bool, typer.Option("--abandon-pending", help="Archive ops too that no commit has.")
     ] = False,
+    abandon: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--abandon", metavar="OP_ID", help="Archive this one though no commit has it; may be repeated."
+        ),
+    ] = None,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seal a session's log into a compressed file.
 
     Nobody may be writing it. It can be read as before, and takes no more ops until it is restored.
-    Ops that are pending are refused unless you abandon them; the archive says which they were.
+    Ops that are pending are refused unless you abandon them, all or each by its id; the archive says
+    which they were.
 
     Example: muse session archive jam-1
     """
+    if abandon and abandon_pending:
+        raise UsageError(
+            "--abandon-pending abandons all pending ops, --abandon those named: give one of them"
+        )
+    if wrong := [op_id for op_id in abandon or () if not is_op_id(op_id)]:
+        raise UsageError(f"{wrong[0]!r} is not an op id: a lower-case UUID4 is expected")
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
@@ -35,7 +50,7 @@ def archive(
         outcome = archive_session(
             repository.root,
             session,
-            abandon_pending=abandon_pending,
+            abandon_pending=abandon_pending or frozenset(abandon or ()),
             storage=repository.storage,
             progress=progress,
         )
@@ -128,6 +143,7 @@ def collect(
                 "objects": len(collected.objects),
                 "temporary_files": len(collected.temporary_files),
                 "archives": len(collected.archives),
+                "kept_archives": collected.kept_archives,
                 "paths": collected.paths,
             }
         )
@@ -135,6 +151,8 @@ def collect(
     if dry_run:
         for path in collected.paths:
             output.line(path)
+    for path in collected.kept_archives:
+        output.line(f"Kept {path}: it holds what its session's log does not; 'muse verify' says what to do")
     counted = ", ".join(
         (
             count_of(len(collected.commits), "commit"),

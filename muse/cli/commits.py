@@ -269,7 +269,8 @@ def verify(
 ) -> None:
     """Check every hash, every link, every log and every signature.
 
-    Each fault is a line; exit status 1 if there is one. An unfinished last line is none.
+    Each fault is a line; exit status 1 if there is one, or if commits cannot be made anew as the
+    plugin of their domain is not installed here. An unfinished last line is no fault.
 
     Example: muse verify --replay
     """
@@ -301,7 +302,7 @@ def verify(
             output.line(f"{finding['kind']}: {finding['message']}")
         evidence.print(output)
         output.line(report_text(report, entries, len(findings)))
-    if findings:
+    if findings or not evidence.is_complete:
         raise typer.Exit(1)
 
 
@@ -333,7 +334,8 @@ def check_logs(
                     if entries % 4096 == 0:
                         progress(entries)
                 faults += _damage_faults(session_id, path, log)
-                log.cut()  # reads the checkpoint, and sees whether the log still has what it covers
+                log.read_checkpoint()
+                log.cut()  # sees whether the log still has what the checkpoint covers
             except MuseError as error:
                 where = getattr(error, "path", "") or path
                 faults.append({"kind": "session", "path": where, "message": str(error)})

@@ -28,14 +28,31 @@ class Evidence:
     def as_record(self) -> dict[str, Any]:
         record: dict[str, Any] = {"signed": self.signatures.signed, "unsigned": self.signatures.unsigned}
         if self.replayed is not None:
-            record["replayed"] = {"commits": self.replayed.commits, "ops": self.replayed.ops}
+            record["replayed"] = {
+                "commits": self.replayed.commits,
+                "ops": self.replayed.ops,
+                "not_made": self.replayed.not_made,
+                "without_plugin": sorted(self.replayed.without_plugin),
+            }
         return record
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was asked for could be checked here."""
+        return self.replayed is None or not self.replayed.without_plugin
 
     def print(self, output: Output) -> None:
         """Print what was done; silent about signatures where nobody signs."""
         if self.replayed is not None:
-            commits, ops = count_of(self.replayed.commits, "commit"), count_of(self.replayed.ops, "op")
+            made = self.replayed.commits - self.replayed.not_made
+            commits, ops = count_of(made, "commit"), count_of(self.replayed.ops, "op")
             output.line(f"Replayed: {commits} of {ops} made anew from the logs")
+            if self.replayed.not_made:
+                domains = ", ".join(sorted(self.replayed.without_plugin))
+                output.line(
+                    f"Not made: {count_of(self.replayed.not_made, 'commit')}, as no plugin is installed here "
+                    f"of domain {domains}; only their logs and deltas were compared with the seals"
+                )
         if self.signatures.signed and self.signatures.unsigned:
             shown = [commit_id[:_SHORT_ID] for commit_id in self.signatures.unsigned[:_IDS_SHOWN]]
             more = len(self.signatures.unsigned) - len(shown)

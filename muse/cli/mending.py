@@ -9,6 +9,7 @@ from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_sess
 from muse.cli.output import Output, count_of
 from muse.core.archive import is_archived, recover_checkpoint
 from muse.core.op_log import Damage, OpLog
+from muse.rederive import check_session as check_session_commits
 from muse.session import LiveSession
 
 
@@ -25,10 +26,10 @@ def print_damages(output: Output, damages: Iterable[Damage]) -> None:
 def check(
     ctx: typer.Context, *, session: SessionArgument, repo: RepoOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the damage of a log; exit status 1 if an op may be lost.
+    """List the damage of a log, and where log and checkpoint differ from the commits.
 
     "torn" is the start of a line whose writer died: it was not acknowledged, so nothing is lost.
-    "corrupt" is anything else that is no entry.
+    "corrupt" is anything else that is no entry. Exit status 1 if an op may be lost or hidden.
 
     Example: muse session check jam-1
     """
@@ -46,10 +47,16 @@ def check(
                 output.record(asdict(damage))
             else:
                 print_damages(output, [damage])
-    if not output.as_json:
+    findings = check_session_commits(repository, session)
+    for finding in findings:
+        if output.as_json:
+            output.record({"kind": finding.kind, "path": finding.path, "message": finding.message})
+        else:
+            output.line(f"{finding.kind}: {finding.message}")
+    if not output.as_json and not (findings and not corrupt + torn):
         found = f"{count_of(corrupt, 'place')} corrupt, {torn} torn"
         output.line(f"{found}: 'muse session repair' moves them aside" if corrupt + torn else "No damage.")
-    if corrupt:
+    if corrupt or findings:
         raise typer.Exit(1)
 
 

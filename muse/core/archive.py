@@ -23,7 +23,7 @@ from muse.core.archive_record import (
     read_manifest,
     read_receipt,
 )
-from muse.core.archive_survey import Abandon, log_facts, pending_ops, sealed_commits
+from muse.core.archive_survey import Abandon, check_in_history, covering_commits, log_facts, pending_ops
 from muse.core.entry import OpEntry
 from muse.core.log_file import LogFile
 from muse.core.log_reader import LogReader
@@ -108,13 +108,15 @@ def archive_session(
     the manifest says which they were, and they are pending again once the log is restored. Raises
     `ConflictError` while a writer lives, `UsageError` for pending ops, `CorruptionError` for a damaged
     log or a checkpoint that cannot be trusted, `StorageError` if the disk refuses: then the log stands
-    as it was. An archived session stays as it is, and what a crash left beside it is removed.
+    as it was. An archived session stays as it is, and what a crash left beside it is removed. Beside an
+    archive of another log than the live one nothing is done: `ConflictError`.
     """
     root = os.fspath(root)
     with _alone(root, session_id, storage):
         if is_archived(root, session_id, storage=storage):
             return ArchiveOutcome(session_id, _finish_archiving(root, session_id, storage), was_done=True)
         with _without_writer(root, session_id, storage) as log_file:
+            check_leftover_archive(root, session_id, storage)
             try:
                 manifest = _seal(
                     root, session_id, log_file, storage, abandon=abandon_pending, progress=progress
@@ -162,10 +164,9 @@ def _seal(
     """Write the archive and its manifest. A crash leaves the live log, and files the next run replaces."""
     size = log_file.end()
     with closing(LogReader(log_file, layout.op_index_file(root, session_id), storage)) as reader:
-        commits = sealed_commits(root, session_id, storage)
-        abandoned = pending_ops(
-            root, session_id, log_file, reader, commits=commits, abandon=abandon, storage=storage
-        )
+        check_in_history(root, session_id, log_file, reader, storage)
+        commits = covering_commits(root, session_id, storage)
+        abandoned = pending_ops(root, session_id, log_file, reader, commits, abandon=abandon, storage=storage)
         facts = log_facts(reader, size)
     path = layout.archived_ops_file(root, session_id)
     archive, log_digest = write_archive(path, log_file.read, size, storage, progress)
@@ -175,7 +176,7 @@ def _seal(
         "archived_at": now_text(),
         "log": {**facts, "sha256": log_digest, "size_bytes": size},
         "archive": archive,
-        "commits": [commit for commit, _ in commits],
+        "commits": commits,
         "abandoned": abandoned,
         "checkpoint": _checkpoint_text(root, session_id, storage),
     }
@@ -252,10 +253,37 @@ def check_leftover_log(root: str, session_id: str, manifest: ArchiveManifest, st
         )
 
 
-def _log_digest(path: str, storage: Storage) -> str:
+def is_leftover(root: str, session_id: str, storage: Storage) -> bool:
+    """Whether an archive without a receipt is a crash's rubbish: unfinished, or the start of the live log.
+
+    False too for one whose manifest cannot be read: who knows what only it holds.
+    """
+    if not storage.exists(layout.manifest_file(root, session_id)):
+        return True  # a crash in the middle of archiving, when the log still stood
+    try:
+        facts = read_manifest(root, session_id, storage, None)["log"]
+    except CorruptionError:
+        return False
+    path = layout.ops_file(root, session_id)
+    return _log_digest(path, storage, facts["size_bytes"]) == facts["sha256"]
+
+
+def check_leftover_archive(root: str, session_id: str, storage: Storage) -> None:
+    """Raise `ConflictError` if an archive without a receipt holds what the live log does not."""
+    if not is_leftover(root, session_id, storage):
+        raise ConflictError(
+            f"{layout.archive_directory(root, session_id)} holds what {layout.ops_file(root, session_id)} "
+            "does not, and no receipt says which counts: move the log aside, 'muse session restore "
+            f"{session_id}', then append the log's entries; or move the archive aside"
+        )
+
+
+def _log_digest(path: str, storage: Storage, size: int | None = None) -> str:
+    """Return the SHA-256 of a log, or of its first `size` bytes."""
     digest, offset = hashlib.sha256(), 0
     with closing(LogFile(path, storage)) as log_file:
-        while data := log_file.read(offset, READ_BLOCK_BYTES):
+        end = log_file.end() if size is None else size
+        while data := log_file.read(offset, min(READ_BLOCK_BYTES, end - offset)):
             digest.update(data)
             offset += len(data)
     return digest.hexdigest()
@@ -275,7 +303,8 @@ def restore_session(
 
     Raises `CorruptionError` if archive, manifest or receipt is damaged, `ConflictError` if a log stands
     there that was not archived, `StorageError` if the disk refuses: then the archive stands as it was.
-    A live session stays as it is, and what a crash left of an archive is removed.
+    A live session stays as it is, and what a crash left of an archive is removed; `ConflictError` if that
+    holds more than the log.
     """
     root = os.fspath(root)
     with _alone(root, session_id, storage):
@@ -283,6 +312,7 @@ def restore_session(
         if not archived and storage.exists(layout.ops_file(root, session_id)):
             # A crash after the commit point: its removal of the receipt may not be on the disk yet.
             storage.sync_directory(layout.session_directory(root, session_id))
+            check_leftover_archive(root, session_id, storage)
             remove_archive(root, session_id, storage)
             return ArchiveOutcome(session_id, None, was_done=True)
         receipt = read_receipt(root, session_id, storage) if archived else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from muse.core import layout
-from muse.core.archive import check_leftover_log
+from muse.core.archive import check_leftover_archive, check_leftover_log
 from muse.core.archive_file import ArchiveFile
 from muse.core.archive_record import (
     ArchiveManifest,
@@ -47,11 +47,14 @@ def archive_names(root: str, storage: Storage) -> list[str]:
 
 
 def archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fault]:
-    """Yield every fault of one session's archive; none if the session is live, and it a crash's leftover."""
+    """Yield every fault of one session's archive; none if the session is live, and has all it has."""
     if not is_archived(root, session_id, storage=storage):
         if not storage.is_file(layout.ops_file(root, session_id)):
             path = layout.receipt_file(root, session_id)
             yield path, f"{path} is missing, and so is the log: 'muse session restore' brings both back"
+        else:
+            directory = layout.archive_directory(root, session_id)
+            yield from _reported(directory, lambda: check_leftover_archive(root, session_id, storage))
         return
     receipt: Receipt | None = None
     try:
@@ -146,17 +149,10 @@ def _check_log(root: str, session_id: str, manifest: ArchiveManifest, storage: S
         different = [name for name, value in found.items() if stated[name] != value]  # type: ignore[literal-required]
         if different:
             raise CorruptionError(f"{path} is not what its log says, in: {', '.join(different)}", path=path)
-        commits = [(commit, _domain_of(root, commit, storage)) for commit in manifest["commits"]]
-        abandoned = pending_ops(
-            root, session_id, file, reader, commits=commits, abandon=True, storage=storage
-        )
+        commits = manifest["commits"]
+        abandoned = pending_ops(root, session_id, file, reader, commits, abandon=True, storage=storage)
     if manifest["abandoned"] != abandoned:
         raise CorruptionError(f"{path} names other ops as abandoned than its log has", path=path)
-
-
-def _domain_of(root: str, commit: CoveringCommit, storage: Storage) -> str:
-    delta = CommitDag(root, storage).read_commit(commit["commit_id"])["structured_delta"]
-    return delta["domain"] if delta else ""
 
 
 def _check_checkpoint(session_id: str, manifest: ArchiveManifest, path: str) -> None:

@@ -1,17 +1,19 @@
 """What is known of a log when it is archived, and checked of its archive afterwards. Streams."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from typing import TypedDict
 
 from muse.core import layout
 from muse.core.archive_record import AbandonedOps, CoveringCommit
-from muse.core.checkpoint import Coverage
+from muse.core.checkpoint import NOTHING, Coverage
 from muse.core.checkpoint_file import CheckpointFile
 from muse.core.commit_dag import CommitDag
-from muse.core.entry import OpEntry
+from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.core.log_file import LogFile
 from muse.core.log_reader import LogReader
 from muse.core.merkle import root_hash
+from muse.core.object_store import ObjectStore
+from muse.core.pending import PendingOps
 from muse.core.seal import leaf_of, read_seal
 from muse.core.storage import Storage
 from muse.errors import UsageError
@@ -21,9 +23,6 @@ NAMED_OPS = 1000
 
 Abandon = bool | Collection[str]
 """Whether pending ops may be abandoned, or the ids of those that may."""
-
-SealedCommit = tuple[CoveringCommit, str]
-"""A commit of the session, and the domain whose ops it brought."""
 
 _SHOWN = 3
 
@@ -65,22 +64,39 @@ def _counted(located: Iterable[tuple[int, OpEntry]], facts: SurveyedFacts) -> It
         yield leaf_of(entry)
 
 
-def sealed_commits(root: str, session_id: str, storage: Storage) -> list[SealedCommit]:
+def covering_commits(root: str, session_id: str, storage: Storage) -> list[CoveringCommit]:
     """Return the commits of a session that the branches lead to, by how far they reach."""
     dag = CommitDag(root, storage)
-    found: list[SealedCommit] = []
+    found: list[CoveringCommit] = []
     for record in dag.reachable(dag.branches().values()):
         seal = read_seal(record["message"])
         if seal is not None and seal.session_id == session_id:
-            commit: CoveringCommit = {
-                "commit_id": record["commit_id"],
-                "cut_offset": seal.cut_offset,
-                "op_count": seal.op_count,
-                "root": seal.root,
-            }
-            delta = record["structured_delta"]
-            found.append((commit, delta["domain"] if delta else ""))
-    return sorted(found, key=lambda one: (one[0]["cut_offset"], one[0]["commit_id"]))
+            found.append(
+                {
+                    "commit_id": record["commit_id"],
+                    "cut_offset": seal.cut_offset,
+                    "op_count": seal.op_count,
+                    "root": seal.root,
+                }
+            )
+    return sorted(found, key=lambda one: (one["cut_offset"], one["commit_id"]))
+
+
+def check_in_history(
+    root: str, session_id: str, log_file: LogFile, reader: LogReader, storage: Storage
+) -> None:
+    """Raise `UsageError` if the commit that the session's checkpoint rests on is in no branch."""
+    path = layout.checkpoint_file(root, session_id)
+    checkpoint = CheckpointFile(path, session_id, storage, log_file, reader).read()
+    commit_id = checkpoint.get("commit_id", "") if checkpoint else ""
+    dag = CommitDag(root, storage)
+    if commit_id and all(
+        record["commit_id"] != commit_id for record in dag.reachable(dag.branches().values())
+    ):
+        raise UsageError(
+            f"no branch leads to commit {commit_id}, which holds ops of session {session_id!r}: put the branch "
+            f"back, or 'muse session recover {session_id}' makes those ops pending again"
+        )
 
 
 def pending_ops(
@@ -88,54 +104,65 @@ def pending_ops(
     session_id: str,
     log_file: LogFile,
     reader: LogReader,
+    commits: Iterable[CoveringCommit],
     *,
-    commits: list[SealedCommit],
     abandon: Abandon,
     storage: Storage,
 ) -> AbandonedOps:
-    """Say which ops neither the checkpoint nor a commit covers; `UsageError` if they may not be abandoned."""
-    path = layout.checkpoint_file(root, session_id)
-    coverage = CheckpointFile(path, session_id, storage, log_file, reader).coverage()
-    cuts: dict[str, int] = {}
-    for commit, domain in commits:
-        cuts[domain] = max(commit["cut_offset"], cuts.get(domain, 0))
-    named: list[str] = []
+    """Say which ops none of `commits` covers; `UsageError` if they may not be abandoned.
+
+    A checkpoint counts only where it names no commit, as one that no repository stands behind.
+    """
+    checkpoint = CheckpointFile(
+        layout.checkpoint_file(root, session_id), session_id, storage, log_file, reader
+    )
+    pending = PendingOps(reader, checkpoint, ObjectStore(root, storage), DEFAULT_LIMITS)
+    named = checkpoint.read()
+    before = NOTHING if named and named.get("commit_id") else checkpoint.coverage()
+    coverage = pending.adopted(before, _op_lists(root, commits, storage), log_file.end())
+    listed = pending.listed(coverage)
+    op_ids: list[str] = []
     count, kept = 0, 0
 
     def leaves() -> Iterator[bytes]:
         nonlocal count, kept
-        for entry in pending_entries(reader, coverage, cuts, log_file.end()):
+        for entry in pending_entries(reader, coverage, listed, log_file.end()):
             count += 1
             if not (abandon is True or (not isinstance(abandon, bool) and entry["op_id"] in abandon)):
                 kept += 1
-            if len(named) <= NAMED_OPS:
-                named.append(entry["op_id"])
+            if len(op_ids) <= NAMED_OPS:
+                op_ids.append(entry["op_id"])
             yield leaf_of(entry)
 
     merkle_root = root_hash(leaves()).hex()
     if kept:
-        shown = ", ".join(named[:_SHOWN]) + ("..." if count > _SHOWN else "")
+        shown = ", ".join(op_ids[:_SHOWN]) + ("..." if count > _SHOWN else "")
         raise UsageError(
             f"session {session_id!r} has {count} pending ops ({shown}): commit them, or name them "
-            "as abandoned with --abandon-pending; what is in history 'muse session recover' finds there"
+            "as abandoned with --abandon OP_ID, or all with --abandon-pending; what is in history 'muse "
+            "session recover' finds there"
         )
-    return {"op_count": count, "root": merkle_root, "op_ids": named if count <= NAMED_OPS else []}
+    return {"op_count": count, "root": merkle_root, "op_ids": op_ids if count <= NAMED_OPS else []}
+
+
+def _op_lists(root: str, commits: Iterable[CoveringCommit], storage: Storage) -> Iterator[str]:
+    dag = CommitDag(root, storage)
+    for commit in commits:
+        seal = read_seal(dag.read_commit(commit["commit_id"])["message"])
+        if seal is not None:
+            yield seal.op_list
 
 
 def pending_entries(
-    reader: LogReader, coverage: Coverage, cuts: dict[str, int], stop: int
+    reader: LogReader, coverage: Coverage, listed: Container[str], stop: int
 ) -> Iterator[OpEntry]:
     """Yield each op whose first line is covered by nothing. Bounded memory; the tail alone is read."""
-
-    def is_pending(domain: str, offset: int) -> bool:
-        return offset >= cuts.get(domain, 0) and coverage.is_pending(domain, offset)
-
     for offset, entry in reader.distinct(coverage.cut.offset, stop):
-        if not is_pending(entry["domain"], offset):
+        if entry["op_id"] in listed or not coverage.is_pending(entry["domain"], offset):
             continue
         # A line that repeats a covered op: only a stamp within its actor's frontier can.
         if entry["lamport_ts"] <= coverage.frontier.get(entry["actor_id"], 0):
             first = reader.find(entry["op_id"], offset)
-            if first is not None and first < offset and not is_pending(entry["domain"], first):
+            if first is not None and first < offset and not coverage.is_pending(entry["domain"], first):
                 continue
         yield entry

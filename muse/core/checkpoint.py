@@ -4,7 +4,7 @@ Coverage is by position in the file, never by Lamport: an op that arrives late w
 behind the cut and is still to come.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -33,6 +33,7 @@ class CutRecord(TypedDict):
     offset: Count
     op_count: Count
     lamport_ts: Count
+    op_id: NotRequired[str]  # of the line that ends there
 
 
 class OpLogCheckpoint(TypedDict):
@@ -40,7 +41,8 @@ class OpLogCheckpoint(TypedDict):
 
     `lamport_ts` and `op_count` speak of all ops covered. `cut`: before it everything is covered.
     `domains`: for a domain that is covered further than that, up to which byte offset. `frontier`:
-    each actor's highest covered Lamport. `commit_id`: "" when no commit was named.
+    each actor's highest covered Lamport. `commit_id`: "" when no commit was named. `op_lists`: lists
+    of ops that commits of other replicas cover, and that stand, or will come to stand, behind the cut.
     """
 
     session_id: str
@@ -52,33 +54,42 @@ class OpLogCheckpoint(TypedDict):
     domains: NotRequired[dict[str, Count]]
     frontier: NotRequired[dict[str, Count]]
     commit_id: NotRequired[str]
+    op_lists: NotRequired[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which ops of a log are in history: all before `cut`, and those of `domains` before their offset."""
+    """Which ops of a log are in history: all before `cut`, those of `domains` before their offset, and
+    those in `op_lists`, wherever they stand.
+    """
 
     cut: Cut
     domains: Mapping[str, int]
     frontier: Mapping[str, int]
     op_count: int
     lamport_ts: int
+    op_lists: tuple[str, ...] = ()
 
     def is_pending(self, domain: str, offset: int) -> bool:
-        """Whether an entry of `domain` at byte `offset` is still to be committed."""
+        """Whether an entry of `domain` at byte `offset`, in no list, is still to be committed."""
         return offset >= self.cut.offset and offset >= self.domains.get(domain, 0)
 
-    def reaches(self, cuts: Mapping[str, int]) -> bool:
-        """Whether the ops of each domain before its cut are covered."""
+    def is_behind(self, other: "Coverage") -> bool:
+        """Whether `other` covers what this does not, by their places alone."""
         base = self.cut.offset
-        return all(offset <= max(base, self.domains.get(domain, 0)) for domain, offset in cuts.items())
+        cuts = {"": other.cut.offset, **other.domains}
+        return any(offset > max(base, self.domains.get(domain, 0)) for domain, offset in cuts.items())
 
     def reach(self, upto: Mapping[str, int] | int) -> int:
         """Return up to which byte `advance` must see the entries."""
         return _Reach(upto, self).highest
 
     def advance(
-        self, tail: Iterable[Position], upto: Mapping[str, int] | int, jump: int = DEFAULT_LIMITS.lamport_jump
+        self,
+        tail: Iterable[Position],
+        upto: Mapping[str, int] | int,
+        jump: int = DEFAULT_LIMITS.lamport_jump,
+        listed: Container[str] = (),
     ) -> "Coverage":
         """Return the coverage after collapsing `upto`: one offset for all domains, or one a domain.
 
@@ -93,9 +104,10 @@ class Coverage:
         unbroken = True
         entries_before, highest = base.op_count, base.lamport_ts
         for position in tail:
-            covered = position.offset < reach.of(position.domain)
+            is_listed = position.op_id in listed
+            covered = is_listed or position.offset < reach.of(position.domain)
             stamp = position.lamport_ts if position.lamport_ts - max(lamport_ts, highest) <= jump else 0
-            if covered and self.is_pending(position.domain, position.offset):
+            if covered and not is_listed and self.is_pending(position.domain, position.offset):
                 op_count += 1
                 lamport_ts = max(lamport_ts, stamp)
                 frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), stamp)
@@ -107,7 +119,48 @@ class Coverage:
         if unbroken and reach.highest > base.offset:
             base = Cut(reach.highest, entries_before, highest)
         domains = {domain: offset for domain, offset in reach.domains.items() if offset > base.offset}
-        return Coverage(base, domains, frontier, op_count, lamport_ts)
+        return Coverage(base, domains, frontier, op_count, lamport_ts, self.op_lists)
+
+    def adopt(
+        self,
+        tail: Iterable[Position],
+        end: int,
+        op_ids: set[str],
+        jump: int = DEFAULT_LIMITS.lamport_jump,
+        listed: Container[str] = (),
+    ) -> "Coverage":
+        """Return the coverage once the ops `op_ids` are covered too, wherever they stand.
+
+        `tail` are the positions from `cut` up to byte `end`; no more are taken than needed. Ids that
+        the cut says now are taken out of `op_ids`; for those left the list of them must be kept.
+        `listed` are the ops of `op_lists`.
+        """
+        frontier = dict(self.frontier)
+        op_count, lamport_ts = self.op_count, self.lamport_ts
+        entries_before, highest = self.cut.op_count, self.cut.lamport_ts
+        base: Cut | None = None
+        unseen = len(op_ids)
+        for position in tail:
+            stamp = position.lamport_ts if position.lamport_ts - max(lamport_ts, highest) <= jump else 0
+            is_new = position.op_id in op_ids
+            was_pending = self.is_pending(position.domain, position.offset) and position.op_id not in listed
+            if is_new:
+                unseen -= 1
+                if was_pending:
+                    op_count += 1
+                    lamport_ts = max(lamport_ts, stamp)
+                    frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), stamp)
+                if base is None or not was_pending:
+                    op_ids.discard(position.op_id)
+            elif was_pending:
+                base = base or Cut(position.offset, entries_before, highest)
+            if base and not unseen:
+                break
+            entries_before += 1
+            highest = max(highest, stamp)
+        base = base or Cut(end, entries_before, highest)
+        domains = {domain: offset for domain, offset in self.domains.items() if offset > base.offset}
+        return Coverage(base, domains, frontier, op_count, lamport_ts, self.op_lists)
 
 
 class _Reach:
@@ -129,19 +182,32 @@ NOTHING = Coverage(Cut(0, 0, 0), {}, {}, 0, 0)
 
 
 def make_checkpoint(
-    session_id: str, snapshot_id: str, coverage: Coverage, created_at: str, commit_id: str = ""
+    session_id: str,
+    snapshot_id: str,
+    coverage: Coverage,
+    created_at: str,
+    commit_id: str = "",
+    last_op_id: str = "",
 ) -> OpLogCheckpoint:
+    """Return a checkpoint; `last_op_id` is that of the line that ends at the cut, "" if it is none."""
     cut = coverage.cut
+    cut_record: CutRecord = {
+        "offset": cut.offset,
+        "op_count": cut.op_count,
+        "lamport_ts": cut.lamport_ts,
+        "op_id": last_op_id,
+    }
     return {
         "session_id": session_id,
         "snapshot_id": snapshot_id,
         "lamport_ts": coverage.lamport_ts,
         "op_count": coverage.op_count,
         "created_at": created_at,
-        "cut": {"offset": cut.offset, "op_count": cut.op_count, "lamport_ts": cut.lamport_ts},
+        "cut": cut_record,
         "domains": dict(sorted(coverage.domains.items())),
         "frontier": dict(sorted(coverage.frontier.items())),
         "commit_id": commit_id,
+        "op_lists": list(coverage.op_lists),
     }
 
 
@@ -156,6 +222,7 @@ def coverage_of(checkpoint: OpLogCheckpoint) -> Coverage | None:
         checkpoint.get("frontier", {}),
         checkpoint["op_count"],
         checkpoint["lamport_ts"],
+        tuple(checkpoint.get("op_lists", ())),
     )
 
 

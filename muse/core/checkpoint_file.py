@@ -43,6 +43,23 @@ class CheckpointFile:
             return None
         return decode_checkpoint(data, self._session_id, self._path)
 
+    def check_cut(self) -> None:
+        """Raise `CorruptionError` if another line ends at the cut than when it was made."""
+        try:
+            checkpoint = self.read()
+        except CorruptionError:
+            return
+        cut = checkpoint.get("cut") if checkpoint else None
+        expected = cut.get("op_id") if cut else ""
+        if cut and expected and self._reader.op_id_before(cut["offset"]) != expected:
+            raise CorruptionError(
+                f"{self._file.path} is not the log that history was made from: op {expected} does not end at byte "
+                f"{cut['offset']}; an older copy was put back, or lines were moved; put the whole log back, or "
+                f"'muse session recover {self._session_id}' finds what is in history by the ops themselves",
+                path=self._file.path,
+                offset=cut["offset"],
+            )
+
     def coverage(self) -> Coverage:
         """Return what the checkpoint covers; nothing if there is none."""
         checkpoint = self.read()
@@ -81,7 +98,8 @@ class CheckpointFile:
 
     def write(self, snapshot_id: str, coverage: Coverage, commit_id: str) -> OpLogCheckpoint:
         """Replace the checkpoint. The log must have been synced up to what `coverage` says."""
-        checkpoint = make_checkpoint(self._session_id, snapshot_id, coverage, now_text(), commit_id)
+        last = self._reader.op_id_before(coverage.cut.offset)
+        checkpoint = make_checkpoint(self._session_id, snapshot_id, coverage, now_text(), commit_id, last)
         self._storage.write_atomically(self._path, encode_checkpoint(checkpoint))
         if not self._storage.exists(self._mark):
             self._storage.write_atomically(self._mark, b"")
@@ -91,6 +109,12 @@ class CheckpointFile:
     def _mark(self) -> str:
         """Stands where there was a checkpoint once, so that a lost one never means "replay everything"."""
         return self._path.removesuffix(".json") + ".made"
+
+    def distrust(self) -> None:
+        """Remove the checkpoint, so that it counts as lost. A crash leaves it, or it lost."""
+        if not self._storage.exists(self._mark):
+            self._storage.write_atomically(self._mark, b"")
+        self._storage.remove(self._path)
 
     def discard(self) -> None:
         """Remove the checkpoint, where history knows of no commit of this session."""

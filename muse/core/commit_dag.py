@@ -8,7 +8,7 @@ import itertools
 import os.path
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from muse.core import content_id, layout
@@ -135,8 +135,10 @@ class CommitDag:
         except NotFoundError as error:
             raise NotFoundError(f"{what} is not in this repository: {path} is missing") from error
 
-    def history(self, commit_id: str) -> Iterator[CommitRecord]:
+    def history(self, commit_id: str, *, stop: Container[str | None] = ()) -> Iterator[CommitRecord]:
         """Yield `commit_id` and all its ancestors, newest first, each once, reading as it goes.
+
+        A commit in `stop` is left out, and what is reached through it alone.
 
         The line of first parents comes first, down to its root; then, from the newest merge to the
         oldest, the line of its second parent as far as it is new. The order is the same everywhere.
@@ -146,7 +148,7 @@ class CommitDag:
         child = ""
         while starts:
             cursor: str | None = starts.popleft()
-            while cursor and cursor not in seen:
+            while cursor and cursor not in seen and cursor not in stop:
                 seen.add(cursor)
                 record = self._ancestor(cursor, child)
                 yield record

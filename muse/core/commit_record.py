@@ -258,3 +258,16 @@ def _delta(document: Mapping[str, Any], path: str) -> StructuredDelta | None:
         "summary": field(delta, "summary", str, path, ""),
     }
     return cast("StructuredDelta", known | {key: delta[key] for key in delta if key not in known})
+
+
+STATE_KEY = "state:"
+"""Metadata `state:<domain>` names a snapshot of what the domain's plugin keeps beside the files."""
+
+
+def state_snapshots(record: CommitRecord) -> dict[str, str]:
+    """Return domain -> the snapshot that the commit's metadata names."""
+    return {
+        key.removeprefix(STATE_KEY): value
+        for key, value in record["metadata"].items()
+        if key.startswith(STATE_KEY)
+    }

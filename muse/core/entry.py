@@ -1,8 +1,9 @@
 """OpEntry: one op with its identity, author, clock and causes; its rules; the total order. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypedDict
 
 from muse.domain import DomainOp
@@ -120,14 +121,30 @@ def check_entry(entry: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> No
     parents = entry["parent_op_ids"]
     if not isinstance(parents, list):
         raise InvalidEntryError("parent_op_ids must be a list", field="parent_op_ids")
-    if parents:
-        check_parents(parents, limits)
-    if entry["op_id"] in parents:
-        raise InvalidEntryError("an entry names itself as its parent", field="parent_op_ids")
+    _check_causes(entry, limits)
     if not isinstance(entry["domain_op"], dict):
         raise InvalidEntryError(
             f"domain_op must be an object, not {_type_name(entry['domain_op'])}", field="domain_op"
         )
+
+
+def check_entries(entries: Sequence[OpEntry], limits: Limits = DEFAULT_LIMITS) -> None:
+    """Raise `InvalidEntryError` unless `check_entry` holds for all decoded `entries`; much quicker."""
+    columns = ([entry[field] for entry in entries] for field in _TEXT_FIELDS)  # type: ignore[literal-required]
+    longest = max((len(max(column, key=len, default="")) for column in columns), default=0)
+    usual = longest <= limits.text_length and all(map(itemgetter("domain"), entries))
+    if not (usual and all(map(_UUID4.match, map(itemgetter("op_id"), entries)))):
+        for entry in entries:
+            check_entry(entry, limits)
+        return
+    for entry in filter(itemgetter("parent_op_ids"), entries):
+        _check_causes(entry, limits)
+
+
+def _check_causes(entry: Mapping[str, Any], limits: Limits) -> None:
+    check_parents(entry["parent_op_ids"], limits)
+    if entry["op_id"] in entry["parent_op_ids"]:
+        raise InvalidEntryError("an entry names itself as its parent", field="parent_op_ids")
 
 
 def _check_keys(entry: Mapping[str, Any]) -> None:

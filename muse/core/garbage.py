@@ -4,7 +4,8 @@ Kept is what a branch leads to, what the commits of an archive lead to, what a c
 a pending op of a live or archived session names by its content id, and all that is younger than the
 grace period, with what that leads to. A commit shares a lock from its first object to its ref, so
 what it is about to name is never removed; the grace period is for tools that do not know the lock.
-A temporary file whose writer is alive is kept, whatever the grace period.
+A temporary file whose writer is alive is kept, whatever the grace period, and so is an archive that
+holds what its session's log does not.
 """
 
 import os
@@ -15,13 +16,15 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from muse.core import layout
-from muse.core.archive import is_archived, remove_archive
+from muse.core.archive import is_archived, is_leftover, remove_archive
 from muse.core.archive_record import read_manifest, read_receipt
 from muse.core.checkpoint_file import CheckpointFile
 from muse.core.commit_dag import CommitDag
-from muse.core.commit_record import parents
+from muse.core.commit_record import parents, state_snapshots
+from muse.core.garbage_lock import collecting
 from muse.core.log_reader import LogReader
 from muse.core.op_log import list_sessions
+from muse.core.seal import read_seal
 from muse.core.session_file import SessionFile
 from muse.core.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import CorruptionError, MuseError, NotFoundError, UsageError
@@ -38,7 +41,10 @@ _TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}([0-9]+)-[0-9]+
 
 @dataclass(slots=True)
 class Collected:
-    """What was removed, or with `dry_run` would be: paths by kind, and the bytes they took."""
+    """What was removed, or with `dry_run` would be: paths by kind, and the bytes they took.
+
+    `kept_archives`: archives without a receipt that hold what their sessions' logs do not.
+    """
 
     dry_run: bool
     commits: list[str] = field(default_factory=list)
@@ -46,6 +52,7 @@ class Collected:
     objects: list[str] = field(default_factory=list)
     temporary_files: list[str] = field(default_factory=list)
     archives: list[str] = field(default_factory=list)
+    kept_archives: list[str] = field(default_factory=list)
     bytes_freed: int = 0
 
     @property
@@ -73,7 +80,7 @@ def collect_garbage(
     if not storage.exists(layout.repo_file(root)):
         raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
     with (
-        storage.locked(layout.garbage_lock_file(root)),
+        collecting(root, storage),
         storage.locked(layout.refs_lock_file(root)),
     ):
         collector = _Collector(root, storage, grace_seconds, Collected(dry_run), progress)
@@ -111,7 +118,9 @@ class _Collector:
         tips.update(commit_id for commit_id, path in stored.items() if self._is_young(path))
         for record in self._dag.reachable(tips):
             self._commits.add(record["commit_id"])
-            self._snapshots.add(record["snapshot_id"])
+            self._snapshots.update((record["snapshot_id"], *state_snapshots(record).values()))
+            if (seal := read_seal(record["message"])) is not None:
+                self._objects.add(seal.op_list)
             self._progress(len(self._commits))
         stored = self._stored(layout.snapshots_directory(self._root))
         self._snapshots.update(snapshot_id for snapshot_id, path in stored.items() if self._is_young(path))
@@ -152,7 +161,7 @@ class _Collector:
                 return
             with closing(SessionFile(self._root, session_id, self._storage)) as file:
                 for _, data in file.blocks(0, file.end()):
-                    self._unneeded.difference_update(_digests_in(data))
+                    self._unneeded.difference_update(digests_in(data))
 
     def _is_young(self, path: str) -> bool:
         status = self._storage.look(path)
@@ -231,7 +240,7 @@ class _Collector:
         self._progress(len(removed))
 
     def _remove_leftover_archives(self) -> None:
-        """Remove what a crash left of an archive whose session is live."""
+        """Remove what a crash left of an archive whose session is live, and has all that it has."""
         directory = layout.archives_directory(self._root)
         for session_id, is_directory in self._storage.list_directory(directory):
             if is_directory and layout.is_session_id(session_id) and self._has_live_log(session_id):
@@ -239,17 +248,22 @@ class _Collector:
                     layout.session_lock_file(self._root, session_id), wait=False
                 ) as taken:
                     if taken and self._has_live_log(session_id):  # nobody archives or restores it now
-                        self._remove_archive(session_id)
+                        self._remove_leftover_archive(session_id)
 
     def _has_live_log(self, session_id: str) -> bool:
         return not is_archived(self._root, session_id, storage=self._storage) and self._storage.is_file(
             layout.ops_file(self._root, session_id)
         )
 
-    def _remove_archive(self, session_id: str) -> None:
+    def _remove_leftover_archive(self, session_id: str) -> None:
         directory = layout.archive_directory(self._root, session_id)
-        for name, _ in self._storage.list_directory(directory):
-            path = os.path.join(directory, name)
+        paths = [os.path.join(directory, name) for name, _ in self._storage.list_directory(directory)]
+        if not is_leftover(self._root, session_id, self._storage):
+            self.collected.kept_archives.append(directory)
+            return
+        if any(map(self._is_young, paths)):
+            return
+        for path in paths:
             self.collected.bytes_freed += self._storage.file_size(path) or 0
             self.collected.archives.append(path)
         if not self.collected.dry_run:
@@ -294,7 +308,7 @@ class _Collector:
             return False
 
 
-def _digests_in(data: bytes) -> Iterator[str]:
+def digests_in(data: bytes) -> Iterator[str]:
     """Yield every 64 hex digits in a row, also within a longer row: rather too many than one too few."""
     for run in _HEX_RUN.findall(data):
         text = run.decode()

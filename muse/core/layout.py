@@ -53,9 +53,14 @@ def check_branch(branch: str) -> str:
     return branch
 
 
+def is_digest(text: object) -> bool:
+    """Whether `text` is 64 lower-case hex digits."""
+    return isinstance(text, str) and _SHA256.match(text) is not None
+
+
 def check_digest(digest: str, what: str) -> str:
     """Give back `digest` if it is 64 lower-case hex digits; else raise `UsageError` naming `what`."""
-    if not isinstance(digest, str) or not _SHA256.match(digest):
+    if not is_digest(digest):
         raise UsageError(f"{digest!r} is not a {what}: 64 lower-case hex digits are expected")
     return digest
 
@@ -153,6 +158,11 @@ def op_index_file(root: str, session_id: str) -> str:
     return os.path.join(session_directory(root, session_id), "op_index.sqlite")
 
 
+def held_file(root: str, session_id: str) -> str:
+    """Entries whose causes have not arrived; there only while there are any."""
+    return os.path.join(session_directory(root, session_id), "held.jsonl")
+
+
 def receipt_file(root: str, session_id: str) -> str:
     """Stands where a session's log was, once that is archived: while it is there, the session is."""
     return os.path.join(session_directory(root, session_id), "receipt.json")
@@ -177,6 +187,11 @@ def manifest_file(root: str, session_id: str) -> str:
 def garbage_lock_file(root: str) -> str:
     """Held exclusively by `muse gc`, and shared by a commit from its first object to its ref."""
     return os.path.join(root, MUSE_DIRECTORY, "gc.lock")
+
+
+def garbage_turnstile_file(root: str) -> str:
+    """Held by `muse gc` from before it waits, and for a moment by whoever is about to share its lock."""
+    return os.path.join(root, MUSE_DIRECTORY, "gc.turnstile.lock")
 
 
 def keys_directory(root: str) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import gc
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from operator import lt
@@ -13,9 +13,22 @@ from typing import NoReturn
 from muse.core.entry import OpEntry
 from muse.core.log_file import LogFile
 from muse.core.op_index import Found, OpIndex
-from muse.core.record import Block, Damage, Position, decode_block, decode_positions
+from muse.core.record import (
+    Block,
+    Damage,
+    Position,
+    decode_block,
+    decode_positions,
+    entry_json,
+    frame,
+    op_id_of,
+    split_framed,
+)
 from muse.core.storage import Storage
 from muse.errors import ConflictError, CorruptionError
+
+_LOOK_UP_COST = 20
+"""How many entries can be passed by in the time that one is looked up in the index."""
 
 
 @contextlib.contextmanager
@@ -42,6 +55,10 @@ class LogReader:
         self._storage = storage
         self._index: OpIndex | None = None
         self._index_lock = threading.Lock()
+
+    @property
+    def path(self) -> str:
+        return self._file.path
 
     def scan(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[int, OpEntry]]:
         """Yield (offset, entry) for every line, repeated ones too.
@@ -136,6 +153,29 @@ class LogReader:
                 found = self._index.find_many(op_ids, upto)
             return found
 
+    def lines_of(self, op_ids: Collection[bytes], end: int, op_count: int) -> dict[bytes, bytes]:
+        """Return the lines, without newline, of those ops that are in the log before byte `end`.
+
+        Few are looked up in the index; for many, the whole log of `op_count` ops is read once.
+        """
+        if not op_ids or not end:
+            return {}
+        if len(op_ids) * _LOOK_UP_COST < op_count:
+            starts = self.find_many([op_id.decode() for op_id in op_ids], end)
+            return {op_id.encode(): _line_of(self.entry_at(start)) for op_id, start in starts.items()}
+        wanted = set(op_ids)
+        found: dict[bytes, bytes] = {}
+        for offset, data in self._file.blocks(0, end):
+            lines = split_framed(data)
+            if lines is None:
+                lines = [_line_of(entry) for entry in decode_block(data, offset).entries]
+            ids = list(map(op_id_of, lines))
+            if not wanted.isdisjoint(ids):
+                for op_id, line in zip(ids, lines, strict=True):
+                    if op_id in wanted:
+                        found.setdefault(op_id, line)
+        return found
+
     def learn(self, found: Iterable[tuple[str, int]], start: int, end: int) -> None:
         """Index ops, each (op id, start): all that was just written from byte `start` to `end`."""
         with self._index_lock:
@@ -161,6 +201,18 @@ class LogReader:
                 offset=offset,
             )
         return block.entries[0]
+
+    def op_id_before(self, end: int) -> str:
+        """Return the op id of the line that ends at byte `end`; "" if that is no entry of ours."""
+        size = 1 << 12
+        while True:
+            start = max(0, end - size)
+            lines = self._file.read(start, end - start).split(b"\n")
+            if len(lines) > 2 or start == 0:
+                break
+            size *= 8
+        framed = split_framed(lines[-2] + b"\n") if len(lines) > 1 else None
+        return op_id_of(framed[0]).decode() if framed else ""
 
     def forget_ids(self) -> None:
         """Throw the index away, its table too: after the log's bytes were changed."""
@@ -205,3 +257,7 @@ class LogReader:
             path=self._file.path,
             offset=damage.offset,
         )
+
+
+def _line_of(entry: OpEntry) -> bytes:
+    return frame(entry_json(entry))[:-1]

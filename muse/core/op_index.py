@@ -62,7 +62,8 @@ class OpIndex:
                 self.discard()
                 continue
             recent = self._recent
-            return {op_id: recent[op_id] for op_id in op_ids if op_id in recent} | stored
+            known = {op_id: recent[op_id] for op_id in op_ids if op_id in recent} | stored
+            return {op_id: start for op_id, start in known.items() if start < upto}
 
     def _find_in_table(self, op_ids: Sequence[str]) -> dict[str, int]:
         if self._table is None or not self._in_table:

@@ -5,6 +5,7 @@ the file is taken away; it is there once, however often it is appended; its Lamp
 those of all entries its writer could have read. See `docs/log_format.md` for the bytes.
 """
 
+import contextlib
 import os
 import threading
 import weakref
@@ -13,9 +14,10 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Literal, NoReturn
 
+from muse.causality import causal_order
 from muse.core import layout
 from muse.core.admission import Admission
-from muse.core.checkpoint import Cut, OpLogCheckpoint
+from muse.core.checkpoint import Coverage, Cut, OpLogCheckpoint
 from muse.core.checkpoint_file import CheckpointFile
 from muse.core.clock import LamportClock
 from muse.core.delta import collapse
@@ -32,7 +34,11 @@ from muse.core.entry import (
 )
 from muse.core.follow import Follower
 from muse.core.group_commit import GroupCommit
+from muse.core.held import HeldFile
+from muse.core.incoming import Incoming, Refusal, from_entries, from_log
 from muse.core.log_reader import LogReader, collector_paused
+from muse.core.merge import Check, Merge, MergeResult
+from muse.core.object_store import ObjectStore
 from muse.core.op_ids import OpIdSource
 from muse.core.pending import PendingOps
 from muse.core.record import (
@@ -65,16 +71,18 @@ __all__ = [
     "Follower",
     "LeanEntry",
     "Limits",
+    "MergeResult",
     "OpEntry",
     "OpLog",
     "OpLogCheckpoint",
+    "Refusal",
     "Repair",
     "list_sessions",
     "make_op_entry",
 ]
 
 Durability = Literal["os", "disk"]
-Order = Literal["log", "total"]
+Order = Literal["log", "total", "causal"]
 Op = DomainOp | Mapping[str, Any]
 
 _OP_IDS = OpIdSource()
@@ -176,9 +184,11 @@ class OpLog(Resource):
         )
         path = layout.checkpoint_file(self._root, self._session_id)
         self._checkpoint = CheckpointFile(path, self._session_id, self._storage, self._file, self._reader)
+        objects = ObjectStore(self._root, self._storage)
         self._clock = LamportClock(jump=self._limits.lamport_jump)
-        self._pending = PendingOps(self._reader, self._checkpoint, self._limits)
+        self._pending = PendingOps(self._reader, self._checkpoint, objects, self._limits)
         self._admission = Admission(self._session_id, self._reader, self._clock, self._limits)
+        self._held = HeldFile(layout.held_file(self._root, self._session_id), self._storage)
         self._syncs = GroupCommit(self._file.sync)
         self._unsynced: dict[int, list[str]] = {}  # ticket of a durable append -> its op ids
         self._opened = False
@@ -238,6 +248,7 @@ class OpLog(Resource):
         self._check_open()
         coverage = self._checkpoint.trusted_coverage()
         self._check_reaches(coverage.cut.offset)
+        self._checkpoint.check_cut()
         self._file.known_durable(coverage.cut.offset)
         self._highest = coverage.cut.lamport_ts
         self._clock.value = coverage.lamport_ts
@@ -411,23 +422,106 @@ class OpLog(Resource):
         if not batch:
             return 0
         self._check_open()
-        if not self._file.is_open_for_append:
-            if not self._storage.exists(self._path):
-                self._admission.fresh(batch, lines, 0)  # refused before a directory is made for them
-            self._prepare_directory()
-        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
+        if not self._file.is_open_for_append and not self._storage.exists(self._path):
+            self._admission.fresh(batch, lines, 0)  # refused before a directory is made for them
+        with self._alone():
             end = self._take_in()
             fresh = self._admission.fresh(batch, lines, self._seen_end)
             if fresh:
-                highest = max(entry["lamport_ts"] for entry, _ in fresh)
-                self._write(b"".join(line for _, line in fresh), end, len(fresh), highest)
-                self._clock.observe(highest)
-                self._index_written(fresh, end)
+                self._write_ready(fresh, end)
+                if self._held.is_there():
+                    self._release_held(Merge(self._reader, self._clock, self._limits, self._held.read()))
             durable = durability or self._durability
             ticket = self._syncs.wrote() if durable == "disk" else 0
         if ticket:
             self._wait_durable(ticket, batch)
         return len(fresh)
+
+    def merge(
+        self,
+        other: "OpLog | Iterable[OpEntry]",
+        *,
+        check: Check | None = None,
+        durability: Durability | None = None,
+    ) -> MergeResult:
+        """Take in the entries of another replica of this session: the union by op id.
+
+        Idempotent, commutative and associative: replicas that took in the same entries, in whatever
+        order, hold the same ops in the same total order; the clock goes on above them all. What stands
+        in the way of one entry stands in the way of no other: the result counts and names it. An entry
+        whose parents are not here is held, over restarts, until a merge or an append brings them.
+        `check` may refuse an op of its domain. `StorageError` leaves what was merged so far: merge again.
+        """
+        self._check_open()
+        if isinstance(other, OpLog):
+            if other.session_id() != self._session_id:
+                raise UsageError(
+                    f"the ops of session {other.session_id()!r} belong there, not in session "
+                    f"{self._session_id!r}: merge replicas of one session"
+                )
+            if os.path.abspath(other._path) == os.path.abspath(self._path):  # noqa: SLF001
+                return MergeResult(known=self.cut().op_count)
+            batches = from_log(other._file, self._limits)  # noqa: SLF001
+        else:
+            batches = from_entries(other, self._limits)
+        merge: Merge | None = None
+        with collector_paused():
+            for batch in batches:
+                merge = self._merge_batch(batch, merge, check)
+        if merge is None:
+            return MergeResult()
+        with self._alone():
+            self._release_held(merge)
+            ticket = self._syncs.wrote() if (durability or self._durability) == "disk" and merge.added else 0
+        if ticket:
+            self._wait_durable(ticket, [])
+        return merge.result()
+
+    def _merge_batch(self, batch: Incoming, merge: Merge | None, check: Check | None) -> Merge:
+        with self._alone():
+            end = self._take_in()
+            if merge is None:
+                merge = Merge(self._reader, self._clock, self._limits, self._held.read(), check)
+            self._write_ready(merge.sort_out(batch, self._seen_end, self._op_count), end)
+        return merge
+
+    def held(self) -> list[OpEntry]:
+        """Return the entries that came in a merge and whose parents are not here, in the total order."""
+        return sorted(self._held.read().values(), key=total_order)
+
+    def release_held(self) -> int:
+        """Append the held entries whose parents have come by another way; return how many."""
+        if not self._held.is_there():
+            return 0
+        with self._alone():
+            self._take_in()
+            merge = Merge(self._reader, self._clock, self._limits, self._held.read())
+            self._release_held(merge)
+        return merge.added
+
+    def _release_held(self, merge: Merge) -> None:
+        """Append what need not wait any longer, then keep what must. Held already: in both, never in none."""
+        if merge.waiting:
+            end = self._take_in()
+            self._write_ready(merge.release(self._seen_end, self._op_count), end)
+        if merge.waiting_changed:
+            self._prepare_directory()
+            self._held.write(merge.waiting.values())
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold off all others who append ready entries, in this process and elsewhere."""
+        if not self._file.is_open_for_append:
+            self._prepare_directory()
+        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
+            yield
+
+    def _write_ready(self, ready: list[tuple[OpEntry, bytes]], end: int) -> None:
+        if ready:
+            highest = max(entry["lamport_ts"] for entry, _ in ready)
+            self._write(b"".join([line for _, line in ready]), end, len(ready), highest)
+            self._clock.observe(highest)
+            self._index_written(ready, end)
 
     def _index_written(self, fresh: Sequence[tuple[OpEntry, bytes]], start: int) -> None:
         """Spare the index to read what was written at byte `start`, if nobody else wrote since."""
@@ -438,9 +532,20 @@ class OpLog(Resource):
 
     def _prepare_directory(self) -> None:
         directory = layout.session_directory(self._root, self._session_id)
+        self._refuse_lost_log()
         if not self._storage.exists(directory):
             self._refuse_twin()
             self._storage.make_directories(directory)
+
+    def _refuse_lost_log(self) -> None:
+        """Refuse to begin a log where an archive stands whose receipt is lost: it holds the session's ops."""
+        archive = layout.manifest_file(self._root, self._session_id)
+        places = (layout.receipt_file(self._root, self._session_id), self._path)
+        if self._storage.exists(archive) and not any(map(self._storage.exists, places)):
+            raise UsageError(
+                f"session {self._session_id!r} has an archive, {archive}, and neither log nor receipt: 'muse "
+                f"session restore {self._session_id}' brings its log back, or choose another session id"
+            )
 
     def _refuse_twin(self) -> None:
         """Refuse an id that differs from another's by case alone: some file systems hold only one."""
@@ -518,12 +623,16 @@ class OpLog(Resource):
 
         `since` and `until` are cuts or byte offsets where lines start; `address` matches all
         addresses that start with it. "total" sorts by the total order, which takes memory for all.
+        "causal" puts parents before children, whatever their stamps say; see `causal_order`.
         Raises `CorruptionError` at damage that may hide an op, unless `salvage` is asked for.
         """
-        if order not in {"log", "total"}:
-            raise UsageError(f"order {order!r} is unknown: use 'log' or 'total'")
+        if order not in {"log", "total", "causal"}:
+            raise UsageError(f"order {order!r} is unknown: use 'log', 'total' or 'causal'")
         start, stop = _offset(since), self._file.end() if until is None else _offset(until)
         found = self._reader.distinct(start, stop, self._pending.frontier_at(start), salvage=salvage)
+        if order == "causal":
+            everything = causal_order(sorted(map(itemgetter(1), found), key=total_order))
+            return (entry for entry in everything if matches(entry, actor, domain, address))
         if actor is None and domain is None and address is None:
             matching: Iterator[OpEntry] = map(itemgetter(1), found)
         else:
@@ -637,33 +746,46 @@ class OpLog(Resource):
             self._collapsed.clear()
         return checkpoint
 
-    def rebuild_checkpoint(self, snapshot_id: str, commit_id: str, cuts: Mapping[str, int]) -> None:
-        """Bring the checkpoint up to what commits say: ops of each domain before its cut are covered.
+    def is_behind(self, op_lists: Iterable[str]) -> bool:
+        """Whether the checkpoint covers less than the ops that those lists of commits name."""
+        before = self._checkpoint.trusted_coverage()
+        return self._pending.adopted(before, op_lists, self.cut().offset) != before
+
+    def adopt_commits(self, snapshot_id: str, commit_id: str, op_lists: Iterable[str]) -> bool:
+        """Cover the ops that commits name by their lists, oldest first; whether the checkpoint was behind.
 
         What it covers already stays covered; one that cannot be trusted is made anew. `CorruptionError`
-        if the log is shorter than a cut.
+        if the log lacks an op that a commit covers: it is not the log that history was made from.
         """
         self._check_open()
         self._prepare_directory()
-        self._check_reaches(max(cuts.values()))
         self.sync()
-        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
-            coverage = self._checkpoint.trusted_coverage()
-            if not coverage.reaches(cuts):
-                self._checkpoint.write(snapshot_id, self._pending.advanced(coverage, cuts), commit_id)
+        with self._alone():
+            before = self._checkpoint.trusted_coverage()
+            after = self._pending.adopted(before, op_lists, self._take_in())
+            if after == before:
+                return False
+            self._checkpoint.write(snapshot_id, after, commit_id)
+        return True
+
+    def distrust_checkpoint(self) -> None:
+        """Count the checkpoint as lost, so that it is made anew from the commits and nothing else."""
+        self._checkpoint.distrust()
 
     def discard_checkpoint(self) -> None:
         """Remove a checkpoint that cannot be trusted, where history knows of no commit of this session."""
         self._checkpoint.discard()
 
-    def has_op(self, op_id: str, start: int, stop: int) -> bool:
-        """Whether a line between those bytes, both where lines start, is the op's."""
-        self._check_reaches(stop)
-        return any(position.op_id == op_id for position in self._reader.positions(start, stop))
+    def coverage(self) -> Coverage:
+        """Return what the checkpoint covers; nothing if there is none."""
+        return self._checkpoint.coverage()
 
-    def covers(self, cuts: Mapping[str, int]) -> bool:
-        """Whether the checkpoint covers the ops of each domain before its cut."""
-        return self._checkpoint.coverage().reaches(cuts)
+    def trusted_checkpoint(self) -> OpLogCheckpoint | None:
+        """Return the checkpoint; None if there is none, or none that can be trusted."""
+        try:
+            return self._checkpoint.read()
+        except CorruptionError:
+            return None
 
     def read_checkpoint(self) -> OpLogCheckpoint | None:
         """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""

@@ -1,27 +1,38 @@
 """Which ops of a log are still to come into history: the tail, read against the checkpoint. No op twice."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import NoReturn
 
 from muse.core.checkpoint import Coverage, Cut
 from muse.core.checkpoint_file import CheckpointFile
 from muse.core.entry import Limits, OpEntry
 from muse.core.log_reader import LogReader
+from muse.core.object_store import ObjectStore
+from muse.core.op_list import decode_op_list
+from muse.errors import CorruptionError
 
 
 class PendingOps:
     """The ops of one log that its checkpoint does not cover. Reads the tail only, however long the log."""
 
-    def __init__(self, reader: LogReader, checkpoint: CheckpointFile, limits: Limits) -> None:
+    def __init__(
+        self, reader: LogReader, checkpoint: CheckpointFile, objects: ObjectStore, limits: Limits
+    ) -> None:
         self._reader = reader
+        self._objects = objects
         self._checkpoint = checkpoint
         self._limits = limits
 
     def entries(self, cut: Cut, *, salvage: bool) -> Iterator[OpEntry]:
         """Yield the pending ops before `cut`, each once, in the order of the file."""
         coverage = self._checkpoint.coverage()
+        listed = self.listed(coverage)
         seen: dict[str, OpEntry] = {}
         for offset, entry in self._reader.scan(coverage.cut.offset, cut.offset, salvage=salvage):
-            if not coverage.is_pending(entry["domain"], offset) or self._was_covered(entry, offset, coverage):
+            if entry["op_id"] in listed or not coverage.is_pending(entry["domain"], offset):
+                continue
+            if self._was_covered(entry, offset, coverage):
                 continue
             known = seen.setdefault(entry["op_id"], entry)
             if known is entry:
@@ -39,7 +50,49 @@ class PendingOps:
     def advanced(self, coverage: Coverage, upto: Mapping[str, int] | int) -> Coverage:
         """Return `coverage` once what is before `upto` is covered too; see `Coverage.advance`."""
         tail = self._reader.positions(coverage.cut.offset, coverage.reach(upto))
-        return coverage.advance(tail, upto, self._limits.lamport_jump)
+        after = coverage.advance(tail, upto, self._limits.lamport_jump, self.listed(coverage))
+        return self._without_spent_lists(after)
+
+    def adopted(self, coverage: Coverage, op_lists: Iterable[str], end: int) -> Coverage:
+        """Return `coverage` once the ops of those lists are covered too, wherever they stand before `end`.
+
+        `CorruptionError` if the log lacks one of them: then this is not the log that history was made from.
+        """
+        for name in op_lists:
+            op_ids = set(self._read_list(name))
+            tail = self._reader.positions(coverage.cut.offset, end)
+            jump = self._limits.lamport_jump
+            coverage = coverage.adopt(tail, end, op_ids, jump, self.listed(coverage))
+            missing = op_ids - self._reader.find_many(list(op_ids), end).keys() if op_ids else op_ids
+            if missing:
+                self._raise_lacks(missing)
+            if op_ids:
+                coverage = replace(coverage, op_lists=tuple(dict.fromkeys([*coverage.op_lists, name])))
+        return self._without_spent_lists(coverage)
+
+    def _raise_lacks(self, missing: Collection[str]) -> NoReturn:
+        raise CorruptionError(
+            f"{self._reader.path} lacks {len(missing)} ops that commits cover, {min(missing)} for one: an older "
+            "copy was put back, or the commits came without their ops; put the whole log back, bring the ops "
+            "with 'muse session sync', or go on in a new session",
+            path=self._reader.path,
+        )
+
+    def _without_spent_lists(self, coverage: Coverage) -> Coverage:
+        """Drop the lists whose ops all stand before the cut by now."""
+        kept = [
+            name
+            for name in coverage.op_lists
+            if len(self._reader.find_many(op_ids := self._read_list(name), coverage.cut.offset)) < len(op_ids)
+        ]
+        return replace(coverage, op_lists=tuple(kept))
+
+    def listed(self, coverage: Coverage) -> Container[str]:
+        """Return the ids of the ops in the lists of `coverage`."""
+        return {op_id for name in coverage.op_lists for op_id in self._read_list(name)}
+
+    def _read_list(self, name: str) -> list[str]:
+        return decode_op_list(self._objects.get(name), name)
 
     def frontier_after(self, entries: Iterable[OpEntry]) -> dict[str, int]:
         """Return the frontier once `entries` are covered too: each actor's highest Lamport."""

@@ -296,6 +296,26 @@ def decode_block(data: bytes, offset: int) -> Block:
     return Block(entries, starts)
 
 
+def split_framed(data: bytes) -> list[bytes] | None:
+    """Return whole lines without their newlines, if each starts as ours do and its crc holds; else None.
+
+    What stands between is not looked at: it is what its writer wrote. `op_id_of` names each line.
+    """
+    lines = data.split(b"\n")
+    lines.pop()
+    if not all(map(_OP_ID.match, lines)):
+        return None
+    frames = [line[-FRAME_LENGTH:] for line in lines]
+    if frames != list(map(_FRAME_OF, map(crc32, [line[:-FRAME_LENGTH] for line in lines]))):
+        return None
+    return lines
+
+
+def op_id_of(line: bytes) -> bytes:
+    """Return the op id in a line that `split_framed` gave."""
+    return line[len(PREFIX) : len(PREFIX) + 36]
+
+
 def _add_line(start: int, length: int) -> int:
     return start + length + 1
 
@@ -423,6 +443,14 @@ def decode_line(line: bytes) -> OpEntry:
     entry = parse_strictly(line)
     check_entry(entry)
     return cast("OpEntry", entry)
+
+
+def decode_lines(lines: list[bytes]) -> list[OpEntry]:
+    """Decode lines that `split_framed` gave; `InvalidEntryError` if any is no entry."""
+    try:
+        return cast("list[OpEntry]", _LINE_DECODER.decode_lines(b"\n".join(lines)))
+    except _UNDECODABLE as error:
+        raise InvalidEntryError(f"the crc holds, but it is no entry: {error}") from None
 
 
 def parse_strictly(line: bytes) -> Any:

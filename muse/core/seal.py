@@ -14,6 +14,7 @@ import orjson
 from muse.core.content_id import sha256_hex
 from muse.core.entry import OpEntry
 from muse.core.merkle import root_hash
+from muse.core.op_list import encode_op_list
 from muse.core.record import entry_json
 from muse.domain import StructuredDelta
 from muse.errors import InvalidEntryError
@@ -32,7 +33,8 @@ class Seal:
     commit is. `first`, `last`: the (Lamport, op id) of the first and last covered entry in the
     total order. `frontier_digest`, `delta_digest`: SHA-256 of the session's frontier and of the
     stored delta, as JSON with sorted keys. `root`: the Merkle root over the covered entries in the
-    total order, each as the JSON bytes of its log line without crc.
+    total order, each as the JSON bytes of its log line without crc. `op_list`: the object that lists
+    their ids, see `muse.core.op_list`.
 
     The rest is None in commits of versions that did not seal it. `record_digest`, `snapshot_digest`,
     `repository_digest`: of what nothing else covers of the commit, its snapshot and `repo.json`.
@@ -47,6 +49,7 @@ class Seal:
     frontier_digest: str
     delta_digest: str
     root: str
+    op_list: str
     record_digest: str | None = None
     snapshot_digest: str | None = None
     repository_digest: str | None = None
@@ -62,6 +65,7 @@ _FIELDS = {
     "Muse-Frontier": "frontier_digest",
     "Muse-Delta": "delta_digest",
     "Muse-Root": "root",
+    "Muse-Ops": "op_list",
 }
 _OPTIONAL_FIELDS = {
     "Muse-Record": "record_digest",
@@ -88,6 +92,7 @@ def make_seal(
         frontier_digest=json_digest(frontier),
         delta_digest=json_digest(delta),
         root=root_of(entries),
+        op_list=sha256_hex(encode_op_list(entry["op_id"] for entry in entries)),
     )
 
 

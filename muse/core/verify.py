@@ -13,14 +13,21 @@ from typing import Literal
 from muse.core import layout
 from muse.core.archive_check import archive_faults, archive_names
 from muse.core.commit_dag import CommitDag
-from muse.core.commit_record import CommitRecord, parents, record_digest, snapshot_digest
+from muse.core.commit_record import (
+    CommitRecord,
+    Snapshot,
+    parents,
+    record_digest,
+    snapshot_digest,
+    state_snapshots,
+)
 from muse.core.json_file import is_as_written, read_json_object
 from muse.core.log_file import LONGEST_LINE_BYTES, LogFile
 from muse.core.object_store import ObjectStore
 from muse.core.op_log import list_sessions
 from muse.core.record import decode_block, frame_holds
 from muse.core.repo_record import read_repo_record, repository_digest
-from muse.core.seal import read_seal
+from muse.core.seal import json_digest, read_seal
 from muse.core.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import MuseError, UsageError
 
@@ -86,7 +93,8 @@ class _Links:
     """What a commit refers to."""
 
     parent_ids: list[str]
-    snapshot_id: str
+    snapshot_ids: list[str]  # of its files, then of what plugins keep
+    op_list: str | None
 
 
 @dataclass(slots=True)
@@ -96,6 +104,12 @@ class _RepoSeal:
     repo_ids: set[str] = field(default_factory=set)
     commit_id: str = ""
     commits: int = 0
+
+
+def _links(record: CommitRecord) -> _Links:
+    seal = read_seal(record["message"])
+    snapshots = [record["snapshot_id"], *state_snapshots(record).values()]
+    return _Links(parents(record), snapshots, seal.op_list if seal else None)
 
 
 def _is_unfinished(tail: bytes) -> bool:
@@ -176,7 +190,7 @@ class _Verifier:
         for commit_id, path in self._json_files(layout.commits_directory(self._root), "commit"):
             try:
                 record = self._dag.read_commit(commit_id)
-                self._commits[commit_id] = _Links(parents(record), record["snapshot_id"])
+                self._commits[commit_id] = _links(record)
                 self._check_record(record, path)
             except MuseError as error:
                 self._found(path, "commit", error)
@@ -188,12 +202,14 @@ class _Verifier:
         seal = read_seal(record["message"])
         if seal is None:
             return
+        if json_digest(record["structured_delta"]) != seal.delta_digest:
+            self._found(path, "delta", f"{path} holds another delta than its message seals: it was changed")
         if seal.repository_digest is not None:
             state = self._repo_seals.setdefault(seal.repository_digest, _RepoSeal())
             state.repo_ids.add(record["repo_id"])
             state.commit_id, state.commits = record["commit_id"], state.commits + 1
-        if seal.snapshot_digest is not None:
-            self._snapshot_seals.setdefault(record["snapshot_id"], set()).add(seal.snapshot_digest)
+        seals = self._snapshot_seals.setdefault(record["snapshot_id"], set())
+        seals.update([seal.snapshot_digest] if seal.snapshot_digest else ())
         if seal.record_digest is None:
             return
         if record_digest(read_json_object(path, self._storage)) != seal.record_digest:
@@ -263,9 +279,16 @@ class _Verifier:
     def _check_snapshot_seals(self, snapshot_id: str, path: str) -> None:
         """A commit that found a damaged snapshot wrote it anew, with a time of its own: one must seal it."""
         seals = self._snapshot_seals.get(snapshot_id)
-        if not seals:
+        if seals is None:
             return
-        if snapshot_digest(read_json_object(path, self._storage)) in seals:
+        document = read_json_object(path, self._storage)
+        if odd := sorted(document.keys() ^ Snapshot.__annotations__.keys()):
+            self._found(
+                path, "snapshot", f"{path} lacks a key, or has one that no snapshot has: {', '.join(odd)}"
+            )
+        elif not seals:  # of commits that did not seal it yet
+            return
+        elif snapshot_digest(document) in seals:
             self._check_form(path, "snapshot")
         else:
             self._found(
@@ -337,8 +360,13 @@ class _Verifier:
             for parent_id in links.parent_ids:
                 if not self._has_commit(parent_id):
                     self._found(path, "commit", f"{path} has parent {parent_id}, which is missing")
-            if not self._dag.has_snapshot(links.snapshot_id):
-                self._found(path, "commit", f"{path} has snapshot {links.snapshot_id}, which is missing")
+            for snapshot_id in links.snapshot_ids:
+                if not layout.is_digest(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
+                    self._found(path, "commit", f"{path} has snapshot {snapshot_id}, which is missing")
+            if links.op_list and links.op_list not in self._object_ids:
+                self._found(
+                    path, "commit", f"{path} names {links.op_list}, its list of ops, which is missing"
+                )
         self._reach()
 
     def _reach(self) -> None:
@@ -347,8 +375,10 @@ class _Verifier:
             commit_id = waiting.pop()
             if commit_id in self._commits and commit_id not in self._reached_commits:
                 self._reached_commits.add(commit_id)
-                self._reached_snapshots.add(self._commits[commit_id].snapshot_id)
-                waiting.extend(self._commits[commit_id].parent_ids)
+                links = self._commits[commit_id]
+                self._reached_snapshots.update(links.snapshot_ids)
+                self._reached_objects.update([links.op_list] if links.op_list else ())
+                waiting.extend(links.parent_ids)
 
     # -- sealed logs ----------------------------------------------------------------------------
 

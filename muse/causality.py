@@ -1,0 +1,127 @@
+"""What came before what: causes named as parents, and what an author can have known. Pure.
+
+Entries are whole log entries, as plain dicts. Of each, only `op_id`, `actor_id` and `parent_op_ids`
+are looked at; their order is the caller's, the total order as a rule.
+"""
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Any, TypeVar
+
+from muse.errors import ConflictError
+
+_NAMED_IN_MESSAGE = 3
+
+Entry = TypeVar("Entry", bound=Mapping[str, Any])
+
+
+class CausalCycleError(ConflictError):
+    """Ops that are each a cause of the next, and the last of the first: `op_ids`, the causes first."""
+
+    def __init__(self, op_ids: list[str]) -> None:
+        shown = ", ".join(op_ids[:_NAMED_IN_MESSAGE])
+        more = f" and {len(op_ids) - _NAMED_IN_MESSAGE} more" if len(op_ids) > _NAMED_IN_MESSAGE else ""
+        super().__init__(
+            f"ops name one another as parents in a circle: {shown}{more}; no tool of ours writes that: "
+            "find who did, and read in the total order meanwhile",
+            op_id=op_ids[0],
+        )
+        self.op_ids = op_ids
+
+
+def causal_order(entries: Sequence[Entry]) -> list[Entry]:
+    """Bring entries, given in the total order, into one where every parent comes before its children.
+
+    The total order is such an order already wherever stamps exceed those of their parents. Where a
+    foreign line breaks that, the entry waits for its parents, and of all that wait for nothing the
+    first in the total order comes first: the same on every replica. A parent that is not among
+    `entries` holds nobody up. Raises `CausalCycleError` where no order can be found.
+    """
+    places = {entry["op_id"]: place for place, entry in enumerate(entries)}
+    if all(
+        places.get(parent, -1) < place
+        for place, entry in enumerate(entries)
+        for parent in entry["parent_op_ids"]
+    ):
+        return list(entries)
+    parents = [{places[name] for name in entry["parent_op_ids"] if name in places} for entry in entries]
+    children: dict[int, list[int]] = {}
+    for place, known in enumerate(parents):
+        for parent in known:
+            children.setdefault(parent, []).append(place)
+    missing = list(map(len, parents))
+    ready = [place for place, count in enumerate(missing) if not count]
+    ordered: list[int] = []
+    while ready:
+        place = heappop(ready)
+        ordered.append(place)
+        for child in children.get(place, ()):
+            missing[child] -= 1
+            if not missing[child]:
+                heappush(ready, child)
+    if len(ordered) < len(entries):
+        raise CausalCycleError([entries[place]["op_id"] for place in _cycle(parents, missing)])
+    return [entries[place] for place in ordered]
+
+
+def _cycle(parents: Sequence[set[int]], missing: Sequence[int]) -> list[int]:
+    """Return a circle among the entries that still miss a parent: each has one that does so too."""
+    place = next(place for place, count in enumerate(missing) if count)
+    trail: dict[int, None] = {}
+    while place not in trail:
+        trail[place] = None
+        place = min(parent for parent in parents[place] if missing[parent])
+    passed = list(trail)
+    return passed[passed.index(place) :][::-1]
+
+
+class CausalHistory:
+    """What each of `entries` was made in knowledge of: a vector of counts for each, shared where equal.
+
+    An entry knows its actor's earlier entries, its parents, and all that those know. An entry is
+    earlier if it comes earlier in `entries`; a parent that comes later, or not at all, is unknown.
+    Entries are named by their places. Memory: four bytes an actor for each entry that brought its
+    actor news of another's, eight bytes for any other.
+    """
+
+    __slots__ = ("_actors", "_counts", "_known")
+
+    def __init__(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        entries = entries if isinstance(entries, Sequence) else list(entries)
+        numbers: dict[str, int] = {}
+        self._actors = array("I", (numbers.setdefault(entry["actor_id"], len(numbers)) for entry in entries))
+        self._counts = array("I")  # which of its actor's entries each is, from 1
+        self._known: list[array[int]] = []  # of each other actor's entries, how many
+        made = [0] * len(numbers)
+        news = [array("I", bytes(4 * len(numbers)))] * len(numbers)
+        places: dict[str, int] = {}
+        for place, entry in enumerate(entries):
+            actor = self._actors[place]
+            for parent in entry["parent_op_ids"]:
+                if parent in places:
+                    news[actor] = self._joined(news[actor], actor, places[parent])
+            made[actor] += 1
+            self._counts.append(made[actor])
+            self._known.append(news[actor])
+            places[entry["op_id"]] = place
+
+    def _joined(self, known: "array[int]", actor: int, place: int) -> "array[int]":
+        """Return what is known once the entry at `place` is; the same array if it was."""
+        maker, count = self._actors[place], self._counts[place]
+        if maker == actor or known[maker] >= count:
+            return known
+        joined = array("I", map(max, known, self._known[place]))
+        joined[maker] = count
+        return joined
+
+    def knows(self, later: int, earlier: int) -> bool:
+        """Whether the author of the entry at `later` had seen that at `earlier`; itself counts as seen."""
+        maker = self._actors[earlier]
+        if maker == self._actors[later]:
+            return earlier <= later
+        return self._known[later][maker] >= self._counts[earlier]
+
+    def are_concurrent(self, one: int, other: int) -> bool:
+        """Whether neither author had seen the other's entry."""
+        return not self.knows(one, other) and not self.knows(other, one)
