@@ -21,6 +21,8 @@ from rich.text import Text
 from muse.core.storage import LOCAL
 from muse.errors import MuseError
 
+_COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")
+_ASCII_LINES = str.maketrans("│─┘┐┤└┌├┴┬┼●◆", "|-+++++++++*@")
 _FACTS = ("field", "key_id", "line_number", "path", "paths", "offset", "op_id", "errno")
 
 
@@ -32,6 +34,19 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def _colour(number: int) -> str:
+    return "bold" if number < 0 else _COLOURS[number % len(_COLOURS)]
+
+
+def _can_draw(encoding: str | None) -> bool:
+    """Whether lines can be printed in this encoding."""
+    try:
+        "─●".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def error_console() -> Console:
@@ -47,6 +62,21 @@ class Output:
     def line(self, text: str = "") -> None:
         """Print one line for people, at once."""
         sys.stdout.write(printable(text) + "\n")
+        sys.stdout.flush()
+
+    def coloured(self, pieces: Sequence[tuple[str, int | None]]) -> None:
+        """Print a line of pieces, each in the colour of its number; what is no terminal gets plain text.
+
+        On a terminal the line ends where the terminal does.
+        """
+        if sys.stdout.isatty():
+            styled = [(text, "" if number is None else _colour(number)) for text, number in pieces]
+            Console(highlight=False).print(
+                Text.assemble(*styled), no_wrap=True, overflow="ellipsis", crop=True
+            )
+            return
+        line = "".join(text for text, _ in pieces).rstrip() + "\n"
+        sys.stdout.write(line if _can_draw(sys.stdout.encoding) else line.translate(_ASCII_LINES))
         sys.stdout.flush()
 
     def record(self, value: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ cannot take effect is listed as ignored, with the reason.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from muse.domain import Application, DomainOp, IgnoredOp, Origin, Undoing
+from muse.domain import Application, DomainOp, IgnoredOp, Origin, Overlap, Undoing
 from muse.errors import DomainError
 from muse.plugins.blame import blame_notes
 from muse.plugins.music_tree import (
@@ -27,6 +27,7 @@ from muse.plugins.music_tree import (
     kind_of,
 )
 from muse.plugins.note_ops import read_note_edit
+from muse.plugins.overlaps import overlaps_of_music
 from muse.plugins.squash import squash_music
 from muse.plugins.undo import undo_music
 
@@ -77,6 +78,17 @@ class MusicPlugin:
     ) -> Undoing:
         """Take ops back, field by field, and leave the later work of others; see `undo_music`."""
         return undo_music(files, ops, fetch, undone, now)
+
+    def overlaps(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Fetch,
+        state: Mapping[str, bytes],
+    ) -> list[Overlap]:
+        """List the edits that came in each other's way; see `overlaps_of_music`. There is no `state`."""
+        del state
+        return overlaps_of_music(files, entries, fetch)
 
 
 def check_op(op: Any) -> None:
