@@ -1,0 +1,222 @@
+"""One text as a CRDT document: pycrdt (Yjs), with positions in code points."""
+
+from typing import TYPE_CHECKING
+
+from muse.errors import DomainError, MuseError
+from muse.plugins.code.update import (
+    ROOT,
+    Id,
+    Update,
+    Vector,
+    read_id,
+    read_update,
+    read_vector,
+    utf16_length,
+    write_insert,
+)
+
+if TYPE_CHECKING:
+    from pycrdt._pycrdt import Doc
+
+Patch = tuple[int, int, str]
+"""Position, how much goes, what comes: in code points."""
+
+
+def check_installed() -> None:
+    """Raise `MuseError`, saying what to do, where the CRDT library is missing."""
+    try:
+        import pycrdt._pycrdt  # noqa: F401, PLC0415 - only who edits text needs it
+    except ImportError as error:
+        raise MuseError(
+            "text is merged by pycrdt, which is not here: pip install 'muse-oplog[code]'"
+        ) from error
+
+
+def _new_document(client: int) -> "Doc":
+    # pycrdt's own wrapper costs more than an edit, so the layer below it is used.
+    check_installed()
+    from pycrdt._pycrdt import Doc  # noqa: PLC0415
+
+    return Doc(client, None, None)
+
+
+class TextDocument:
+    """A text that edits of many replicas merge into. `client` names this replica, and no other.
+
+    `vector` is its state vector. For one thread.
+    """
+
+    def __init__(self, client: int, state: bytes = b"") -> None:
+        self.client = client
+        self._document = _new_document(client)
+        transaction = self._document.create_transaction()
+        self._root = self._document.get_or_insert_text(transaction, ROOT)
+        if state:
+            self._document.apply_update(transaction, state)
+        transaction.commit()
+        self.vector: Vector = read_vector(self._document.get_state(transaction))
+        transaction.drop()
+        self._text: str | None = None
+        self._typed: list[str] = []  # what was typed on at `_typed_at`, and is not in `_text` yet
+        self._typed_at = 0
+        self._cursor: int | None = None  # where typing goes on: after what was typed last, before `_right`
+        self._right: Id | None = None
+
+    @property
+    def text(self) -> str:
+        if self._text is None:
+            transaction = self._document.create_transaction()
+            self._text = self._root.get_string(transaction)
+            transaction.drop()
+        elif self._typed:
+            at = self._typed_at
+            self._text = f"{self._text[:at]}{''.join(self._typed)}{self._text[at:]}"
+        self._typed.clear()
+        return self._text
+
+    def state(self) -> bytes:
+        """Return the whole document, for `TextDocument(client, state)`."""
+        transaction = self._document.create_transaction()
+        state = self._document.get_update(transaction, b"\0")
+        transaction.drop()
+        return state
+
+    def fork(self, client: int) -> "TextDocument":
+        """Return a copy that edits as another client."""
+        return TextDocument(client, self.state())
+
+    def apply(self, update: Update) -> None:
+        """Take in another's edit, whose causes are here. One that is here already changes nothing."""
+        self._integrate(update.data)
+        self._text, self._cursor = None, None
+        self._count(update)
+
+    def _integrate(self, data: bytes) -> None:
+        transaction = self._document.create_transaction()
+        try:
+            self._document.apply_update(transaction, data)
+            transaction.commit()
+        except ValueError as error:
+            raise DomainError(f"`update` is not a Yjs update: {error}") from error
+        finally:
+            transaction.drop()
+
+    def _count(self, update: Update) -> None:
+        if update.end > self.vector.get(update.client, 0):
+            self.vector[update.client] = update.end
+
+    def type_on(self, position: int, text: str) -> bytes:
+        """Insert where the last insertion of this replica ended; return the update, b"" where it did not.
+
+        Quick, however long the text: what stands left and right is known.
+        """
+        if position != self._cursor or not text:
+            return b""
+        client, clock = self.client, self.vector[self.client]
+        data = write_insert(client, clock, (client, clock - 1), self._right, text)
+        self._integrate(data)
+        self.vector[client] = clock + utf16_length(text)
+        if not self._typed:
+            self._typed_at = position
+        self._typed.append(text)
+        self._cursor = position + len(text)
+        return data
+
+    def edit(self, patches: list[Patch]) -> bytes:
+        """Apply patches one after the other; return the one update that they are, b"" for no change.
+
+        Raises `DomainError`, nothing changed, for a place beyond the text.
+        """
+        text = self.text
+        places: list[tuple[int, int, str]] = []
+        for position, length, added in patches:
+            check_place(position, length, len(text))
+            end = position + length
+            if text.isascii():
+                places.append((position, length, added))
+            else:  # the library counts in bytes of UTF-8
+                places.append((len(text[:position].encode()), len(text[position:end].encode()), added))
+            text = f"{text[:position]}{added}{text[end:]}"
+        data = self._write(places)
+        self._text, self._cursor = text, None
+        if not data:
+            return b""
+        update = read_update(data)
+        self._count(update)
+        if len(patches) == 1 and patches[0][2]:
+            self._cursor, self._right = patches[0][0] + len(patches[0][2]), update.right
+        return data
+
+    def edit_as(self, client: int, patch: Patch) -> bytes:
+        """Do as `edit` does with one patch, as another client, whose first edit it is.
+
+        The update is a function of the document, the client and the patch.
+        """
+        position, length, added = patch
+        text = self.text
+        check_place(position, length, len(text))
+        if not length and not added:
+            return b""
+        if not text.isascii() or (length and added):  # the library finds no places among wider characters
+            data = self.fork(client).edit([patch])
+        elif length:
+            return self.edit([patch])  # what only deletes names no client
+        else:
+            data = write_insert(client, 0, self._character(position - 1), self._character(position), added)
+        self.apply(read_update(data))
+        self._text = f"{text[:position]}{added}{text[position + length :]}"
+        return data
+
+    def _character(self, place: int) -> Id | None:
+        """Return the id of a character of a text that is ASCII; None before the first and after the last."""
+        if not 0 <= place < len(self.text):
+            return None
+        transaction = self._document.create_transaction()
+        found = self._root.sticky_index(transaction, place, 0).encode()  # type: ignore[attr-defined]
+        transaction.drop()
+        return read_id(found[1:])
+
+    def _write(self, places: list[tuple[int, int, str]]) -> bytes:
+        updates: list[bytes] = []
+        subscription = self._document.observe(lambda event: updates.append(event.update))
+        transaction = self._document.create_transaction()
+        try:
+            for place, length, added in places:
+                if length:
+                    self._root.remove_range(transaction, place, length)
+                if added:
+                    self._root.insert(transaction, place, added)
+            transaction.commit()
+        finally:
+            transaction.drop()
+            subscription.drop()
+        return updates[-1] if updates else b""
+
+
+def check_place(position: int, length: int, size: int) -> None:
+    """Raise `DomainError` unless `length` characters at `position` are within a text of `size`."""
+    if position < 0 or length < 0 or position + length > size:
+        what = f"characters {position} to {position + length}" if length else f"position {position}"
+        raise DomainError(f"{what} of a text of {size} characters cannot be: count code points from 0")
+
+
+def patch_between(old: str, new: str) -> list[Patch]:
+    """Return the one patch that turns `old` into `new`: what is left between their common ends."""
+    if old == new:
+        return []
+    shortest = min(len(old), len(new))
+    start = _common(old, new, shortest)
+    end = _common(old[start:][::-1], new[start:][::-1], shortest - start)
+    return [(start, len(old) - start - end, new[start : len(new) - end])]
+
+
+def _common(one: str, other: str, limit: int) -> int:
+    """Count the characters that two texts have in common at their start."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,88 @@
+"""The lines of a text as it changes: which changes made each line, and which wrote in it. Pure."""
+
+from dataclasses import dataclass, field
+
+from muse.plugins.code.document import patch_between
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """A line. `origin` is its number before all changes, `made` and `changed` are places of changes.
+
+    `writers`: of each actor, the last change that wrote in it. `told`: pairs of actors known to overlap.
+    """
+
+    origin: int | None = None
+    made: int | None = None
+    changed: int | None = None
+    writers: dict[str, int] = field(default_factory=dict)
+    told: set[frozenset[str]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class TextLines:
+    """A text and its lines, one for each newline and one more after the last, which may be empty."""
+
+    text: str
+    lines: list[Line]
+
+    @classmethod
+    def before_all(cls, text: str) -> "TextLines":
+        """A text that was there before all changes."""
+        return cls(text, [Line(origin=number) for number in range(text.count("\n") + 1)])
+
+    @classmethod
+    def made_by(cls, text: str, place: int) -> "TextLines":
+        """A text that one change brought as a whole."""
+        return cls(text, [Line(made=place, changed=place) for _ in range(text.count("\n") + 1)])
+
+    def become(self, text: str, place: int) -> list[Line]:
+        """Take in what the change at `place` made of the text; return the lines that it wrote in."""
+        written: list[Line] = []
+        for start, length, added in patch_between(self.text, text):
+            size = length + len(added)
+            shift = 0 if length and added else _to_line_start(text if added else self.text, start, size)
+            begin = start - shift
+            come = text[begin : begin + size] if added and not length else added
+            written = self._patch(begin, begin + length, come, place)
+        self.text = text
+        return written
+
+    def _patch(self, start: int, end: int, added: str, place: int) -> list[Line]:
+        text = self.text
+        first = text.count("\n", 0, start)
+        old = self.lines[first : first + text.count("\n", start, end) + 1]
+        parts = added.split("\n")
+        has_head = start > 0 and text[start - 1] != "\n"
+        has_tail = end < len(text) and text[end] != "\n"
+        lost = text[start:end].split("\n")  # of the first old line, of those between, of the last
+        new = [Line(made=place) for _ in parts]
+        if has_head:
+            new[0] = old[0]
+        if len(new) > 1 and has_head and has_tail and len(old) == 1:  # a line is broken in two
+            new[-1] = Line(old[0].origin, old[0].made, writers=dict(old[0].writers))
+        elif not has_head or (has_tail and len(new) > 1):
+            new[-1] = old[-1]
+        joins = has_head and has_tail and len(old) > 1 and len(new) == 1
+        written = []
+        for number, line in enumerate(new):
+            own = lost[0] if line is old[0] else lost[-1]
+            is_kept = line is old[0] or line is old[-1]
+            broken = len(new) > 1 and len(old) == 1 and has_head and has_tail and number in {0, len(new) - 1}
+            if not is_kept or own or parts[number] or joins or broken:
+                line.changed = place
+                written.append(line)
+        if joins:
+            new[0].writers.update({**old[-1].writers, **new[0].writers})
+        self.lines[first : first + len(old)] = new
+        return written
+
+
+def _to_line_start(text: str, start: int, size: int) -> int:
+    """Return how far back a run of text may be said to start, to start with a line; 0 if it may not."""
+    end, shift = start + size, 0
+    while shift < start and text[start - shift - 1] != "\n":
+        shift += 1
+        if text[start - shift] != text[end - shift]:
+            return 0
+    return shift

@@ -1,0 +1,422 @@
+"""A tree of files while live edits come into it, in any order. Pure.
+
+Each rule here is a function of the set of edits, not of their order: texts merge as documents do, of two
+moves or two binary contents the later in the total order stands, a removal stands if it saw all of the file.
+"""
+
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from muse.core.content_id import NUL, object_id, sha256_hex
+from muse.errors import DomainError
+from muse.plugins.code.document import TextDocument, patch_between
+from muse.plugins.code.encodings import check_text, decode, detect
+from muse.plugins.code.names import place_files
+from muse.plugins.code.ops import CodeOp, Fetch, encoded, fetched
+from muse.plugins.code.update import (
+    Update,
+    client_of,
+    covers,
+    read_update,
+    read_vector,
+    write_insert,
+    write_vector,
+)
+
+Stamp = tuple[int, str, str]
+"""The place of an entry in the total order."""
+
+IN_TREE: Stamp = (0, "", "")
+INDEX = "index"
+
+
+class AbsentCauseError(DomainError):
+    """What the op builds on has not arrived."""
+
+
+@dataclass(slots=True)
+class Claim:
+    """The path that a file was given last, and where the tree shows it: None for a removed one."""
+
+    stamp: Stamp
+    path: str
+    shown: str | None = None
+
+
+@dataclass(slots=True)
+class LiveFile:
+    """A file that was edited live. `encoding` is None for a binary one: it has `content` in place of a text.
+
+    `removals` say what each remover had seen: the state vector of the text, or the content. `blob` is the
+    object that the tree was given last, `bases` are those that
+    came from outside, `base` one that did so since the state was stored.
+    """
+
+    file_id: str
+    encoding: str | None
+    born: Stamp
+    written: Stamp
+    document: TextDocument | None = None
+    content: bytes = b""
+    removals: set[str] = field(default_factory=set)
+    blob: str = ""
+    base: str = ""
+    bases: set[str] = field(default_factory=set)
+
+    def based_on(self, blob: str) -> None:
+        """Note that a change from outside is in it."""
+        self.blob = self.base = blob
+        self.bases.add(blob)
+
+    def seen(self) -> str:
+        """Say all that there is now, for a removal."""
+        return (
+            object_id(self.content) if self.document is None else encoded(write_vector(self.document.vector))
+        )
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether one who removed the file had seen all that was ever written to it."""
+        if self.document is None:
+            return object_id(self.content) in self.removals
+        vector = self.document.vector
+        return any(covers(read_vector(_decoded(seen)), vector) for seen in self.removals)
+
+    def whole(self) -> bytes:
+        if self.document is None or self.encoding is None:
+            return self.content
+        return self.document.text.encode(self.encoding)
+
+    def require_document(self, path: str) -> TextDocument:
+        if self.document is None:
+            raise DomainError(f"{path!r} is not a text: it can be replaced as a whole")
+        return self.document
+
+
+class LiveTree:
+    """The files of a tree, those edited live with all that their merging needs.
+
+    `files` and `state` are as a commit left them and are not changed. `seed` names who edits through this
+    tree: edits of two trees must never have the same seed. Of edits at one place, made at the same time,
+    those of a lower `rank` (0 to 4095) come first; None leaves that to chance.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        state: Mapping[str, bytes],
+        fetch: Fetch,
+        seed: str,
+        rank: int | None = None,
+    ) -> None:
+        self.files = files
+        self.fetch = fetch
+        self._state = state
+        self._seed = seed
+        self._rank = rank
+        self.claims = _read_index(state)
+        self._live: dict[str, LiveFile] = {}
+        self._places: dict[str, str] | None = None
+        self._by_path: dict[str, str] = {}
+        self.on_opened: Callable[[LiveFile, str], None] | None = None
+        for file_id, claim in list(self.claims.items()):
+            if claim.shown is not None and claim.shown not in files:
+                self.file(file_id)  # it was removed from outside
+
+    def _client(self, file_id: str) -> int:
+        """Name this tree's edits in a file: at one place, a lower client's come first."""
+        client = client_of(self._seed, file_id)
+        return client if self._rank is None else self._rank << 40 | client & (1 << 40) - 1
+
+    # -- finding --------------------------------------------------------------------------------
+
+    def file(self, file_id: str) -> LiveFile:
+        """Return a live file. Raises `AbsentCauseError` where there is none of this id."""
+        found = self._live.get(file_id)
+        if found is not None:
+            return found
+        if file_id not in self.claims:
+            raise AbsentCauseError(f"no file {file_id} is here: the op that made it has not arrived")
+        found = self._live[file_id] = self._read(file_id)
+        self._opened_from_tree(found)
+        return found
+
+    def places(self) -> dict[str, str]:
+        """Return file id -> path of every live file that is not removed."""
+        if self._places is None:
+            taken = {claim.shown for claim in self.claims.values()}
+            fixed = [path for path in self.files if path not in taken]
+            standing = sorted(
+                (claim.stamp, file_id, claim.path)
+                for file_id, claim in self.claims.items()
+                if self._stands(file_id, claim)
+            )
+            self._places = place_files(fixed, [(file_id, path) for _, file_id, path in standing])
+            self._by_path = {path: file_id for file_id, path in self._places.items()}
+        return self._places
+
+    def _stands(self, file_id: str, claim: Claim) -> bool:
+        live = self._live.get(file_id)
+        return claim.shown is not None if live is None else not live.is_removed
+
+    def file_at(self, path: str) -> str | None:
+        """Return the id of the live file that stands at `path`."""
+        if self._places is None:
+            self.places()
+        return self._by_path.get(path)
+
+    def paths(self) -> list[str]:
+        taken = {claim.shown for claim in self.claims.values()}
+        return sorted({*(path for path in self.files if path not in taken), *self.places().values()})
+
+    def content(self, path: str) -> bytes | None:
+        """Return the file that stands at `path` now, or None."""
+        file_id = self.file_at(path)
+        if file_id is not None:
+            return self.file(file_id).whole()
+        return self.files.get(path) if path in self.files and not self._was_live(path) else None
+
+    def _was_live(self, path: str) -> bool:
+        return any(claim.shown == path for claim in self.claims.values())
+
+    def open(self, path: str) -> tuple[LiveFile, str]:
+        """Return the file that stands at `path`, made live if it is not, and its blob if it was not."""
+        file_id = self.file_at(path)
+        if file_id is not None:
+            return self.file(file_id), ""
+        if path not in self.files or self._was_live(path):
+            raise DomainError(f"there is no file {path!r}: it was removed or moved, or never made")
+        base = object_id(self.files[path])
+        file_id = sha256_hex(f"{path}{NUL}{base}".encode())
+        while file_id in self.claims:  # it lived before, was removed and came back from outside
+            file_id = sha256_hex(f"{file_id}{NUL}{base}".encode())
+        return self._begin(file_id, path, base), base
+
+    # -- taking in ------------------------------------------------------------------------------
+
+    def take(self, stamp: Stamp, op: CodeOp) -> None:
+        """Take in an op that names its file. Taking one in again changes nothing.
+
+        Raises `AbsentCauseError` for one that can be taken in once its causes are here, `DomainError` for one
+        that has no effect.
+        """
+        if op.kind == "create":
+            self._create(stamp, op)
+            return
+        file = self._opened(op)
+        claim = self.claims[file.file_id]
+        if op.kind == "move":
+            if stamp > claim.stamp:
+                self.claims[file.file_id] = Claim(stamp, op.to_path, claim.shown)
+                self._places = None
+        elif op.kind == "remove":
+            self._remove(file, op)
+        elif op.update is not None:
+            self._write(file, op)
+        else:
+            self._replace(stamp, file, op)
+
+    def _opened(self, op: CodeOp) -> LiveFile:
+        if not op.base:
+            return self.file(op.file_id)
+        if op.file_id not in self.claims:
+            return self._begin(op.file_id, op.path, op.base)
+        file = self.file(op.file_id)
+        if op.base not in file.bases and op.file_id in self._state:
+            before = self._read(op.file_id)  # the author met a tree that another has replaced since
+            if (change := _change(before, fetched(op.base, self.fetch))) is not None and file.document:
+                file.document.apply(change)
+            file.bases.add(op.base)
+        return file
+
+    def _write(self, file: LiveFile, op: CodeOp) -> None:
+        document, update = file.require_document(op.path), op.update
+        if update is None or file.encoding is None:
+            raise DomainError(f"{op.path!r} is a text: its change needs an `update`")
+        if update.lacks(document.vector):
+            raise AbsentCauseError(f"what this edit of {op.path!r} builds on has not arrived")
+        check_text(update.text, file.encoding)
+        document.apply(update)
+        if file.removals:
+            self._places = None
+
+    def _replace(self, stamp: Stamp, file: LiveFile, op: CodeOp) -> None:
+        if file.document is not None:
+            raise DomainError(f"{op.path!r} is a text: its change needs an `update`")
+        if stamp > file.written:
+            file.content, file.written = op.whole(self.fetch), stamp
+            self._places = None
+
+    def _remove(self, file: LiveFile, op: CodeOp) -> None:
+        if file.document is None:
+            seen = op.content_id
+        elif op.seen is not None:
+            seen = encoded(write_vector(op.seen))
+        else:
+            raise DomainError(f"{op.path!r} is a text: its removal needs `seen`")
+        if not seen:
+            raise DomainError(f"the removal of {op.path!r} needs the `content_id` that was seen")
+        file.removals.add(seen)
+        self._places = None
+
+    def _create(self, stamp: Stamp, op: CodeOp) -> None:
+        if op.file_id in self.claims:
+            if self.file(op.file_id).born != stamp:
+                raise DomainError(f"the file id {op.file_id} is in use: make a fresh one")
+            return
+        content = op.whole(self.fetch)
+        self._add(op.file_id, stamp, op.path, content, op.encoding_of(content))
+
+    def _begin(self, file_id: str, path: str, base: str) -> LiveFile:
+        """Make a file of the tree live, as it was in `base`, and take in what was changed since."""
+        content = self.files.get(path)
+        if content is None or object_id(content) != base:
+            content = fetched(base, self.fetch)
+        shown = None if self._was_live(path) else path
+        file = self._add(file_id, IN_TREE, path, content, detect(content))
+        file.based_on(base)
+        self.claims[file_id].shown = shown
+        self._opened_from_tree(file)
+        return file
+
+    def _add(self, file_id: str, stamp: Stamp, path: str, content: bytes, encoding: str | None) -> LiveFile:
+        file = LiveFile(file_id, encoding, stamp, stamp)
+        if encoding is None:
+            file.content = content
+        else:
+            file.document = TextDocument(self._client(file_id))
+            text = decode(content, encoding)
+            if text:
+                file.document.apply(read_update(write_insert(client_of(file_id), 0, None, None, text)))
+        self._live[file_id] = file
+        self.claims[file_id] = Claim(stamp, path)
+        self._places = None
+        return file
+
+    def _opened_from_tree(self, file: LiveFile) -> None:
+        path = self.claims[file.file_id].shown
+        self._settle(file)
+        if self.on_opened is not None:
+            self.on_opened(file, path or "")
+
+    def _settle(self, file: LiveFile) -> None:
+        """Take in what was done to the file from outside: to the tree, by no op of this domain."""
+        claim = self.claims[file.file_id]
+        if claim.shown is None:
+            return
+        content = self.files.get(claim.shown)
+        blob = "" if content is None else object_id(content)
+        if content is None or (file.encoding and not _holds(content, file.encoding)):
+            file.removals.add(file.seen())
+            claim.shown = None
+            self._places = None
+        elif blob != file.blob:
+            if file.document is None:
+                file.content = content
+            elif (change := _change(file, content)) is not None:
+                file.document.apply(change)
+            file.based_on(blob)
+
+    # -- outcome --------------------------------------------------------------------------------
+
+    def changed_files(self) -> dict[str, bytes | None]:
+        """Return what differs from the tree: path -> content, None for one that is gone."""
+        places = self.places()
+        changed: dict[str, bytes | None] = {}
+        for file_id, claim in self.claims.items():
+            if claim.shown is not None and places.get(file_id) != claim.shown:
+                changed[claim.shown] = None
+        for file_id, path in places.items():
+            shown = self.claims[file_id].shown
+            if file_id in self._live:
+                changed[path] = self._live[file_id].whole()
+            elif path != shown and shown is not None:
+                changed[path] = self.files[shown]
+        return {path: content for path, content in changed.items() if content != self.files.get(path)}
+
+    def changed_state(self) -> dict[str, bytes | None]:
+        """Return what differs from the state: name -> bytes."""
+        places = self.places()
+        found: dict[str, bytes | None] = {}
+        for file_id, file in self._live.items():
+            blob = object_id(file.whole()) if file_id in places else ""
+            found[file_id] = _write_file(file, blob)
+        shown = {file_id: replace(claim, shown=places.get(file_id)) for file_id, claim in self.claims.items()}
+        if shown:
+            found[INDEX] = _write_index(shown)
+        return {name: data for name, data in found.items() if data != self._state.get(name)}
+
+    # -- as bytes -------------------------------------------------------------------------------
+
+    def _read(self, file_id: str) -> LiveFile:
+        head, _, body = self._state[file_id].partition(b"\n")
+        header = json.loads(head)
+        file = LiveFile(
+            file_id,
+            header["encoding"],
+            _stamp(header["born"]),
+            _stamp(header["written"]),
+            removals=set(header["removals"]),
+            blob=header["blob"],
+            bases=set(header["bases"]),
+        )
+        if file.encoding is None:
+            file.content = body
+        else:
+            file.document = TextDocument(self._client(file_id), body)
+        return file
+
+
+def _write_file(file: LiveFile, blob: str) -> bytes:
+    header = {
+        "encoding": file.encoding,
+        "born": file.born,
+        "written": file.written,
+        "removals": sorted(file.removals),
+        "blob": blob,
+        "bases": sorted(file.bases),
+    }
+    body = file.content if file.document is None else file.document.state()
+    return _json(header) + b"\n" + body
+
+
+def _read_index(state: Mapping[str, bytes]) -> dict[str, Claim]:
+    document = json.loads(state[INDEX]) if INDEX in state else {}
+    return {file_id: Claim(_stamp(stamp), path, shown) for file_id, (stamp, path, shown) in document.items()}
+
+
+def _write_index(claims: Mapping[str, Claim]) -> bytes:
+    return _json({file_id: (claim.stamp, claim.path, claim.shown) for file_id, claim in claims.items()})
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _stamp(parts: Any) -> Stamp:
+    lamport, actor_id, op_id = parts
+    return lamport, actor_id, op_id
+
+
+def _decoded(text: str) -> bytes:
+    return binascii.a2b_base64(text)
+
+
+def _holds(content: bytes, encoding: str) -> bool:
+    try:
+        decode(content, encoding)
+    except DomainError:
+        return False
+    return True
+
+
+def _change(file: LiveFile, content: bytes) -> Update | None:
+    """Return the edit that makes a text be `content`: the same wherever it is made. None for no edit."""
+    if file.document is None or file.encoding is None:
+        return None
+    patches = patch_between(file.document.text, decode(content, file.encoding))
+    data = file.document.fork(client_of(file.file_id, file.blob, object_id(content))).edit(patches)
+    return read_update(data) if data else None

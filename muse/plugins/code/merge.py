@@ -1,0 +1,104 @@
+"""Log entries, as they arrive, into a live tree. Pure.
+
+An op that names its file and brings its update means the same wherever it arrives. A raw op, which has
+positions only, means the version that its author saw: here it is turned into the other kind, the same way
+everywhere.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from muse.domain import Application, IgnoredOp
+from muse.errors import DomainError
+from muse.plugins.code.live_tree import AbsentCauseError, LiveTree
+from muse.plugins.code.ops import CodeOp, Fetch, read_op
+from muse.plugins.code.raw import RawOps, stamp_of
+from muse.plugins.music_tree import address_of
+
+WAITING = "waiting"
+MAX_WAITING = 10_000
+
+Entry = Mapping[str, Any]
+
+
+def merge_code(
+    files: Mapping[str, bytes], entries: Sequence[Entry], fetch: Fetch, state: Mapping[str, bytes]
+) -> Application:
+    """Take `entries`, in the total order, into a tree; see `MergingPlugin.merge`."""
+    merger = Merger(files, state, fetch, "merge")
+    ignored = merger.take(entries)
+    return Application(merger.tree.changed_files(), ignored, merger.changed_state())
+
+
+class Merger:
+    """A live tree, and what has come of the entries taken into it.
+
+    What builds on an op that has not arrived waits for it, from one commit to the next if need be, and is
+    listed as ignored meanwhile.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        state: Mapping[str, bytes],
+        fetch: Fetch,
+        seed: str,
+        rank: int | None = None,
+    ) -> None:
+        self.tree = LiveTree(files, state, fetch, seed, rank)
+        self._source = (files, state, fetch)
+        self.on_taken: Callable[[int, CodeOp], None] | None = None
+        self._waiting: list[Entry] = json.loads(state[WAITING]) if WAITING in state else []
+
+    def take(self, entries: Sequence[Entry]) -> list[IgnoredOp]:
+        """Take in entries, and what waited for them; list those without effect, by their places.
+
+        Raw ops mean a version of the tree as it was at first: they may be among the first entries taken only.
+        """
+        once: dict[str, tuple[int, Entry]] = {}
+        for index, entry in enumerate(entries):
+            once.setdefault(entry["op_id"], (index, entry))
+        is_mixed = any(is_raw(entry) for entry in entries)
+        raw = RawOps(*self._source, [entry for _, entry in once.values()]) if is_mixed else None
+        ignored: dict[int, IgnoredOp] = {}
+        todo = [(-1, entry) for entry in self._waiting] + list(once.values())
+        while True:
+            waiting = [found for found in todo if not self._attempt(*found, raw, ignored)]
+            if len(waiting) in {0, len(todo)}:
+                break
+            todo = waiting
+        self._waiting = [entry for _, entry in waiting][-MAX_WAITING:]
+        return [ignored[index] for index in sorted(ignored) if index >= 0]
+
+    def _attempt(self, index: int, entry: Entry, raw: RawOps | None, ignored: dict[int, IgnoredOp]) -> bool:
+        """Take in one entry; False where it has to wait."""
+        ignored.pop(index, None)
+        address, waits = address_of(entry["domain_op"]), False
+        try:
+            op = read_op(entry["domain_op"])
+            meant = raw.turn(entry, op, self.tree) if raw is not None and not op.file_id else [op]
+            for part in meant:
+                self.tree.take(stamp_of(entry), part)
+                if self.on_taken is not None:
+                    self.on_taken(index, part)
+        except AbsentCauseError as error:
+            waits = True
+            ignored[index] = IgnoredOp(index, address, f"{error}; it waits for that")
+        except DomainError as error:
+            ignored[index] = IgnoredOp(index, address, str(error))
+        return not waits
+
+    def changed_state(self) -> dict[str, bytes | None]:
+        """Return what differs from the state: name -> bytes, None for what is gone."""
+        changed = self.tree.changed_state()
+        waiting = json.dumps(self._waiting, ensure_ascii=False).encode() if self._waiting else None
+        if waiting != self._source[1].get(WAITING):
+            changed[WAITING] = waiting
+        return changed
+
+
+def is_raw(entry: Entry) -> bool:
+    """Whether an entry's op names no file: it means a version of the tree."""
+    op = entry["domain_op"]
+    return not (isinstance(op, Mapping) and op.get("file_id"))

@@ -1,0 +1,59 @@
+"""Where files stand when several claim one path: the first keeps it, a later one stands beside it. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+_NAME_BYTES = 240
+
+
+def place_files(fixed: Iterable[str], claims: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return file id -> path for `claims`, pairs of file id and path, the earliest first.
+
+    `fixed` are paths that are taken already. A function of what is claimed alone; no path is given twice, and
+    none is inside a file.
+    """
+    places = _Places(fixed)
+    return {file_id: places.take(path, file_id) for file_id, path in claims}
+
+
+class _Places:
+    def __init__(self, fixed: Iterable[str]) -> None:
+        self._files: set[str] = set()
+        self._directories: set[str] = set()
+        for path in fixed:
+            self._add(path)
+
+    def take(self, path: str, file_id: str) -> str:
+        digits = 8
+        found = path
+        while (depth := self._conflict(found)) is not None:
+            found = _beside(path, depth, file_id[:digits])
+            digits += 8
+        self._add(found)
+        return found
+
+    def _add(self, path: str) -> None:
+        self._files.add(path)
+        self._directories.update(parents_of(path))
+
+    def _conflict(self, path: str) -> int | None:
+        """Return which part of a path must have another name: the first that is a file; None if none must."""
+        for depth, parent in enumerate(parents_of(path)):
+            if parent in self._files:
+                return depth
+        return path.count("/") if path in self._files or path in self._directories else None
+
+
+def parents_of(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def _beside(path: str, depth: int, mark: str) -> str:
+    parts = path.split("/")
+    stem, dot, extension = parts[depth].rpartition(".")
+    if not stem:
+        stem, dot, extension = parts[depth], "", ""
+    tail = f"~{mark}{dot}{extension}"
+    kept = stem.encode()[: max(1, _NAME_BYTES - len(tail.encode()))].decode(errors="ignore")
+    parts[depth] = kept + tail
+    return "/".join(parts)

@@ -1,0 +1,323 @@
+"""Code ops: what one must be, and how one is made. Pure. See `docs/code_domain.md`."""
+
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from muse.core.content_id import object_id
+from muse.errors import DomainError, NotFoundError
+from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
+from muse.plugins.code.update import Update, Vector, read_update, read_vector
+from muse.plugins.midi_file import shown
+from muse.plugins.music_tree import check_path
+
+TEXT_DOMAIN = "code_text"
+"""The child domain of a `patch` of text edits."""
+
+Fetch = Callable[[str], bytes]
+Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+_MAX_POSITION = 2**31
+_SHORT = 16
+_SUMMARY_LENGTH = 40
+
+
+class CodeOp(NamedTuple):
+    """A code op, read and checked. Without `file_id` it is raw: it means the version its author saw.
+
+    "edit": `length` characters at `position` go and `text` comes. "create" and "rewrite": the whole file is
+    `text`, or `content`, or the object `content_id`. `base` is the object that a file in the tree was.
+    """
+
+    kind: Kind
+    path: str
+    file_id: str = ""
+    base: str = ""
+    position: int = 0
+    length: int = 0
+    text: str | None = None
+    update: Update | None = None
+    content: bytes | None = None
+    content_id: str = ""
+    encoding: str = ""
+    seen: Vector | None = None
+    to_path: str = ""
+    children: tuple["CodeOp", ...] = ()
+    from_path: str = ""
+
+    def whole(self, fetch: Fetch) -> bytes:
+        """Return the file that the op brings. Raises `DomainError` where it cannot be had."""
+        if self.content is not None:
+            return self.content
+        if self.text is not None:
+            return self.text.encode(self.encoding or "utf-8")
+        return fetched(self.content_id, fetch)
+
+    def encoding_of(self, content: bytes) -> str | None:
+        """Tell in which encoding the file is that the op brings; None: it is binary."""
+        if self.encoding:
+            decode(content, self.encoding)
+            return self.encoding
+        return detect(content)
+
+
+def is_path(path: str) -> bool:
+    """Whether a code file may be at `path`."""
+    try:
+        check_path(path)
+    except DomainError:
+        return False
+    return True
+
+
+def fetched(content_id: str, fetch: Fetch) -> bytes:
+    """Return a stored object. Raises `DomainError` where there is none, or it is another."""
+    try:
+        content = fetch(content_id)
+    except (NotFoundError, KeyError) as error:
+        raise DomainError(f"no object {content_id} is in the store: put the content in the op") from error
+    if object_id(content) != content_id:
+        raise DomainError(f"the object stored as {content_id} has another sha256: store it again")
+    return content
+
+
+def read_op(op: Any) -> CodeOp:
+    """Read an op. Raises `DomainError`, saying what is wrong, and nothing else."""
+    kind = op.get("op") if isinstance(op, Mapping) else None
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None:
+        raise DomainError(
+            f"a code op is an object whose `op` is one of {', '.join(_READERS)}, not {shown(kind)}"
+        )
+    _check_path(op.get("address"))
+    return reader(op)
+
+
+def _check_path(path: Any) -> None:
+    if path.__class__ is str:
+        _check_path_once(path)
+    else:
+        check_path(path)
+
+
+@lru_cache(maxsize=1024)
+def _check_path_once(path: str) -> None:
+    check_path(path)  # of many edits in a row, most are in one file
+
+
+def _read_insert(op: Mapping[str, Any]) -> CodeOp:
+    if op.get("position") is not None:
+        return _read_edit(op, 0, _text(op, "text"))
+    encoding = _encoding(op)
+    text, content = _optional_text(op, encoding), _content(op)
+    if text is not None and content is not None:
+        raise DomainError("a file's content is `text` or `base64`, not both")
+    if content is not None and encoding:
+        decode(content, encoding)
+    carried = text is not None or content is not None
+    return CodeOp(
+        "create",
+        op["address"],
+        _file_id(op),
+        text=text,
+        content=content,
+        content_id="" if carried else _digest(op, "content_id"),
+        encoding=encoding,
+    )
+
+
+def _read_delete(op: Mapping[str, Any]) -> CodeOp:
+    if op.get("position") is not None:
+        return _read_edit(op, _count(op, "length"), "")
+    seen = read_vector(_decoded(op, "seen")) if "seen" in op else None
+    return CodeOp(
+        "remove",
+        op["address"],
+        _file_id(op),
+        _base(op),
+        content_id=_digest(op, "content_id") if op.get("content_id") else "",
+        seen=seen,
+    )
+
+
+def _read_replace(op: Mapping[str, Any]) -> CodeOp:
+    if op.get("position") is not None:
+        return _read_edit(op, _count(op, "length"), _text(op, "text"))
+    text, content = _optional_text(op, "utf-8"), _content(op)
+    if text is not None and content is not None:
+        raise DomainError("a file's content is `text` or `base64`, not both")
+    carried = text is not None or content is not None or ("update" in op and not op.get("new_content_id"))
+    return CodeOp(
+        "rewrite",
+        op["address"],
+        _file_id(op),
+        _base(op),
+        text=text,
+        content=content,
+        update=_update(op),
+        content_id="" if carried else _digest(op, "new_content_id"),
+    )
+
+
+def _read_move(op: Mapping[str, Any]) -> CodeOp:
+    check_path(op.get("to_address"))
+    return CodeOp("move", op["address"], _file_id(op), _base(op), to_path=op["to_address"])
+
+
+def _read_patch(op: Mapping[str, Any]) -> CodeOp:
+    children, source = op.get("child_ops"), op.get("from_address")
+    if not isinstance(children, list | tuple):
+        raise DomainError(f"`child_ops` is a list, not {shown(children)}")
+    if children and op.get("child_domain") != TEXT_DOMAIN:
+        raise DomainError(f"`child_domain` is {TEXT_DOMAIN!r}, not {shown(op.get('child_domain'))}")
+    if source is not None:
+        check_path(source)
+    if not children and source in {None, op["address"]}:
+        raise DomainError("the patch has no child ops and renames nothing: give one or the other")
+    edits = tuple(
+        read_op({**child, "address": op["address"]} if isinstance(child, Mapping) else child)
+        for child in children
+    )
+    if any(edit.kind != "edit" or edit.file_id for edit in edits):
+        raise DomainError("the child ops of a patch insert, delete or replace text at a position")
+    return CodeOp(
+        "patch", op["address"], children=edits, from_path="" if source == op["address"] else source or ""
+    )
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], CodeOp]] = {
+    "insert": _read_insert,
+    "delete": _read_delete,
+    "replace": _read_replace,
+    "move": _read_move,
+    "patch": _read_patch,
+}
+
+
+def _read_edit(op: Mapping[str, Any], length: int, text: str) -> CodeOp:
+    position, file_id, update = _count(op, "position"), _file_id(op), _update(op)
+    if (update is None) != (not file_id):
+        raise DomainError("a text edit has both `file_id` and `update`, or neither")
+    return CodeOp(
+        "edit", op["address"], file_id, _base(op), position=position, length=length, text=text, update=update
+    )
+
+
+def _count(op: Mapping[str, Any], name: str) -> int:
+    value = op.get(name)
+    if type(value) is not int or not 0 <= value <= _MAX_POSITION:
+        raise DomainError(f"`{name}` counts code points from 0, it cannot be {shown(value)}")
+    return value
+
+
+def _text(op: Mapping[str, Any], name: str) -> str:
+    text = op.get(name)
+    if not isinstance(text, str):
+        raise DomainError(f"`{name}` is text, not {shown(text)}")
+    check_text(text, "utf-8")
+    return text
+
+
+def _optional_text(op: Mapping[str, Any], encoding: str) -> str | None:
+    if op.get("text") is None:
+        return None
+    text = _text(op, "text")
+    check_text(text, encoding or "utf-8")
+    return text
+
+
+def _encoding(op: Mapping[str, Any]) -> str:
+    encoding = op.get("encoding", "")
+    if encoding and encoding not in ENCODINGS:
+        raise DomainError(f"`encoding` is one of {', '.join(ENCODINGS)}, not {shown(encoding)}")
+    return str(encoding)
+
+
+def _file_id(op: Mapping[str, Any]) -> str:
+    file_id = op.get("file_id", "")
+    if file_id and (not isinstance(file_id, str) or not _FILE_ID.fullmatch(file_id)):
+        raise DomainError(f"`file_id` is 32 or 64 hex digits, lower case, not {shown(file_id)}")
+    return str(file_id)
+
+
+def _base(op: Mapping[str, Any]) -> str:
+    return _digest(op, "base") if op.get("base") else ""
+
+
+def _digest(op: Mapping[str, Any], name: str) -> str:
+    digest = op.get(name)
+    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+        raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(digest)}")
+    return digest
+
+
+def _content(op: Mapping[str, Any]) -> bytes | None:
+    return _decoded(op, "base64") if "base64" in op else None
+
+
+def _update(op: Mapping[str, Any]) -> Update | None:
+    return read_update(_decoded(op, "update")) if "update" in op else None
+
+
+def _decoded(op: Mapping[str, Any], name: str) -> bytes:
+    try:
+        return binascii.a2b_base64(op[name], strict_mode=True)
+    except (TypeError, ValueError) as error:
+        raise DomainError(f"`{name}` is not base64") from error
+
+
+# -- made ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _short_id(text: str) -> str:
+    return object_id(text.encode())
+
+
+def _id_of(text: str) -> str:
+    return _short_id(text) if len(text) <= _SHORT else object_id(text.encode())
+
+
+def _summary(text: str) -> str:
+    return text if len(text) <= _SUMMARY_LENGTH else f"{len(text)} characters"
+
+
+def text_edit(path: str, position: int, removed: str, text: str) -> dict[str, Any]:
+    """Make the op that puts `text` in the place of `removed`, as people and tools without a CRDT read it."""
+    if not removed:
+        return {
+            "op": "insert",
+            "address": path,
+            "position": position,
+            "content_id": _id_of(text),
+            "content_summary": _summary(text),
+            "text": text,
+        }
+    if not text:
+        return {
+            "op": "delete",
+            "address": path,
+            "position": position,
+            "content_id": _id_of(removed),
+            "content_summary": _summary(removed),
+            "length": len(removed),
+        }
+    return {
+        "op": "replace",
+        "address": path,
+        "position": position,
+        "old_content_id": _id_of(removed),
+        "new_content_id": _id_of(text),
+        "old_summary": _summary(removed),
+        "new_summary": _summary(text),
+        "length": len(removed),
+        "text": text,
+    }
+
+
+def encoded(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode()

@@ -1,0 +1,86 @@
+"""What the code domain offers to Muse."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from muse.domain import Application, DomainOp, Origin, Overlap
+from muse.plugins.code.merge import merge_code
+from muse.plugins.code.net import net_ops
+from muse.plugins.code.ops import Fetch, read_op
+from muse.plugins.code.provenance import blame_lines, overlaps_of_code
+from muse.plugins.code.sequential import apply_code
+
+
+class CodePlugin:
+    """Text files whose concurrent edits merge. Stateless, and as pure as `DomainPlugin` asks."""
+
+    def apply(
+        self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
+    ) -> Application:
+        """Apply ops one after the other, by their positions: those of a stored delta. See `apply_code`."""
+        return apply_code(files, ops, fetch)
+
+    def check_op(self, op: Mapping[str, Any]) -> None:
+        """Check an op before it is logged. Raises `DomainError`, saying what is wrong, and nothing else."""
+        read_op(op)
+
+    def merge(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Fetch,
+        state: Mapping[str, bytes],
+    ) -> Application:
+        """Take in log entries: any order of arrival, in however many commits, gives the same files."""
+        return merge_code(files, entries, fetch, state)
+
+    def squash(
+        self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
+    ) -> list[DomainOp]:
+        """Return the net of ops that are applied one after the other: see `net`."""
+        return self.net(files, self.apply(files, ops, fetch).files)
+
+    def net(self, files: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -> list[DomainOp]:
+        """Return what changed, in lines, as ops that a person can read: see `net_ops`."""
+        return net_ops(files, changed)
+
+    def blame(
+        self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch, path: str
+    ) -> list[Origin]:
+        """Tell of each line of the file `path` which of `ops` made it and which changed it last."""
+        return self.blame_entries(files, _as_entries(ops), fetch, {}, path)
+
+    def blame_entries(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Fetch,
+        state: Mapping[str, bytes],
+        path: str,
+    ) -> list[Origin]:
+        """Tell the same of log entries, on a tree and the state that was kept beside it."""
+        return blame_lines(files, entries, fetch, state, path)
+
+    def overlaps(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Fetch,
+        state: Mapping[str, bytes],
+    ) -> list[Overlap]:
+        """List the edits that came in each other's way: see `overlaps_of_code`."""
+        return overlaps_of_code(files, entries, fetch, state)
+
+
+def _as_entries(ops: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Make ops the entries of one actor, who knew all the earlier ones."""
+    return [
+        {
+            "op_id": f"{place:032x}",
+            "actor_id": "",
+            "lamport_ts": place + 1,
+            "parent_op_ids": [],
+            "domain_op": op,
+        }
+        for place, op in enumerate(ops)
+    ]

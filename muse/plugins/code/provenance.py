@@ -1,0 +1,161 @@
+"""Which entries each line of a text stems from, and which edits came in each other's way. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from muse.causality import CausalHistory
+from muse.domain import Origin, Overlap
+from muse.plugins.code.encodings import decode, detect
+from muse.plugins.code.lines import TextLines
+from muse.plugins.code.live_tree import LiveFile
+from muse.plugins.code.merge import Entry, Merger
+from muse.plugins.code.ops import CodeOp, Fetch, is_path
+
+
+def blame_lines(
+    files: Mapping[str, bytes],
+    entries: Sequence[Entry],
+    fetch: Fetch,
+    state: Mapping[str, bytes],
+    path: str,
+) -> list[Origin]:
+    """List the lines that the text at `path` has after `entries`, each with where it stems from."""
+    watch = _Watch(files, entries, fetch, state)
+    watch.run()
+    tree = watch.merger.tree
+    file_id = tree.file_at(path)
+    if file_id in watch.texts:
+        text, came_from = watch.texts[file_id], watch.came_from[file_id]
+    else:
+        content = tree.content(path)
+        encoding = None if content is None else detect(content)
+        if content is None or encoding is None or not is_path(path):
+            return []  # nothing there, nothing with lines, or a page that Muse keeps for itself
+        text, came_from = TextLines.before_all(decode(content, encoding)), path
+    return list(_origins(text, came_from))
+
+
+def _origins(text: TextLines, came_from: str) -> Iterator[Origin]:
+    for number, (line, content) in enumerate(zip(text.lines, text.text.split("\n"), strict=True), 1):
+        if content or number < len(text.lines):
+            yield Origin(
+                address=f"line {number}",
+                summary=content.rstrip("\r"),
+                made=line.made,
+                changed=line.changed,
+                came_from=came_from if line.origin is not None else "",
+                was=f"line {line.origin + 1}" if line.origin is not None else "",
+            )
+
+
+def overlaps_of_code(
+    files: Mapping[str, bytes], entries: Sequence[Entry], fetch: Fetch, state: Mapping[str, bytes]
+) -> list[Overlap]:
+    """List the edits of one line, and of one file, by two actors neither of whom had seen the other's."""
+    finder = _Overlaps(files, entries, fetch, state)
+    finder.run()
+    return finder.found
+
+
+class _Watch:
+    """Takes entries in one by one and keeps the lines of each text."""
+
+    def __init__(
+        self, files: Mapping[str, bytes], entries: Sequence[Entry], fetch: Fetch, state: Mapping[str, bytes]
+    ) -> None:
+        self.entries = entries
+        self.merger = Merger(files, state, fetch, "watch")
+        self.merger.on_taken = self._taken
+        self.merger.tree.on_opened = self._opened
+        self.texts: dict[str, TextLines] = {}
+        self.came_from: dict[str, str] = {}
+
+    def run(self) -> None:
+        self.merger.take(self.entries)
+
+    def _opened(self, file: LiveFile, path: str) -> None:
+        """A file that was there is met for the first time, before anything is done to it."""
+        if file.document is not None:
+            self.texts[file.file_id] = TextLines.before_all(file.document.text)
+            self.came_from[file.file_id] = path
+
+    def _taken(self, place: int, op: CodeOp) -> None:
+        if place < 0 or op.kind not in {"edit", "rewrite", "create"}:
+            return
+        document = self.merger.tree.file(op.file_id).document
+        if document is None:
+            return
+        if op.file_id in self.texts:
+            self.wrote(place, op, self.texts[op.file_id])
+        else:
+            self.texts[op.file_id] = TextLines.made_by(document.text, place)
+            self.came_from[op.file_id] = ""
+
+    def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
+        document = self.merger.tree.file(op.file_id).document
+        if document is not None:
+            text.become(document.text, place)
+
+
+class _Overlaps(_Watch):
+    def __init__(
+        self, files: Mapping[str, bytes], entries: Sequence[Entry], fetch: Fetch, state: Mapping[str, bytes]
+    ) -> None:
+        super().__init__(files, entries, fetch, state)
+        self.found: list[Overlap] = []
+        self._history = CausalHistory(entries)
+        self._told: set[tuple[str, ...]] = set()
+        self._last: dict[tuple[str, str], dict[str, int]] = {}  # file id, kind -> actor -> its last op
+
+    def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
+        document = self.merger.tree.file(op.file_id).document
+        if document is None:
+            return
+        actor: str = self.entries[place]["actor_id"]
+        for line in text.become(document.text, place):
+            for other, earlier in line.writers.items():
+                pair = frozenset((actor, other))
+                if pair not in line.told and not self._history.knows(place, earlier):
+                    line.told.add(pair)
+                    number = text.lines.index(line) + 1
+                    self._add(op.path, f"both wrote in line {number}", place, earlier, both_stand=True)
+            line.writers[actor] = place
+
+    def _taken(self, place: int, op: CodeOp) -> None:
+        super()._taken(place, op)
+        if place >= 0:
+            self._meet_file_ops(place, op)
+
+    def _meet_file_ops(self, place: int, op: CodeOp) -> None:
+        """Compare with what others did to the file as a whole; once for each two actors and what they did."""
+        kind, actor = op.kind, self.entries[place]["actor_id"]
+        if op.update is not None and not op.update.text:
+            return  # who only deletes text is in no remover's way
+        for other_kind, reason in _AGAINST.get(kind, ()):
+            for other, earlier in self._last.get((op.file_id, other_kind), {}).items():
+                case = (op.file_id, kind, other_kind, actor, other)
+                if case not in self._told and not self._history.knows(place, earlier):
+                    self._told.add(case)
+                    self._add(op.path, reason, *_outcome(kind, other_kind, place, earlier))
+        self._last.setdefault((op.file_id, kind), {})[actor] = place
+
+    def _add(self, path: str, reason: str, kept: int, lost: int, *, both_stand: bool = False) -> None:
+        self.found.append(Overlap(path, reason, kept, lost, both_stand))
+
+
+_AGAINST: Mapping[str, Sequence[tuple[str, str]]] = {
+    "edit": [("remove", "one wrote in the file that the other removed: it stays")],
+    "rewrite": [
+        ("remove", "one replaced the file that the other removed: it stays"),
+        ("rewrite", "both replaced the whole file: the later stands"),
+    ],
+    "remove": [
+        ("edit", "one wrote in the file that the other removed: it stays"),
+        ("rewrite", "one replaced the file that the other removed: it stays"),
+    ],
+    "move": [("move", "both moved the file: the later stands")],
+}
+
+
+def _outcome(kind: str, other_kind: str, place: int, earlier: int) -> tuple[int, int]:
+    """Return which of two stands, and which does not: an edit before a removal, else the later."""
+    return (earlier, place) if kind == "remove" and other_kind != "remove" else (place, earlier)

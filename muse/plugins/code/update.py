@@ -1,0 +1,251 @@
+"""Yjs updates and state vectors as bytes: read, checked and written. Pure.
+
+The format is that of Yjs, "v1" (`yjs/src/utils/encoding.js`). Of it an edit may use what plain text needs:
+the structs of one client, each text, deleted or collected, in the document's one root; and deletions.
+Anything else is refused here, so that the library is only ever handed what it can take.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+from muse.core.content_id import NUL, sha256_hex
+from muse.errors import DomainError
+
+ROOT = "text"
+MAX_CLIENT = 2**53 - 1
+MAX_CLOCK = 2**31 - 1
+
+Id = tuple[int, int]
+Vector = dict[int, int]
+
+_GC, _DELETED, _STRING = 0, 1, 4
+_ORIGIN, _RIGHT_ORIGIN, _SUB = 0x80, 0x40, 0x20
+_NO_UPDATE = "`update` is not a Yjs update of one plain text edit"
+
+
+class Update(NamedTuple):
+    """What one edit wrote. Its structs are those of `client` with clocks from `start` to before `end`.
+
+    `needs` are ids that must be known before it can take effect, `text` is all that it inserts, `left` and
+    `right` are the neighbours of its last struct.
+    """
+
+    data: bytes
+    client: int
+    start: int
+    end: int
+    needs: tuple[Id, ...]
+    text: str
+    left: Id | None = None
+    right: Id | None = None
+    deletes: tuple[tuple[int, int, int], ...] = ()
+
+    def lacks(self, vector: Mapping[int, int]) -> bool:
+        """Whether something that the update builds on is not in a document with this state vector."""
+        if self.start < self.end and self.start > vector.get(self.client, 0):
+            return True
+        return any(clock >= vector.get(client, 0) for client, clock in self.needs)
+
+
+@dataclass(slots=True)
+class _Bytes:
+    data: bytes
+    place: int = 0
+
+    def number(self) -> int:
+        data, place = self.data, self.place
+        byte = data[place]
+        value, shift = byte & 0x7F, 7
+        while byte >= 0x80:
+            if shift > 56:
+                raise DomainError(f"{_NO_UPDATE}: a number in it is too large")
+            place += 1
+            byte = data[place]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+        self.place = place + 1
+        return value
+
+    def string(self) -> str:
+        length = self.number()
+        start, self.place = self.place, self.place + length
+        if self.place > len(self.data):
+            raise IndexError
+        return self.data[start : self.place].decode()
+
+    def identity(self) -> Id:
+        client = self.number()
+        return client, self.number()
+
+
+@dataclass(slots=True)
+class _Reading:
+    source: _Bytes
+    client: int = 0
+    clock: int = 0
+    needs: list[Id] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    left: Id | None = None
+    right: Id | None = None
+
+
+def read_update(data: bytes) -> Update:
+    """Read the update of one edit. Raises `DomainError` for anything else."""
+    reading = _Reading(_Bytes(data))
+    try:
+        start = _read_structs(reading)
+        deletes = _read_deletes(reading)
+    except (IndexError, UnicodeDecodeError) as error:
+        raise DomainError(f"{_NO_UPDATE}: it ends early or is damaged") from error
+    if reading.source.place != len(data):
+        raise DomainError(f"{_NO_UPDATE}: something follows it")
+    return Update(
+        data,
+        reading.client,
+        start,
+        reading.clock,
+        tuple(reading.needs),
+        "".join(reading.texts),
+        reading.left,
+        reading.right,
+        deletes,
+    )
+
+
+def _read_structs(reading: _Reading) -> int:
+    source = reading.source
+    clients = source.number()
+    if clients > 1:
+        raise DomainError(f"{_NO_UPDATE}: it holds the edits of {clients} clients, send one op for each edit")
+    if not clients:
+        return 0
+    count = source.number()
+    reading.client, start = source.identity()
+    reading.clock = start
+    if not count or reading.client > MAX_CLIENT:
+        raise DomainError(f"{_NO_UPDATE}: it has no client that can be")
+    for _ in range(count):
+        _read_struct(reading)
+        if reading.clock > MAX_CLOCK:
+            raise DomainError(f"{_NO_UPDATE}: a clock in it is too high")
+    return start
+
+
+def _read_struct(reading: _Reading) -> None:
+    source = reading.source
+    info = source.data[source.place]
+    source.place += 1
+    kind = info & 0x1F
+    if info == _GC:
+        length = source.number()
+    elif kind in {_DELETED, _STRING} and not info & _SUB:
+        reading.left = _need(reading) if info & _ORIGIN else None
+        reading.right = _need(reading) if info & _RIGHT_ORIGIN else None
+        if not info & (_ORIGIN | _RIGHT_ORIGIN) and (source.number() != 1 or source.string() != ROOT):
+            raise DomainError(f"{_NO_UPDATE}: it writes elsewhere than in the root {ROOT!r}")
+        if kind == _DELETED:
+            length = source.number()
+        else:
+            text = source.string()
+            length = utf16_length(text)
+            reading.texts.append(text)
+    else:
+        raise DomainError(f"{_NO_UPDATE}: it holds something else than text")
+    if not length:
+        raise DomainError(f"{_NO_UPDATE}: a part of it is empty")
+    reading.clock += length
+
+
+def _need(reading: _Reading) -> Id:
+    """Read an id that the present struct builds on: an earlier one of its client, or another's."""
+    client, clock = identity = reading.source.identity()
+    if client != reading.client:
+        reading.needs.append(identity)
+    elif clock >= reading.clock:
+        raise DomainError(f"{_NO_UPDATE}: it builds on what comes after it")
+    return identity
+
+
+def _read_deletes(reading: _Reading) -> tuple[tuple[int, int, int], ...]:
+    source, found = reading.source, []
+    for _ in range(source.number()):
+        client, ranges = source.identity()
+        for _ in range(ranges):
+            clock, length = source.identity()
+            if not length or clock + length > MAX_CLOCK:
+                raise DomainError(f"{_NO_UPDATE}: it deletes a range that cannot be")
+            found.append((client, clock, length))
+            if client != reading.client or clock + length > reading.clock:
+                reading.needs.append((client, clock + length - 1))
+    return tuple(found)
+
+
+def utf16_length(text: str) -> int:
+    """Count as Yjs counts: UTF-16 units, two for a character beyond U+FFFF."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+
+
+def write_insert(client: int, clock: int, left: Id | None, right: Id | None, text: str) -> bytes:
+    """Write the update that inserts `text` between two neighbours."""
+    named = _client(client)
+    info = _STRING | (_ORIGIN if left else 0) | (_RIGHT_ORIGIN if right else 0)
+    parts = [b"\1\1", named, number(clock), _BYTE[info]]
+    if left:
+        parts += (_client(left[0]), number(left[1]))
+    if right:
+        parts += (_client(right[0]), number(right[1]))
+    if info == _STRING:
+        parts += (b"\1", number(len(ROOT)), ROOT.encode())
+    data = text.encode()
+    parts += (number(len(data)), data, b"\0")
+    return b"".join(parts)
+
+
+def number(value: int) -> bytes:
+    """Write an unsigned number, seven bits a byte, the lowest first."""
+    if value < 0x80:
+        return bytes((value,))
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+_client = lru_cache(maxsize=1024)(number)
+_BYTE = [bytes((value,)) for value in range(256)]
+
+
+def read_vector(data: bytes) -> Vector:
+    """Read a state vector: client -> the clock before which all of its structs are known."""
+    source = _Bytes(data)
+    try:
+        vector = dict(source.identity() for _ in range(source.number()))
+    except IndexError as error:
+        raise DomainError("`seen` is not a Yjs state vector: it ends early") from error
+    if source.place != len(data):
+        raise DomainError("`seen` is not a Yjs state vector: something follows it")
+    return vector
+
+
+def read_id(data: bytes) -> Id:
+    """Read the id that some bytes start with."""
+    return _Bytes(data).identity()
+
+
+def write_vector(vector: Mapping[int, int]) -> bytes:
+    pairs: Iterable[tuple[int, int]] = sorted(vector.items())
+    return number(len(vector)) + b"".join(number(part) for pair in pairs for part in pair)
+
+
+def covers(seen: Mapping[int, int], vector: Mapping[int, int]) -> bool:
+    """Whether who had `seen` had seen all of `vector`."""
+    return all(seen.get(client, 0) >= clock for client, clock in vector.items())
+
+
+def client_of(*seed: str) -> int:
+    """Derive a client id from texts: the same everywhere."""
+    return int(sha256_hex(NUL.join(seed).encode())[:13], 16)
