@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from muse import __version__
-from muse.cli import archiving, blame, checkout, commits, demo, keys, prove, replay, sessions, undo
+from muse.cli import archiving, blame, checkout, commits, demo, keys, prove, replay, sessions, syncing, undo
 from muse.cli.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.output import abandon_stdout, facts_of, prepare_streams, print_error
 from muse.core.timestamp import now_text
@@ -90,6 +90,9 @@ app.command("blame")(blame.blame)
 app.command("undo")(undo.undo)
 app.command("gc")(archiving.collect)
 app.command("checkout")(checkout.checkout)
+app.command("clone")(syncing.clone)
+app.command("pull")(syncing.pull)
+app.command("push")(syncing.push)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
 

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from muse.cli.archiving import archive, restore
+from muse.cli.conflicts import conflicts
 from muse.cli.entry_line import entry_line
 from muse.cli.feed import BareOps, Feed
+from muse.cli.graph import graph
 from muse.cli.mending import check, print_damages, recover, repair
 from muse.cli.options import (
     Invocation,
@@ -23,6 +25,7 @@ from muse.cli.options import (
 from muse.cli.output import abandon_stdout, count_of, size_of
 from muse.cli.session_facts import SessionFacts, brief_facts, gather_facts
 from muse.cli.state import chosen_point, show_state
+from muse.cli.syncing import sync
 from muse.core.op_log import OpEntry, OpLog, list_sessions
 from muse.domain import CheckingPlugin
 from muse.errors import UsageError
@@ -236,6 +239,9 @@ def _print_entry(invocation: Invocation, entry: OpEntry) -> None:
         invocation.output.line(entry_line(entry))
 
 
+app.command("graph")(graph)
+app.command("conflicts")(conflicts)
+app.command("sync")(sync)
 app.command("archive")(archive)
 app.command("restore")(restore)
 app.command("check")(check)

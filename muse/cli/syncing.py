@@ -1,0 +1,262 @@
+"""`muse session sync`, `muse pull`, `muse push` and `muse clone`: two replicas of one repository."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from muse.cli.options import Invocation, JsonOption, RepoOption, remember
+from muse.cli.output import Output, count_of, size_of
+from muse.core import layout
+from muse.core.storage import LOCAL
+from muse.errors import ConflictError, MuseError, UsageError
+from muse.peer import CountingPeer, LocalPeer, Traffic
+from muse.sync import SessionSync, sync_sessions
+from muse.transfer import Exchange, Transfer
+from muse.transfer import clone as clone_repository
+from muse.transfer import pull as pull_branch
+from muse.transfer import push as push_branch
+
+_SHORT_ID = 12
+_REASONS_SHOWN = 10
+
+PathArgument = Annotated[
+    str, typer.Argument(metavar="PATH", help="The other replica's directory.", show_default=False)
+]
+BranchOption = Annotated[str | None, typer.Option(help="Default: the branch of HEAD.")]
+
+
+class SyncError(ConflictError):
+    """Some ops could not be moved."""
+
+    def __init__(self, sessions: Sequence[str]) -> None:
+        names = ", ".join(sessions)
+        super().__init__(f"what could be moved was, but not all ops of session {names}: the output says why")
+
+
+class ChangedFilesError(MuseError):
+    """The branch moved on, but files that were changed by hand stay as they are. `paths` names them."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(
+            "the branch moved on, but these files were changed by hand, or are no plain files, and stay as "
+            f"they are: {', '.join(paths)}; save yours elsewhere, then 'muse checkout --force'"
+        )
+        self.paths = tuple(paths)
+
+
+def open_other(own_root: str, path: str) -> LocalPeer:
+    """Open the replica at `path`; `UsageError` if it is the one at `own_root` itself."""
+    other = LocalPeer(os.path.abspath(path))
+    places = [LOCAL.look(layout.repo_file(root)) for root in (own_root, other.repository.root)]
+    if len({(place.st_dev, place.st_ino) if place else None for place in places}) == 1:
+        raise UsageError(f"{path} is this repository itself: name another replica of it")
+    return other
+
+
+def sync(
+    ctx: typer.Context,
+    *,
+    path: PathArgument,
+    sessions: Annotated[
+        list[str] | None, typer.Argument(metavar="[SESSION]...", help="Default: all of both sides.")
+    ] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the ops of this replica and another together, both ways.
+
+    A session that only one side has is made on the other. Cut short, it goes on when it is run again.
+
+    Example: muse session sync ../song-of-bob jam-1
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    output = invocation.output
+    root = invocation.repository().root
+    outcomes: list[SessionSync] = []
+    with LocalPeer(root) as own, open_other(root, path) as other, output.progress("sessions") as progress:
+        peer = CountingPeer(other)
+        for outcome in sync_sessions(own, peer, tuple(sessions or ())):
+            outcomes.append(outcome)
+            progress(len(outcomes))
+            if output.as_json:
+                output.record(session_record(outcome))
+    if output.as_json:
+        output.record({"sessions": len(outcomes), "traffic": traffic_record(peer.traffic)})
+    else:
+        _print_sessions(output, outcomes)
+        output.line(_traffic_text(peer.traffic))
+    _raise_unsound(outcomes)
+
+
+def pull(
+    ctx: typer.Context,
+    *,
+    path: PathArgument,
+    branch: BranchOption = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring another replica's ops and commits here, and the files up to date.
+
+    Files that were changed by hand stay as they are, and are named.
+
+    Example: muse pull ../song-of-bob
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    _transfer(invocation, path, lambda own, peer: pull_branch(own, peer, branch))
+
+
+def push(
+    ctx: typer.Context,
+    *,
+    path: PathArgument,
+    branch: BranchOption = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the ops and commits of this replica to another, and its files up to date.
+
+    Refused where the other has commits that are not here: pull first.
+
+    Example: muse push ../song-of-bob --branch main
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    _transfer(invocation, path, lambda own, peer: push_branch(own, peer, branch))
+
+
+def clone(
+    ctx: typer.Context,
+    *,
+    path: PathArgument,
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A new directory.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Make a replica of a repository in a new directory: its sessions, branches and files.
+
+    Cut short, it goes on when it is run again.
+
+    Example: muse clone ../song-of-bob my-copy
+    """
+    invocation = remember(ctx, None, as_json=as_json)
+    root = os.path.abspath(directory)
+    with open_other(root, path) as other, invocation.output.progress("cloning"):
+        peer = CountingPeer(other)
+        exchange = clone_repository(peer, root)
+    if not invocation.output.as_json:
+        invocation.output.line(f"A replica of {other.repository.root} is in {root}")
+    _report(invocation.output, exchange, peer.traffic)
+
+
+def _transfer(invocation: Invocation, path: str, move: Callable[[LocalPeer, CountingPeer], Exchange]) -> None:
+    root = invocation.repository().root
+    with LocalPeer(root) as own, open_other(root, path) as other, invocation.output.progress("copying"):
+        peer = CountingPeer(other)
+        exchange = move(own, peer)
+    _report(invocation.output, exchange, peer.traffic)
+
+
+def _report(output: Output, exchange: Exchange, traffic: Traffic) -> None:
+    """Print what was moved; raise an error about what was not."""
+    if output.as_json:
+        output.record(
+            {
+                "branches": [transfer_record(transfer) for transfer in exchange.transfers],
+                "sessions": [session_record(outcome) for outcome in exchange.sessions],
+                "traffic": traffic_record(traffic),
+            }
+        )
+    else:
+        _print_sessions(output, exchange.sessions)
+        for transfer in exchange.transfers:
+            output.line(_transfer_text(transfer))
+        output.line(_traffic_text(traffic))
+    if kept := [file for transfer in exchange.transfers for file in transfer.kept]:
+        raise ChangedFilesError(kept)
+    _raise_unsound(exchange.sessions)
+
+
+def _raise_unsound(outcomes: Sequence[SessionSync]) -> None:
+    if unsound := [outcome.session_id for outcome in outcomes if not outcome.is_sound]:
+        raise SyncError(unsound)
+
+
+# -- what is printed ------------------------------------------------------------------------------
+
+
+def session_record(outcome: SessionSync) -> dict[str, Any]:
+    """Return what became of a session, for programs."""
+    return {
+        "session_id": outcome.session_id,
+        "sent": outcome.sent,
+        "received": outcome.received,
+        "known": outcome.known,
+        "held": outcome.held,
+        "conflicts": outcome.conflicts,
+        "refused": outcome.refused,
+        "reasons": [{"op_id": reason.op_id, "reason": reason.reason} for reason in outcome.reasons],
+        "faults": list(outcome.faults),
+    }
+
+
+def transfer_record(transfer: Transfer) -> dict[str, Any]:
+    """Return what became of a branch, for programs."""
+    return {
+        "branch": transfer.branch,
+        "result": transfer.result,
+        "before": transfer.before,
+        "after": transfer.after,
+        "commits": transfer.commits,
+        "kept": list(transfer.kept),
+    }
+
+
+def traffic_record(traffic: Traffic) -> dict[str, int]:
+    return {
+        "round_trips": traffic.round_trips,
+        "sent_bytes": traffic.sent_bytes,
+        "received_bytes": traffic.received_bytes,
+    }
+
+
+def _print_sessions(output: Output, outcomes: Sequence[SessionSync]) -> None:
+    if not outcomes:
+        output.line("There are no sessions.")
+        return
+    headings = ("SESSION", "SENT", "RECEIVED", "KNOWN", "HELD", "IN CONFLICT", "REFUSED")
+    rows = [
+        (
+            outcome.session_id,
+            outcome.sent,
+            outcome.received,
+            outcome.known,
+            outcome.held,
+            outcome.conflicts,
+            outcome.refused,
+        )
+        for outcome in outcomes
+    ]
+    output.table(headings, rows)
+    for outcome in outcomes:
+        for fault in outcome.faults:
+            output.line(f"{outcome.session_id}: {fault}")
+        for reason in outcome.reasons[:_REASONS_SHOWN]:
+            output.line(f"{outcome.session_id}: op {reason.op_id or 'without id'}: {reason.reason}")
+
+
+def _transfer_text(transfer: Transfer) -> str:
+    after = (transfer.after or "no commit")[:_SHORT_ID]
+    if transfer.result == "up to date":
+        return f"Branch {transfer.branch} is up to date, at {after}."
+    if transfer.result == "ahead":
+        return f"Branch {transfer.branch} is ahead, at {after}: it has all that the other side has, and more."
+    verb = "moved on" if transfer.result == "fast-forward" else "merged"
+    return f"Branch {transfer.branch} is {verb}, with {count_of(transfer.commits, 'commit')}, to {after}."
+
+
+def _traffic_text(traffic: Traffic) -> str:
+    return (
+        f"{count_of(traffic.round_trips, 'round trip')}, {size_of(traffic.sent_bytes)} there, "
+        f"{size_of(traffic.received_bytes)} back."
+    )
