@@ -142,7 +142,7 @@ def test_a_malformed_file_is_refused_and_nothing_is_made(muse: Muse, tmp_path: P
     ("arguments", "reason"),
     [
         (("none.mid",), "not a file"),
-        (("..",), "not a file"),
+        (("..",), "not a git repository"),
         (("song.mid", "--rate", "fast"), "rate 'fast'"),
         (("song.mid", "--rate", "0"), "rate '0'"),
         (("song.mid", "--session", "../x"), "session id"),

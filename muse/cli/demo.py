@@ -19,10 +19,10 @@ from muse.cli.demo_score import (
 )
 from muse.cli.options import JsonOption, RepoOption, remember
 from muse.cli.performance import perform
-from muse.cli.places import free_directory, free_session_id, open_or_make, require_free_path
+from muse.cli.places import free_directory, free_session_id, open_or_make, require_free_paths
 from muse.cli.players import DOMAIN, Answer, Job, Part, Play
 from muse.cli.prelude import TITLE
-from muse.cli.report import Comparison, conclude, present
+from muse.cli.report import NoteComparison, conclude, present
 from muse.core.storage import LOCAL
 from muse.plugins.midi_file import Note, notes_of
 from muse.plugins.notes import insert_file
@@ -50,8 +50,8 @@ def demo(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
-    repository = open_or_make(invocation.repo or free_directory(_DIRECTORY))
-    require_free_path(repository, PATH, "name another directory with --repo, or leave it out")
+    repository = open_or_make(invocation.repo or free_directory(_DIRECTORY), DOMAIN)
+    require_free_paths(repository, [PATH], "name another directory with --repo, or leave it out")
     session_id = free_session_id(repository, _SESSION)
     if not output.as_json:
         output.line(f"{TITLE}, in {repository.root}, session {session_id}")
@@ -72,12 +72,12 @@ def _jobs(root: str, session_id: str, rate: float) -> list[Job]:
     return jobs
 
 
-def _compared(root: str) -> Comparison:
+def _compared(root: str) -> NoteComparison:
     found = Counter(notes_of(LOCAL.read_bytes(os.path.join(root, PATH))))
     return compare_notes(PATH, Counter(score_notes()), found)
 
 
 def compare_notes(
     path: str, wanted: Counter[tuple[int, Note]], found: Counter[tuple[int, Note]]
-) -> Comparison:
-    return Comparison(path, (wanted & found).total(), wanted.total(), found.total())
+) -> NoteComparison:
+    return NoteComparison(path, (wanted & found).total(), wanted.total(), found.total())

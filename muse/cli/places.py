@@ -4,7 +4,7 @@ import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from muse.cli.options import current_directory
 from muse.core import layout
@@ -42,7 +42,7 @@ def session_id_from(text: str, default: str) -> str:
     return _UNSAFE.sub("-", ascii_text)[:_NAME_LENGTH].strip("-") or default
 
 
-def open_or_make(root: str) -> Repository:
+def open_or_make(root: str, domain: str) -> Repository:
     """Open the repository at `root`, or make one there if nothing is there yet, or an empty directory."""
     root = os.path.abspath(root)
     if LOCAL.exists(layout.repo_file(root)):
@@ -52,12 +52,12 @@ def open_or_make(root: str) -> Repository:
         raise UsageError(
             f"{root} has files and is not a Muse repository: run 'muse init' in it, or name another directory"
         )
-    return Repository.init(root, now=now_text(), domain="music")[0]
+    return Repository.init(root, now=now_text(), domain=domain)[0]
 
 
-def require_free_path(repository: Repository, path: str, advice: str) -> None:
-    """Raise `UsageError`, with `advice`, if `path` is in the branch's tree or on disk."""
-    head = repository.dag.head(repository.dag.current_branch())
-    in_tree = path in repository.read_tree(head)
-    if in_tree or LOCAL.exists(os.path.join(repository.root, path)):
-        raise UsageError(f"{path} is already there in {repository.root}: {advice}")
+def require_free_paths(repository: Repository, paths: Iterable[str], advice: str) -> None:
+    """Raise `UsageError`, with `advice`, if one of `paths` is in the branch's tree or on disk."""
+    tree = repository.read_tree(repository.dag.head(repository.dag.current_branch()))
+    for path in paths:
+        if path in tree or LOCAL.exists(os.path.join(repository.root, path)):
+            raise UsageError(f"{path} is already there in {repository.root}: {advice}")

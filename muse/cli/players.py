@@ -141,7 +141,7 @@ class Play:
         while due:
             at, position, index = heapq.heappop(due)
             part = self.parts[index]
-            _wait_until(at, wire)
+            wait_until(at, wire)
             entry = log.record(part.actor_id, DOMAIN, part.ops[position])
             wire.acknowledge(part.actor_id, entry["op_id"])
             if position + 1 < len(part.ops):
@@ -151,7 +151,7 @@ class Play:
                 wire.send(Finished(part.actor_id, len(part.ops), time.monotonic() - start))
 
 
-def _wait_until(at: float, wire: Wire) -> None:
+def wait_until(at: float, wire: Wire) -> None:
     """Sleep until `at`, and go on reporting if that is long."""
     while (left := at - time.monotonic()) > 0:
         if left > _REPORT_SECONDS:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from muse.cli.commits import (
     SHORT_ID,
@@ -13,7 +13,7 @@ from muse.cli.commits import (
     report_text,
     subject,
 )
-from muse.cli.output import Output
+from muse.cli.output import Output, count_of
 from muse.cli.performance import Performance
 from muse.core.verify import Report, verify
 from muse.errors import MuseError
@@ -30,9 +30,29 @@ class PerformanceError(MuseError):
         self.path = path
 
 
+class Comparison(Protocol):
+    """How what came out compares with what was to come out."""
+
+    @property
+    def path(self) -> str:
+        """The file it is about, in the repository; "" if there are several."""
+
+    @property
+    def fault(self) -> str:
+        """What is not as it was to be; "" if nothing is."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The facts, as JSON has them."""
+
+    @property
+    def text(self) -> str:
+        """The facts, in a line for people."""
+
+
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """How a file compares with what it was to be: notes alike, notes wanted, notes found."""
+class NoteComparison:
+    """A file of notes: those alike, those wanted, those found."""
 
     path: str
     alike: int
@@ -41,9 +61,52 @@ class Comparison:
     others_alike: bool = True
 
     @property
-    def is_exact(self) -> bool:
-        """Whether the file holds exactly what it was to hold."""
-        return self.alike == self.wanted == self.found and self.others_alike
+    def fault(self) -> str:
+        if self.alike == self.wanted == self.found and self.others_alike:
+            return ""
+        others = "" if self.others_alike else "; its other events differ"
+        return (
+            f"{self.path} has {self.found} notes, {self.alike} of them as they were to be, of "
+            f"{self.wanted}{others}"
+        )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {
+            "notes": self.found,
+            "notes_wanted": self.wanted,
+            "notes_alike": self.alike,
+            "other_events_alike": self.others_alike,
+        }
+
+    @property
+    def text(self) -> str:
+        return f"Notes     {self.found} in the file, {self.alike} as wanted, of {self.wanted}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileComparison:
+    """Files, byte by byte: how many are wanted, their bytes, and which differ, are missing or too many."""
+
+    path: str
+    wanted: int
+    byte_count: int
+    different: tuple[str, ...]
+
+    @property
+    def fault(self) -> str:
+        if not self.different:
+            return ""
+        return f"{len(self.different)} of {self.wanted} files are not as they were to be: {self.different[0]}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {"files": self.wanted, "bytes": self.byte_count, "different": list(self.different)}
+
+    @property
+    def text(self) -> str:
+        state = f"{len(self.different)} differ" if self.different else "exactly as wanted"
+        return f"Compared  {count_of(self.wanted, 'file')}, {count_of(self.byte_count, 'byte')}: {state}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +129,8 @@ class Ending:
         comparison = self.comparison
         if self.findings:
             return f"verify found {len(self.findings)} faults in {self.repository.root}: see 'muse verify'"
-        if not comparison.is_exact:
-            others = "" if comparison.others_alike else "; its other events differ"
-            return (
-                f"{comparison.path} has {comparison.found} notes, {comparison.alike} of them as they were "
-                f"to be, of {comparison.wanted}{others}"
-            )
+        if comparison.fault:
+            return comparison.fault
         if self.logged < self.performance.acknowledged:
             lost = self.performance.acknowledged - self.logged
             return f"{lost} acknowledged edits are not in the log of session {self.session_id}"
@@ -138,11 +197,8 @@ def _record(ending: Ending) -> dict[str, Any]:
         "verify": report_record(ending.verified, ending.entries, list(ending.findings)),
         "file": {
             "path": os.path.join(ending.repository.root, comparison.path),
-            "notes": comparison.found,
-            "notes_wanted": comparison.wanted,
-            "notes_alike": comparison.alike,
-            "other_events_alike": comparison.others_alike,
-            "exact": comparison.is_exact,
+            **comparison.record,
+            "exact": not comparison.fault,
         },
     }
 
@@ -163,9 +219,7 @@ def _print(ending: Ending, output: Output) -> None:
     for finding in ending.findings:
         output.line(f"          {finding['kind']}: {finding['message']}")
     _print_proofs(ending, output)
-    output.line(
-        f"Notes     {comparison.found} in the file, {comparison.alike} as wanted, of {comparison.wanted}"
-    )
+    output.line(comparison.text)
     output.line(f"File      {os.path.join(ending.repository.root, comparison.path)}")
 
 
