@@ -2,18 +2,24 @@
 
 import json
 import os
+import random
 import shutil
+import uuid
 
 from benchmarks.case import Job
 from benchmarks.contenders.muse_log import SESSION
 from benchmarks.workload import DOMAIN, work
 from muse.core.layout import checkpoint_file, ops_file
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
-from muse.core.record import encode_line
+from muse.core.record import encode_line, encode_lines
+from muse.core.timestamp import now_text
+from muse.repository import Repository
 
 PENDING = 1_000
 _BATCH = 1_000
 SNAPSHOT_ID = "0" * 64
+DIFFERENT = 100
+HALVES = ("one", "other")
 TAIL_NAME = "tail.jsonl"
 CHECKPOINT_NAME = "checkpoint.saved"
 
@@ -29,11 +35,46 @@ def build(job: Job) -> None:
     """Write `job.ops` entries into `job.directory`, as the dataset's kind asks.
 
     "plain": just the ops. "checkpointed": see `_build_muse`. "appended": through `append_many`.
+    "halves": two logs of `job.ops` entries each, half of them in common. "replicas": two of one
+    repository, with `job.ops` entries in common and `DIFFERENT` more in each.
     """
-    if job.contender == "muse" and job.dataset_kind != "appended":
+    if job.dataset_kind == "halves":
+        _build_halves(job)
+    elif job.dataset_kind == "replicas":
+        _build_replicas(job)
+    elif job.contender == "muse" and job.dataset_kind != "appended":
         _build_muse(job)
     else:
         _build_other(job)
+
+
+def _build_halves(job: Job) -> None:
+    entries = _entries(1, job.ops + job.ops // 2)
+    for half, own in zip(HALVES, (entries[: job.ops], entries[-job.ops :]), strict=True):
+        directory = os.path.join(job.directory, half)
+        os.makedirs(directory)
+        store = job.open(directory=directory)
+        for start in range(0, job.ops, _BATCH):
+            store.load(own[start : start + _BATCH])
+        store.close()
+
+
+def _build_replicas(job: Job) -> None:
+    repo_id, now = str(uuid.uuid4()), now_text()
+    roots = [os.path.join(job.directory, half) for half in HALVES]
+    for root in roots:
+        os.makedirs(root)
+        Repository.init(root, now=now, repo_id=repo_id)
+        os.makedirs(os.path.dirname(ops_file(root, SESSION)))
+    first = ops_file(roots[0], SESSION)
+    with open(first, "wb") as file:
+        for start in range(1, job.ops + 1, _BATCH):
+            file.writelines(encode_line(entry) for entry in _entries(start, min(_BATCH, job.ops + 1 - start)))
+    shutil.copyfile(first, ops_file(roots[1], SESSION))
+    stamps = random.Random(1914)
+    for root in roots:
+        with open(ops_file(root, SESSION), "ab") as file:
+            file.writelines(encode_lines(_entries(stamps.randint(1, job.ops), 1)) for _ in range(DIFFERENT))
 
 
 def _build_other(job: Job) -> None:

@@ -47,6 +47,10 @@ class Store:
         """Store ready entries the fastest way there is, to have something to read."""
         return self.append_many(entries)
 
+    def merge(self, directory: str) -> int:
+        """Take in what the contender's other files, in `directory`, hold; return how many ops were new."""
+        raise UnavailableError("cannot merge")
+
     def prepared_batch(self, entries: Sequence[OpEntry]) -> Any:
         return entries
 

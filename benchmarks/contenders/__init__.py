@@ -38,6 +38,13 @@ CONTENDERS = {
             "",
             "One transaction a call: gives more than a log (rollback, queries).",
         ),
+        Contender(
+            "sqlite-ids",
+            "SQLite WAL, by op id",
+            "sqlite_by_id",
+            "",
+            "Attaches the other file; one transaction with INSERT OR IGNORE.",
+        ),
         Contender("lmdb", "LMDB", "lmdb_store", "lmdb", "One transaction a call: gives more (rollback)."),
         Contender(
             "rocksdb",
@@ -66,6 +73,13 @@ CONTENDERS = {
             "pycrdt_file",
             "pycrdt",
             "Each op goes into a shared array, the update into a file held open. Gives more: merging.",
+        ),
+        Contender(
+            "pycrdt-text",
+            "pycrdt alone",
+            "pycrdt_text",
+            "pycrdt",
+            "Gives less: in memory, nothing is stored, stamped or attributed.",
         ),
         Contender(
             "pycrdt-store",

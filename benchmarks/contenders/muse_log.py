@@ -34,6 +34,10 @@ class MuseStore(Store):
     def append_many(self, entries: Sequence[OpEntry]) -> int:
         return self.log.append_many(entries)
 
+    def merge(self, directory: str) -> int:
+        with OpLog(directory, SESSION) as other:
+            return self.log.merge(other).added
+
     def read_all(self) -> Sequence[Any]:
         return self.log.read_all()
 
