@@ -12,11 +12,13 @@ from operator import itemgetter
 from typing import Any
 
 from muse.core import content_id, layout
-from muse.core.commit_record import FORMAT_VERSION, CommitRecord
+from muse.core.checkpoint import Coverage
+from muse.core.commit_record import FORMAT_VERSION, CommitRecord, parents
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
 from muse.core.json_file import read_json_object
 from muse.core.log_reader import collector_paused
+from muse.core.op_list import decode_op_list
 from muse.core.op_log import OpLog
 from muse.core.repo_record import repository_digest
 from muse.core.seal import Seal, json_digest, position_text, root_of
@@ -24,6 +26,14 @@ from muse.core.session_file import is_archived
 from muse.core.verify import Finding, Kind
 from muse.domain import Application, StructuredDelta
 from muse.errors import CorruptionError, MuseError, NotFoundError
+from muse.merge_commit import (
+    file_delta,
+    is_merge_of_ops,
+    merge_base,
+    merged_tree,
+    merged_work,
+    stated_base,
+)
 from muse.plugin_state import apply_entries, read_states
 from muse.plugins.registry import find_plugin
 from muse.repository import Repository, TreeFiles
@@ -63,6 +73,7 @@ def rederive(repository: Repository, progress: Progress = lambda _done: None) ->
     run.read_commits()
     for session_id in run.commits.session_ids():
         run.check_session(session_id)
+    run.check_merges()
     run.check_checkpoints()
     return run.result
 
@@ -98,6 +109,7 @@ class _Run:
         self._progress = progress
         self._runs: dict[str, list[tuple[Run, SealedCommit]]] = {}  # domain -> where its commits' ops stand
         self._reached: set[str] | None = None
+        self._merges: list[str] = []
         self._next: Run = (0, 0)  # where the last commit's ops started, and the next one's may
         self._names_its_repository = (
             True  # repo.json does: some commit seals it as it stands, or none seals it
@@ -113,7 +125,10 @@ class _Run:
         sealed: set[str | None] = set()
         for commit_id in commit_ids(self._repository.root, self._repository.storage):
             try:
-                commit = self.commits.add(self._repository.dag.read_commit(commit_id))
+                record = self._repository.dag.read_commit(commit_id)
+                commit = self.commits.add(record)
+                if is_merge_of_ops(record):
+                    self._merges.append(commit_id)
             except MuseError as error:
                 self._found("commit", self._commit_path(commit_id), error)
             else:
@@ -339,6 +354,42 @@ class _Run:
         names = sorted(name for name in stored.keys() | made.keys() if stored.get(name) != made.get(name))
         return f": {', '.join(names[:5])}" + (" and more" if len(names) > 5 else "")
 
+    # -- merges ---------------------------------------------------------------------------------
+
+    def check_merges(self) -> None:
+        """Merge again what was merged by its ops: the files, and what plugins keep, must be the same."""
+        for commit_id in self._merges:
+            path = self._commit_path(commit_id)
+            try:
+                self._check_merge(self._repository.dag.read_commit(commit_id), path)
+            except MuseError as error:
+                self._found(
+                    _kind_of(error),
+                    getattr(error, "path", "") or path,
+                    f"{path} cannot be merged again: {error}",
+                )
+            self.result.commits += 1
+
+    def _check_merge(self, record: CommitRecord, path: str) -> None:
+        first, second = parents(record)
+        base = merge_base(self._repository, first, second)
+        if base != stated_base(record):
+            self._found("commit", path, f"{path} names {stated_base(record)} as its base, it is {base}")
+        missing = {entry["domain"] for entry in merged_work(self._repository, first, second, base).entries}
+        missing = {domain for domain in missing if find_plugin(domain) is None}
+        merged = merged_tree(self._repository, first, second, base)
+        kept = {domain: state for domain, state in merged.states.items() if state}
+        if content_id.snapshot_id(merged.files) != record["snapshot_id"] and missing:
+            self.result.without_plugin |= missing
+            self.result.not_made += 1
+            return
+        self._compare(record, merged.files, path, "the ops of both sides make")
+        if kept != read_states(self._repository, record["commit_id"]):
+            self._found("commit", path, f"{path} keeps something else beside the files than its ops make")
+        delta = file_delta(self._repository.read_tree(first), merged.files)
+        if record["structured_delta"] != delta:
+            self._found("delta", path, f"{path} holds another delta than its merge makes: it was changed")
+
     # -- what history must lead to --------------------------------------------------------------
 
     def check_checkpoints(self) -> None:
@@ -358,11 +409,11 @@ class _Run:
         except MuseError as error:
             self._found("session", path, error)
             return
-        commit_id = checkpoint.get("commit_id", "") if checkpoint else ""
-        if not commit_id:
+        if checkpoint is None:
             return
+        commit_id = checkpoint.get("commit_id", "")
         branches = layout.branches_directory(self._repository.root)
-        if commit_id not in self._reached_commits():
+        if commit_id and commit_id not in self._reached_commits():
             self._found(
                 "ref",
                 branches,
@@ -370,25 +421,41 @@ class _Run:
                 f"{session_id}: a branch was moved back or removed",
             )
             return
-        snapshot_id = self._repository.dag.read_commit(commit_id)["snapshot_id"]
-        if checkpoint and checkpoint["snapshot_id"] != snapshot_id:
+        snapshot_id = self._repository.dag.read_commit(commit_id)["snapshot_id"] if commit_id else ""
+        if commit_id and checkpoint["snapshot_id"] != snapshot_id:
             message = f"{path} names snapshot {checkpoint['snapshot_id']}, its commit has {snapshot_id}"
             self._found("session", path, message)
-        runs = {
-            domain: [run for run, commit in located if commit.commit_id in self._reached_commits()]
-            for domain, located in self._runs.items()
-        }
-        count, example = 0, ""
-        for entry in ops.not_in(runs, coverage.cut.offset):
-            count, example = count + 1, example or entry["op_id"]
-        if count:
+        nowhere = self._counted_nowhere(session_id, ops, coverage)
+        if nowhere and not commit_id:
+            self._found(
+                "session",
+                path,
+                f"{len(nowhere)} ops of session {session_id}, {min(nowhere)} for one, count as covered by a "
+                "checkpoint that names no commit, and no commit has them",
+            )
+        elif nowhere:
             self._found(
                 "ref",
                 branches,
-                f"{count} ops of session {session_id}, {example} for one, count as committed and are in no commit "
-                f"that a branch in {branches} leads to: a branch was moved back, or {path} was changed; 'muse "
-                f"session recover {session_id}' makes them pending again",
+                f"{len(nowhere)} ops of session {session_id}, {min(nowhere)} for one, count as committed and "
+                f"are in no commit that a branch in {branches} leads to: a branch was moved back, or "
+                f"{path} was "
+                f"changed; 'muse session recover {session_id}' makes them pending again",
             )
+
+    def _counted_nowhere(self, session_id: str, ops: SessionOps, coverage: Coverage) -> set[str]:
+        """Return the ids of ops that count as covered and are in no commit that a branch leads to."""
+        objects, reached = self._repository.objects, self._reached_commits()
+        listed = {op_id for name in coverage.op_lists for op_id in decode_op_list(objects.get(name), name)}
+        runs = {
+            domain: [run for run, commit in located if commit.commit_id in reached]
+            for domain, located in self._runs.items()
+        }
+        nowhere = {entry["op_id"] for entry in ops.counted_outside(runs, coverage, listed)}
+        for commit in self.commits.of_session(session_id) if nowhere else ():
+            if commit.commit_id in reached:  # of a line that stands twice, the second may have been found
+                nowhere.difference_update(op_ids_of(objects, commit.seal))
+        return nowhere
 
     def _reached_commits(self) -> set[str]:
         if self._reached is None:

@@ -8,10 +8,12 @@ import os.path
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from muse.core import layout
+from muse.core.checkpoint import Coverage
 from muse.core.commit_record import CommitRecord, parents
 from muse.core.entry import OpEntry, total_order
 from muse.core.log_reader import LogReader
@@ -139,12 +141,19 @@ class SessionOps:
         found.sort(key=total_order)
         return Covered(found, runs)
 
-    def not_in(self, runs: Mapping[str, list[Run]], stop: int) -> Iterator[OpEntry]:
-        """Yield the entries before byte `stop`, each once, that are in none of their domain's `runs`."""
-        sorted_runs = {domain: sorted(own) for domain, own in runs.items()}
-        for offset, entry in self._reader.distinct(0, stop, salvage=True):
-            own = sorted_runs.get(entry["domain"], [])
-            place = bisect_right(own, (offset, stop)) - 1
+    def counted_outside(
+        self, runs: Mapping[str, list[Run]], coverage: Coverage, listed: Container[str]
+    ) -> Iterator[OpEntry]:
+        """Yield the entries, each once, that count as covered and that none of their domain's `runs` holds.
+
+        `listed` are the ops of the lists of `coverage`.
+        """
+        united = {domain: _united(own) for domain, own in runs.items()}
+        for offset, entry in self._reader.distinct(0, self._file.end(), salvage=True):
+            if coverage.is_pending(entry["domain"], offset) and entry["op_id"] not in listed:
+                continue
+            own = united.get(entry["domain"], [])
+            place = bisect_right(own, offset, key=itemgetter(0)) - 1
             if place < 0 or own[place][1] < offset:
                 yield entry
 
@@ -173,6 +182,17 @@ class SessionOps:
     def close(self) -> None:
         self._reader.close()
         self._file.close()
+
+
+def _united(runs: list[Run]) -> list[Run]:
+    """Return runs that overlap no longer, in their order."""
+    united: list[Run] = []
+    for first, last in sorted(runs):
+        if united and first <= united[-1][1]:
+            united[-1] = united[-1][0], max(last, united[-1][1])
+        else:
+            united.append((first, last))
+    return united
 
 
 def op_ids_of(objects: ObjectStore, seal: Seal) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from muse.core import layout
-from muse.core.checkpoint import NOTHING, Cut, OpLogCheckpoint, coverage_of
+from muse.core.checkpoint import Cut, OpLogCheckpoint, coverage_of
 from muse.core.commit_record import CommitRecord, make_commit_record, seal_commit, snapshot_digest
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
@@ -23,13 +23,13 @@ from muse.core.op_list import encode_op_list
 from muse.core.op_log import Durability, OpLog
 from muse.core.repo_record import repository_digest
 from muse.core.resource import Resource
-from muse.core.seal import make_seal
+from muse.core.seal import make_seal, read_seal
 from muse.core.signing import Signer
 from muse.core.storage import LOCAL, Storage
 from muse.core.timestamp import now_text
 from muse.core.working_tree import WorkingTreeUpdate, update_working_tree
 from muse.domain import Application, DomainOp, IgnoredOp, StructuredDelta
-from muse.errors import ConflictError, CorruptionError, MuseError, PluginError, StorageError
+from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, PluginError, StorageError
 from muse.net_delta import net_delta
 from muse.plugin_state import apply_entries, read_states, write_states
 from muse.recovery import session_history
@@ -97,11 +97,25 @@ class _Staged:
     ignored: tuple[IgnoredOp, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _CaughtUp:
+    """The branches whose histories the checkpoint has taken in; whether it was behind; the files kept."""
+
+    tips: Mapping[str, str | None]
+    is_behind: bool = False
+    kept: tuple[str, ...] = ()
+
+
+def _present(tips: Mapping[str, str | None]) -> set[str]:
+    return {tip for tip in tips.values() if tip is not None}
+
+
 class LiveSession(Resource):
     """One session of a repository: its log, and its way into the branch. A context manager.
 
     Many processes may edit one session, and any may commit: whoever comes second cuts again.
-    `branch` is by default the one HEAD names. With a `signer`, every commit is signed.
+    `branch` is by default the one HEAD names. With a `signer`, every commit is signed. With `salvage`, a
+    log that lacks ops that commits cover is opened all the same.
     """
 
     def __init__(
@@ -113,6 +127,7 @@ class LiveSession(Resource):
         author: str = "",
         durability: Durability = "os",
         signer: Signer | None = None,
+        salvage: bool = False,
         storage: Storage = LOCAL,
     ) -> None:
         self.repository = Repository.open(os.fspath(repo_root), storage)
@@ -121,9 +136,10 @@ class LiveSession(Resource):
         self.branch = self.repository.dag.current_branch() if branch is None else layout.check_branch(branch)
         self.author = author
         self._signer = signer
+        self._salvage = salvage
         self._storage = storage
-        self._searched: set[str | None] = {None}  # tips whose history was searched for our commits
-        self._covered = NOTHING  # what history held when it was last looked at: it never gets less
+        # The branches and the checkpoint when they last agreed.
+        self._seen: tuple[Mapping[str, str | None], OpLogCheckpoint | None] | None = None
         try:
             self._healed = self._heal()
         except BaseException:
@@ -167,11 +183,11 @@ class LiveSession(Resource):
         # One committer of a session at a time; those of other sessions meet at the ref.
         with self._committing() as there_is_a_log:
             for _ in range(_COMMIT_ATTEMPTS):
-                self._catch_up()
+                tips = self._catch_up().tips
                 if not there_is_a_log:
                     return CommitOutcome()
                 self.log.release_held()
-                head = self.repository.dag.head(self.branch)
+                head = tips.get(self.branch)  # a newer one may hold ops that were not taken in
                 cut = self.log.cut()
                 entries = self.log.replay_since_checkpoint(until=cut, salvage=salvage)
                 if not entries:
@@ -185,7 +201,7 @@ class LiveSession(Resource):
                 except ConflictError:
                     continue  # another committer was first: cut again on the new head
                 try:
-                    return self._finish(staged, entries, cut, head)
+                    return self._finish(staged, entries, cut, tips)
                 except StorageError as error:
                     raise StorageError(
                         f"commit {staged.commit_ids[-1]} is made, but {error}; the next commit or "
@@ -292,13 +308,15 @@ class LiveSession(Resource):
                 after[path] = self.repository.objects.put(content)
         return after
 
-    def _finish(self, staged: _Staged, entries: list[OpEntry], cut: Cut, head: str | None) -> CommitOutcome:
+    def _finish(
+        self, staged: _Staged, entries: list[OpEntry], cut: Cut, tips: Mapping[str, str | None]
+    ) -> CommitOutcome:
         """After the ref names the commits: the working tree, then the checkpoint."""
         newest = staged.commit_ids[-1]
-        update = self._update_working_tree(self.repository.read_tree(head))
-        self.log.checkpoint(staged.snapshot_id, commit_id=newest, until=cut)
-        self._searched.add(newest)
-        self._covered = self.log.coverage()
+        update = self._update_working_tree(self.repository.read_tree(tips.get(self.branch)))
+        tips = {**tips, self.branch: newest}
+        checkpoint = self.log.checkpoint(staged.snapshot_id, commit_id=newest, until=cut, tips=_present(tips))
+        self._seen = tips, checkpoint
         outcome = CommitOutcome(
             commit_ids=staged.commit_ids,
             op_count=len(entries),
@@ -329,26 +347,29 @@ class LiveSession(Resource):
 
     # -- recovery -------------------------------------------------------------------------------
 
-    def recover(self) -> bool:
+    def recover(self, *, salvage: bool = False) -> bool:
         """Make checkpoint and working tree agree with history; True if the checkpoint was rebuilt.
 
         The commits are the truth and the checkpoint a cache of them: one that is missing, damaged,
-        of another session, or older than the newest commit of this session, on whatever branch, is
-        made anew (a lost or damaged one when the session is opened). Raises `HandEditedError` about
-        files that were left as they are.
+        of another session, or that says anything else, is made anew (a lost or damaged one when the
+        session is opened). `CorruptionError` if the log lacks ops that commits cover, unless `salvage`:
+        they count as covered, here or not. Raises `HandEditedError` about files that were left as they are.
         """
         with self._committing():
             before = self.log.trusted_checkpoint()
             told = coverage_of(before) if before and self._is_as_committed(before) else None
-            if before and before.get("commit_id"):
+            tips = self.repository.dag.branches()
+            if before and (before.get("commit_id") or self._has_commits(tips)):
                 self.log.distrust_checkpoint()  # what it says is told by the commits, or by nobody
-            self._searched = {None}
-            _, kept = self._catch_up()
+            kept = self._catch_up(salvage=salvage).kept
             rebuilt = before is not None and self.log.coverage() != told
         rebuilt, self._healed = rebuilt or self._healed, False
         if kept:
             raise HandEditedError(CommitOutcome((self.repository.dag.head(self.branch) or "",), kept=kept))
         return rebuilt
+
+    def _has_commits(self, tips: Mapping[str, str | None]) -> bool:
+        return bool(session_history(self.repository.dag, self.log.session_id(), tips).commits)
 
     def _is_as_committed(self, checkpoint: OpLogCheckpoint) -> bool:
         """Whether the snapshot it names is that of its commit."""
@@ -364,59 +385,60 @@ class LiveSession(Resource):
         """
         if not self._storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
             return False
+        self.log.release_held()
         with self._committing(), contextlib.suppress(LostCommitError):  # edits go on; a commit says it
-            return self._catch_up()[0]
+            return self._catch_up(salvage=self._salvage).is_behind
         return False
 
-    def _catch_up(self) -> tuple[bool, tuple[str, ...]]:
-        """Bring the checkpoint up to what the branches hold; whether it was behind, and the files kept."""
-        dag = self.repository.dag
+    def _catch_up(self, *, salvage: bool = False) -> "_CaughtUp":
+        """Bring the checkpoint up to what the branches hold."""
+        dag, session_id = self.repository.dag, self.log.session_id()
         tips = dag.branches()
         try:
             checkpoint = self.log.read_checkpoint()
             damaged = False
         except CorruptionError:
             checkpoint, damaged = None, True
+        if not damaged and self._seen == (tips, checkpoint):
+            return _CaughtUp(tips)
         named = checkpoint.get("commit_id", "") if checkpoint else ""
-        if named and not self._is_in_history(named, tips):
-            raise LostCommitError(self.log.session_id(), named)
-        if damaged or self.log.coverage().is_behind(self._covered):
-            self._searched = {None}  # it went back or was lost meanwhile
-        if set(tips.values()) <= self._searched and not damaged:
-            return False, ()
-        found = session_history(
-            dag, self.log.session_id(), tips, self._searched | ({named} if named else set())
-        )
+        taken_in = {*(checkpoint.get("tips", ()) if checkpoint else ()), named} - {""}
+        found = session_history(dag, session_id, tips, taken_in)
+        if (gone := taken_in - found.met) and (lost := self._lost(gone, tips)):
+            raise LostCommitError(session_id, lost)
         if not found.commits:
             if damaged:
                 self.log.discard_checkpoint()
-            self._searched.update(tips.values())
-            return False, ()
-        if not damaged and not self.log.is_behind(found.op_lists):
-            self._searched.update(tips.values())
-            return False, ()
-        # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
-        with contextlib.suppress(ConflictError):  # it moved on, and was synced by who moved it
-            dag.swap_head(found.branch, tips[found.branch], tips[found.branch] or "")
-        update = self._update_working_tree(self.repository.read_tree(named or found.commits[0].parent_id))
+            self._seen = tips, self.log.trusted_checkpoint()
+            return _CaughtUp(tips)
+        coverage = self.log.with_commits(found.op_lists, salvage=salvage)
+        is_behind = damaged or coverage != self.log.coverage()
+        kept: list[str] = []
+        if is_behind:
+            # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
+            with contextlib.suppress(ConflictError):  # it moved on, and was synced by who moved it
+                dag.swap_head(found.branch, tips[found.branch], tips[found.branch] or "")
+            kept = self._update_working_tree(
+                self.repository.read_tree(named or found.commits[0].parent_id)
+            ).kept
         newest = found.commits[-1]
-        self.log.adopt_commits(newest.snapshot_id, newest.commit_id, found.op_lists)
-        self._covered = self.log.coverage()
-        self._searched.update(tips.values())
-        return True, tuple(update.kept)
+        self.log.adopt(coverage, newest.snapshot_id, newest.commit_id, _present(tips))
+        self._seen = tips, self.log.trusted_checkpoint()
+        return _CaughtUp(tips, is_behind, tuple(kept))
 
-    def _is_in_history(self, commit_id: str, tips: Mapping[str, str | None]) -> bool:
-        if commit_id in tips.values():
-            return True
-        mine = tips.get(self.branch)
-        ordered = [mine, *(tip for tip in tips.values() if tip != mine)]
-        seen: set[str | None] = {None}
-        for tip in ordered:
-            for record in self.repository.dag.history(tip, stop=seen) if tip else ():
-                if record["commit_id"] == commit_id:
-                    return True
-                seen.add(record["commit_id"])
-        return False
+    def _lost(self, gone: Iterable[str], tips: Mapping[str, str | None]) -> str | None:
+        """Return a commit of the session that is behind those that are `gone`, and behind no branch."""
+        dag = self.repository.dag
+        reached = {record["commit_id"] for record in dag.reachable(tips.values())}
+        for commit_id in sorted(gone):
+            try:
+                for record in dag.history(commit_id, stop=reached):
+                    seal = read_seal(record["message"])
+                    if seal is not None and seal.session_id == self.log.session_id():
+                        return record["commit_id"]
+            except (NotFoundError, CorruptionError):
+                return commit_id
+        return None
 
     # -- lifetime -------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ COVERAGE = Coverage(Cut(10, 2, 7), {"b": 40, "a": 30}, {"y": 9, "x": 7}, 4, 9)
 
 
 def test_a_checkpoint_says_what_is_covered() -> None:
-    checkpoint = make_checkpoint("jam", DIGEST, COVERAGE, NOW, "c" * 64)
+    checkpoint = make_checkpoint("jam", DIGEST, COVERAGE, NOW, commit_id="c" * 64)
     assert checkpoint == {
         "session_id": "jam",
         "snapshot_id": DIGEST,
@@ -112,6 +112,7 @@ def test_a_checkpoint_says_what_is_covered() -> None:
         "frontier": {"x": 7, "y": 9},
         "commit_id": "c" * 64,
         "op_lists": [],
+        "tips": [],
     }
     assert coverage_of(checkpoint) == COVERAGE
 

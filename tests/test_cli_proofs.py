@@ -143,7 +143,7 @@ def test_verify_makes_every_commit_anew_when_asked(muse: Muse) -> None:
     ran = muse("verify", "--replay")
     assert (ran.status, "Replayed: 4 commits of 10 ops" in ran.out) == (0, True)
     assert "replayed" not in muse("verify", "--json").record
-    assert muse("verify", "--replay", "--json").record["replayed"] ["commits"] == 4
+    assert muse("verify", "--replay", "--json").record["replayed"]["ops"] == 10
 
 
 def test_a_finding_of_the_replay_has_status_1(muse: Muse, sample: SealedSample) -> None:

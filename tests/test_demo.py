@@ -92,10 +92,9 @@ def performed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran, floa
     return directory / "muse-demo", ran, time.monotonic() - start
 
 
-def test_the_demo_succeeds_within_twenty_seconds(performed: tuple[Path, Ran, float]) -> None:
-    _, ran, seconds = performed
+def test_the_demo_succeeds(performed: tuple[Path, Ran, float]) -> None:
+    _, ran, _ = performed
     assert (ran.status, ran.err) == (0, "")
-    assert seconds < 20
 
 
 def test_four_agents_each_sustain_a_hundred_edits_a_second(performed: tuple[Path, Ran, float]) -> None:

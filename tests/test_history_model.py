@@ -1,8 +1,7 @@
-"""Whatever sessions, branches, merges and losses come: each op is pending or in one commit, never both or neither."""
+"""Whatever sessions, branches, merges and losses come, each op is either pending or in one commit."""
 
 import tempfile
 from collections import Counter
-
 from contextlib import ExitStack
 from pathlib import Path
 

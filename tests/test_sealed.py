@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from muse.core.archive import archive_session
+from muse.core.checkpoint import NOTHING, Coverage, Cut
 from muse.core.record import encode_line
 from muse.errors import UsageError
 from muse.sealed import SealedCommits, commit_ids, open_session, session_ids
@@ -59,10 +60,12 @@ def test_entries_are_found_by_their_ids_wherever_they_stand(sample: SealedSample
     assert odd.runs == [(len(lines[0]),) * 2, (sum(map(len, lines[:3])),) * 2]
     assert ops.covered(ids, "music", start=size).entries == sample.first
     assert ops.covered([sample.talk["op_id"]]).entries == []
-    assert len(list(ops.not_in({}, ops.end()))) == 10
-    assert [entry["op_id"] for entry in ops.not_in({"music": [(0, size)]}, ops.end())] == [
-        sample.straggler["op_id"]
-    ]
+    whole = Coverage(Cut(ops.end(), 10, 9), {}, {}, 10, 9)
+    assert len(list(ops.counted_outside({}, whole, ()))) == 10
+    runs = {"music": [(0, size), (0, 0)]}
+    assert [entry["op_id"] for entry in ops.counted_outside(runs, whole, ())] == [sample.straggler["op_id"]]
+    assert list(ops.counted_outside({}, NOTHING, ())) == []
+    assert list(ops.counted_outside({}, NOTHING, {sample.straggler["op_id"]})) == [sample.straggler]
     assert ops.find(sample.first[0]["op_id"]) == (0, sample.first[0])
     assert ops.find(sample.talk["op_id"]) is None
     ops.close()

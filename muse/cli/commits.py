@@ -111,7 +111,7 @@ def log(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List commits, newest first.
+    """List commits, newest first, each before those it builds on.
 
     Example: muse log -n 5
     """
@@ -121,7 +121,7 @@ def log(
         if not invocation.output.as_json:
             invocation.output.line("No commits yet.")
         return
-    history = islice(repository.dag.history(repository.dag.resolve(revision)), count)
+    history = islice(repository.dag.children_first(repository.dag.resolve(revision)), count)
     if invocation.output.as_json:
         for record in history:
             invocation.output.record(_brief_record(record))

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.output import Output, count_of
+from muse.core import layout
 from muse.core.archive import is_archived, recover_checkpoint
+from muse.core.held import HeldFile
 from muse.core.op_log import Damage, OpLog
+from muse.core.verify import Finding
 from muse.rederive import check_session as check_session_commits
 from muse.session import LiveSession
 
@@ -47,7 +51,9 @@ def check(
                 output.record(asdict(damage))
             else:
                 print_damages(output, [damage])
-    findings = check_session_commits(repository, session)
+    held = HeldFile(layout.held_file(repository.root, session), repository.storage)
+    findings = [Finding(held.path, "session", fault) for fault in held.faults()]
+    findings += check_session_commits(repository, session)
     for finding in findings:
         if output.as_json:
             output.record({"kind": finding.kind, "path": finding.path, "message": finding.message})
@@ -87,7 +93,14 @@ def repair(
 
 
 def recover(
-    ctx: typer.Context, *, session: SessionArgument, repo: RepoOption = None, as_json: JsonOption = False
+    ctx: typer.Context,
+    *,
+    session: SessionArgument,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Go on without ops that commits cover and the log lacks.")
+    ] = False,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a session's checkpoint agree with history again.
 
@@ -103,8 +116,8 @@ def recover(
     if archived:
         rebuilt = recover_checkpoint(repository.root, session, storage=repository.storage)
     else:
-        with LiveSession(repository.root, session) as live:
-            rebuilt = live.recover()
+        with LiveSession(repository.root, session, salvage=salvage) as live:
+            rebuilt = live.recover(salvage=salvage)
     if invocation.output.as_json:
         invocation.output.record({"session_id": session, "rebuilt": rebuilt, "archived": archived})
     elif rebuilt:

@@ -23,7 +23,14 @@ from muse.core.archive_record import (
     read_manifest,
     read_receipt,
 )
-from muse.core.archive_survey import Abandon, check_in_history, covering_commits, log_facts, pending_ops
+from muse.core.archive_survey import (
+    Abandon,
+    check_held,
+    check_in_history,
+    covering_commits,
+    log_facts,
+    pending_ops,
+)
 from muse.core.entry import OpEntry
 from muse.core.log_file import LogFile
 from muse.core.log_reader import LogReader
@@ -105,7 +112,8 @@ def archive_session(
     """Seal a session's log into its archive, and leave a receipt in its place.
 
     Ops that no commit covers are refused unless `abandon_pending` is True or names every one of them;
-    the manifest says which they were, and they are pending again once the log is restored. Raises
+    the manifest says which they were, and they are pending again once the log is restored. So are entries
+    that are held, which wait on beside the receipt. Raises
     `ConflictError` while a writer lives, `UsageError` for pending ops, `CorruptionError` for a damaged
     log or a checkpoint that cannot be trusted, `StorageError` if the disk refuses: then the log stands
     as it was. An archived session stays as it is, and what a crash left beside it is removed. Beside an
@@ -165,9 +173,10 @@ def _seal(
     size = log_file.end()
     with closing(LogReader(log_file, layout.op_index_file(root, session_id), storage)) as reader:
         check_in_history(root, session_id, log_file, reader, storage)
+        check_held(root, session_id, abandon=abandon, storage=storage)
+        facts = log_facts(reader, size)
         commits = covering_commits(root, session_id, storage)
         abandoned = pending_ops(root, session_id, log_file, reader, commits, abandon=abandon, storage=storage)
-        facts = log_facts(reader, size)
     path = layout.archived_ops_file(root, session_id)
     archive, log_digest = write_archive(path, log_file.read, size, storage, progress)
     manifest: ArchiveManifest = {

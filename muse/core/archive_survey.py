@@ -9,6 +9,7 @@ from muse.core.checkpoint import NOTHING, Coverage
 from muse.core.checkpoint_file import CheckpointFile
 from muse.core.commit_dag import CommitDag
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
+from muse.core.held import HeldFile
 from muse.core.log_file import LogFile
 from muse.core.log_reader import LogReader
 from muse.core.merkle import root_hash
@@ -94,8 +95,8 @@ def check_in_history(
         record["commit_id"] != commit_id for record in dag.reachable(dag.branches().values())
     ):
         raise UsageError(
-            f"no branch leads to commit {commit_id}, which holds ops of session {session_id!r}: put the branch "
-            f"back, or 'muse session recover {session_id}' makes those ops pending again"
+            f"no branch leads to commit {commit_id}, which holds ops of session {session_id!r}: put the "
+            f"branch back, or 'muse session recover {session_id}' makes those ops pending again"
         )
 
 
@@ -143,6 +144,19 @@ def pending_ops(
             "session recover' finds there"
         )
     return {"op_count": count, "root": merkle_root, "op_ids": op_ids if count <= NAMED_OPS else []}
+
+
+def check_held(root: str, session_id: str, *, abandon: Abandon, storage: Storage) -> None:
+    """Raise `UsageError` if entries are held that may not be abandoned; abandoned ones stay there."""
+    held = HeldFile(layout.held_file(root, session_id), storage).read()
+    kept = [] if abandon is True else sorted(held.keys() - set(abandon or ()))
+    if kept:
+        shown = ", ".join(kept[:_SHOWN]) + ("..." if len(kept) > _SHOWN else "")
+        raise UsageError(
+            f"session {session_id!r} holds {len(kept)} entries whose parents are not here ({shown}): 'muse "
+            "session merge' or 'sync' brings the parents; or name them with --abandon OP_ID, or all with "
+            "--abandon-pending, and they wait on beside the archive"
+        )
 
 
 def _op_lists(root: str, commits: Iterable[CoveringCommit], storage: Storage) -> Iterator[str]:

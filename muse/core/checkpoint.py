@@ -4,14 +4,14 @@ Coverage is by position in the file, never by Lamport: an op that arrives late w
 behind the cut and is still to come.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 import orjson
 
-from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT
+from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, OpEntry
 from muse.core.record import FRAME_LENGTH, Position, frame, frame_holds, parse_strictly
 from muse.errors import CorruptionError, InvalidEntryError
 
@@ -42,7 +42,8 @@ class OpLogCheckpoint(TypedDict):
     `lamport_ts` and `op_count` speak of all ops covered. `cut`: before it everything is covered.
     `domains`: for a domain that is covered further than that, up to which byte offset. `frontier`:
     each actor's highest covered Lamport. `commit_id`: "" when no commit was named. `op_lists`: lists
-    of ops that commits of other replicas cover, and that stand, or will come to stand, behind the cut.
+    of ops that commits cover, of which some stand behind the cut. `tips`: commits with whose whole
+    history that is so.
     """
 
     session_id: str
@@ -55,12 +56,14 @@ class OpLogCheckpoint(TypedDict):
     frontier: NotRequired[dict[str, Count]]
     commit_id: NotRequired[str]
     op_lists: NotRequired[list[str]]
+    tips: NotRequired[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which ops of a log are in history: all before `cut`, those of `domains` before their offset, and
-    those in `op_lists`, wherever they stand.
+    """Which ops of a log are in history.
+
+    All before `cut`, those of `domains` before their offset, and those in `op_lists`, wherever they stand.
     """
 
     cut: Cut
@@ -73,12 +76,6 @@ class Coverage:
     def is_pending(self, domain: str, offset: int) -> bool:
         """Whether an entry of `domain` at byte `offset`, in no list, is still to be committed."""
         return offset >= self.cut.offset and offset >= self.domains.get(domain, 0)
-
-    def is_behind(self, other: "Coverage") -> bool:
-        """Whether `other` covers what this does not, by their places alone."""
-        base = self.cut.offset
-        cuts = {"": other.cut.offset, **other.domains}
-        return any(offset > max(base, self.domains.get(domain, 0)) for domain, offset in cuts.items())
 
     def reach(self, upto: Mapping[str, int] | int) -> int:
         """Return up to which byte `advance` must see the entries."""
@@ -95,7 +92,7 @@ class Coverage:
 
         `tail` are the positions of all entries from `cut` up to `reach(upto)`, in the order of the
         file. Never takes back what was covered before. A stamp more than `jump` ahead of those
-        before it is not believed: it is covered, but counts as no one's highest.
+        before it is not believed: it is its actor's highest, but not the log's.
         """
         reach = _Reach(upto, self)
         frontier = dict(self.frontier)
@@ -110,7 +107,7 @@ class Coverage:
             if covered and not is_listed and self.is_pending(position.domain, position.offset):
                 op_count += 1
                 lamport_ts = max(lamport_ts, stamp)
-                frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), stamp)
+                frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), position.lamport_ts)
             if unbroken and not covered:
                 base = Cut(position.offset, entries_before, highest)
                 unbroken = False
@@ -123,44 +120,58 @@ class Coverage:
 
     def adopt(
         self,
-        tail: Iterable[Position],
+        tail: Iterable[tuple[int, OpEntry | None]],
         end: int,
-        op_ids: set[str],
-        jump: int = DEFAULT_LIMITS.lamport_jump,
+        op_ids: Collection[str],
         listed: Container[str] = (),
-    ) -> "Coverage":
+        jump: int = DEFAULT_LIMITS.lamport_jump,
+    ) -> "Adopted":
         """Return the coverage once the ops `op_ids` are covered too, wherever they stand.
 
-        `tail` are the positions from `cut` up to byte `end`; no more are taken than needed. Ids that
-        the cut says now are taken out of `op_ids`; for those left the list of them must be kept.
-        `listed` are the ops of `op_lists`.
+        `tail` are the entries from `cut` up to byte `end`, each with its place, and None for bytes that
+        are damaged: the cut never passes them. No more are taken than needed. `listed` are the ops of
+        `op_lists`.
         """
         frontier = dict(self.frontier)
         op_count, lamport_ts = self.op_count, self.lamport_ts
         entries_before, highest = self.cut.op_count, self.cut.lamport_ts
         base: Cut | None = None
-        unseen = len(op_ids)
-        for position in tail:
-            stamp = position.lamport_ts if position.lamport_ts - max(lamport_ts, highest) <= jump else 0
-            is_new = position.op_id in op_ids
-            was_pending = self.is_pending(position.domain, position.offset) and position.op_id not in listed
-            if is_new:
-                unseen -= 1
-                if was_pending:
+        found: set[str] = set()
+        behind: set[str] = set()
+        for offset, entry in tail:
+            if entry is None:
+                base = base or Cut(offset, entries_before, highest)
+                continue
+            op_id, stamp = entry["op_id"], entry["lamport_ts"]
+            believed = stamp if stamp - max(lamport_ts, highest) <= jump else 0
+            is_placed = not self.is_pending(entry["domain"], offset)
+            if op_id in op_ids:
+                if op_id not in found and not is_placed and op_id not in listed:
                     op_count += 1
-                    lamport_ts = max(lamport_ts, stamp)
-                    frontier[position.actor_id] = max(frontier.get(position.actor_id, 0), stamp)
-                if base is None or not was_pending:
-                    op_ids.discard(position.op_id)
-            elif was_pending:
-                base = base or Cut(position.offset, entries_before, highest)
-            if base and not unseen:
+                    lamport_ts = max(lamport_ts, believed)
+                    frontier[entry["actor_id"]] = max(frontier.get(entry["actor_id"], 0), stamp)
+                    if base:
+                        behind.add(op_id)
+                found.add(op_id)
+            elif not is_placed and op_id not in listed:
+                base = base or Cut(offset, entries_before, highest)
+            if base and len(found) == len(op_ids):
                 break
             entries_before += 1
-            highest = max(highest, stamp)
+            highest = max(highest, believed)
         base = base or Cut(end, entries_before, highest)
         domains = {domain: offset for domain, offset in self.domains.items() if offset > base.offset}
-        return Coverage(base, domains, frontier, op_count, lamport_ts, self.op_lists)
+        after = Coverage(base, domains, frontier, op_count, lamport_ts, self.op_lists)
+        return Adopted(after, found, behind)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What adopting ops came to: which were found, and which places alone do not tell to be covered."""
+
+    coverage: Coverage
+    found: set[str]
+    behind: set[str]
 
 
 class _Reach:
@@ -186,7 +197,9 @@ def make_checkpoint(
     snapshot_id: str,
     coverage: Coverage,
     created_at: str,
+    *,
     commit_id: str = "",
+    tips: Iterable[str] = (),
     last_op_id: str = "",
 ) -> OpLogCheckpoint:
     """Return a checkpoint; `last_op_id` is that of the line that ends at the cut, "" if it is none."""
@@ -208,6 +221,7 @@ def make_checkpoint(
         "frontier": dict(sorted(coverage.frontier.items())),
         "commit_id": commit_id,
         "op_lists": list(coverage.op_lists),
+        "tips": sorted(tips),
     }
 
 

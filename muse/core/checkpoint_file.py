@@ -1,5 +1,7 @@
 """The checkpoint of one log on disk. A cache of what the commits say: lost, it is rebuilt from them."""
 
+from collections.abc import Iterable
+
 from muse.core.checkpoint import (
     NOTHING,
     Coverage,
@@ -53,9 +55,10 @@ class CheckpointFile:
         expected = cut.get("op_id") if cut else ""
         if cut and expected and self._reader.op_id_before(cut["offset"]) != expected:
             raise CorruptionError(
-                f"{self._file.path} is not the log that history was made from: op {expected} does not end at byte "
-                f"{cut['offset']}; an older copy was put back, or lines were moved; put the whole log back, or "
-                f"'muse session recover {self._session_id}' finds what is in history by the ops themselves",
+                f"{self._file.path} is not the log that history was made from: op {expected} does not end at "
+                f"byte {cut['offset']}; an older copy was put back, or lines were moved; put the whole log "
+                f"back, or 'muse session recover {self._session_id}' finds what is in history by the ops "
+                "themselves",
                 path=self._file.path,
                 offset=cut["offset"],
             )
@@ -96,10 +99,20 @@ class CheckpointFile:
             )
         return NOTHING.advance(covered, end)
 
-    def write(self, snapshot_id: str, coverage: Coverage, commit_id: str) -> OpLogCheckpoint:
+    def write(
+        self, snapshot_id: str, coverage: Coverage, commit_id: str, tips: Iterable[str] = ()
+    ) -> OpLogCheckpoint:
         """Replace the checkpoint. The log must have been synced up to what `coverage` says."""
         last = self._reader.op_id_before(coverage.cut.offset)
-        checkpoint = make_checkpoint(self._session_id, snapshot_id, coverage, now_text(), commit_id, last)
+        checkpoint = make_checkpoint(
+            self._session_id,
+            snapshot_id,
+            coverage,
+            now_text(),
+            commit_id=commit_id,
+            tips=tips,
+            last_op_id=last,
+        )
         self._storage.write_atomically(self._path, encode_checkpoint(checkpoint))
         if not self._storage.exists(self._mark):
             self._storage.write_atomically(self._mark, b"")

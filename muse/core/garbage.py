@@ -1,8 +1,8 @@
 """Removes what nothing needs any more: what a crash left before its branch moved, and temporary files.
 
 Kept is what a branch leads to, what the commits of an archive lead to, what a checkpoint names, what
-a pending op of a live or archived session names by its content id, and all that is younger than the
-grace period, with what that leads to. A commit shares a lock from its first object to its ref, so
+an op of a live or archived session, or one that is held, names by its content id, and all that is younger
+than the grace period, with what that leads to. A commit shares a lock from its first object to its ref, so
 what it is about to name is never removed; the grace period is for tools that do not know the lock.
 A temporary file whose writer is alive is kept, whatever the grace period, and so is an archive that
 holds what its session's log does not.
@@ -143,6 +143,7 @@ class _Collector:
             checkpoint = self._checkpoint(session_id, file, self._reader(session_id, file)).read()
         if checkpoint is not None:
             self._snapshots.add(checkpoint["snapshot_id"])
+            self._objects.update(checkpoint.get("op_lists", ()))
             commit_id = checkpoint.get("commit_id", "")
             if commit_id and self._dag.has_commit(commit_id):
                 tips.add(commit_id)
@@ -162,6 +163,9 @@ class _Collector:
             with closing(SessionFile(self._root, session_id, self._storage)) as file:
                 for _, data in file.blocks(0, file.end()):
                     self._unneeded.difference_update(digests_in(data))
+            held = layout.held_file(self._root, session_id)
+            if self._storage.exists(held):
+                self._unneeded.difference_update(digests_in(self._storage.read_bytes(held)))
 
     def _is_young(self, path: str) -> bool:
         status = self._storage.look(path)

@@ -8,6 +8,7 @@ log, whose own cache is bounded. So memory stays the same however long the log i
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 
+from muse.core.entry import is_op_id
 from muse.core.id_table import IdTable, TableError
 from muse.core.storage import Storage
 from muse.errors import StorageError
@@ -23,7 +24,9 @@ Found = tuple[int, list[tuple[str, int]]]
 
 
 def _key(op_id: str) -> bytes:
-    return bytes.fromhex(op_id.replace("-", ""))
+    if is_op_id(op_id):
+        return bytes.fromhex(op_id.replace("-", ""))
+    return sha256(op_id.encode()).digest()[:16]  # another tool's id
 
 
 class OpIndex:

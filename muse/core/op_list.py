@@ -1,26 +1,32 @@
 """The ids of the ops that a commit covers, as one object: 16 bytes an id, in the total order. Pure.
 
 The seal names the object, so a replica whose log holds the same ops in other places knows which are
-in history.
+in history. Where an id is no UUID4 in its usual form, as another tool may have written it, the whole
+list is text: a first line `op ids`, then a line an id. No UUID4 starts as that line does.
 """
 
 from collections.abc import Iterable
 
+from muse.core.entry import is_op_id
 from muse.errors import CorruptionError
 
 _ID_BYTES = 16
+_TEXT = b"op ids\n"
 
 
 def encode_op_list(op_ids: Iterable[str]) -> bytes:
-    return bytes.fromhex("".join(op_ids).replace("-", ""))
+    names = list(op_ids)
+    if all(map(is_op_id, names)):
+        return bytes.fromhex("".join(names).replace("-", ""))
+    return _TEXT + "".join(f"{name}\n" for name in names).encode()
 
 
 def decode_op_list(data: bytes, name: str) -> list[str]:
     """Return the ids; `CorruptionError`, naming the object, if `data` is no such list."""
+    if data.startswith(_TEXT):
+        return data[len(_TEXT) :].decode("utf-8", "replace").split("\n")[:-1]
     if len(data) % _ID_BYTES:
-        raise CorruptionError(
-            f"object {name} is no list of ops: {len(data)} bytes are no whole number of ids"
-        )
+        raise CorruptionError(f"object {name} is no list of ops: {len(data)} bytes are no number of ids")
     digits = data.hex()
     starts = range(0, len(digits), 2 * _ID_BYTES)
     return [

@@ -1,8 +1,7 @@
 """Which ops of a log are still to come into history: the tail, read against the checkpoint. No op twice."""
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from muse.core.checkpoint import Coverage, Cut
 from muse.core.checkpoint_file import CheckpointFile
@@ -11,6 +10,21 @@ from muse.core.log_reader import LogReader
 from muse.core.object_store import ObjectStore
 from muse.core.op_list import decode_op_list
 from muse.errors import CorruptionError
+
+_IDS_AT_ONCE = 100_000
+
+
+class LacksOpsError(CorruptionError):
+    """A log lacks ops that commits cover."""
+
+    def __init__(self, path: str, op_ids: Sequence[str]) -> None:
+        super().__init__(
+            f"{path} lacks {len(op_ids)} ops that commits cover, {op_ids[0]} for one: an older copy was put "
+            "back, lines were damaged, or the commits came without their ops; put the whole log back, bring "
+            "the ops with 'muse session sync', or go on without them with 'muse session recover --salvage'",
+            path=path,
+        )
+        self.op_ids = op_ids
 
 
 class PendingOps:
@@ -32,7 +46,7 @@ class PendingOps:
         for offset, entry in self._reader.scan(coverage.cut.offset, cut.offset, salvage=salvage):
             if entry["op_id"] in listed or not coverage.is_pending(entry["domain"], offset):
                 continue
-            if self._was_covered(entry, offset, coverage):
+            if self._was_covered(entry, offset, coverage, salvage=salvage):
                 continue
             known = seen.setdefault(entry["op_id"], entry)
             if known is entry:
@@ -40,12 +54,16 @@ class PendingOps:
             elif known != entry and not salvage:
                 self._reader.raise_two_bodies(entry, offset)
 
-    def _was_covered(self, entry: OpEntry, offset: int, coverage: Coverage) -> bool:
+    def _was_covered(self, entry: OpEntry, offset: int, coverage: Coverage, *, salvage: bool) -> bool:
         """Whether the line repeats a covered op. Only a stamp within its actor's frontier can."""
         if entry["lamport_ts"] > coverage.frontier.get(entry["actor_id"], 0):
             return False
         first = self._reader.find(entry["op_id"], offset)
-        return first is not None and first < offset and not coverage.is_pending(entry["domain"], first)
+        if first is None or first >= offset or coverage.is_pending(entry["domain"], first):
+            return False
+        if not salvage and self._reader.entry_at(first) != entry:
+            self._reader.raise_two_bodies(entry, offset)
+        return True
 
     def advanced(self, coverage: Coverage, upto: Mapping[str, int] | int) -> Coverage:
         """Return `coverage` once what is before `upto` is covered too; see `Coverage.advance`."""
@@ -53,30 +71,39 @@ class PendingOps:
         after = coverage.advance(tail, upto, self._limits.lamport_jump, self.listed(coverage))
         return self._without_spent_lists(after)
 
-    def adopted(self, coverage: Coverage, op_lists: Iterable[str], end: int) -> Coverage:
+    def adopted(
+        self, coverage: Coverage, op_lists: Iterable[str], end: int, *, salvage: bool = False
+    ) -> Coverage:
         """Return `coverage` once the ops of those lists are covered too, wherever they stand before `end`.
 
-        `CorruptionError` if the log lacks one of them: then this is not the log that history was made from.
+        Lists in the order of the log cost one reading of it. `CorruptionError` if the log lacks an op,
+        unless `salvage`: then this is not the log that history was made from, or it is damaged.
         """
-        for name in op_lists:
-            op_ids = set(self._read_list(name))
-            tail = self._reader.positions(coverage.cut.offset, end)
-            jump = self._limits.lamport_jump
-            coverage = coverage.adopt(tail, end, op_ids, jump, self.listed(coverage))
-            missing = op_ids - self._reader.find_many(list(op_ids), end).keys() if op_ids else op_ids
-            if missing:
-                self._raise_lacks(missing)
-            if op_ids:
-                coverage = replace(coverage, op_lists=tuple(dict.fromkeys([*coverage.op_lists, name])))
+        listed = self.listed(coverage)
+        for wanted in self._groups(op_lists):
+            tail = self._reader.located(coverage.cut.offset, end)
+            adopted = coverage.adopt(tail, end, wanted, listed, self._limits.lamport_jump)
+            absent = [op_id for op_id in wanted if op_id not in adopted.found]
+            placed = self._reader.find_many(absent, coverage.cut.offset) if absent else {}
+            missing = [op_id for op_id in absent if op_id not in placed]
+            if missing and not salvage:
+                raise LacksOpsError(self._reader.path, missing)
+            kept = dict.fromkeys(wanted[op_id] for op_id in (*adopted.behind, *missing))
+            listed.update(op_id for op_id, name in wanted.items() if name in kept)
+            names = tuple(dict.fromkeys([*coverage.op_lists, *kept]))
+            coverage = replace(adopted.coverage, op_lists=names)
         return self._without_spent_lists(coverage)
 
-    def _raise_lacks(self, missing: Collection[str]) -> NoReturn:
-        raise CorruptionError(
-            f"{self._reader.path} lacks {len(missing)} ops that commits cover, {min(missing)} for one: an older "
-            "copy was put back, or the commits came without their ops; put the whole log back, bring the ops "
-            "with 'muse session sync', or go on in a new session",
-            path=self._reader.path,
-        )
+    def _groups(self, op_lists: Iterable[str]) -> Iterator[dict[str, str]]:
+        """Yield the ids of several lists at once, each with its list: as many as memory should hold."""
+        group: dict[str, str] = {}
+        for name in op_lists:
+            group |= dict.fromkeys(self._read_list(name), name)
+            if len(group) > _IDS_AT_ONCE:
+                yield group
+                group = {}
+        if group:
+            yield group
 
     def _without_spent_lists(self, coverage: Coverage) -> Coverage:
         """Drop the lists whose ops all stand before the cut by now."""
@@ -87,7 +114,7 @@ class PendingOps:
         ]
         return replace(coverage, op_lists=tuple(kept))
 
-    def listed(self, coverage: Coverage) -> Container[str]:
+    def listed(self, coverage: Coverage) -> set[str]:
         """Return the ids of the ops in the lists of `coverage`."""
         return {op_id for name in coverage.op_lists for op_id in self._read_list(name)}
 

@@ -21,6 +21,7 @@ from muse.core.commit_record import (
     snapshot_digest,
     state_snapshots,
 )
+from muse.core.held import HeldFile
 from muse.core.json_file import is_as_written, read_json_object
 from muse.core.log_file import LONGEST_LINE_BYTES, LogFile
 from muse.core.object_store import ObjectStore
@@ -84,6 +85,7 @@ def verify(root: str, storage: Storage = LOCAL, progress: Progress | None = None
     verifier.check_snapshots()
     verifier.check_archives()
     verifier.check_tails()
+    verifier.check_held()
     verifier.count_unreachable()
     return verifier.report
 
@@ -140,6 +142,7 @@ class _Verifier:
         self._repo_id = ""
         self._repo_seals: dict[str, _RepoSeal] = {}
         self._snapshot_seals: dict[str, set[str]] = {}
+        self._unsealed_times: dict[str, set[str]] = {}
         self._tips: set[str] = set()
         self._reached_commits: set[str] = set()
         self._reached_snapshots: set[str] = set()
@@ -201,6 +204,7 @@ class _Verifier:
         """Compare with the commit's seal what its id leaves open; note what it seals of other files."""
         seal = read_seal(record["message"])
         if seal is None:
+            self._unsealed_times.setdefault(record["snapshot_id"], set()).add(record["committed_at"])
             return
         if json_digest(record["structured_delta"]) != seal.delta_digest:
             self._found(path, "delta", f"{path} holds another delta than its message seals: it was changed")
@@ -277,7 +281,7 @@ class _Verifier:
             self._progress("snapshot", self.report.snapshots)
 
     def _check_snapshot_seals(self, snapshot_id: str, path: str) -> None:
-        """A commit that found a damaged snapshot wrote it anew, with a time of its own: one must seal it."""
+        """Whichever commit came to a tree first gave it its time: one must seal that, or be of then."""
         seals = self._snapshot_seals.get(snapshot_id)
         if seals is None:
             return
@@ -286,7 +290,7 @@ class _Verifier:
             self._found(
                 path, "snapshot", f"{path} lacks a key, or has one that no snapshot has: {', '.join(odd)}"
             )
-        elif not seals:  # of commits that did not seal it yet
+        elif not seals or document["created_at"] in self._unsealed_times.get(snapshot_id, ()):
             return
         elif snapshot_digest(document) in seals:
             self._check_form(path, "snapshot")
@@ -418,6 +422,16 @@ class _Verifier:
                     f"{path} has a whole line at byte {place} with something else than a newline behind it: "
                     f"a byte was changed; 'muse session repair {session_id}' takes it out",
                 )
+
+    def check_held(self) -> None:
+        """Look at every line of the entries that are held."""
+        for session_id in list_sessions(self._root, storage=self._storage):
+            held = HeldFile(layout.held_file(self._root, session_id), self._storage)
+            try:
+                for fault in held.faults():
+                    self._found(held.path, "session", fault)
+            except MuseError as error:
+                self._found(held.path, "session", error)
 
     def count_unreachable(self) -> None:
         self.report.unreachable = (
