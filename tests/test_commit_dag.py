@@ -338,6 +338,30 @@ def test_history_meets_each_commit_once_however_many_ways_lead_to_it(dag: Commit
     assert len(found) == len(set(found)) == 91
 
 
+def test_children_come_first_and_of_several_the_newest(dag: CommitDag) -> None:
+    def at(minute: int, *parents: str) -> str:
+        time = NOW.replace(":04:05", f":{minute:02}:05")
+        return dag.write_commit(record_for(dag, f"at {minute}", *parents, committed_at=time))
+
+    root = at(10)
+    left, right = at(12, root), at(11, root)
+    skewed = at(3, left)  # a clock that is behind: a child all the same
+    later = at(14, right)
+    merge = at(20, skewed, later)
+    found = [record["message"] for record in dag.children_first(at(5, merge))]
+    assert found == ["at 5", "at 20", "at 14", "at 11", "at 3", "at 12", "at 10"]
+
+
+def test_children_first_reads_one_line_as_it_goes(tmp_path: Path, dag: CommitDag) -> None:
+    first = commit(dag, "first")
+    second = commit(dag, "second", first)
+    commit_path(tmp_path, first).unlink()
+    walk = dag.children_first(second)
+    assert next(walk)["message"] == "second"
+    with pytest.raises(CorruptionError, match="history is broken"):
+        next(walk)
+
+
 def test_history_is_read_only_as_far_as_it_is_asked_for(tmp_path: Path, dag: CommitDag) -> None:
     first = commit(dag, "first")
     second = commit(dag, "second", first)

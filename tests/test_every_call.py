@@ -103,7 +103,8 @@ def adopt_commits(storage: Storage, done: list[OpEntry]) -> None:
     with OpLog(ROOT, "jam", storage=storage) as log:
         written = log.record("ada", DOMAIN, {"n": 10})
         op_ids = [entry["op_id"] for entry in log.entries()]
-        log.adopt_commits(DIGEST, "", [ObjectStore(ROOT, storage).put(encode_op_list(op_ids))])
+        op_list = ObjectStore(ROOT, storage).put(encode_op_list(op_ids))
+        log.adopt(log.with_commits([op_list]), DIGEST, "")
         done.append(written)
 
 

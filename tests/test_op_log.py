@@ -379,7 +379,7 @@ def test_a_checkpoint_covers_all_up_to_now_if_nothing_was_collapsed(tmp_path: Pa
         assert log.replay_since_checkpoint() == []
         assert log.cut().offset == ops_file(tmp_path).stat().st_size
         assert log.coverage().cut == log.cut()
-        assert not log.is_behind([])
+        assert log.with_commits([]) == log.coverage()
         later = log.record("ada", "notes", {})
         assert log.replay_since_checkpoint() == [later]
         assert log.read_all() == [*entries, later]
@@ -602,15 +602,16 @@ def test_a_checkpoint_is_rebuilt_from_what_a_commit_says(tmp_path: Path) -> None
         (session_directory(tmp_path) / "checkpoint.json").write_bytes(b"rubbish")
         objects = ObjectStore(str(tmp_path))
         op_list = objects.put(encode_op_list([first["op_id"]]))
-        assert log.adopt_commits(DIGEST, "c" * 64, [op_list])
-        assert not log.adopt_commits(DIGEST, "c" * 64, [op_list])
+        log.adopt(log.with_commits([op_list]), DIGEST, "c" * 64)
+        assert log.with_commits([op_list]) == log.coverage()
         rebuilt = log.read_checkpoint()
         assert rebuilt is not None
         assert rebuilt["op_count"] == 1
         assert log.replay_since_checkpoint() == [later]
         unknown = objects.put(encode_op_list([str(uuid.uuid4())]))
         with pytest.raises(CorruptionError, match="lacks 1 ops"):
-            log.adopt_commits(DIGEST, "c" * 64, [unknown])
+            log.with_commits([unknown])
+        assert log.with_commits([unknown], salvage=True).op_lists == (unknown,)
 
 
 # -- damage --------------------------------------------------------------------------------------

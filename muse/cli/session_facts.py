@@ -24,7 +24,10 @@ class Actor:
 
 @dataclass(slots=True)
 class SessionFacts:
-    """One session as it stands. `faults` are lines for people: what keeps it from being read or committed."""
+    """One session as it stands. `faults` are lines for people: what keeps it from being read or committed.
+
+    `held`: how many entries wait for their parents; `missing_parents`: the ids of those.
+    """
 
     session_id: str
     size_bytes: int = 0
@@ -37,6 +40,8 @@ class SessionFacts:
     damages: list[Damage] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     archived: bool = False
+    held: int = 0
+    missing_parents: list[str] = field(default_factory=list)
 
     def as_record(self) -> dict[str, Any]:
         """Return the facts as JSON has them."""
@@ -51,6 +56,8 @@ class SessionFacts:
             },
             "domains": dict(sorted(self.domains.items())),
             "pending": None if self.pending is None else dict(sorted(self.pending.items())),
+            "held": self.held,
+            "missing_parents": self.missing_parents,
             "checkpoint": self.checkpoint,
             "damages": [asdict(damage) for damage in self.damages],
             "faults": self.faults,
@@ -75,6 +82,7 @@ def gather_facts(
                 progress(facts.entries)
         facts.lamport_ts = max((actor.lamport_ts for actor in facts.actors.values()), default=0)
         facts.damages = list(log.damages())
+        facts.held, facts.missing_parents = len(log.held()), log.missing_parents()
         _add_coverage(facts, log)
     return facts
 
@@ -87,6 +95,7 @@ def brief_facts(repository: Repository, session_id: str) -> SessionFacts:
         try:
             cut = log.cut()
             facts.entries, facts.lamport_ts = cut.op_count, cut.lamport_ts
+            facts.held = len(log.held())
         except MuseError as error:
             facts.faults.append(str(error))
         else:

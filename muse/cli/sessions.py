@@ -1,7 +1,7 @@
 """`muse session`: look at logs, append to them, follow them, check and mend them."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from muse.cli.entry_line import entry_line
 from muse.cli.feed import BareOps, Feed
 from muse.cli.graph import graph
 from muse.cli.mending import check, print_damages, recover, repair
+from muse.cli.merging import merge
 from muse.cli.options import (
     Invocation,
     JsonOption,
@@ -27,9 +28,8 @@ from muse.cli.session_facts import SessionFacts, brief_facts, gather_facts
 from muse.cli.state import chosen_point, show_state
 from muse.cli.syncing import sync
 from muse.core.op_log import OpEntry, OpLog, list_sessions
-from muse.domain import CheckingPlugin
 from muse.errors import UsageError
-from muse.plugins.registry import find_plugin
+from muse.plugin_state import check_of
 
 app = typer.Typer(
     help="Live sessions: list, show, append, tail, and mend.",
@@ -37,6 +37,7 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 _FOLLOW_SECONDS = 0.5
+_PARENTS_SHOWN = 5
 
 
 @app.callback()
@@ -69,7 +70,7 @@ def list_command(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOp
             facts.entries,
             "?" if facts.pending is None else facts.pending.total(),
             size_of(facts.size_bytes),
-            "; ".join([*["archived"] * facts.archived, *facts.faults]),
+            "; ".join([*["archived"] * facts.archived, *[f"{facts.held} held"][: facts.held], *facts.faults]),
         )
         for facts in found
     ]
@@ -78,7 +79,7 @@ def list_command(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOp
 
 def _brief_record(facts: SessionFacts) -> dict[str, Any]:
     record = facts.as_record()
-    wanted = ("session_id", "entries", "lamport_ts", "size_bytes", "pending", "faults", "archived")
+    wanted = ("session_id", "entries", "lamport_ts", "size_bytes", "pending", "held", "faults", "archived")
     return {name: record[name] for name in wanted}
 
 
@@ -127,6 +128,8 @@ def show(
     output.line(f"Checkpoint  {_checkpoint_text(facts)}")
     pending = "unknown" if facts.pending is None else count_of(facts.pending.total(), "op")
     output.line(f"Pending     {pending}")
+    if facts.held:
+        output.line(f"Held        {_held_text(facts)}")
     output.line()
     rows = [(name, actor.entries, actor.lamport_ts) for name, actor in sorted(facts.actors.items())]
     output.table(("ACTOR", "ENTRIES", "LAST LAMPORT"), rows)
@@ -137,6 +140,16 @@ def show(
     for fault in facts.faults:
         output.line(f"Fault: {fault}")
     print_damages(output, facts.damages)
+
+
+def _held_text(facts: SessionFacts) -> str:
+    """Say how many entries wait, and for which parents."""
+    held = count_of(facts.held, "entry", "entries")
+    if not facts.missing_parents:
+        return f"{held}, whose parents have come by another way: the next merge or commit takes them in"
+    shown = ", ".join(facts.missing_parents[:_PARENTS_SHOWN])
+    more = len(facts.missing_parents) - _PARENTS_SHOWN
+    return f"{held}, until these parents come: {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def _checkpoint_text(facts: SessionFacts) -> str:
@@ -171,7 +184,7 @@ def append(
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
     domain = domain or repository.domain
-    bare_ops = BareOps(actor, domain, intent, reservation, _check_of(domain))
+    bare_ops = BareOps(actor, domain, intent, reservation, check_of(domain))
     with OpLog(repository.root, session) as log, invocation.output.progress("appending") as progress:
         feed = Feed(log, bare_ops)
         feed.take(typer.get_binary_stream("stdin"), progress)
@@ -179,12 +192,6 @@ def append(
         invocation.output.record({"session_id": session, "stored": feed.stored, "known": feed.known})
     else:
         invocation.output.line(f"{feed.stored} stored, {feed.known} already known")
-
-
-def _check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
-    """Find how a domain checks an op before it is logged; one that does not say lets all through."""
-    plugin = find_plugin(domain)
-    return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
 
 
 @app.command("tail")
@@ -242,6 +249,7 @@ def _print_entry(invocation: Invocation, entry: OpEntry) -> None:
 app.command("graph")(graph)
 app.command("conflicts")(conflicts)
 app.command("sync")(sync)
+app.command("merge")(merge)
 app.command("archive")(archive)
 app.command("restore")(restore)
 app.command("check")(check)

@@ -7,7 +7,7 @@ branch ref is the only commit point; everything written before it is unreachable
 import itertools
 import os.path
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 
@@ -156,6 +156,35 @@ class CommitDag:
                 if record["parent2_commit_id"]:
                     starts.append(record["parent2_commit_id"])
                 cursor = record["parent_commit_id"]
+
+    def children_first(self, commit_id: str) -> Iterator[CommitRecord]:
+        """Yield `commit_id` and all its ancestors, each once and before its parents; of several, the newest.
+
+        Reads as it goes up to the first merge, and there all that is left. The order is the same everywhere.
+        """
+        cursor: str | None = commit_id
+        while cursor:
+            record = self.read_commit(cursor) if cursor == commit_id else self._ancestor(cursor, commit_id)
+            yield record
+            cursor = record["parent_commit_id"]
+            if record["parent2_commit_id"]:
+                break
+        else:
+            return
+        behind = {
+            found["commit_id"]: (found["committed_at"], parents(found))
+            for found in self.reachable(parents(record))
+        }
+        children = Counter(parent for _, named in behind.values() for parent in named)
+        free = {name for name in behind if not children[name]}
+        while free:
+            newest = max(free, key=lambda name: (behind[name][0], name))
+            free.remove(newest)
+            yield self.read_commit(newest)
+            for parent in behind[newest][1]:
+                children[parent] -= 1
+                if not children[parent]:
+                    free.add(parent)
 
     def reachable(self, tips: Iterable[str | None]) -> Iterator[CommitRecord]:
         """Yield every commit that `tips` lead to, each once, in no promised order. See `history`."""

@@ -4,23 +4,24 @@ import contextlib
 import gc
 import threading
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
-from operator import lt
+from heapq import merge
+from itertools import accumulate, chain
+from operator import itemgetter, lt
 from typing import NoReturn
 
-from muse.core.entry import OpEntry
+from muse.core.entry import OpEntry, is_op_id
 from muse.core.log_file import LogFile
 from muse.core.op_index import Found, OpIndex
+from muse.core.op_places import OpPlaces, line_of
 from muse.core.record import (
     Block,
     Damage,
     Position,
     decode_block,
     decode_positions,
-    entry_json,
-    frame,
+    decode_stamps,
     op_id_of,
     split_framed,
 )
@@ -29,6 +30,9 @@ from muse.errors import ConflictError, CorruptionError
 
 _LOOK_UP_COST = 20
 """How many entries can be passed by in the time that one is looked up in the index."""
+
+PLACES_AT_MOST = 1 << 20
+"""Of how many ops a merge remembers where they are."""
 
 
 @contextlib.contextmanager
@@ -55,6 +59,7 @@ class LogReader:
         self._storage = storage
         self._index: OpIndex | None = None
         self._index_lock = threading.Lock()
+        self._places: OpPlaces | None = None
 
     @property
     def path(self) -> str:
@@ -67,6 +72,14 @@ class LogReader:
         """
         for block, _ in self.blocks(start, stop, salvage=salvage):
             yield from zip(block.starts, block.entries, strict=True)
+
+    def located(self, start: int, stop: int) -> Iterator[tuple[int, OpEntry | None]]:
+        """Yield (offset, entry) for every line, and (offset, None) where bytes may hide an op."""
+        for offset, data in self._file.blocks(start, stop):
+            block = decode_block(data, offset)
+            found: list[tuple[int, OpEntry | None]] = list(zip(block.starts, block.entries, strict=True))
+            hidden = [(damage.offset, None) for damage in block.damages if damage.kind == "corrupt"]
+            yield from merge(found, hidden, key=itemgetter(0)) if hidden else found
 
     def blocks(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[Block, int]]:
         """Yield decoded lines and the byte they reach to; all before a damage, then `CorruptionError`."""
@@ -153,34 +166,53 @@ class LogReader:
                 found = self._index.find_many(op_ids, upto)
             return found
 
-    def lines_of(self, op_ids: Collection[bytes], end: int, op_count: int) -> dict[bytes, bytes]:
+    def lines_of(self, wanted: Mapping[str, bytes], end: int, op_count: int) -> dict[str, bytes]:
         """Return the lines, without newline, of those ops that are in the log before byte `end`.
 
-        Few are looked up in the index; for many, the whole log of `op_count` ops is read once.
+        `wanted` are op ids, each with the line that is expected, if any: which spares a look at the crc.
+        Few are looked up in the index; for many, the whole log of `op_count` ops is read.
         """
-        if not op_ids or not end:
+        if not wanted or not end:
             return {}
-        if len(op_ids) * _LOOK_UP_COST < op_count:
-            starts = self.find_many([op_id.decode() for op_id in op_ids], end)
-            return {op_id.encode(): _line_of(self.entry_at(start)) for op_id, start in starts.items()}
-        wanted = set(op_ids)
-        found: dict[bytes, bytes] = {}
-        for offset, data in self._file.blocks(0, end):
-            lines = split_framed(data)
-            if lines is None:
-                lines = [_line_of(entry) for entry in decode_block(data, offset).entries]
-            ids = list(map(op_id_of, lines))
-            if not wanted.isdisjoint(ids):
-                for op_id, line in zip(ids, lines, strict=True):
-                    if op_id in wanted:
-                        found.setdefault(op_id, line)
-        return found
+        if op_count > min(PLACES_AT_MOST, len(wanted) * _LOOK_UP_COST):
+            starts = self.find_many(list(filter(is_op_id, wanted)), end)
+            return {op_id: line_of(self.entry_at(start)) for op_id, start in starts.items()}
+        places = self._places or OpPlaces(self._file)
+        places.catch_up(end)
+        return places.lines(wanted)
 
-    def learn(self, found: Iterable[tuple[str, int]], start: int, end: int) -> None:
-        """Index ops, each (op id, start): all that was just written from byte `start` to `end`."""
+    @contextlib.contextmanager
+    def remembering(self) -> Iterator[OpPlaces]:
+        """Keep in memory, of a log of not too many ops, where they are, as far as it is read meanwhile."""
+        self._places = OpPlaces(self._file)
+        try:
+            yield self._places
+        finally:
+            self._places = None
+
+    def remember(self, end: int, op_count: int, other_end: int) -> None:
+        """Remember the ops before byte `end`, if what is merged, of `other_end` bytes, is not far less."""
+        if self._places is not None and op_count <= PLACES_AT_MOST and end <= other_end * _LOOK_UP_COST:
+            self._places.catch_up(end)
+
+    def stamps(self, data: bytes, offset: int) -> list[int]:
+        """Return the stamps of the entries in a block; crcs are checked only where a line is unusual."""
+        places = self._places
+        if places is not None and places.end == offset and len(places) < PLACES_AT_MOST:
+            return places.look(data, offset)
+        stamps = decode_stamps(data)
+        if stamps is None:
+            stamps = [entry["lamport_ts"] for entry in decode_block(data, offset).entries]
+        return stamps
+
+    def learn(self, op_ids: list[str], lengths: Iterable[int], start: int, end: int) -> None:
+        """Take note of ops: all that was just written from byte `start` to `end`, in lines so long."""
+        if self._places is not None and self._places.end == start:
+            self._places.learn(op_ids, start, end - start)
         with self._index_lock:
             if self._index is not None:
-                self._index.learn(found, start, end)
+                starts = accumulate(lengths, initial=start)
+                self._index.learn(zip(op_ids, starts, strict=False), start, end)
 
     def _ids(self, start: int, stop: int) -> Iterator[Found]:
         for offset, data in self._file.blocks(start, stop):
@@ -257,7 +289,3 @@ class LogReader:
             path=self._file.path,
             offset=damage.offset,
         )
-
-
-def _line_of(entry: OpEntry) -> bytes:
-    return frame(entry_json(entry))[:-1]

@@ -9,8 +9,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Literal, NoReturn
 
@@ -36,16 +35,16 @@ from muse.core.follow import Follower
 from muse.core.group_commit import GroupCommit
 from muse.core.held import HeldFile
 from muse.core.incoming import Incoming, Refusal, from_entries, from_log
+from muse.core.log_file import LogFile
 from muse.core.log_reader import LogReader, collector_paused
 from muse.core.merge import Check, Merge, MergeResult
 from muse.core.object_store import ObjectStore
 from muse.core.op_ids import OpIdSource
-from muse.core.pending import PendingOps
+from muse.core.op_places import OpPlaces
+from muse.core.pending import LacksOpsError, PendingOps
 from muse.core.record import (
     Damage,
     LeanEntry,
-    decode_block,
-    decode_stamps,
     encode_line,
     encode_lines,
     lean,
@@ -234,9 +233,7 @@ class OpLog(Resource):
         return end
 
     def _take_in_block(self, data: bytes, offset: int) -> None:
-        stamps = decode_stamps(data)
-        if stamps is None:
-            stamps = [entry["lamport_ts"] for entry in decode_block(data, offset).entries]
+        stamps = self._reader.stamps(data, offset)
         self._op_count += len(stamps)
         highest = max(stamps, default=0)
         if self._clock.observe(highest):
@@ -418,7 +415,7 @@ class OpLog(Resource):
         batch = list(entries)
         for entry in batch:
             check_entry(entry, self._limits)
-        lines = encode_lines(batch, self._limits).splitlines(keepends=True)
+        lines = encode_lines(batch, self._limits).split(b"\n")[:-1]
         if not batch:
             return 0
         self._check_open()
@@ -427,10 +424,14 @@ class OpLog(Resource):
         with self._alone():
             end = self._take_in()
             fresh = self._admission.fresh(batch, lines, self._seen_end)
-            if fresh:
-                self._write_ready(fresh, end)
-                if self._held.is_there():
-                    self._release_held(Merge(self._reader, self._clock, self._limits, self._held.read()))
+            self._write_ready(
+                [line for _, line in fresh],
+                [entry["op_id"] for entry, _ in fresh],
+                [entry["lamport_ts"] for entry, _ in fresh],
+                end,
+            )
+            if self._held.concerns(entry["op_id"] for entry in batch):
+                self._let_in(Merge(self._reader, self._clock, self._limits), Incoming())
             durable = durability or self._durability
             ticket = self._syncs.wrote() if durable == "disk" else 0
         if ticket:
@@ -439,10 +440,11 @@ class OpLog(Resource):
 
     def merge(
         self,
-        other: "OpLog | Iterable[OpEntry]",
+        other: "OpLog | LogFile | Iterable[OpEntry]",
         *,
         check: Check | None = None,
         durability: Durability | None = None,
+        progress: Callable[[int], None] = lambda _done: None,
     ) -> MergeResult:
         """Take in the entries of another replica of this session: the union by op id.
 
@@ -450,63 +452,76 @@ class OpLog(Resource):
         order, hold the same ops in the same total order; the clock goes on above them all. What stands
         in the way of one entry stands in the way of no other: the result counts and names it. An entry
         whose parents are not here is held, over restarts, until a merge or an append brings them.
-        `check` may refuse an op of its domain. `StorageError` leaves what was merged so far: merge again.
+        `check` may refuse an op of its domain; `progress` is told how many entries were looked at.
+        `UsageError` for the log of another session, unless it comes as a mere file, and if this session
+        is archived and lacks an entry. `StorageError` leaves what was merged so far: merge again.
         """
         self._check_open()
-        if isinstance(other, OpLog):
-            if other.session_id() != self._session_id:
-                raise UsageError(
-                    f"the ops of session {other.session_id()!r} belong there, not in session "
-                    f"{self._session_id!r}: merge replicas of one session"
-                )
-            if os.path.abspath(other._path) == os.path.abspath(self._path):  # noqa: SLF001
-                return MergeResult(known=self.cut().op_count)
-            batches = from_log(other._file, self._limits)  # noqa: SLF001
-        else:
-            batches = from_entries(other, self._limits)
-        merge: Merge | None = None
-        with collector_paused():
-            for batch in batches:
-                merge = self._merge_batch(batch, merge, check)
-        if merge is None:
-            return MergeResult()
-        with self._alone():
-            self._release_held(merge)
-            ticket = self._syncs.wrote() if (durability or self._durability) == "disk" and merge.added else 0
-        if ticket:
-            self._wait_durable(ticket, [])
+        merge = Merge(self._reader, self._clock, self._limits, check)
+        done = 0
+        with collector_paused(), self._reader.remembering() as places:
+            for batch in self._batches_of(other, places):
+                if batch.lines or self._held.is_there():
+                    with self._alone():
+                        self._let_in(merge, batch)
+                else:
+                    merge.count(batch)
+                done += len(batch.lines) + batch.repeated + len(batch.conflicts) + len(batch.refused)
+                progress(done)
+        if (durability or self._durability) == "disk" and merge.added + merge.known:
+            self.sync()
         return merge.result()
 
-    def _merge_batch(self, batch: Incoming, merge: Merge | None, check: Check | None) -> Merge:
-        with self._alone():
-            end = self._take_in()
-            if merge is None:
-                merge = Merge(self._reader, self._clock, self._limits, self._held.read(), check)
-            self._write_ready(merge.sort_out(batch, self._seen_end, self._op_count), end)
-        return merge
+    def _batches_of(
+        self, other: "OpLog | LogFile | Iterable[OpEntry]", places: OpPlaces
+    ) -> Iterator[Incoming]:
+        if not isinstance(other, OpLog | LogFile):
+            return from_entries(other, self._limits)
+        if isinstance(other, OpLog) and other.session_id() != self._session_id:
+            raise UsageError(
+                f"the ops of session {other.session_id()!r} belong there, not in session "
+                f"{self._session_id!r}: merge replicas of one session"
+            )
+        file = other._file if isinstance(other, OpLog) else other  # noqa: SLF001
+        with self._lock:
+            self._take_in()
+            self._reader.remember(self._seen_end, self._op_count, file.end())
+        return from_log(file, self._limits, places)
 
     def held(self) -> list[OpEntry]:
         """Return the entries that came in a merge and whose parents are not here, in the total order."""
-        return sorted(self._held.read().values(), key=total_order)
+        return sorted((entry for entry, _ in self._held.read().values()), key=total_order)
+
+    def missing_parents(self) -> list[str]:
+        """Return the ids that held entries wait for: parents neither in the log nor held; sorted."""
+        held = self._held.read()
+        named = {parent for entry, _ in held.values() for parent in entry["parent_op_ids"]} - held.keys()
+        return sorted(named - self._reader.find_many(list(named), self._file.end()).keys()) if named else []
 
     def release_held(self) -> int:
         """Append the held entries whose parents have come by another way; return how many."""
-        if not self._held.is_there():
-            return 0
-        with self._alone():
-            self._take_in()
-            merge = Merge(self._reader, self._clock, self._limits, self._held.read())
-            self._release_held(merge)
+        merge = Merge(self._reader, self._clock, self._limits)
+        if self._held.is_there():
+            with self._alone():
+                self._let_in(merge, Incoming())
         return merge.added
 
-    def _release_held(self, merge: Merge) -> None:
-        """Append what need not wait any longer, then keep what must. Held already: in both, never in none."""
-        if merge.waiting:
-            end = self._take_in()
-            self._write_ready(merge.release(self._seen_end, self._op_count), end)
-        if merge.waiting_changed:
-            self._prepare_directory()
-            self._held.write(merge.waiting.values())
+    def _let_in(self, merge: Merge, batch: Incoming) -> None:
+        """Append what may enter of a batch and of what is held, then keep what must wait.
+
+        What is held leaves its file last, once it is on the disk in the log: it is in both or in one.
+        """
+        end = self._take_in()
+        held = self._held.read()
+        ready, waiting = merge.sort_out(batch, held, self._seen_end, self._op_count)
+        found = [one for one, _ in ready]
+        stamps = [one.lamport_ts for one in found]
+        self._write_ready([line for _, line in ready], [one.op_id for one in found], stamps, end)
+        if waiting.keys() != held.keys():
+            self._file.open_for_append()  # so that there is a session, and no archive
+            if not held.keys() <= waiting.keys():
+                self.sync()
+            self._held.write(line + b"\n" for line in waiting.values())
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -516,19 +531,17 @@ class OpLog(Resource):
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
             yield
 
-    def _write_ready(self, ready: list[tuple[OpEntry, bytes]], end: int) -> None:
-        if ready:
-            highest = max(entry["lamport_ts"] for entry, _ in ready)
-            self._write(b"".join([line for _, line in ready]), end, len(ready), highest)
+    def _write_ready(self, lines: list[bytes], op_ids: list[str], stamps: list[int], end: int) -> None:
+        if lines:
+            highest = max(stamps)
+            self._write(b"\n".join([*lines, b""]), end, len(lines), highest)
             self._clock.observe(highest)
-            self._index_written(ready, end)
+            self._index_written(lines, op_ids, end)
 
-    def _index_written(self, fresh: Sequence[tuple[OpEntry, bytes]], start: int) -> None:
+    def _index_written(self, lines: list[bytes], op_ids: list[str], start: int) -> None:
         """Spare the index to read what was written at byte `start`, if nobody else wrote since."""
         if self._file.end() == self._expected_end:
-            starts = accumulate((len(line) for _, line in fresh), initial=start)
-            ids = (entry["op_id"] for entry, _ in fresh)
-            self._reader.learn(zip(ids, starts, strict=False), start, self._expected_end)
+            self._reader.learn(op_ids, (len(line) + 1 for line in lines), start, self._expected_end)
 
     def _prepare_directory(self) -> None:
         directory = layout.session_directory(self._root, self._session_id)
@@ -728,7 +741,7 @@ class OpLog(Resource):
         return delta
 
     def checkpoint(
-        self, snapshot_id: str, *, commit_id: str = "", until: Cut | None = None
+        self, snapshot_id: str, *, commit_id: str = "", until: Cut | None = None, tips: Iterable[str] = ()
     ) -> OpLogCheckpoint:
         """Mark as covered what this handle collapsed since its last checkpoint; if nothing, all so far.
 
@@ -742,31 +755,45 @@ class OpLog(Resource):
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
             upto = until.offset if until else dict(self._collapsed) or self.cut().offset
             covered = self._pending.advanced(self._checkpoint.coverage(), upto)
-            checkpoint = self._checkpoint.write(snapshot_id, covered, commit_id)
+            checkpoint = self._checkpoint.write(snapshot_id, covered, commit_id, tips)
             self._collapsed.clear()
         return checkpoint
 
-    def is_behind(self, op_lists: Iterable[str]) -> bool:
-        """Whether the checkpoint covers less than the ops that those lists of commits name."""
-        before = self._checkpoint.trusted_coverage()
-        return self._pending.adopted(before, op_lists, self.cut().offset) != before
+    def with_commits(self, op_lists: Iterable[str], *, salvage: bool = False) -> Coverage:
+        """Return what is covered once the ops are that commits name by their lists, oldest first.
 
-    def adopt_commits(self, snapshot_id: str, commit_id: str, op_lists: Iterable[str]) -> bool:
-        """Cover the ops that commits name by their lists, oldest first; whether the checkpoint was behind.
-
-        What it covers already stays covered; one that cannot be trusted is made anew. `CorruptionError`
-        if the log lacks an op that a commit covers: it is not the log that history was made from.
+        A checkpoint that cannot be trusted counts as none. Held entries that a commit covers are released:
+        history vouches for them. `CorruptionError` if the log lacks an op, unless `salvage`.
         """
+        names = list(op_lists)
+        before = self._checkpoint.trusted_coverage()
+        try:
+            return self._pending.adopted(before, names, self.cut().offset)
+        except LacksOpsError as error:
+            self._release_covered(error.op_ids)
+        return self._pending.adopted(before, names, self.cut().offset, salvage=salvage)
+
+    def _release_covered(self, op_ids: Iterable[str]) -> None:
+        with self._alone():
+            held = dict(self._held.read())
+            ready = [held.pop(op_id) for op_id in op_ids if op_id in held]
+            if ready:
+                self._write_ready(
+                    [line[:-1] for _, line in ready],
+                    [entry["op_id"] for entry, _ in ready],
+                    [entry["lamport_ts"] for entry, _ in ready],
+                    self._take_in(),
+                )
+                self._file.sync()
+                self._held.write(line for _, line in held.values())
+
+    def adopt(self, coverage: Coverage, snapshot_id: str, commit_id: str, tips: Iterable[str] = ()) -> None:
+        """Make `coverage`, which `with_commits` gave, the checkpoint's. The log is synced first."""
         self._check_open()
         self._prepare_directory()
         self.sync()
         with self._alone():
-            before = self._checkpoint.trusted_coverage()
-            after = self._pending.adopted(before, op_lists, self._take_in())
-            if after == before:
-                return False
-            self._checkpoint.write(snapshot_id, after, commit_id)
-        return True
+            self._checkpoint.write(snapshot_id, coverage, commit_id, tips)
 
     def distrust_checkpoint(self) -> None:
         """Count the checkpoint as lost, so that it is made anew from the commits and nothing else."""

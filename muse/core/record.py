@@ -16,7 +16,15 @@ import msgspec
 import orjson
 
 from muse.core.crc import crc32
-from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, Limits, OpEntry, check_entry
+from muse.core.entry import (
+    DEFAULT_LIMITS,
+    MAX_LAMPORT,
+    Limits,
+    OpEntry,
+    are_op_ids,
+    check_causes,
+    check_entry,
+)
 from muse.errors import InvalidEntryError
 
 PREFIX = b'{"op_id":"'
@@ -311,6 +319,28 @@ def split_framed(data: bytes) -> list[bytes] | None:
     return lines
 
 
+def split_prefixed(data: bytes) -> list[bytes] | None:
+    """Return whole lines without their newlines, if each starts as ours do and none holds two; else None.
+
+    Nothing else is looked at, crcs neither: see `frames_hold`. `op_ids_of` names the lines.
+    """
+    lines = data.split(b"\n")
+    lines.pop()
+    each_starts_so = data.startswith(PREFIX) and data.count(b"\n" + PREFIX) == len(lines) - 1
+    return lines if each_starts_so and data.count(PREFIX) == len(lines) else None
+
+
+def frames_hold(lines: list[bytes]) -> bool:
+    """Whether every line ends with a crc that its other bytes have."""
+    covered = [line[:-FRAME_LENGTH] for line in lines]
+    return [line[-FRAME_LENGTH:] for line in lines] == list(map(_FRAME_OF, map(crc32, covered)))
+
+
+def op_ids_of(lines: list[bytes]) -> list[str]:
+    """Return the op ids in lines that `split_prefixed` gave."""
+    return [line[10:46].decode("latin-1") for line in lines]
+
+
 def op_id_of(line: bytes) -> bytes:
     """Return the op id in a line that `split_framed` gave."""
     return line[len(PREFIX) : len(PREFIX) + 36]
@@ -363,6 +393,83 @@ def lean(entry: OpEntry, shared: dict[str, str]) -> LeanEntry:
     """Return one entry in its lean form."""
     [found] = decode_lean(entry_json(entry), shared)
     return found
+
+
+class Head(msgspec.Struct, gc=False):
+    """Which op a line holds, and its stamp."""
+
+    op_id: str
+    lamport_ts: Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
+
+
+class FramedEntry(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What a framed line holds, its op as JSON."""
+
+    op_id: str
+    actor_id: Annotated[str, msgspec.Meta(min_length=1)]
+    lamport_ts: Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
+    parent_op_ids: list[str]
+    domain: Annotated[str, msgspec.Meta(min_length=1)]
+    domain_op: msgspec.Raw
+    created_at: str
+    intent_id: str
+    reservation_id: str
+    crc: str
+
+
+_HEAD_DECODER = msgspec.json.Decoder(Head)
+_FRAMED_DECODER = msgspec.json.Decoder(FramedEntry)
+
+
+def decode_heads(data: bytes) -> list[Head] | None:
+    """Decode op ids and stamps of whole lines, crc unchecked; None if any line is unusual."""
+    try:
+        return _HEAD_DECODER.decode_lines(data)
+    except _UNDECODABLE:
+        return None
+
+
+def decode_framed(lines: list[bytes], limits: Limits = DEFAULT_LIMITS) -> list[FramedEntry] | None:
+    """Decode lines that `split_prefixed` gave and whose crcs hold, if `encode_line` makes their ops so too.
+
+    All has been checked then that `check_entry` and `encode_line` check. None where a line is unlike that.
+    """
+    try:
+        found = _FRAMED_DECODER.decode_lines(b"\n".join(lines))
+        text = b"[" + b",".join([one.domain_op for one in found]) + b"]"
+        domain_ops = orjson.loads(text)
+        if orjson.dumps(domain_ops) != text:
+            return None
+        for one in found:
+            if one.parent_op_ids:
+                check_causes(one.op_id, one.parent_op_ids, limits)
+    except (*_UNDECODABLE, orjson.JSONDecodeError, orjson.JSONEncodeError, InvalidEntryError):
+        return None
+    texts = {one.actor_id for one in found}.union(
+        [one.domain for one in found],
+        [one.created_at for one in found],
+        [one.intent_id for one in found],
+        [one.reservation_id for one in found],
+    )
+    op_ids = [one.op_id for one in found]
+    containers = text.count(b"{") + text.count(b"[") - len(lines)
+    is_plain = (
+        op_ids == op_ids_of(lines)  # or the key stands there twice
+        and are_op_ids(op_ids)
+        and max(map(len, texts)) <= limits.text_length
+        and max(map(len, lines)) < limits.entry_bytes
+        and set(map(type, domain_ops)) == {dict}
+        and (
+            containers <= limits.nesting_depth
+            or max(map(_count_containers, domain_ops)) <= limits.nesting_depth
+        )
+    )
+    return found if is_plain else None
+
+
+def read_framed(line: bytes) -> FramedEntry:
+    """Read a line that `encode_line` made."""
+    return _FRAMED_DECODER.decode(line)
 
 
 def decode_stamps(data: bytes) -> list[int] | None:
@@ -443,14 +550,6 @@ def decode_line(line: bytes) -> OpEntry:
     entry = parse_strictly(line)
     check_entry(entry)
     return cast("OpEntry", entry)
-
-
-def decode_lines(lines: list[bytes]) -> list[OpEntry]:
-    """Decode lines that `split_framed` gave; `InvalidEntryError` if any is no entry."""
-    try:
-        return cast("list[OpEntry]", _LINE_DECODER.decode_lines(b"\n".join(lines)))
-    except _UNDECODABLE as error:
-        raise InvalidEntryError(f"the crc holds, but it is no entry: {error}") from None
 
 
 def parse_strictly(line: bytes) -> Any:
