@@ -5,13 +5,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from muse.core.commit_record import CommitRecord
+from muse.core.commit_record import CommitRecord, parents
 from muse.core.entry import OpEntry
 from muse.domain import BlamingPlugin, EntryBlamingPlugin, Origin
 from muse.errors import CorruptionError, DomainError, NotFoundError
 from muse.looking_back import blaming_plugins
+from muse.merge_commit import is_merge_of_ops, merged_work, stated_base
 from muse.plugin_state import read_state
-from muse.plugins.registry import find_plugin
+from muse.plugins.registry import find_plugin, plugin_names
 from muse.repository import Repository, TreeFiles
 from muse.sealed import SealedCommit, SealedCommits, SessionOps, covered_by
 
@@ -54,7 +55,17 @@ class _Step:
     parent_id: str | None
     author: str
     when: str
-    sealed: SealedCommit | None
+    sealed: SealedCommit | None = None
+    merge: CommitRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The entries that a step brought, of one domain, in the total order, and who made each."""
+
+    domain: str
+    entries: Sequence[OpEntry]
+    makers: Sequence[Maker]
 
 
 _Known = dict[str, dict[str, tuple[Maker, Maker]]]
@@ -64,7 +75,8 @@ _NOBODY = Maker("", "")
 def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
     """Tell of each part of the file at `path`, as `commit_id` has it, who made and who changed it.
 
-    Goes along the first parents; what a merge brought is the merge's. Nobody is named whom no commit
+    Goes along the first parents. A merge that was made from ops is seen through: what either side brought
+    is its author's; what another tool merged is that merge's. Nobody is named whom no commit
     seals: parts that come from a commit without a log, whose log is not here, or whose log was cut or
     changed, are its author's; the last of these is a fault. Raises `NotFoundError` if the commit
     has no such file, `DomainError` if no domain knows the parts of it.
@@ -78,10 +90,10 @@ def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
     faults: list[str] = []
     for step in reversed(steps):
         try:
-            entries = _covered(repository, step.sealed) if step.sealed else None
+            work = _work(repository, plugin, step)
         except CorruptionError as error:
-            entries, faults = None, [*faults, str(error)]
-        known |= _blame_step(repository, plugin, step, entries=entries, known=known, paths=paths)
+            work, faults = None, [*faults, str(error)]
+        known |= _blame_step(repository, plugin, step, work=work, known=known, paths=paths)
     makers = known.get(path, {})
     parts = [
         BlamedPart(part.address, part.summary, *makers.get(part.address, (_NOBODY, _NOBODY)))
@@ -107,13 +119,14 @@ def _steps(repository: Repository, commit_id: str, path: str) -> tuple[list[_Ste
         found = sealed.add(record)
         if record["commit_id"] != cursor:
             continue  # beside the line of first parents: only the seals count
-        cursor = record["parent_commit_id"]
+        merge = record if is_merge_of_ops(record) else None
+        cursor = stated_base(record) if merge else record["parent_commit_id"]
         is_named = _add_sources(paths, record)
         before = repository.read_tree(cursor)
         after = repository.dag.read_snapshot(record["snapshot_id"])["manifest"]
         if is_named or any(before.get(name) != after.get(name) for name in paths):
             when = record["committed_at"]
-            steps.append(_Step(record["commit_id"], cursor, record["author"], when, found))
+            steps.append(_Step(record["commit_id"], cursor, record["author"], when, found, merge))
     return steps, paths
 
 
@@ -135,19 +148,18 @@ def _blame_step(
     plugin: BlamingPlugin,
     step: _Step,
     *,
-    entries: Sequence[OpEntry] | None,
+    work: _Work | None,
     known: _Known,
     paths: set[str],
 ) -> _Known:
     before = TreeFiles(repository, repository.read_tree(step.parent_id))
     after = TreeFiles(repository, repository.read_tree(step.commit_id))
-    own: object = find_plugin(step.sealed.domain) if step.sealed else None
     fetch = repository.objects.get
     updated: _Known = {}
     for path in sorted(paths):
-        if entries is not None and own is plugin:
-            origins = _blamed(repository, plugin, step, entries, path)
-            makers = [_maker_of(entry, step) for entry in entries]
+        if work is not None:
+            origins = _blamed(repository, plugin, step, work, path)
+            makers = work.makers
         else:
             origins = _compared(
                 plugin.blame(before, (), fetch, path), plugin.blame(after, (), fetch, path), path
@@ -158,15 +170,15 @@ def _blame_step(
 
 
 def _blamed(
-    repository: Repository, plugin: BlamingPlugin, step: _Step, entries: Sequence[OpEntry], path: str
+    repository: Repository, plugin: BlamingPlugin, step: _Step, work: _Work, path: str
 ) -> list[Origin]:
     """Ask the plugin which of the entries that a commit covers each part of a file stems from."""
     files = TreeFiles(repository, repository.read_tree(step.parent_id))
     fetch = repository.objects.get
-    if step.sealed is not None and isinstance(plugin, EntryBlamingPlugin):
-        state = read_state(repository, step.parent_id, step.sealed.domain)
-        return plugin.blame_entries(files, entries, fetch, state, path)
-    return plugin.blame(files, [entry["domain_op"] for entry in entries], fetch, path)
+    if isinstance(plugin, EntryBlamingPlugin):
+        state = read_state(repository, step.parent_id, work.domain)
+        return plugin.blame_entries(files, work.entries, fetch, state, path)
+    return plugin.blame(files, [entry["domain_op"] for entry in work.entries], fetch, path)
 
 
 def _makers(origin: Origin, makers: Sequence[Maker], known: _Known) -> tuple[Maker, Maker]:
@@ -178,10 +190,31 @@ def _makers(origin: Origin, makers: Sequence[Maker], known: _Known) -> tuple[Mak
     return made, changed
 
 
-def _maker_of(entry: OpEntry, step: _Step) -> Maker:
-    session_id = step.sealed.seal.session_id if step.sealed else ""
+def _work(repository: Repository, plugin: BlamingPlugin, step: _Step) -> _Work | None:
+    """Return what ops of the plugin's domain a step brought; None where it was not made from them."""
+    if step.merge is not None:
+        domain = _domain_of(plugin)
+        first, second = parents(step.merge)
+        work = merged_work(repository, first, second, step.parent_id)
+        entries = [entry for entry in work.entries if entry["domain"] == domain]
+        return _Work(domain, entries, [_maker_of(entry, *work.came_in[entry["op_id"]]) for entry in entries])
+    if step.sealed is None or step.sealed.domain != _domain_of(plugin):
+        return None
+    covered = _covered(repository, step.sealed)
+    if covered is None:
+        return None
+    session_id = step.sealed.seal.session_id
+    makers = [_maker_of(entry, step.commit_id, session_id) for entry in covered]
+    return _Work(step.sealed.domain, covered, makers)
+
+
+def _domain_of(plugin: object) -> str:
+    return next(name for name in plugin_names() if find_plugin(name) is plugin)
+
+
+def _maker_of(entry: OpEntry, commit_id: str, session_id: str) -> Maker:
     return Maker(
-        entry["actor_id"], step.commit_id, entry["op_id"], entry["intent_id"], session_id, entry["created_at"]
+        entry["actor_id"], commit_id, entry["op_id"], entry["intent_id"], session_id, entry["created_at"]
     )
 
 

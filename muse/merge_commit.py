@@ -7,41 +7,51 @@ all replicas that merge the same two commits make the very same commit, and are 
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from muse.core import content_id
 from muse.core.commit_record import CommitRecord, make_commit_record, parents
 from muse.core.delta import summarize
 from muse.core.entry import OpEntry, total_order
 from muse.core.seal import read_seal
 from muse.domain import DomainOp, StructuredDelta
-from muse.errors import ConflictError, CorruptionError
+from muse.errors import CorruptionError
+from muse.foreign import foreign_changes, with_changes
 from muse.plugin_state import apply_entries, read_states, write_states
+from muse.recovery import oldest_first
 from muse.repository import Repository, TreeFiles
 from muse.sealed import SessionOps, op_ids_of
 
 _BASE = re.compile(r"^Muse-Merge-Base: ([0-9a-f]{64})$", re.MULTILINE)
 
-Changes = dict[str, str | None]
-"""Path -> object id, or None for a file that went."""
-
 
 @dataclass(slots=True)
 class MergedTree:
-    """What two lines of history came to: path -> object id, and what plugins keep beside, by domain."""
+    """What two lines of history came to: path -> object id, and what plugins keep beside, by domain.
+
+    `contents`: object id -> bytes of what the ops made. Nothing is stored.
+    """
 
     files: dict[str, str]
     states: dict[str, dict[str, str]]
     op_count: int
+    contents: dict[str, bytes]
 
 
 @dataclass(slots=True)
-class _Line:
-    """The commits that one side has and the base has not: ops by session, and other tools' changes."""
+class MergedWork:
+    """What two lines of history did since the commit they stem from.
 
-    op_ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    changes: Changes = field(default_factory=dict)
+    `entries`: in the total order, each once; `came_in`: by op id, the commit and session of each.
+    `behind`: the commits and their parents; `foreign`: those of them that were not made from a log.
+    """
+
+    entries: list[OpEntry]
+    came_in: dict[str, tuple[str, str]]
+    behind: dict[str, list[str]]
+    foreign: list[str]
 
 
 def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> str:
@@ -56,9 +66,10 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
             return new
     first, second = sorted((ours, theirs))
     if is_same_work(repository, first, second):
-        return first
+        return max(first, second, key=lambda head: _rank(repository, head))
     base = merge_base(repository, first, second)
     merged = merged_tree(repository, first, second, base)
+    repository.objects.put_many(merged.contents.values())
     committed_at = max(dag.read_commit(head)["committed_at"] for head in (first, second))
     record = make_commit_record(
         repo_id=repository.repo_id,
@@ -72,7 +83,7 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
         parent_commit_id=first,
         parent2_commit_id=second,
         author="muse",
-        structured_delta=_file_delta(repository.read_tree(first), merged.files),
+        structured_delta=file_delta(repository.read_tree(first), merged.files),
         metadata=write_states(repository, merged.states, committed_at),
     )
     return dag.write_commit(record)
@@ -84,7 +95,7 @@ def is_same_work(repository: Repository, one: str, other: str) -> bool:
         {record["commit_id"]: record for record in repository.dag.history(head)} for head in (one, other)
     ]
     apart = behind[0].keys() ^ behind[1].keys()
-    return all(is_merge_of_ops((behind[0].get(name) or behind[1][name])) for name in apart)
+    return all(is_merge_of_ops(behind[0].get(name) or behind[1][name]) for name in apart)
 
 
 def is_merge_of_ops(record: CommitRecord) -> bool:
@@ -98,90 +109,74 @@ def stated_base(record: CommitRecord) -> str | None:
     return found[1] if found and found[1].strip("0") else None
 
 
+def _rank(repository: Repository, head: str) -> tuple[int, str]:
+    """Order heads the same everywhere, each above those in its history."""
+    return sum(1 for _ in repository.dag.history(head)), head
+
+
 def merge_base(repository: Repository, first: str, second: str) -> str | None:
-    """Return the newest commit that both have behind them; where several are, the same one everywhere."""
-    dag = repository.dag
-    behind_first = {record["commit_id"] for record in dag.history(first)}
-    common: set[str] = set()
-    bases: list[CommitRecord] = []
-    for record in dag.history(second):
-        if record["commit_id"] in behind_first:
-            common.add(record["commit_id"])
-            bases.append(record)
-    behind = {parent for record in bases for parent in parents(record)}
-    heads = [record for record in bases if record["commit_id"] not in behind]
-    newest = max(heads, key=lambda record: (record["committed_at"], record["commit_id"]), default=None)
-    return newest["commit_id"] if newest else None
+    """Return the newest commit through which every way back from either head leads; None if there is none.
+
+    No op behind it is concurrent with one that came since: so all of these can be applied in their order.
+    """
+    behind: dict[str, list[str]] = {}
+    for head in (first, second):
+        for record in repository.dag.history(head, stop=behind):
+            behind[record["commit_id"]] = parents(record)
+    place = {commit_id: number for number, commit_id in enumerate(oldest_first(behind))}
+    ways = {first, second}
+    while len(ways) > 1:
+        newest = max(ways, key=place.__getitem__)
+        ways.remove(newest)
+        if not behind[newest]:
+            return None
+        ways.update(behind[newest])
+    return ways.pop()
 
 
 def merged_tree(repository: Repository, first: str, second: str, base: str | None) -> MergedTree:
     """Return the files of `base` with all that either line brought since."""
-    known = {record["commit_id"] for record in repository.dag.history(base)} if base else set()
-    lines = [_line(repository, head, known) for head in (first, second)]
-    files = _with_changes(repository.read_tree(base), *(line.changes for line in lines))
+    work = merged_work(repository, first, second, base)
+    foreign = foreign_changes(repository, (first, second), work.behind, work.foreign)
+    files = with_changes(repository.read_tree(base), foreign.before)
     states = read_states(repository, base)
-    op_ids: dict[str, set[str]] = defaultdict(set)
-    for line in lines:
-        for session_id, ids in line.op_ids.items():
-            op_ids[session_id] |= ids
-    before = _covered(repository, known)
-    entries = [
-        entry
-        for session_id, ids in sorted(op_ids.items())
-        for entry in _entries(repository, session_id, ids - before.get(session_id, set()))
-    ]
+    contents: dict[str, bytes] = {}
     by_domain: dict[str, list[OpEntry]] = defaultdict(list)
-    for entry in sorted(entries, key=total_order):
+    for entry in work.entries:
         by_domain[entry["domain"]].append(entry)
     for domain, own in sorted(by_domain.items()):
         state = TreeFiles(repository, states.get(domain, {}))
-        made = apply_entries(domain, own, TreeFiles(repository, files), repository.objects.get, state)
-        files = _stored(repository, files, made.files)
+        before = TreeFiles(repository, files, contents)
+        made = apply_entries(domain, own, before, repository.objects.get, state)
+        files = _with_content(files, made.files, contents)
         if made.state:
-            states[domain] = _stored(repository, states.get(domain, {}), made.state)
-    return MergedTree(files, states, len(entries))
+            states[domain] = _with_content(states.get(domain, {}), made.state, contents)
+    return MergedTree(with_changes(files, foreign.after), states, len(work.entries), contents)
 
 
-def _line(repository: Repository, head: str, known: set[str]) -> _Line:
-    line = _Line()
-    for record in repository.dag.history(head, stop=known):
-        seal = read_seal(record["message"])
-        if seal is not None:
-            line.op_ids[seal.session_id].update(op_ids_of(repository.objects, seal))
-        elif not is_merge_of_ops(record):
-            for path, object_id in _changes(repository, record).items():
-                line.changes.setdefault(path, object_id)  # newest first
-    return line
-
-
-def _covered(repository: Repository, commit_ids: Iterable[str]) -> dict[str, set[str]]:
-    """Return the ops that those commits cover, by session."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for commit_id in commit_ids:
+def merged_work(repository: Repository, first: str, second: str, base: str | None) -> MergedWork:
+    """Gather what either line brought since `base`. `CorruptionError` if the ops of a commit are not here."""
+    known = {record["commit_id"] for record in repository.dag.history(base)} if base else set()
+    came_in: dict[str, tuple[str, str]] = {}
+    sessions: dict[str, set[str]] = defaultdict(set)
+    behind: dict[str, list[str]] = {}
+    foreign: list[str] = []
+    for head in (first, second):
+        for record in repository.dag.history(head, stop=known | behind.keys()):
+            behind[record["commit_id"]] = parents(record)
+            seal = read_seal(record["message"])
+            if seal is not None:
+                op_ids = op_ids_of(repository.objects, seal)
+                sessions[seal.session_id].update(op_ids)
+                came_in |= dict.fromkeys(op_ids, (record["commit_id"], seal.session_id))
+            elif not is_merge_of_ops(record):
+                foreign.append(record["commit_id"])
+    for commit_id in known:
         seal = read_seal(repository.dag.read_commit(commit_id)["message"])
-        if seal is not None:
-            found[seal.session_id].update(op_ids_of(repository.objects, seal))
-    return found
-
-
-def _changes(repository: Repository, record: CommitRecord) -> Changes:
-    """Return what a commit of another tool did to its first parent's files."""
-    before = repository.read_tree(record["parent_commit_id"])
-    after = repository.dag.read_snapshot(record["snapshot_id"])["manifest"]
-    return {
-        path: after.get(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)
-    }
-
-
-def _with_changes(files: Mapping[str, str], one: Changes, other: Changes) -> dict[str, str]:
-    both = sorted(path for path in one.keys() & other.keys() if one[path] != other[path])
-    if both:
-        raise ConflictError(
-            f"both sides changed {', '.join(both[:5])} in commits that were not made from a log, so there are "
-            "no ops to merge: make one side's change through a session, then merge again"
-        )
-    after: Changes = {**files, **one, **other}
-    return {path: object_id for path, object_id in after.items() if object_id is not None}
+        if seal is not None and seal.session_id in sessions:
+            sessions[seal.session_id].difference_update(op_ids_of(repository.objects, seal))
+    entries = [entry for name, op_ids in sessions.items() for entry in _entries(repository, name, op_ids)]
+    return MergedWork(sorted(entries, key=total_order), came_in, behind, foreign)
 
 
 def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[OpEntry]:
@@ -197,19 +192,21 @@ def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[
     return entries
 
 
-def _stored(
-    repository: Repository, files: Mapping[str, str], changed: Mapping[str, bytes | None]
+def _with_content(
+    files: Mapping[str, str], changed: Mapping[str, bytes | None], contents: dict[str, bytes]
 ) -> dict[str, str]:
+    """Return `files` with the changed ones in their places; what they hold goes into `contents`."""
     after = dict(files)
     for path, content in changed.items():
         if content is None:
             after.pop(path, None)
         else:
-            after[path] = repository.objects.put(content)
+            after[path] = content_id.object_id(content)
+            contents[after[path]] = content
     return after
 
 
-def _file_delta(before: Mapping[str, str], after: Mapping[str, str]) -> StructuredDelta:
+def file_delta(before: Mapping[str, str], after: Mapping[str, str]) -> StructuredDelta:
     """Say file by file what the merge brought its first parent."""
     ops: list[DomainOp] = []
     for path in sorted(before.keys() | after.keys()):

@@ -5,7 +5,7 @@ file, so that it can be spoken over any wire. `LocalPeer` is a repository on a p
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,7 +15,7 @@ import orjson
 
 from muse.core import content_id, layout
 from muse.core.commit_record import CommitRecord, Snapshot, parse_commit, parse_snapshot
-from muse.core.entry import OpEntry
+from muse.core.entry import OpEntry, total_order
 from muse.core.garbage import digests_in
 from muse.core.garbage_lock import uncollected
 from muse.core.log_items import read_items
@@ -23,13 +23,16 @@ from muse.core.log_reader import LogReader
 from muse.core.op_log import MergeResult, OpLog, list_sessions
 from muse.core.reconcile import ItemSet, ProtocolError, respond
 from muse.core.record import decode_block, entry_json, frame
+from muse.core.seal import Seal, read_seal, root_of
 from muse.core.session_file import SessionFile
 from muse.core.storage import LOCAL, Storage
 from muse.core.working_tree import update_working_tree
-from muse.errors import ConflictError, CorruptionError
+from muse.errors import ConflictError, CorruptionError, MuseError
 from muse.merge_commit import is_same_work
+from muse.plugin_state import entry_check
 from muse.repository import Repository
-from muse.session import History
+from muse.sealed import SessionOps, op_ids_of, open_session
+from muse.session import History, LiveSession
 
 BATCH_OPS = 8192
 """How many ops one message may ask for."""
@@ -90,8 +93,11 @@ class Peer(Protocol):
         """Return the entries of the first of at most `BATCH_OPS` ops: at least one, in bounded bytes."""
         ...
 
-    def offer(self, session_id: str, lines: bytes) -> MergeResult:
-        """Merge entries into a session, which is made if it is not there; durable on return."""
+    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
+        """Merge entries into a session, which is made if it is not there; durable on return.
+
+        With `check`, what its domain could never apply is refused.
+        """
         ...
 
     def branches(self) -> dict[str, str | None]: ...
@@ -103,7 +109,10 @@ class Peer(Protocol):
     def get(self, kind: Kind, digest: str) -> Content: ...
 
     def put(self, kind: Kind, digest: str, data: bytes) -> None:
-        """Store what hashes to `digest`, else `CorruptionError`; what it refers to must be stored."""
+        """Store what hashes to `digest`, else `CorruptionError`; what it refers to must be stored.
+
+        `ConflictError` for a commit if the log does not hold the very ops that it seals.
+        """
         ...
 
     def receiving(self) -> AbstractContextManager[None]:
@@ -114,7 +123,7 @@ class Peer(Protocol):
         """Move a branch from `expected` to `new`, which has its work; return the files left as they were.
 
         `ConflictError`, and nothing is changed, if it is not there or `new` does not descend from it, nor
-        stands for the same work.
+        stands for the same work. The ops that it covers are no longer pending.
         The working tree follows if the branch is HEAD's; files that were changed by hand stay. From
         `new` to `new` brings back the files that are missing, as after a crash.
         """
@@ -130,6 +139,8 @@ class LocalPeer:
         self.storage = storage
         self._items: dict[str, ItemSet] = {}
         self._open: dict[str, tuple[SessionFile, LogReader]] = {}
+        self._logs: dict[str, SessionOps] = {}
+        self._starts: dict[str, int] = {}  # where in a log the ops of the last commit put start
 
     def identity(self) -> Identity:
         repository = self.repository
@@ -164,10 +175,10 @@ class LocalPeer:
         data = b"".join(lines)
         return Batch(done, data, self._stored_objects(data))
 
-    def offer(self, session_id: str, lines: bytes) -> MergeResult:
+    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
         entries = entries_in(lines)
         with OpLog(self._root, session_id, storage=self.storage) as log:
-            return log.merge(entries, durability="disk")
+            return log.merge(entries, check=entry_check() if check else None, durability="disk")
 
     def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
         if session_id not in self._open:
@@ -203,7 +214,41 @@ class LocalPeer:
             snapshot = snapshot_in(data, digest)
             self.repository.dag.write_snapshot(snapshot["manifest"], snapshot["created_at"])
         else:
-            self.repository.dag.write_commit(commit_in(data, digest))
+            record = commit_in(data, digest)
+            self._check_ops(record)
+            self.repository.dag.write_commit(record)
+
+    def _check_ops(self, record: CommitRecord) -> None:
+        """Raise `ConflictError` unless the log here holds the very ops that a commit seals."""
+        seal = read_seal(record["message"])
+        if seal is None:
+            return
+        name, op_ids = seal.session_id, op_ids_of(self.repository.objects, seal)
+        if name not in self._logs:
+            self._logs[name] = open_session(self._root, name, self.storage)
+        covered = self._logs[name].covered(op_ids, start=self._starts.get(name, 0))
+        if root_of(covered.entries) != seal.root and not self._let_in_held(seal, op_ids, covered.entries):
+            lacking = len(op_ids) - len(covered.entries)
+            what = f"lacks {lacking} ops" if lacking else "holds another body of an op"
+            raise ConflictError(
+                f"the log of session {name!r} in {self._root} {what} that commit {record['commit_id']} "
+                "covers: the commit is not taken over and the branch stays; mend what keeps the ops out; "
+                "where an op has another body on each side, one side has to begin again with 'muse clone'"
+            )
+        if covered.runs:
+            self._starts[name] = covered.runs[0][0]
+
+    def _let_in_held(self, seal: Seal, op_ids: Sequence[str], covered: Sequence[OpEntry]) -> bool:
+        """Append those of a commit's ops that are held, if it has all then: history waits for no parents."""
+        lacking = set(op_ids) - {entry["op_id"] for entry in covered}
+        if not lacking or not self.storage.exists(layout.held_file(self._root, seal.session_id)):
+            return False
+        with OpLog(self._root, seal.session_id, storage=self.storage) as log:
+            held = [entry for entry in log.held() if entry["op_id"] in lacking]
+            if root_of(sorted([*covered, *held], key=total_order)) != seal.root:
+                return False
+            log.append_many(held, durability="disk")
+        return True
 
     @contextlib.contextmanager
     def receiving(self) -> Iterator[None]:
@@ -221,6 +266,18 @@ class LocalPeer:
             )
         before = repository.read_tree(expected if expected != new else None)
         repository.dag.swap_head(branch, expected, new)
+        kept = self._update_working_tree(branch, before)
+        self.settle()
+        return kept
+
+    def settle(self) -> None:
+        """See to it that what the branches hold is not pending; what is in the way a commit will say."""
+        for session_id in self.sessions():
+            with contextlib.suppress(MuseError), LiveSession(self._root, session_id, storage=self.storage):
+                pass
+
+    def _update_working_tree(self, branch: str, before: Mapping[str, str]) -> list[str]:
+        repository = self.repository
         with self.storage.locked(layout.working_tree_lock_file(self._root)):
             head = repository.dag.head(branch)
             if head is None or branch != repository.dag.current_branch():
@@ -245,6 +302,9 @@ class LocalPeer:
             reader.close()
             file.close()
         self._open.clear()
+        for ops in self._logs.values():
+            ops.close()
+        self._logs.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -324,11 +384,11 @@ class CountingPeer:
         self.traffic = Traffic()
         self._peer = peer
 
-    def _ask(self, call: str, *arguments: Any) -> Any:
+    def _ask(self, call: str, *arguments: Any, **named: Any) -> Any:
         """Send one message and return what comes back: the one place where all of them pass."""
         self.traffic.round_trips += 1
         self.traffic.sent_bytes += _size(arguments)
-        answer = getattr(self._peer, call)(*arguments)
+        answer = getattr(self._peer, call)(*arguments, **named)
         self.traffic.received_bytes += _size(answer)
         return answer
 
@@ -348,8 +408,8 @@ class CountingPeer:
         batch: Batch = self._ask("entries", session_id, op_ids)
         return batch
 
-    def offer(self, session_id: str, lines: bytes) -> MergeResult:
-        result: MergeResult = self._ask("offer", session_id, lines)
+    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
+        result: MergeResult = self._ask("offer", session_id, lines, check=check)
         return result
 
     def branches(self) -> dict[str, str | None]:

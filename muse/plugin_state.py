@@ -1,11 +1,13 @@
-"""How entries go through their domain's plugin, and what a plugin keeps beside the files, commit by commit."""
+"""How entries go through their domain's plugin, and what it keeps beside the files, commit by commit."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from muse.core.commit_record import STATE_KEY, state_snapshots
 from muse.core.entry import OpEntry
 from muse.core.seal import read_seal
-from muse.domain import Application, MergingPlugin
+from muse.domain import Application, CheckingPlugin, MergingPlugin
 from muse.plugins.registry import find_plugin
 from muse.repository import Repository, TreeFiles
 
@@ -24,6 +26,18 @@ def apply_entries(
     if isinstance(plugin, MergingPlugin):
         return plugin.merge(files, entries, fetch, state)
     return plugin.apply(files, [entry["domain_op"] for entry in entries], fetch)
+
+
+def check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
+    """Find how a domain checks an op before it is logged; one that does not say lets all through."""
+    plugin = find_plugin(domain)
+    return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
+
+
+def entry_check() -> Callable[[OpEntry], None]:
+    """Return how each entry's domain checks its op; asked for once a domain."""
+    find: Callable[[str], Callable[[Mapping[str, Any]], None]] = cache(check_of)
+    return lambda entry: find(entry["domain"])(entry["domain_op"])
 
 
 def read_states(repository: Repository, commit_id: str | None) -> dict[str, dict[str, str]]:

@@ -102,16 +102,24 @@ def _make_furniture(root: str, storage: Storage) -> None:
 
 
 class TreeFiles(Mapping[str, bytes]):
-    """The files of a manifest, each read and checked when it is first asked for."""
+    """The files of a manifest, each read and checked when it is first asked for.
 
-    def __init__(self, repository: Repository, manifest: Mapping[str, str]) -> None:
+    `unstored`: object id -> content of what is not in the object store yet.
+    """
+
+    def __init__(
+        self, repository: Repository, manifest: Mapping[str, str], unstored: Mapping[str, bytes] | None = None
+    ) -> None:
         self._repository = repository
         self._manifest = manifest
+        self._unstored = unstored or {}
         self._read: dict[str, bytes] = {}
 
     def __getitem__(self, path: str) -> bytes:
         if path not in self._read:
-            self._read[path] = self._repository.objects.get(self._manifest[path])
+            object_id = self._manifest[path]
+            stored = self._unstored.get(object_id)
+            self._read[path] = self._repository.objects.get(object_id) if stored is None else stored
         return self._read[path]
 
     def __iter__(self) -> Iterator[str]:

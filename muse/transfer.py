@@ -6,22 +6,22 @@ seen, and the next one does what was left.
 """
 
 import re
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from muse.core import layout
 from muse.core.commit_record import CommitRecord, parents, state_snapshots
 from muse.core.storage import LOCAL, Storage
-from muse.errors import ConflictError, MuseError, NotFoundError, UsageError
+from muse.errors import ConflictError, NotFoundError, UsageError
 from muse.merge_commit import merge_heads
 from muse.peer import LocalPeer, Peer, commit_in, descends
 from muse.repository import Repository
-from muse.session import LiveSession
 from muse.sync import SessionSync, copy_objects, sync_sessions
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ATTEMPTS = 100
+_REASONS_SHOWN = 3
 
 Result = Literal["up to date", "ahead", "fast-forward", "merged"]
 
@@ -54,17 +54,18 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     """Bring the ops of all sessions, and what `branch` (default: HEAD's) has there, to this side.
 
     Where both sides have commits of their own, they are merged. `NotFoundError` if the branch has no
-    commit there; `ConflictError` if it is moved here again and again meanwhile.
+    commit there; `ConflictError`, and the branch stays, if the ops of a commit did not come in, or cannot be
+    merged, or if the branch is moved here again and again meanwhile.
     """
     branch = own.identity().branch if branch is None else layout.check_branch(branch)
-    sessions = tuple(sync_sessions(own, peer, send=False))
-    theirs = peer.branches().get(branch)
+    theirs = peer.branches().get(branch)  # before the ops, so that all that it covers are among them
+    sessions = _sync_all(own, peer, send=False)
     if theirs is None:
         raise NotFoundError(
             f"branch {branch!r} has no commit there: give another with --branch, or push first"
         )
     with own.receiving():
-        commits = copy_history(peer, own, theirs)
+        commits = _copy(peer, own, theirs, sessions)
         for _ in range(_ATTEMPTS):
             ours = own.repository.dag.head(branch)
             after, result = _joined(own.repository, branch, ours, theirs)
@@ -75,9 +76,7 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
             break
         else:
             raise ConflictError(f"branch {branch!r} moved at each of {_ATTEMPTS} attempts: try again")
-    for session_id in own.sessions():
-        with suppress(MuseError), LiveSession(own.repository.root, session_id, storage=own.storage):
-            pass  # what the commits brought is no longer pending; what is in the way a commit will say
+    own.settle()
     return Exchange(sessions, (Transfer(branch, ours, after, result, commits, tuple(kept)),))
 
 
@@ -96,21 +95,21 @@ def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     """Bring the ops of all sessions, and what `branch` (default: HEAD's) has here, to the other side.
 
     `NotFoundError` if the branch has no commit here; `ConflictError`, and the branch stays, if the other
-    side has commits that this one lacks.
+    side has commits that this one lacks, or does not take in the ops of a commit.
     """
     branch = own.identity().branch if branch is None else layout.check_branch(branch)
     dag = own.repository.dag
     ours = dag.head(branch)
     if ours is None:
         raise NotFoundError(f"branch {branch!r} has no commit here: make one with 'muse commit'")
-    sessions = tuple(sync_sessions(own, peer, receive=False))
+    sessions = _sync_all(own, peer, receive=False)
     theirs = peer.branches().get(branch)
     if theirs == ours:
         return Exchange(sessions, (Transfer(branch, theirs, ours, "up to date"),))
     if theirs is not None and not (dag.has_commit(theirs) and descends(own.repository, ours, theirs)):
         raise ConflictError(f"branch {branch!r} has commits there that are not here: run 'muse pull' first")
     with peer.receiving():
-        commits = copy_history(own, peer, ours)
+        commits = _copy(own, peer, ours, sessions)
         kept = peer.advance(branch, theirs, ours)
     return Exchange(sessions, (Transfer(branch, theirs, ours, "fast-forward", commits, tuple(kept)),))
 
@@ -118,7 +117,7 @@ def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
 def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
     """Make a replica of a repository at `root`, with all sessions and branches; go on with one begun.
 
-    `UsageError` if something else is at `root`.
+    `UsageError` if something else is at `root`; `ConflictError` if the ops of a commit did not come in.
     """
     identity, heads = peer.identity(), peer.branches()
     _check_free(root, identity.repo_id, storage)
@@ -126,7 +125,7 @@ def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
         root, now=identity.created_at, domain=identity.domain, repo_id=identity.repo_id, storage=storage
     )
     with LocalPeer(root, storage) as own:
-        sessions = tuple(sync_sessions(own, peer, send=False))
+        sessions = _sync_all(own, peer, send=False)
         storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{identity.branch}\n".encode())
         made = []
         for branch, head in heads.items():
@@ -134,7 +133,7 @@ def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
             if head is None:
                 continue
             with own.receiving():
-                commits = copy_history(peer, own, head)
+                commits = _copy(peer, own, head, sessions)
                 kept = own.advance(branch, before, head)
             made.append(Transfer(branch, before, head, "fast-forward", commits, tuple(kept)))
     return Exchange(sessions, tuple(made))
@@ -151,11 +150,35 @@ def _check_free(root: str, repo_id: str, storage: Storage) -> None:
             raise UsageError(f"{root} is in the way: name a new directory, or an empty one")
 
 
+def _sync_all(
+    own: LocalPeer, peer: Peer, *, send: bool = True, receive: bool = True
+) -> tuple[SessionSync, ...]:
+    """Bring the ops along unchecked: history may hold some that had no effect."""
+    return tuple(sync_sessions(own, peer, send=send, receive=receive, check=False))
+
+
+def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync]) -> int:
+    """Copy the history of `tip`; what kept ops out is told with what it led to."""
+    try:
+        return copy_history(source, target, tip)
+    except ConflictError as error:
+        found = [
+            f"{session.session_id}: {reason}"
+            for session in sessions
+            for reason in (
+                *session.faults,
+                *(f"op {each.op_id}: {each.reason}" for each in session.reasons),
+                *([f"{session.held} wait for parents that are on neither side"] if session.held else ()),
+            )
+        ]
+        raise ConflictError("; ".join([str(error), *found[:_REASONS_SHOWN]])) from error
+
+
 def copy_history(source: Peer, target: Peer, tip: str) -> int:
     """Copy the commits of `tip`'s history that `target` lacks, with all they need; return how many.
 
-    `CorruptionError` where something does not hash to its id: what was copied before it stays, and
-    nothing refers to it.
+    `CorruptionError` where something does not hash to its id, `ConflictError` where the ops of a commit are
+    not there as it seals them: what was copied before it stays, and nothing refers to it.
     """
     missing = _missing_commits(source, target, tip)
     for commit_id in missing:

@@ -73,11 +73,11 @@ class CutPeer(CountingPeer):
     def was_cut(self) -> bool:
         return self.traffic.round_trips >= self.at
 
-    def _ask(self, call: str, *arguments: Any) -> Any:
+    def _ask(self, call: str, *arguments: Any, **named: Any) -> Any:
         if self.traffic.round_trips + 1 < self.at:
-            return super()._ask(call, *arguments)
+            return super()._ask(call, *arguments, **named)
         if self.arrives and not self.was_cut:
-            super()._ask(call, *arguments)
+            super()._ask(call, *arguments, **named)
         self.traffic.round_trips = max(self.at, self.traffic.round_trips)
         raise WireCutError("the wire was cut")
 

@@ -87,6 +87,20 @@ def test_clone_edit_push_and_pull_as_people_do_them(two: tuple[Path, Path], tmp_
     assert run_muse("verify", cwd=two[1]).status == 0
 
 
+def test_the_log_of_a_merge_names_each_commit_before_those_it_builds_on(
+    two: tuple[Path, Path], muse: Muse
+) -> None:
+    base = muse("log", "--json").records[0]["commit_id"]
+    made = []
+    for root, number in zip(two, (3, 4), strict=True):
+        write(root, "jam", number)
+        made.append(commit(root))
+    assert muse("pull", "../second").status == 0
+    found = [record["commit_id"] for record in muse("log", "--json").records]
+    assert set(found[1:3]) == set(made)
+    assert found[3:] == [base]
+
+
 def test_a_push_that_would_hide_commits_says_what_to_do(two: tuple[Path, Path], muse: Muse) -> None:
     for root, number in zip(two, (3, 4), strict=True):
         write(root, "jam", number)

@@ -8,19 +8,22 @@ from typing import Any
 import orjson
 import pytest
 
-from muse.core.archive import archive_session
+from muse.core.archive import archive_session, restore_session
 from muse.core.commit_record import make_commit_record
 from muse.core.object_store import ObjectStore
+from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.core.verify import verify
 from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageError, UsageError
 from muse.peer import Content, Kind, LocalPeer, Peer
 from muse.plugins.midi_file import Note
 from muse.plugins.notes import insert_note
+from muse.rederive import rederive
 from muse.repository import Repository
 from muse.session import LiveSession
 from muse.testing import FailingStorage
 from muse.transfer import clone, copy_history, pull, push
 from tests.replicas import (
+    DOMAIN,
     NOW,
     commit,
     cut_at_every_message,
@@ -276,6 +279,113 @@ def test_three_processes_that_commit_and_pull_in_a_ring_come_to_one_commit(two: 
             assert session.log.read_all() == log_of(ring[0])
         assert len(log_of(root)) == 13
     assert_sound(*ring)
+
+
+def test_what_a_clone_or_push_brings_into_history_is_not_pending(two: Two) -> None:
+    first, second = two
+    play(second, 61)
+    push_to(second, first)
+    for root in two:
+        with OpLog(root, "jam") as log:
+            assert len(log.read_all()) == 2
+            assert log.replay_since_checkpoint() == []
+
+
+def test_a_commit_that_is_made_there_while_the_ops_come_is_for_the_next_pull(two: Two) -> None:
+    first, second = two
+    before = play(first, 61)
+
+    class Busy(LocalPeer):
+        def reconcile(self, session_id: str, message: bytes) -> bytes:
+            answer = super().reconcile(session_id, message)
+            play(first, 62)
+            return answer
+
+    with LocalPeer(str(second)) as here, Busy(str(first)) as there:
+        assert pull(here, there).transfers[0].after == before
+    pull_from(second, first)
+    assert head(second) == head(first) != before
+    assert_sound(second)
+
+
+# -- ops that do not come in ----------------------------------------------------------------------
+
+
+def append_and_commit(root: Path, *entries: OpEntry) -> None:
+    with LiveSession(root, "jam") as session:
+        session.log.append_many(list(entries))
+        session.commit("Some")
+
+
+@pytest.mark.parametrize("case", ["fast-forward", "diverged", "push"])
+def test_a_commit_that_covers_another_body_of_an_op_that_is_here_is_not_taken_over(
+    two: Two, case: str
+) -> None:
+    first, second = two
+    entry = make_op_entry("ada", DOMAIN, {"n": 1}, 9)
+    with OpLog(first, "jam") as log:
+        log.append(entry)
+    if case == "diverged":
+        play(first, 61)
+    other: Any = {**entry, "domain_op": {"n": 2}}
+    append_and_commit(second, other)
+    before = head(first)
+    with pytest.raises(ConflictError, match="another body of an op"):
+        push_to(second, first) if case == "push" else pull_from(first, second)
+    assert head(first) == before
+    with LiveSession(first, "jam") as session:
+        pending = [] if case == "diverged" else [entry]
+        assert session.log.replay_since_checkpoint() == pending
+        assert session.commit("Mine").op_count == len(pending)
+    assert rederive(Repository.open(str(first))).findings == []
+
+
+@pytest.mark.parametrize("diverged", [False, True])
+def test_a_pull_whose_ops_are_refused_moves_nothing_and_says_why(two: Two, *, diverged: bool) -> None:
+    first, second = two
+    if diverged:
+        play(first, 61)
+    play(second, 62)
+    before = head(first)
+    archive_session(str(first), "jam")
+    with pytest.raises(ConflictError, match=r"lacks 1 ops that commit .*jam: .*archived"):
+        pull_from(first, second)
+    assert head(first) == before
+    assert rederive(Repository.open(str(first))).findings == []
+    restore_session(str(first), "jam")
+    pull_from(first, second)
+    assert (first / "song.mid").exists()
+    assert rederive(Repository.open(str(first))).findings == []
+
+
+def test_a_sync_refuses_what_no_domain_could_apply_and_history_brings_it_all_the_same(
+    two: Two, tmp_path: Path
+) -> None:
+    first, second = two
+    append_and_commit(first, make_op_entry("ada", "music", {"op": "delete", "address": "../x"}, 9))
+    outcome = sync(second, first)["jam"]
+    assert (outcome.refused, outcome.received) == (1, 0)
+    assert "'../x'" in outcome.reasons[0].reason
+    pull_from(second, first)
+    make_replica(first, tmp_path / "third")
+    for root in (second, tmp_path / "third"):
+        assert log_of(root) == log_of(first)
+        assert rederive(Repository.open(str(root))).findings == []
+
+
+def test_ops_of_history_come_in_though_a_parent_is_nowhere(two: Two, tmp_path: Path) -> None:
+    first, second = two
+    absent, child = (make_op_entry("ada", DOMAIN, {"n": n}, 9 + n) for n in range(2))
+    orphan = make_op_entry("ada", DOMAIN, {"n": 2}, 20, parent_op_ids=[absent["op_id"], child["op_id"]])
+    append_and_commit(first, child, orphan)
+    pull_from(second, first)
+    for root in (second, make_replica(first, tmp_path / "third")):
+        with OpLog(root, "jam") as log:
+            assert log.replay_since_checkpoint() == []
+            log.release_held()
+            assert log.held() == []
+        assert log_of(root) == log_of(first)
+        assert rederive(Repository.open(str(root))).findings == []
 
 
 # -- cut short ------------------------------------------------------------------------------------
