@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from muse.branch_view import committed_heads, is_made_of_ops
 from muse.core.content_id import object_id
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import OpLog
@@ -52,6 +53,10 @@ class CodeReplica:
         self._log = log
         self.actor_id = actor_id
         self._rank = rank
+        self._committed: tuple[str | None, list[str]] = (
+            None,
+            [],
+        )  # a head, and what all behind it follows from
         self._reopen()
 
     def _reopen(self) -> None:
@@ -63,13 +68,17 @@ class CodeReplica:
             ]
             if dag.head(self._branch) == head:
                 break
+        if head != self._committed[0]:
+            session_id = self._log.session_id()
+            self._committed = (head, committed_heads(self._repository, session_id, DOMAIN, head))
+        self._head = head
         files = TreeFiles(self._repository, self._repository.read_tree(head))
         state = read_state(self._repository, head, DOMAIN)
         merger = Merger(files, state, self._repository.objects.get, secrets.token_hex(16), self._rank)
         merger.take(pending)
         self._merger: Merger | None = merger
         self._cursor = cut.offset
-        self._heads: dict[str, None] = {}
+        self._heads: dict[str, None] = dict.fromkeys(self._committed[1])
         self._taken: set[str] = (
             set()
         )  # op ids of what the log holds behind the cursor, as far as they are here
@@ -288,14 +297,31 @@ class CodeReplica:
             self._know(entry)
 
     def refresh(self) -> list[OpEntry]:
-        """Take in what others appended to the log since; return it."""
+        """Take in what others appended to the log since; return it.
+
+        What came to the branch otherwise, from another tool or session, comes in too.
+        """
         cut = self._log.cut()
         found = list(self._log.entries(since=self._cursor, until=cut, domain=DOMAIN))
         fresh = [entry for entry in found if entry["op_id"] not in self._taken]
-        self.take(fresh)
+        if self._is_moved_from_outside():
+            self._reopen()
+        else:
+            self.take(fresh)
         self._cursor = max(self._cursor, cut.offset)
         self._taken.difference_update(entry["op_id"] for entry in found)
         return fresh
+
+    def _is_moved_from_outside(self) -> bool:
+        """Whether the branch holds what no op of the log brought."""
+        head = self._repository.dag.head(self._branch)
+        if head == self._head:
+            return False
+        session_id = self._log.session_id()
+        if not is_made_of_ops(self._repository, session_id, DOMAIN, self._head, head):
+            return True
+        self._head = head
+        return False
 
 
 def _joined(patches: Iterable[Patch]) -> Sequence[Patch]:
@@ -315,6 +341,9 @@ def _joined(patches: Iterable[Patch]) -> Sequence[Patch]:
 
 
 def _is_in(content: bytes, encoding: str) -> bool:
+    """Whether bytes are a text in a file's encoding. Any even number is UTF-16: there its mark decides."""
+    if encoding.startswith("utf-16"):
+        return detect(content) == encoding
     try:
         decode(content, encoding)
     except DomainError:

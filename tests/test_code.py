@@ -1,6 +1,7 @@
 """The code domain by its rules: what each kind of op means, alone and beside another."""
 
 import base64
+import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -280,6 +281,24 @@ def test_an_edit_whose_cause_is_missing_is_listed_and_takes_effect_once_it_comes
     head = head.commit([first])
     assert (head.files, head.ignored) == ({"a.txt": b"abcdefghi"}, [])
     assert "waiting" not in head.state
+
+
+def test_nobody_pushes_out_what_waits_and_nobody_takes_all_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muse.plugins.code.merge.MAX_WAITING", 8)
+    two = Two({"a.txt": b"abc"})
+    made = [two.ada.insert("a.txt", 3 + place, "d") for place in range(3)]
+    orphans = [
+        raw({**text_edit("a.txt", 0, "", "x"), "file_id": f"{stamp:032x}", "update": "AAA="}, "eve", stamp)
+        for stamp in range(2, 22)
+    ]
+    head = two.head.commit([*orphans[:10], made[2]])
+    assert len(json.loads(head.state["waiting"])) == 5
+    dropped = [found.index for found in head.ignored if "dropped" in found.reason]
+    assert dropped == [5, 6, 7, 8, 9, 10]  # eve's own: half of the room is left for others
+    head = head.commit([*orphans[10:], made[1]])
+    assert len(json.loads(head.state["waiting"])) == 6
+    head = head.commit([made[0]])
+    assert head.files == {"a.txt": b"abcddd"}
 
 
 @pytest.mark.parametrize(

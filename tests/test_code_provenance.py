@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,6 +101,60 @@ def test_other_lines_and_edits_that_were_seen_are_no_overlap() -> None:
     assert overlaps(two.head, [ada, bob]) == []
     two.bob.take([ada])
     assert overlaps(two.head, [ada, bob, two.bob.insert("a.py", 0, "x")]) == []
+
+
+Edit = tuple[int, int, str]
+
+
+@pytest.mark.parametrize(
+    ("write", "cut"),
+    [
+        ((0, 3, "ONE"), (0, 3, "")),  # what one replaced, the other deleted
+        ((3, 0, "XX"), (0, 4, "")),  # the line in which one wrote went with its end
+        ((1, 0, "X"), (0, 8, "")),  # ... with the next one
+        ((5, 0, "X"), (1, 6, "")),
+        ((0, 3, "ONE"), (0, 1, "")),
+        ((0, 8, "new\n"), (0, 4, "")),
+        ((1, 0, "X"), (0, 8, "all\nnew\n")),
+    ],
+)
+@pytest.mark.parametrize("writer_is_first", [True, False])
+def test_a_line_in_which_one_wrote_and_from_which_another_deleted_is_an_overlap(
+    write: Edit, cut: Edit, *, writer_is_first: bool
+) -> None:
+    two = Two({"a.py": b"one\ntwo\nthree\n"})
+    ada, bob = (write, cut) if writer_is_first else (cut, write)
+    made = [*two.ada.edit("a.py", [ada]), *two.bob.edit("a.py", [bob])]
+    found = overlaps(two.head, made)
+    assert [(overlap.reason[:18], overlap.both_stand) for overlap in found] == [("both wrote in line", True)]
+    assert (found[0].kept, found[0].overwritten) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((0, 3, ""), (0, 3, "")),  # both deleted the same
+        ((0, 4, ""), (0, 8, "")),
+        ((0, 4, ""), (4, 0, "X")),  # a line that begins after what went
+        ((4, 4, ""), (8, 0, "X\n")),
+        ((3, 4, ""), (0, 0, "X\n")),
+        ((0, 4, ""), (8, 5, "3")),
+    ],
+)
+def test_a_deletion_beside_what_another_wrote_or_of_what_another_deleted_is_no_overlap(
+    one: Edit, other: Edit
+) -> None:
+    for first, second in ((one, other), (other, one)):
+        two = Two({"a.py": b"one\ntwo\nthree\n"})
+        made = [*two.ada.edit("a.py", [first]), *two.bob.edit("a.py", [second])]
+        assert overlaps(two.head, made) == []
+
+
+def test_what_was_seen_before_it_was_deleted_is_no_overlap() -> None:
+    two = Two({"a.py": b"one\ntwo\n"})
+    written = two.ada.replace("a.py", 0, 3, "ONE")
+    two.bob.take([written])
+    assert overlaps(two.head, [written, two.bob.delete("a.py", 0, 4)]) == []
 
 
 def test_what_two_did_to_one_file_is_an_overlap_that_says_which_stands() -> None:

@@ -8,11 +8,15 @@ import pytest
 
 from muse.blame import blame_file
 from muse.code_replica import CodeReplica
+from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.core.timestamp import now_text
 from muse.errors import DomainError
+from muse.overlaps import session_overlaps
+from muse.peer import LocalPeer
 from muse.repository import Repository
 from muse.session import LiveSession
+from muse.transfer import clone, pull
 from tests.code_samples import commit_files
 
 
@@ -66,6 +70,77 @@ def test_replicas_of_one_session_see_each_other_through_the_log_across_commits(r
     assert (committed(root, "a.py"), committed(root, "b.py")) == (None, b"!" + (text + "more\n").encode())
 
 
+def test_a_replica_that_opens_after_a_commit_knows_what_the_commit_holds(root: str) -> None:
+    with LiveSession(root, "jam") as session:
+        ada, bob = (CodeReplica(session, session.log, name) for name in ("ada", "bob"))
+        made = [ada.insert("a.py", 0, "1"), bob.insert("a.py", 6, "2")]
+        session.commit("both, unseen by each other")
+        ada.refresh()
+        made.append(ada.insert("a.py", 0, "3"))
+        session.commit("ada")
+        cy = CodeReplica(session, session.log, "cy")
+        assert list(cy.version) == [made[2]["op_id"]]
+        made.append(bob.insert("a.py", 0, "4"))
+        session.commit("bob, who has not seen ada's last")
+        cy = CodeReplica(session, session.log, "cy")
+        assert sorted(cy.version) == sorted([made[2]["op_id"], made[3]["op_id"]])
+        cy.insert("a.py", 0, "5")
+        session.commit("cy")
+    pairs = [
+        {overlap.kept["actor_id"], overlap.overwritten["actor_id"]}
+        for overlap in session_overlaps(Repository.open(root), "jam")
+    ]
+    assert pairs == [{"ada", "bob"}]
+
+
+def test_what_another_replica_committed_is_known_once_it_is_pulled(tmp_path: Path) -> None:
+    roots = [str(tmp_path / name) for name in ("a", "b")]
+    commit_files(Repository.init(roots[0], now=now_text())[0], {"a.py": b"one\ntwo\n"})
+
+    def commit(root: str, actor: str, text: str) -> OpEntry:
+        with LiveSession(root, "jam") as session:
+            entry = CodeReplica(session, session.log, actor).insert("a.py", 0, text)
+            session.commit(text)
+            return entry
+
+    def bring(source: str, target: str) -> None:
+        with LocalPeer(source) as peer, LocalPeer(target) as own:
+            pull(own, peer)
+
+    ada = commit(roots[0], "ada", "1")
+    with LocalPeer(roots[0]) as peer:
+        clone(peer, roots[1])
+    bob = commit(roots[1], "bob", "2")
+    assert bob["parent_op_ids"] == [ada["op_id"]]
+    both = [commit(roots[0], "ada", "3"), commit(roots[1], "bob", "4")]
+    bring(roots[1], roots[0])
+    after = commit(roots[0], "cy", "5")
+    assert sorted(after["parent_op_ids"]) == sorted(entry["op_id"] for entry in both)
+    bring(roots[0], roots[1])
+    found = [session_overlaps(Repository.open(root), "jam") for root in roots]
+    assert [overlap.kept["actor_id"] for overlap in found[0]] == ["bob"]
+    assert len(found[1]) == 1
+
+
+def test_an_open_replica_takes_in_what_another_tool_or_session_committed(root: str) -> None:
+    with LiveSession(root, "jam") as session, LiveSession(root, "other") as other:
+        ada = CodeReplica(session, session.log, "ada")
+        ada.insert("a.py", 0, "# ada\n")
+        session.commit("ada")
+        assert ada.refresh() == []
+        commit_files(session.repository, {"a.py": b"# ada\nx = 2\n", "new.py": b"new\n"})
+        assert ada.refresh() == []
+        assert (ada.paths(), ada.read("a.py")) == (["a.py", "new.py"], "# ada\nx = 2\n")
+        CodeReplica(other, other.log, "bob").insert("a.py", 0, "# bob\n")
+        other.commit("bob")
+        ada.refresh()
+        ada.insert("a.py", 6, "# and ada\n")
+        assert session.commit("both").ignored == ()
+        ada.refresh()
+        assert ada.read("a.py") == "# bob\n# and ada\n# ada\nx = 2\n"
+    assert committed(root, "a.py") == b"# bob\n# and ada\n# ada\nx = 2\n"
+
+
 def test_its_version_is_what_its_next_edit_names_as_its_causes(root: str) -> None:
     with OpLog(root, "a") as one, OpLog(root, "b") as other:
         repository = Repository.open(root)
@@ -106,6 +181,18 @@ def test_a_text_is_written_by_its_difference_and_another_file_as_a_whole(root: s
         assert session.commit("files").ignored == ()
     found = [committed(root, path) for path in ("a.py", "big.bin", "logo.bin")]
     assert found == [b"\0", large, b"\0\1"]
+
+
+def test_bytes_without_the_mark_of_an_utf_16_text_are_a_new_file_whatever_their_number(root: str) -> None:
+    with LiveSession(root, "jam") as session:
+        ada = CodeReplica(session, session.log, "ada")
+        ada.create("w.txt", "\ufeffwide".encode("utf-16-le"))
+        (edit,) = ada.write("w.txt", "\ufeffwider".encode("utf-16-le"))
+        assert edit["domain_op"].get("text") == "r"
+        ada.write("w.txt", b"even")
+        assert ada.read("w.txt") == "even"
+        assert session.commit("even").ignored == ()
+    assert committed(root, "w.txt") == b"even"
 
 
 def test_what_cannot_be_is_refused_and_nothing_is_recorded(root: str) -> None:

@@ -1,5 +1,8 @@
 """Yjs updates as bytes: what an edit writes is read back, and nothing else gets to the library."""
 
+from itertools import chain, permutations
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,18 @@ from pycrdt import Array, Doc, Map, Text
 
 from muse.errors import DomainError
 from muse.plugins.code.document import TextDocument, patch_between
-from muse.plugins.code.update import MAX_CLIENT, read_update, read_vector, write_insert, write_vector
+from muse.plugins.code.ops import encoded, text_edit
+from muse.plugins.code.update import (
+    MAX_CLIENT,
+    client_of,
+    number,
+    read_update,
+    read_vector,
+    write_insert,
+    write_vector,
+)
+from tests.code_samples import Head
+from tests.test_code import new_file, raw
 
 WIDE = st.characters(codec="utf-8")
 TEXTS = st.text(WIDE, max_size=12)
@@ -162,3 +176,57 @@ def test_nothing_is_typed_on_after_another_wrote_or_somewhere_else() -> None:
     document.edit([(0, 1, "")])
     assert document.type_on(0, "x") == b""
     assert document.text == "!b"
+
+
+EMOJI = "a\U0001f600b"
+FILE = "ab" * 16
+
+
+def _op(update: bytes) -> dict[str, Any]:
+    return {**text_edit("a.txt", 0, "", "x"), "file_id": FILE, "update": encoded(update)}
+
+
+def _deletion(*ranges: tuple[int, int]) -> bytes:
+    return b"\0\1" + number(client_of(FILE)) + number(len(ranges)) + b"".join(map(number, chain(*ranges)))
+
+
+def test_what_cuts_a_character_in_two_harms_no_other_edit_in_whatever_order_they_arrive() -> None:
+    """The characters of the text are 0, 1 and 2, 3."""
+    base = client_of(FILE)
+    updates = {
+        "half a deletion": _deletion((1, 1)),
+        "the other half": _deletion((2, 2)),
+        "each half": _deletion((1, 1), (2, 1)),
+        "between the halves": write_insert(7, 0, (base, 1), (base, 2), "X"),
+        "honest": _deletion((1, 2)),
+    }
+    create = raw({**new_file("a.txt", EMOJI), "file_id": FILE}, "ada", 1)
+    entries = [raw(_op(update), name, 2) for name, update in updates.items()]
+    honest = entries[-1]
+    for some in (entries, entries[:-1], entries[1:], entries[2:], entries[3:]):
+        seen = set()
+        for order in permutations(some):
+            head = Head().commit([create])
+            for entry in order:
+                head = head.commit([entry])
+            seen.add((head.files["a.txt"].decode(), "waiting" in head.state))
+        assert len(seen) == 1, seen
+        [(text, waits)] = seen
+        assert ("\U0001f600" in text, waits) == (honest not in some, honest not in some)
+
+
+def test_an_update_that_cuts_its_own_character_in_two_is_refused() -> None:
+    data = write_insert(7, 0, None, None, "\U0001f600")
+    with pytest.raises(DomainError, match="in two"):
+        read_update(data[:-1] + b"\1\7\1\0\1")
+    read_update(data[:-1] + b"\1\7\1\0\2")
+
+
+def test_a_character_that_this_replica_typed_on_is_cut_by_nobody_either() -> None:
+    document = TextDocument(5)
+    document.edit([(0, 0, "a")])
+    whole = read_update(TextDocument(6).edit([(0, 0, "z")]))
+    assert not document.splits(whole)
+    document.type_on(1, "\U0001f600")
+    assert document.splits(read_update(write_insert(7, 0, (5, 1), None, "x")))
+    assert not document.splits(read_update(write_insert(7, 0, (5, 2), None, "x")))

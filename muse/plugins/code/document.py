@@ -8,6 +8,8 @@ from muse.plugins.code.update import (
     Id,
     Update,
     Vector,
+    pairs_in,
+    pairs_of,
     read_id,
     read_update,
     read_vector,
@@ -59,6 +61,8 @@ class TextDocument:
         self._text: str | None = None
         self._typed: list[str] = []  # what was typed on at `_typed_at`, and is not in `_text` yet
         self._typed_at = 0
+        self._pairs: set[Id] | None = None  # of the characters that count two, as far as looked for
+        self._pairs_stand = True  # all of them are still there
         self._cursor: int | None = None  # where typing goes on: after what was typed last, before `_right`
         self._right: Id | None = None
 
@@ -91,6 +95,20 @@ class TextDocument:
         self._text, self._cursor = None, None
         self._count(update)
 
+    def splits(self, update: Update) -> bool:
+        """Whether the update, whose causes are here, cuts a character in two that is still there.
+
+        Once it does not, it never does again: what was deleted does not come back.
+        """
+        if self._pairs is None:
+            text = self.text
+            self._pairs = pairs_in(self.state()) if utf16_length(text) > len(text) else set()
+        if not self._pairs or self._pairs.isdisjoint(update.edges()):
+            return False
+        if not self._pairs_stand:
+            self._pairs, self._pairs_stand = pairs_in(self.state()), True
+        return not self._pairs.isdisjoint(update.edges())
+
     def _integrate(self, data: bytes) -> None:
         transaction = self._document.create_transaction()
         try:
@@ -104,6 +122,9 @@ class TextDocument:
     def _count(self, update: Update) -> None:
         if update.end > self.vector.get(update.client, 0):
             self.vector[update.client] = update.end
+        if self._pairs is not None:
+            self._pairs.update(update.pairs)
+            self._pairs_stand = self._pairs_stand and not update.deletes
 
     def type_on(self, position: int, text: str) -> bytes:
         """Insert where the last insertion of this replica ended; return the update, b"" where it did not.
@@ -116,6 +137,8 @@ class TextDocument:
         data = write_insert(client, clock, (client, clock - 1), self._right, text)
         self._integrate(data)
         self.vector[client] = clock + utf16_length(text)
+        if self._pairs is not None and not text.isascii():
+            self._pairs.update(pairs_of(text, client, clock))
         if not self._typed:
             self._typed_at = position
         self._typed.append(text)

@@ -9,22 +9,28 @@ from muse.plugins.code.document import patch_between
 class Line:
     """A line. `origin` is its number before all changes, `made` and `changed` are places of changes.
 
-    `writers`: of each actor, the last change that wrote in it. `told`: pairs of actors known to overlap.
+    `writers`: of each actor, the last change that wrote in it; `cutters`: the last that only took from it.
+    `told`: pairs of actors known to overlap.
     """
 
     origin: int | None = None
     made: int | None = None
     changed: int | None = None
     writers: dict[str, int] = field(default_factory=dict)
+    cutters: dict[str, int] = field(default_factory=dict)
     told: set[frozenset[str]] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class TextLines:
-    """A text and its lines, one for each newline and one more after the last, which may be empty."""
+    """A text and its lines, one for each newline and one more after the last, which may be empty.
+
+    `place` is where the last change began, as a number of a line.
+    """
 
     text: str
     lines: list[Line]
+    place: int = 0
 
     @classmethod
     def before_all(cls, text: str) -> "TextLines":
@@ -37,7 +43,10 @@ class TextLines:
         return cls(text, [Line(made=place, changed=place) for _ in range(text.count("\n") + 1)])
 
     def become(self, text: str, place: int) -> list[Line]:
-        """Take in what the change at `place` made of the text; return the lines that it wrote in."""
+        """Take in what the change at `place` made of the text.
+
+        Returns the lines that it wrote in or took from, those that are gone after it too.
+        """
         written: list[Line] = []
         for start, length, added in patch_between(self.text, text):
             size = length + len(added)
@@ -48,9 +57,13 @@ class TextLines:
         self.text = text
         return written
 
+    def number_of(self, line: Line) -> int:
+        """Return which line it is, from 1; of one that is gone, where the last change began."""
+        return next((n for n, other in enumerate(self.lines, 1) if other is line), self.place + 1)
+
     def _patch(self, start: int, end: int, added: str, place: int) -> list[Line]:
         text = self.text
-        first = text.count("\n", 0, start)
+        self.place = first = text.count("\n", 0, start)
         old = self.lines[first : first + text.count("\n", start, end) + 1]
         parts = added.split("\n")
         has_head = start > 0 and text[start - 1] != "\n"
@@ -60,7 +73,9 @@ class TextLines:
         if has_head:
             new[0] = old[0]
         if len(new) > 1 and has_head and has_tail and len(old) == 1:  # a line is broken in two
-            new[-1] = Line(old[0].origin, old[0].made, writers=dict(old[0].writers))
+            new[-1] = Line(
+                old[0].origin, old[0].made, writers=dict(old[0].writers), cutters=dict(old[0].cutters)
+            )
         elif not has_head or (has_tail and len(new) > 1):
             new[-1] = old[-1]
         joins = has_head and has_tail and len(old) > 1 and len(new) == 1
@@ -74,8 +89,11 @@ class TextLines:
                 written.append(line)
         if joins:
             new[0].writers.update({**old[-1].writers, **new[0].writers})
+            new[0].cutters.update({**old[-1].cutters, **new[0].cutters})
         self.lines[first : first + len(old)] = new
-        return written
+        inner = range(1, len(old) - 1)
+        taken = (line for number, line in enumerate(old) if lost[number] or number in inner)
+        return [*written, *(line for line in taken if not any(line is known for known in written))]
 
 
 def _to_line_start(text: str, start: int, size: int) -> int:

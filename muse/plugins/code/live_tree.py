@@ -238,6 +238,8 @@ class LiveTree:
             raise DomainError(f"{op.path!r} is a text: its change needs an `update`")
         if update.lacks(document.vector):
             raise AbsentCauseError(f"what this edit of {op.path!r} builds on has not arrived")
+        if document.splits(update):
+            raise AbsentCauseError(f"this edit of {op.path!r} cuts a character in two: that has to be gone")
         check_text(update.text, file.encoding)
         document.apply(update)
         if file.removals:

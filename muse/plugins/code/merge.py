@@ -6,7 +6,8 @@ everywhere.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from muse.domain import Application, IgnoredOp
@@ -68,7 +69,7 @@ class Merger:
             if len(waiting) in {0, len(todo)}:
                 break
             todo = waiting
-        self._waiting = [entry for _, entry in waiting][-MAX_WAITING:]
+        self._waiting = list(_with_room(waiting, ignored))
         return [ignored[index] for index in sorted(ignored) if index >= 0]
 
     def _attempt(self, index: int, entry: Entry, raw: RawOps | None, ignored: dict[int, IgnoredOp]) -> bool:
@@ -96,6 +97,26 @@ class Merger:
         if waiting != self._source[1].get(WAITING):
             changed[WAITING] = waiting
         return changed
+
+
+def _with_room(waiting: Sequence[tuple[int, Entry]], ignored: dict[int, IgnoredOp]) -> Iterator[Entry]:
+    """Yield what may wait; of the rest, say in `ignored` that it is dropped.
+
+    What waits already goes on waiting. Of what comes, an actor may take half of the room that is left, so
+    that nobody fills it alone.
+    """
+    count, of_actor = 0, Counter[str]()
+    for index, entry in waiting:
+        actor = entry["actor_id"]
+        if index < 0 or of_actor[actor] < MAX_WAITING - count:
+            count += 1
+            of_actor[actor] += 1
+            yield entry
+        else:
+            reason = (
+                "what it builds on has not arrived, and too many wait already: it is dropped, make it anew"
+            )
+            ignored[index] = IgnoredOp(index, ignored[index].address, reason)
 
 
 def is_raw(entry: Entry) -> bool:

@@ -1,11 +1,12 @@
 """Which entries each line of a text stems from, and which edits came in each other's way. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from muse.causality import CausalHistory
 from muse.domain import Origin, Overlap
+from muse.plugins.code.cuts import Cut, Cuts
 from muse.plugins.code.encodings import decode, detect
-from muse.plugins.code.lines import TextLines
+from muse.plugins.code.lines import Line, TextLines
 from muse.plugins.code.live_tree import LiveFile
 from muse.plugins.code.merge import Entry, Merger
 from muse.plugins.code.ops import CodeOp, Fetch, is_path
@@ -104,21 +105,39 @@ class _Overlaps(_Watch):
         self.found: list[Overlap] = []
         self._history = CausalHistory(entries)
         self._told: set[tuple[str, ...]] = set()
+        self._cuts: dict[str, Cuts] = {}  # file id -> what was deleted from it
         self._last: dict[tuple[str, str], dict[str, int]] = {}  # file id, kind -> actor -> its last op
 
     def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
-        document = self.merger.tree.file(op.file_id).document
+        document, update = self.merger.tree.file(op.file_id).document, op.update
         if document is None:
             return
+        lines = text.become(document.text, place)
+        only_cuts = update is not None and not update.text
+        if update is not None:
+            cuts = self._cuts.setdefault(op.file_id, Cuts())
+            for cut in cuts.met_by(update):
+                self._compare(place, op, text, cut.line, [] if only_cuts and cut.only_cuts else [cut.place])
+                lines += [] if any(line is cut.line for line in lines) else [cut.line]
+            if lines:
+                cuts.add(update, Cut(place, lines[0], only_cuts))
         actor: str = self.entries[place]["actor_id"]
-        for line in text.become(document.text, place):
-            for other, earlier in line.writers.items():
-                pair = frozenset((actor, other))
-                if pair not in line.told and not self._history.knows(place, earlier):
-                    line.told.add(pair)
-                    number = text.lines.index(line) + 1
-                    self._add(op.path, f"both wrote in line {number}", place, earlier, both_stand=True)
-            line.writers[actor] = place
+        for line in lines:
+            self._compare(place, op, text, line, line.writers.values())
+            if not only_cuts:
+                self._compare(place, op, text, line, line.cutters.values())
+            (line.cutters if only_cuts else line.writers)[actor] = place
+
+    def _compare(
+        self, place: int, op: CodeOp, text: TextLines, line: Line, earlier_ones: Iterable[int]
+    ) -> None:
+        """Note those of earlier edits of a line that the author had not seen; once for each two actors."""
+        for earlier in earlier_ones:
+            pair = frozenset(self.entries[found]["actor_id"] for found in (place, earlier))
+            if pair not in line.told and not self._history.knows(place, earlier):
+                line.told.add(pair)
+                reason = f"both wrote in line {text.number_of(line)}"
+                self._add(op.path, reason, place, earlier, both_stand=True)
 
     def _taken(self, place: int, op: CodeOp) -> None:
         super()._taken(place, op)

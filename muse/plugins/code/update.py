@@ -5,7 +5,7 @@ the structs of one client, each text, deleted or collected, in the document's on
 Anything else is refused here, so that the library is only ever handed what it can take.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -29,7 +29,8 @@ class Update(NamedTuple):
     """What one edit wrote. Its structs are those of `client` with clocks from `start` to before `end`.
 
     `needs` are ids that must be known before it can take effect, `text` is all that it inserts, `left` and
-    `right` are the neighbours of its last struct.
+    `right` are the neighbours of its last struct. `bounds` are ids before which it inserts, `pairs` those of
+    the second halves of its characters beyond U+FFFF, which count two.
     """
 
     data: bytes
@@ -41,6 +42,15 @@ class Update(NamedTuple):
     left: Id | None = None
     right: Id | None = None
     deletes: tuple[tuple[int, int, int], ...] = ()
+    bounds: tuple[Id, ...] = ()
+    pairs: tuple[Id, ...] = ()
+
+    def edges(self) -> Iterator[Id]:
+        """Yield the ids before which it inserts, or begins or ends to delete."""
+        yield from self.bounds
+        for client, clock, length in self.deletes:  # each for itself: so the library takes them
+            yield client, clock
+            yield client, clock + length
 
     def lacks(self, vector: Mapping[int, int]) -> bool:
         """Whether something that the update builds on is not in a document with this state vector."""
@@ -89,6 +99,8 @@ class _Reading:
     texts: list[str] = field(default_factory=list)
     left: Id | None = None
     right: Id | None = None
+    bounds: list[Id] = field(default_factory=list)
+    pairs: list[Id] = field(default_factory=list)
 
 
 def read_update(data: bytes) -> Update:
@@ -101,7 +113,7 @@ def read_update(data: bytes) -> Update:
         raise DomainError(f"{_NO_UPDATE}: it ends early or is damaged") from error
     if reading.source.place != len(data):
         raise DomainError(f"{_NO_UPDATE}: something follows it")
-    return Update(
+    update = Update(
         data,
         reading.client,
         start,
@@ -111,7 +123,12 @@ def read_update(data: bytes) -> Update:
         reading.left,
         reading.right,
         deletes,
+        tuple(reading.bounds),
+        tuple(reading.pairs),
     )
+    if update.pairs and not set(update.pairs).isdisjoint(update.edges()):
+        raise DomainError(f"{_NO_UPDATE}: it cuts a character of its own in two")
+    return update
 
 
 def _read_structs(reading: _Reading) -> int:
@@ -143,6 +160,10 @@ def _read_struct(reading: _Reading) -> None:
     elif kind in {_DELETED, _STRING} and not info & _SUB:
         reading.left = _need(reading) if info & _ORIGIN else None
         reading.right = _need(reading) if info & _RIGHT_ORIGIN else None
+        if reading.left:
+            reading.bounds.append((reading.left[0], reading.left[1] + 1))
+        if reading.right:
+            reading.bounds.append(reading.right)
         if not info & (_ORIGIN | _RIGHT_ORIGIN) and (source.number() != 1 or source.string() != ROOT):
             raise DomainError(f"{_NO_UPDATE}: it writes elsewhere than in the root {ROOT!r}")
         if kind == _DELETED:
@@ -151,6 +172,8 @@ def _read_struct(reading: _Reading) -> None:
             text = source.string()
             length = utf16_length(text)
             reading.texts.append(text)
+            if length > len(text):
+                reading.pairs += pairs_of(text, reading.client, reading.clock)
     else:
         raise DomainError(f"{_NO_UPDATE}: it holds something else than text")
     if not length:
@@ -185,6 +208,27 @@ def _read_deletes(reading: _Reading) -> tuple[tuple[int, int, int], ...]:
 def utf16_length(text: str) -> int:
     """Count as Yjs counts: UTF-16 units, two for a character beyond U+FFFF."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+
+
+def pairs_of(text: str, client: int, clock: int) -> Iterator[Id]:
+    """Yield the ids of the second halves of characters beyond U+FFFF, in a text that starts at `clock`."""
+    for character in text:
+        clock += 1
+        if character > "\uffff":
+            yield client, clock
+            clock += 1
+
+
+def pairs_in(state: bytes) -> set[Id]:
+    """Return these ids of what stands in a whole document; of what was deleted there are none."""
+    source, found = _Bytes(state), set[Id]()
+    for _ in range(source.number()):
+        reading, count = _Reading(source), source.number()
+        reading.client, reading.clock = source.identity()
+        for _ in range(count):
+            _read_struct(reading)
+        found.update(reading.pairs)
+    return found
 
 
 def write_insert(client: int, clock: int, left: Id | None, right: Id | None, text: str) -> bytes:
