@@ -20,7 +20,7 @@ _SHORTEST_NAME = 4
 
 @dataclass(frozen=True, slots=True)
 class CommittedOps:
-    """What one commit brought of a session: `before` is the commit it was made on, None for the empty tree."""
+    """What one commit brought of a session: `before` is the commit it was made on, None if on nothing."""
 
     commit_id: str
     before: str | None

@@ -78,7 +78,16 @@ def test_pending_ops_are_a_refusal_of_usage_until_they_are_abandoned(muse: Muse,
 
 def test_an_archived_session_takes_no_op_and_says_what_to_do(muse: Muse) -> None:
     muse("session", "archive", "jam")
-    done = muse("session", "append", "jam", "--actor", "ada", "--domain", "notes", stdin=b'{"op":"insert","address":"a.txt"}\n')
+    done = muse(
+        "session",
+        "append",
+        "jam",
+        "--actor",
+        "ada",
+        "--domain",
+        "notes",
+        stdin=b'{"op":"insert","address":"a.txt"}\n',
+    )
     assert done.status == 2
     assert "muse session restore jam" in done.err
 

@@ -44,7 +44,7 @@ def test_commit_stores_the_net_unless_all_is_asked_for(muse: Muse, op_ids: list[
 def test_blame_names_maker_changer_op_intent_and_commit(muse: Muse, op_ids: list[str]) -> None:
     commit_id = muse("commit", "jam", "-m", "One", "--json").record["commit_ids"][0]
     heading, line = muse("blame", "a.mid").out.splitlines()
-    assert heading.split() == ["NOTE", "MADE", "BY", "CHANGED", "BY", "OP", "INTENT", "COMMIT"]
+    assert heading.split() == ["PART", "MADE", "BY", "CHANGED", "BY", "OP", "INTENT", "COMMIT"]
     assert line.split()[0] == "note/x"
     assert line.split()[-5:] == ["ada", "bob", op_ids[1][:8], "i1", commit_id[:12]]
     record = muse("blame", "a.mid", "--rev", commit_id[:8], "--json").record

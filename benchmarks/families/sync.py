@@ -32,10 +32,10 @@ class CountingPeer(LocalPeer):
         self.handing_over += sum(map(len, op_ids)) + len(batch.lines)
         return batch
 
-    def offer(self, session_id: str, lines: bytes) -> MergeResult:
+    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
         self.trips += 1
         self.handing_over += len(lines)
-        return super().offer(session_id, lines)
+        return super().offer(session_id, lines, check=check)
 
 
 def _sync(job: Job) -> Metrics:

@@ -1,4 +1,4 @@
-"""`muse blame`: who made each note of a file, and who changed it last."""
+"""`muse blame`: who made each note or line of a file, and who changed it last."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -23,7 +23,7 @@ def blame(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say of each note of a file which actor made it, and which changed it last.
+    """Say of each note or line of a file which actor made it, and which changed it last.
 
     With the ops, their intents and their commits; --json has all of each. Pending ops do not count.
     Where a log is not what its commit seals, the commit's author is named, the fault is told on stderr
@@ -41,7 +41,7 @@ def blame(
             output.record(asdict(part))
     else:
         rows = [_row(part) for part in blamed.parts]
-        output.table(("NOTE", "", "MADE BY", "CHANGED BY", "OP", "INTENT", "COMMIT"), rows)
+        output.table(("PART", "", "MADE BY", "CHANGED BY", "OP", "INTENT", "COMMIT"), rows)
     for fault in blamed.faults:
         print_error("CorruptionError", fault, as_json=as_json)
     if blamed.faults:

@@ -50,7 +50,7 @@ def show_state(
     output.line(f"Session {session_id} after {count_of(state.op_count, 'op')}{reached}{vain}")
     shown = (item for item in _sizes(state).items() if not item[0].startswith("."))  # not our own pages
     rows = [(path, size["notes"], size["bytes"]) for path, size in shown]
-    output.table(("FILE", "NOTES", "BYTES"), rows)
+    output.table(("FILE", "NOTES OR LINES", "BYTES"), rows)
     if out is not None:
         output.line(f"Written to {out}")
 
