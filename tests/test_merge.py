@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muse.core import held as held_module
-from muse.core import incoming, layout, log_reader
+from muse.core import incoming, layout, log_file, log_reader
 from muse.core import merge as merge_module
 from muse.core.archive import archive_session, restore_session
 from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, OpEntry, total_order
@@ -187,9 +187,10 @@ def test_runs_that_both_logs_hold_are_known_line_by_line(
         log.append_many(one[20:])
         result = log.merge(source(tmp_path, raw(two[:10]) + line + raw(two[10:]) + b"nothing\n"))
         assert (result.added, result.known, result.conflicts, result.refused) == (30, 30, 1, 1)
-        assert result.reasons[0].op_id == an_id(34)
+        assert an_id(34) in [reason.op_id for reason in result.reasons]
         assert numbers(log.read_all()) == [*range(1, 90), 99]
-        assert log.merge(source(tmp_path, raw(two))) == replace(result, added=0, known=59, refused=0, reasons=ANY)
+        again = log.merge(source(tmp_path, raw(two)))
+        assert (again.added, again.known, again.conflicts, again.refused) == (0, 59, 1, 0)
         assert log.cut().op_count == 90
 
 

@@ -11,7 +11,7 @@ from muse.core.entry import Limits, OpEntry, check_entry
 from muse.core.held import HELD_AT_MOST, HELD_BYTES_AT_MOST, Held
 from muse.core.incoming import Incoming, Refusal, is_same_entry
 from muse.core.log_reader import LogReader
-from muse.core.record import FramedEntry, decode_framed, decode_line, encode_line, op_ids_of, read_framed
+from muse.core.record import FramedEntry, decode_framed, decode_line, encode_line, read_framed
 from muse.errors import DomainError, InvalidEntryError
 
 Check = Callable[[OpEntry], None]
@@ -83,9 +83,9 @@ class Merge:
                 self.note([_conflict(op_id)])
         return self._enter(ready, held, end, op_count)
 
-    def _unknown(self, lines: Mapping[str, bytes], own: Mapping[str, bytes]) -> list[bytes]:
+    def _unknown(self, lines: Mapping[str, bytes], own: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the lines of ops that the log, which has the lines `own`, does not have."""
-        unknown = [line for op_id, line in lines.items() if op_id not in own]
+        unknown = {op_id: line for op_id, line in lines.items() if op_id not in own} if own else dict(lines)
         self.known += len(lines) - len(unknown)
         for op_id, line in own.items():
             other = lines.get(op_id, line)
@@ -94,18 +94,19 @@ class Merge:
                 self.note([_conflict(op_id)])
         return unknown
 
-    def _admissible(self, lines: list[bytes], held: Held) -> list[Ready]:
+    def _admissible(self, by_id: dict[str, bytes], held: Held) -> list[Ready]:
         """Decode the lines of new entries; refuse what is none, or is beyond what this log accepts."""
+        op_ids, lines = list(by_id), list(by_id.values())
         found: list[Ready] = []
         for start in range(0, len(lines), _LINES_AT_ONCE):
-            some = lines[start : start + _LINES_AT_ONCE]
-            ready = self._all_at_once(some)
-            found += filter(None, map(self._one, some)) if ready is None else ready
+            some = slice(start, start + _LINES_AT_ONCE)
+            ready = self._all_at_once(op_ids[some], lines[some])
+            found += filter(None, map(self._one, op_ids[some], lines[some])) if ready is None else ready
         return [ready for ready in found if not self._is_held(ready, held)] if held else found
 
-    def _all_at_once(self, lines: list[bytes]) -> list[Ready] | None:
+    def _all_at_once(self, op_ids: list[str], lines: list[bytes]) -> list[Ready] | None:
         """Return all of `lines`, in a fraction of the time, if nothing is to be said of any."""
-        found = decode_framed(lines, self.limits)
+        found = decode_framed(op_ids, lines, self.limits)
         if found is None:
             return None
         try:
@@ -117,8 +118,7 @@ class Merge:
             return None
         return list(zip(found, lines, strict=True))
 
-    def _one(self, line: bytes) -> Ready | None:
-        op_id = op_ids_of([line])[0]
+    def _one(self, op_id: str, line: bytes) -> Ready | None:
         try:
             entry = decode_line(line)
             check_entry(entry, self.limits)

@@ -429,10 +429,12 @@ def decode_heads(data: bytes) -> list[Head] | None:
         return None
 
 
-def decode_framed(lines: list[bytes], limits: Limits = DEFAULT_LIMITS) -> list[FramedEntry] | None:
+def decode_framed(
+    op_ids: list[str], lines: list[bytes], limits: Limits = DEFAULT_LIMITS
+) -> list[FramedEntry] | None:
     """Decode lines that `split_prefixed` gave and whose crcs hold, if `encode_line` makes their ops so too.
 
-    All has been checked then that `check_entry` and `encode_line` check. None where a line is unlike that.
+    `op_ids` is what `op_ids_of` says of them. All has been checked then that `check_entry` and `encode_line` check. None where a line is unlike that.
     """
     try:
         found = _FRAMED_DECODER.decode_lines(b"\n".join(lines))
@@ -451,10 +453,9 @@ def decode_framed(lines: list[bytes], limits: Limits = DEFAULT_LIMITS) -> list[F
         [one.intent_id for one in found],
         [one.reservation_id for one in found],
     )
-    op_ids = [one.op_id for one in found]
     containers = text.count(b"{") + text.count(b"[") - len(lines)
     is_plain = (
-        op_ids == op_ids_of(lines)  # or the key stands there twice
+        [one.op_id for one in found] == op_ids  # or the key stands there twice
         and are_op_ids(op_ids)
         and max(map(len, texts)) <= limits.text_length
         and max(map(len, lines)) < limits.entry_bytes
