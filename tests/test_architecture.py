@@ -42,7 +42,6 @@ FLOORS = {
         "core.log_file",
         "core.id_table",
         "core.op_index",
-        "core.op_places",
         "core.json_file",
         "core.repo_record",
         "core.commit_record",

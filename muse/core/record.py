@@ -434,7 +434,8 @@ def decode_framed(
 ) -> list[FramedEntry] | None:
     """Decode lines that `split_prefixed` gave and whose crcs hold, if `encode_line` makes their ops so too.
 
-    `op_ids` is what `op_ids_of` says of them. All has been checked then that `check_entry` and `encode_line` check. None where a line is unlike that.
+    `op_ids` is what `op_ids_of` says of them. All has been checked then that `check_entry` and
+    `encode_line` check. None where a line is unlike that.
     """
     try:
         found = _FRAMED_DECODER.decode_lines(b"\n".join(lines))
