@@ -60,6 +60,20 @@ class CommitOutcome:
         """The newest commit, or None."""
         return self.commit_ids[-1] if self.commit_ids else None
 
+    def as_record(self) -> dict[str, Any]:
+        """Return the outcome as JSON has it."""
+        return {
+            "commit_ids": list(self.commit_ids),
+            "op_count": self.op_count,
+            "summary": self.summary,
+            "ignored": [
+                {"index": op.index, "address": op.address, "reason": op.reason} for op in self.ignored
+            ],
+            "written": list(self.written),
+            "removed": list(self.removed),
+            "kept": list(self.kept),
+        }
+
 
 class HandEditedError(MuseError):
     """The commit stands, but files changed by hand since were left as they are. `paths` names them."""

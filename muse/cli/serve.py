@@ -1,0 +1,90 @@
+"""`muse serve`: the live server of a repository."""
+
+import os
+import signal
+import sys
+import tomllib
+from typing import Annotated, Any
+
+import typer
+
+from muse.cli.options import JsonOption, RepoOption, current_directory, remember
+from muse.core.storage import LOCAL
+from muse.errors import UsageError
+
+
+def serve(
+    ctx: typer.Context,
+    *,
+    host: Annotated[str | None, typer.Option(help="The address to serve on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: 7437. 0: any that is free.")] = None,
+    certificate: Annotated[str | None, typer.Option(metavar="FILE", help="TLS: a PEM file.")] = None,
+    private_key: Annotated[str | None, typer.Option(metavar="FILE", help="TLS: its private key.")] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A name the server goes by.")
+    ] = None,
+    allowed_origin: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="A site whose pages may use it.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="Settings, as TOML.")] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the sessions of a repository over HTTP, WebSocket and Server-Sent Events.
+
+    Without tokens it serves this machine alone: see 'muse token create'. Ends with Ctrl-C or SIGTERM.
+
+    Example: muse serve --port 7437
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    repository = invocation.repository()
+    chosen = {
+        "host": host,
+        "port": port,
+        "certificate": _path(certificate),
+        "private_key": _path(private_key),
+        "allowed_hosts": allowed_host,
+        "allowed_origins": allowed_origin,
+    }
+    document = {**_settings_in(config), **{name: value for name, value in chosen.items() if value}}
+    if port == 0:
+        document["port"] = 0
+    server, settings_module, access = _server()
+    settings = settings_module.read_settings(document)
+    open_to_all = access.Tokens(repository.root).is_empty()
+
+    def ready(url: str) -> None:
+        if invocation.output.as_json:
+            invocation.output.record({"url": url, "repository": repository.root, "tokens": not open_to_all})
+            return
+        invocation.output.line(f"Muse serves {repository.root} on {url}")
+        if open_to_all:
+            invocation.output.line("There are no tokens: everyone on this machine may do everything.")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # what uvicorn hands the signal on to, once it has stopped
+    server.serve(repository.root, settings, log_to=sys.stderr, ready=ready)
+
+
+def _server() -> tuple[Any, Any, Any]:
+    """Import the server; `UsageError` says how to install what it needs."""
+    try:
+        from muse.server import access, run, settings  # noqa: PLC0415 - it needs an extra
+    except ImportError as error:
+        raise UsageError(
+            f"the server is not installed ({error}): pip install 'muse-oplog[server]'"
+        ) from error
+    return run, settings, access
+
+
+def _path(path: str | None) -> str | None:
+    return path and os.path.join(current_directory(), path)
+
+
+def _settings_in(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(LOCAL.read_bytes(os.path.join(current_directory(), path)).decode())
+    except ValueError as error:
+        raise UsageError(f"{path} is no TOML: {error}") from error

@@ -1,0 +1,234 @@
+"""The application: who is let in, which endpoint answers, and what becomes of an error."""
+
+import asyncio
+import math
+from collections.abc import Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import Match, Route, Router, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from muse.server.access import ANYBODY, Principal
+from muse.server.calls import ANSWERED, Call, Endpoint, Handler, JsonResponse, Service
+from muse.server.faults import RequestError
+from muse.server.live import SUBPROTOCOL, serve_socket
+from muse.server.openapi import make_document
+from muse.server.routes import ENDPOINTS
+
+_LINGER_SECONDS = 1.0
+_LINGER_BYTES = 64 << 20
+_TOKEN_PROTOCOL = f"{SUBPROTOCOL}.token."
+
+
+class App:
+    """The ASGI application of one service."""
+
+    def __init__(self, service: Service, version: str) -> None:
+        self._service = service
+        self._hosts = service.settings.hosts
+        self._origins = frozenset(service.settings.allowed_origins)
+        document = orjson.dumps(make_document(version))
+        described = Endpoint("GET", "/v1/openapi.json", None, _always(document), "This document.")
+        routes = [
+            WebSocketRoute("/v1/sessions/{session_id}/live", self._live),
+            *(
+                Route(each.path, self._endpoint(each), methods=[each.method])
+                for each in (*ENDPOINTS, described)
+            ),
+        ]
+        self._router = Router(routes, redirect_slashes=False, default=_not_found)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            raise RuntimeError(f"{scope['type']} is not served here")
+        scope["app"] = self  # so that Starlette raises what it refuses
+        try:
+            self._check_addressing(scope)
+            await self._router(scope, receive, send)
+        except asyncio.CancelledError:
+            raise
+        except HTTPException as error:
+            await self._refuse(scope, receive, send, _of_starlette(error))
+        except Exception as error:
+            if ANSWERED in scope:  # begun already: all that is left is to cut it short
+                self._service.told(error)
+                raise
+            await self._refuse(scope, receive, send, error)
+        if scope["type"] == "http":
+            self._service.metrics.count_request(scope["method"], scope[ANSWERED])
+
+    # -- who is let in --------------------------------------------------------------------------
+
+    def _check_addressing(self, scope: Scope) -> None:
+        """Refuse a foreign Host (DNS rebinding) and a foreign Origin (pages of other sites)."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
+        name, _, port = host.rpartition(":")
+        if (name if port.isdigit() else host).strip("[]") not in self._hosts:
+            raise RequestError(400, "this server does not go by that Host: see allowed_hosts", reason="host")
+        for key, value in scope["headers"]:
+            if key == b"origin":
+                self._check_origin(value.decode("latin-1"), host)
+
+    def _check_origin(self, origin: str, host: str) -> None:
+        try:
+            own = urlsplit(origin).netloc.lower() == host
+        except ValueError:
+            own = False
+        if not own and origin not in self._origins:
+            raise RequestError(403, "pages of this Origin may not use this server", reason="origin")
+
+    def _principal(self, connection: HTTPConnection) -> Principal:
+        """Return who speaks; raise the refusal of who brings no valid token."""
+        tokens = self._service.tokens
+        text = _token(connection)
+        if text is not None:
+            return tokens.principal(text)
+        if tokens.is_empty() and self._service.settings.is_loopback:
+            return ANYBODY
+        raise RequestError(401, "send a token: 'Authorization: Bearer TOKEN'", reason="no_token")
+
+    # -- what answers ---------------------------------------------------------------------------
+
+    def _endpoint(self, endpoint: Endpoint) -> ASGIApp:
+        return _Answering(endpoint, self._service, self._principal)
+
+    async def _live(self, socket: WebSocket) -> None:
+        if self._service.is_stopping:
+            raise _stopping(self._service)
+        principal = self._principal(socket)
+        principal.check_scope("read")
+        await serve_socket(self._service, socket, principal)
+
+    # -- errors ---------------------------------------------------------------------------------
+
+    def _methods_at(self, scope: Scope) -> list[str]:
+        """Return the methods that a path has."""
+        routes = [route for route in self._router.routes if isinstance(route, Route)]
+        matching = [route.methods or set() for route in routes if route.matches(scope)[0] != Match.NONE]
+        return sorted(set().union(*matching))
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
+        told = self._service.told(error)
+        scope[ANSWERED] = told.status
+        response = JsonResponse(told.as_record(), status_code=told.status)
+        if told.status == 405:
+            response.headers["allow"] = ", ".join(self._methods_at(scope))
+        if told.status == 401:
+            response.headers["www-authenticate"] = "Bearer"
+        if told.retry_after is not None:
+            response.headers["retry-after"] = str(math.ceil(told.retry_after))
+        if scope["type"] == "websocket":
+            await response(scope, receive, _as_handshake(send))
+        elif told.status in {408, 413}:
+            await _linger(response, receive, send)
+        else:
+            await response(scope, receive, send)
+
+
+class _Answering:
+    """The application of one endpoint. A class, so that Starlette wraps nothing around it."""
+
+    def __init__(
+        self, endpoint: Endpoint, service: Service, principal_of: Callable[[HTTPConnection], Principal]
+    ) -> None:
+        self._endpoint = endpoint
+        self._service = service
+        self._principal_of = principal_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        response = await self._answer(request)
+        scope[ANSWERED] = response.status_code
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        endpoint, service = self._endpoint, self._service
+        if service.is_stopping and endpoint.path != "/v1/health":
+            raise _stopping(service)
+        principal = ANYBODY
+        if endpoint.scope is not None:
+            principal = self._principal_of(request)
+            principal.check_scope(endpoint.scope)
+            if endpoint.is_of_all:
+                principal.check_everywhere()
+        call = Call(service, request, principal, dict(request.scope["headers"]))
+        if not service.tracing.is_on:
+            return await endpoint.handler(call)
+        with service.tracing.span(f"{endpoint.method} {endpoint.path}"):
+            return await endpoint.handler(call)
+
+
+def _as_handshake(send: Send) -> Send:
+    """Answer a WebSocket's handshake as a request is answered."""
+
+    async def sent(message: MutableMapping[str, Any]) -> None:
+        kind = message["type"]
+        await send({**message, "type": kind if kind.startswith("websocket.") else f"websocket.{kind}"})
+
+    return sent
+
+
+async def _linger(response: Response, receive: Receive, send: Send) -> None:
+    """Answer before the body is read, and close: but read on a little, or the answer may be lost."""
+    response.headers["connection"] = "close"
+    await send(
+        {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+    )
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    left = _LINGER_BYTES
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while (
+                left > 0
+                and (message := await receive())["type"] == "http.request"
+                and message.get("more_body")
+            ):
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _token(connection: HTTPConnection) -> str | None:
+    """Return the bearer token. A browser's WebSocket, which has no headers, names it as a protocol."""
+    header = connection.headers.get("authorization")
+    if header is not None:
+        scheme, _, text = header.partition(" ")
+        if scheme.lower() != "bearer" or not text.strip():
+            raise RequestError(401, "Authorization must be 'Bearer TOKEN'", reason="no_token")
+        return text.strip()
+    if connection.scope["type"] == "websocket":
+        for protocol in connection.scope["subprotocols"]:
+            if protocol.startswith(_TOKEN_PROTOCOL):
+                return str(protocol.removeprefix(_TOKEN_PROTOCOL))
+    return None
+
+
+def _always(document: bytes) -> Handler:
+    async def answer(call: Call) -> Response:
+        call.query()
+        return Response(document, media_type="application/json")
+
+    return answer
+
+
+def _stopping(service: Service) -> RequestError:
+    seconds = service.settings.retry_after_seconds
+    return RequestError(503, "the server is stopping: come again", retry_after=seconds, reason="stopping")
+
+
+def _of_starlette(error: HTTPException) -> RequestError:
+    what = {404: "there is nothing at this path", 405: "this path has no such method"}
+    return RequestError(error.status_code, what.get(error.status_code, error.detail))
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    del scope, receive, send
+    raise HTTPException(404)

@@ -1,0 +1,160 @@
+"""Appends of all clients to one session: what waits is written together, and synced together.
+
+While one write runs, what arrives waits, and goes into the next. So the more there is to do, the less
+each op costs; and a sync holds up nobody who did not ask for one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from muse.guard import GuardedLog, Receipt, Request
+from muse.server.faults import RequestError, request_error
+from muse.server.metrics import Metrics
+from muse.server.settings import Settings
+
+_OPS_A_WRITE = 4_096
+_ROUNDS_AT_MOST = 8
+_Receipts = list[Receipt]
+
+
+@dataclass(slots=True)
+class _Submission:
+    request: Request
+    is_durable: bool
+    size: int
+    done: "asyncio.Future[_Receipts]"
+    submitted_at: float = field(default_factory=time.perf_counter)
+    receipts: _Receipts = field(default_factory=list)
+
+
+class Appender:
+    """Appends for one session. Its methods are for the loop; files are touched in `threads` only."""
+
+    def __init__(
+        self,
+        guarded: GuardedLog,
+        sync: Callable[[], None],
+        threads: Executor,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._guarded = guarded
+        self._sync = sync
+        self._threads = threads
+        self._settings = settings
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[_Submission] = []
+        self._unsynced: list[_Submission] = []
+        self._waiting_bytes = 0
+        self._writing = self._syncing = False
+        self.has_written = False
+        self.has_failed = False
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._writing or self._syncing or self._waiting or self._unsynced)
+
+    def submit(self, request: Request, *, is_durable: bool, size: int) -> "asyncio.Future[_Receipts]":
+        """Append, in the order of the calls. Receipts come once the ops are in the log, or on the disk."""
+        if self._waiting_bytes + size > self._settings.waiting_bytes and self._waiting:
+            raise RequestError(
+                503, "more waits to be written than the server holds", retry_after=0.5, reason="backlog"
+            )
+        submission = _Submission(request, is_durable, size, self._loop.create_future())
+        self._waiting.append(submission)
+        self._waiting_bytes += size
+        if not self._writing:
+            self._writing = True
+            self._loop.call_soon(self._gather, 1)
+        return submission.done
+
+    def _gather(self, waited_for: int, rounds: int = _ROUNDS_AT_MOST) -> None:
+        """Wait while each turn of the loop brings more: who asks at the same time is written together."""
+        if rounds and len(self._waiting) > waited_for:
+            self._loop.call_soon(self._gather, len(self._waiting), rounds - 1)
+        else:
+            self._write()
+
+    def _write(self) -> None:
+        """Hand what waits to a thread, as much as one write takes."""
+        batch: list[_Submission] = []
+        ops = 0
+        while len(batch) < len(self._waiting) and ops < _OPS_A_WRITE:
+            batch.append(self._waiting[len(batch)])
+            ops += len(batch[-1].request.ops)
+        del self._waiting[: len(batch)]
+        if not batch:
+            self._writing = False
+            return
+        self.has_written = True
+        self._waiting_bytes -= sum(submission.size for submission in batch)
+        requests = [submission.request for submission in batch]
+        written = self._loop.run_in_executor(self._threads, self._append, requests)
+        written.add_done_callback(lambda done: self._wrote(batch, done))
+
+    def _append(self, requests: Sequence[Request]) -> list[_Receipts]:
+        return self._guarded.append_requests(requests, durability="os")
+
+    def _wrote(self, batch: list[_Submission], done: "asyncio.Future[list[_Receipts]]") -> None:
+        error = done.exception()
+        if error is not None:
+            self._refuse(batch, error)
+        else:
+            for submission, receipts in zip(batch, done.result(), strict=True):
+                submission.receipts = receipts
+                if submission.is_durable:
+                    self._unsynced.append(submission)
+                else:
+                    self._acknowledge(submission, "written")
+            if self._unsynced and not self._syncing:
+                self._start_sync()
+        self._write()
+
+    # -- durable --------------------------------------------------------------------------------
+
+    def _start_sync(self) -> None:
+        self._syncing = True
+        batch, self._unsynced = self._unsynced, []
+        synced = self._loop.run_in_executor(self._threads, self._timed_sync)
+        synced.add_done_callback(lambda done: self._synced(batch, done))
+
+    def _timed_sync(self) -> None:
+        with self._metrics.sync_seconds.time():
+            self._sync()
+
+    def _synced(self, batch: list[_Submission], done: "asyncio.Future[None]") -> None:
+        self._syncing = False
+        error = done.exception()
+        if error is not None:
+            self._refuse(batch, error)
+        else:
+            for submission in batch:
+                self._acknowledge(submission, "durable")
+        if self._unsynced:
+            self._start_sync()
+
+    # -- answers --------------------------------------------------------------------------------
+
+    def _acknowledge(self, submission: _Submission, ack: str) -> None:
+        self._metrics.ack_seconds[ack].observe(time.perf_counter() - submission.submitted_at)
+        for receipt in submission.receipts:
+            self._metrics.count_receipt(receipt)
+        if not submission.done.done():
+            submission.done.set_result(submission.receipts)
+
+    def _refuse(self, batch: list[_Submission], error: BaseException) -> None:
+        if request_error(error).status != 507:  # a full disk takes the next op once there is space
+            self.has_failed = True
+        for submission in batch:
+            if not submission.done.done():
+                submission.done.set_exception(error)
+                submission.done.exception()  # whoever asked may have left: then nobody looks
+
+    async def drained(self) -> None:
+        """Wait until nothing is on its way."""
+        while not self.is_idle:  # noqa: ASYNC110 - once in a session's life: no event is worth it
+            await asyncio.sleep(0.005)

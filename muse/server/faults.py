@@ -1,0 +1,90 @@
+"""What goes wrong, as clients see it: a status, a kind, a message, and the facts."""
+
+import errno
+from typing import Any
+
+from muse.errors import (
+    ConflictError,
+    CorruptionError,
+    InvalidEntryError,
+    MuseError,
+    NotFoundError,
+    PluginError,
+    StorageError,
+    UsageError,
+)
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_KINDS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    406: "NotAcceptable",
+    408: "Timeout",
+    409: "Conflict",
+    413: "TooLarge",
+    415: "UnsupportedMediaType",
+    422: "Invalid",
+    429: "TooMany",
+    431: "HeadersTooLarge",
+    500: "Internal",
+    503: "Unavailable",
+    507: "DiskFull",
+}
+
+
+class RequestError(MuseError):
+    """A request that is refused. `line` counts from 1; `field` and `line` say what of it is at fault."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        field: str = "",
+        line: int | None = None,
+        retry_after: float | None = None,
+        reason: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = _KINDS[status]
+        self.field = field
+        self.line = line
+        self.retry_after = retry_after
+        self.reason = reason or self.kind
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what the client is told."""
+        facts = {"field": self.field, "line": self.line, "retry_after": self.retry_after}
+        told = {name: value for name, value in facts.items() if value not in {"", None}}
+        return {"error": {"status": self.status, "kind": self.kind, "message": str(self), **told}}
+
+
+def request_error(error: BaseException) -> RequestError:
+    """Return `error` as clients are told of it. What is no fault of theirs names no path of this machine."""
+    match error:
+        case RequestError():
+            return error
+        case InvalidEntryError():
+            return RequestError(422, str(error), field=error.field, line=error.line_number)
+        case NotFoundError():
+            return RequestError(404, str(error))
+        case UsageError():
+            return RequestError(422, str(error))
+        case ConflictError():
+            return RequestError(409, str(error))
+        case StorageError() if error.errno in _FULL:
+            return RequestError(507, "the disk is full: nothing of this is acknowledged; send it again later")
+        case StorageError():
+            return RequestError(503, "the disk refused: nothing of this is acknowledged", retry_after=1)
+        case CorruptionError():
+            return RequestError(
+                500, "stored data is damaged: 'muse verify' on the server's machine says where"
+            )
+        case PluginError():
+            return RequestError(500, str(error))
+        case _:
+            return RequestError(500, "a fault of the server itself: its log says more")

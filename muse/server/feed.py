@@ -1,0 +1,171 @@
+"""One session's ops as they come into its log, whoever writes them: read once, handed to all who follow."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import orjson
+
+from muse.core.entry import OpEntry
+from muse.core.follow import Follower
+from muse.core.op_log import OpLog
+from muse.errors import MuseError
+from muse.server.outbox import Outbox, Update
+from muse.server.settings import Settings
+
+BATCH_OPS = 1_000
+"""How many ops one message to a follower holds."""
+
+_UNDELIVERED_AT_MOST = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some entries in the order of the log: each with the byte after it. They follow on byte `start`."""
+
+    start: int
+    ops: list[tuple[int, bytes]] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return self.ops[-1][0] if self.ops else self.start
+
+    def after(self, cursor: int) -> "Batch":
+        """Return those that are behind `cursor`."""
+        return Batch(max(self.start, cursor), [op for op in self.ops if op[0] > cursor])
+
+    @cached_property
+    def update(self) -> Update:
+        """The message to followers; made once for all of them."""
+        entries = b",".join([data for _, data in self.ops]).decode()
+        return Update(f'{{"type":"ops","entries":[{entries}],"cursor":{self.end}}}', self.events, self.end)
+
+    @property
+    def events(self) -> str:
+        """The same as Server-Sent Events, one an op, each with its cursor as id."""
+        return "".join([f"id: {end}\nevent: op\ndata: {data.decode()}\n\n" for end, data in self.ops])
+
+
+def read_batch(follower: Follower, start: int, *, upto: int | None = None) -> Batch:
+    """Return the next entries that are in the log already; an empty batch if there are none."""
+    batch = Batch(start)
+    size = 0
+    while len(batch.ops) < BATCH_OPS and size < 1 << 20 and (upto is None or batch.end < upto):
+        entry = follower.next_within(0)
+        if entry is None:
+            break
+        batch.ops.append((follower.cursor, orjson.dumps(entry)))
+        size += len(batch.ops[-1][1])
+    return batch
+
+
+class Feed:
+    """Follows one log in a thread of its own while anybody listens. Its other methods are for the loop."""
+
+    def __init__(
+        self,
+        log: OpLog,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        on_overflow: Callable[[], None],
+    ) -> None:
+        self._log = log
+        self._settings = settings
+        self._loop = loop
+        self._on_overflow = on_overflow
+        self._outboxes: set[Outbox] = set()
+        self._follower: Follower | None = None
+        self._room = threading.Semaphore(_UNDELIVERED_AT_MOST)
+        self._thread: threading.Thread | None = None
+        self.cursor = 0
+        self.failure: MuseError | None = None
+
+    @property
+    def followers(self) -> int:
+        return len(self._outboxes)
+
+    def lag_bytes(self) -> int:
+        """How far the slowest follower is behind what was read."""
+        return self.cursor - min((outbox.cursor for outbox in self._outboxes), default=self.cursor)
+
+    def open(self) -> None:
+        """Begin to follow at the end of the log. Blocks; for a thread."""
+        start = self._log.cut().offset
+        follower = self._log.follow(since=start)
+        self.cursor = start
+        self._follower = follower
+        self._thread = threading.Thread(target=self._follow, args=(follower, start), daemon=True)
+        self._thread.start()
+
+    def join(self, outbox: Outbox) -> bool:
+        """Hand on all behind the outbox's cursor from now on; False if that lies before what is in hand."""
+        if outbox.cursor < self.cursor:
+            return False
+        self._outboxes.add(outbox)
+        return True
+
+    def leave(self, outbox: Outbox) -> None:
+        self._outboxes.discard(outbox)
+
+    def tell(self, update: Update) -> None:
+        """Hand something to all who follow that is no op."""
+        for outbox in self._outboxes:
+            outbox.update(update)
+
+    def _deliver(self, batch: Batch) -> None:
+        self._room.release()
+        self.cursor = batch.end
+        for outbox in list(self._outboxes):
+            rest = batch if outbox.cursor <= batch.start else batch.after(outbox.cursor)
+            if rest.ops and not outbox.update(rest.update):
+                self._outboxes.discard(outbox)
+                self._on_overflow()
+
+    def _fail(self, error: MuseError) -> None:
+        self.failure = error
+        self.drop()
+
+    def drop(self) -> None:
+        """Let all who follow go: they come again, to what is then open."""
+        for outbox in self._outboxes:
+            outbox.close()
+        self._outboxes.clear()
+
+    def _follow(self, follower: Follower, start: int) -> None:
+        try:
+            while (entry := follower.next_within(None)) is not None:
+                first = (follower.cursor, orjson.dumps(entry))
+                more = read_batch(follower, follower.cursor)
+                batch = Batch(start, [first, *more.ops])
+                self._room.acquire()
+                start = batch.end
+                self._call(self._deliver, batch)
+                time.sleep(self._settings.gather_seconds)
+        except MuseError as error:
+            self._call(self._fail, error)
+
+    def _call(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:  # the loop is closed: the server stops
+            if self._follower is not None:
+                self._follower.stop()
+
+    def close(self) -> None:
+        """Stop to follow. Blocks until the thread is done; for a thread."""
+        if self._follower is None or self._thread is None:
+            return
+        self._follower.stop()
+        while self._thread.is_alive():
+            self._room.release()
+            self._thread.join(0.05)
+        self._follower.close()
+        self._follower = None
+
+
+def as_json(entry: OpEntry, cursor: int) -> bytes:
+    """Return an entry as a line, with the cursor behind it."""
+    return orjson.dumps({**entry, "cursor": cursor})

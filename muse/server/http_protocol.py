@@ -1,0 +1,137 @@
+"""uvicorn's HTTP protocol, with bounds on what comes before a request: its headers, and the wait for them.
+
+uvicorn answers a request once its headers are whole, and waits for that without end and with any amount
+of memory. Here a connection that does not come to a whole request in time, or sends too much, is closed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from muse.server.faults import RequestError
+from muse.server.settings import Settings
+
+_LINGER_SECONDS = 1.0
+_LINGER_BYTES = 4 << 20
+
+
+class _HeadersTooLargeError(Exception):
+    """Leaves the parser from within its callbacks."""
+
+
+def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -> type[asyncio.Protocol]:
+    """Return the protocol class for uvicorn. `count_refused` is told the reason of each refusal."""
+
+    class BoundedHttp(HttpToolsProtocol):
+        def __init__(
+            self,
+            config: Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            super().__init__(config, server_state, app_state, _loop)
+            self._deadline: asyncio.TimerHandle | None = None
+            self._header_size = 0
+            self._in_headers = True
+            self._refused = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > settings.connections:
+                self._refuse(RequestError(503, "too many connections", retry_after=1, reason="connections"))
+            else:
+                self._await_headers()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._refused:
+                self._header_size += len(data)
+                if self._header_size > _LINGER_BYTES:
+                    self.transport.close()
+                return
+            if self._in_headers:
+                self._header_size += len(data)
+            super().data_received(data)
+            if self.transport.get_protocol() is not self:
+                return  # it is a WebSocket now
+            if self._in_headers or self.cycle is None or self.cycle.response_complete:
+                self._await_headers()  # an empty line, too, has ended the wait of keep-alive
+            if self._in_headers and self._header_size > settings.header_bytes:
+                self._refuse_large()
+
+        # -- callbacks of the parser ------------------------------------------------------------
+
+        def on_message_begin(self) -> None:
+            self._in_headers = True
+            self._header_size = 0
+            super().on_message_begin()
+            self.scope["state"]["abort"] = self.transport.abort
+
+        def on_url(self, url: bytes) -> None:
+            self._grow(len(url))
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._grow(len(name) + len(value))
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._in_headers = False
+            self._stop_waiting()
+            super().on_headers_complete()
+
+        def _grow(self, size: int) -> None:
+            self._header_size += size
+            if self._header_size > 2 * settings.header_bytes:
+                self._refuse_large()
+                raise _HeadersTooLargeError
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(RequestError(400, msg, reason="malformed"))
+
+        # -- bounds -----------------------------------------------------------------------------
+
+        def _await_headers(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(settings.header_seconds, self._give_up)
+
+        def _stop_waiting(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+        def _give_up(self) -> None:
+            seconds = settings.header_seconds
+            self._refuse(RequestError(408, f"no whole request came within {seconds:g} s", reason="headers"))
+
+        def _refuse_large(self) -> None:
+            limit = settings.header_bytes
+            self._refuse(RequestError(431, f"the headers are longer than {limit} bytes", reason="headers"))
+
+        def _refuse(self, error: RequestError) -> None:
+            if self._refused or self.transport.is_closing():
+                return
+            self._refused = True
+            count_refused(error.reason)
+            if self.cycle is None or self.cycle.response_complete:
+                body = orjson.dumps(error.as_record())
+                status = HTTPStatus(error.status)
+                head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+                head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+                self.transport.write(head.encode() + body)
+            # Closed at once, with data unread, the answer could be lost on its way.
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+    return BoundedHttp

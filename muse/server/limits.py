@@ -1,0 +1,126 @@
+"""How much one actor may do, and how many of a thing there may be at once."""
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from muse.server.faults import RequestError
+from muse.server.settings import Settings
+
+_ACTORS_KEPT = 10_000
+
+
+class TokenBucket:
+    """Lets `rate` a second pass, and `burst` at once after a rest."""
+
+    __slots__ = ("_burst", "_filled_at", "_level", "_rate")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._level = float(burst)
+        self._filled_at = now
+
+    def wait_for(self, amount: float, now: float) -> float:
+        """Return in how many seconds `amount` may pass; 0 if now."""
+        self._level = min(self._burst, self._level + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        return max(0.0, (amount - self._level) / self._rate)
+
+    def take(self, amount: float) -> None:
+        """Let `amount` pass."""
+        self._level -= amount
+
+
+class Quotas:
+    """The ops and bytes a second of each actor."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._presence: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._buckets: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
+
+    def charge(self, actor: str, ops: int, size: int) -> None:
+        """Let an actor's ops pass, or raise the refusal, which says when to come again. All or nothing."""
+        settings = self._settings
+        if ops > settings.ops_burst or size > settings.bytes_burst:
+            raise RequestError(
+                413,
+                f"{ops} ops of {size} bytes at once: at most {settings.ops_burst} ops and "
+                f"{settings.bytes_burst} bytes are allowed; send less at a time",
+            )
+        now = self._clock()
+        ops_bucket, bytes_bucket = self._buckets_of(actor, now)
+        wait = max(ops_bucket.wait_for(ops, now), bytes_bucket.wait_for(size, now))
+        if wait > 0:
+            raise RequestError(
+                429,
+                f"actor {actor!r} is past its {settings.ops_per_second:g} ops or "
+                f"{settings.bytes_per_second:g} bytes a second: come again in {wait:.3f} s",
+                retry_after=round(wait + 0.0005, 3),
+                reason="quota",
+            )
+        ops_bucket.take(ops)
+        bytes_bucket.take(size)
+
+    def charge_presence(self, actor: str) -> None:
+        """Let an actor say where it is, or raise the refusal."""
+        now = self._clock()
+        rate = self._settings.presence_per_second
+        bucket = self._presence.get(actor)
+        if bucket is None:
+            bucket = self._presence[actor] = TokenBucket(rate, 2 * rate, now)
+            _bound(self._presence)
+        wait = bucket.wait_for(1, now)
+        if wait > 0:
+            raise RequestError(
+                429, f"more than {rate:g} moves a second", retry_after=round(wait + 0.0005, 3), reason="quota"
+            )
+        bucket.take(1)
+
+    def _buckets_of(self, actor: str, now: float) -> tuple[TokenBucket, TokenBucket]:
+        buckets = self._buckets.get(actor)
+        if buckets is None:
+            settings = self._settings
+            buckets = self._buckets[actor] = (
+                TokenBucket(settings.ops_per_second, settings.ops_burst, now),
+                TokenBucket(settings.bytes_per_second, settings.bytes_burst, now),
+            )
+            _bound(self._buckets)
+        return buckets
+
+
+def _bound(buckets: OrderedDict[str, Any]) -> None:
+    """Forget the oldest of too many."""
+    if len(buckets) > _ACTORS_KEPT:
+        buckets.popitem(last=False)
+
+
+class Slots:
+    """At most `limit` at once for each holder."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        self._limit = limit
+        self._what = what
+        self._taken: Counter[Hashable] = Counter()
+
+    @contextmanager
+    def one(self, holder: Hashable) -> Iterator[None]:
+        """Hold one while the block runs; a refusal if the holder has all of its own."""
+        if self._taken[holder] >= self._limit:
+            raise RequestError(
+                429,
+                f"there are {self._limit} {self._what} of yours open: close some",
+                retry_after=1,
+                reason=self._what,
+            )
+        self._taken[holder] += 1
+        try:
+            yield
+        finally:
+            self._taken[holder] -= 1
+            if not self._taken[holder]:
+                del self._taken[holder]

@@ -1,0 +1,89 @@
+"""What is on its way to one client: answers to it, and what others do. Bounded; a slow client is told."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from muse.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Something to tell a client: as a WebSocket message, and as Server-Sent Events.
+
+    `cursor`: where a client is once it has it; None if that is where it was.
+    """
+
+    data: str
+    events: str = ""
+    cursor: int | None = None
+
+
+class Outbox:
+    """One client's queue. Answers are never dropped: their number is bounded by who asks.
+
+    When updates are more than the queue holds they are dropped and `overflowed` is set: the client goes
+    on from `cursor`, which is that of the last update it was handed.
+    """
+
+    def __init__(self, settings: Settings, cursor: int) -> None:
+        self._messages_at_most = settings.queue_messages
+        self._bytes_at_most = settings.queue_bytes
+        self._answers: deque[Update] = deque()
+        self._updates: deque[Update] = deque()
+        self._size = 0
+        self._wake = asyncio.Event()
+        self.cursor = cursor
+        self.overflowed = False
+        self.closed = False
+
+    def answer(self, data: str, events: str = "") -> None:
+        """Queue what only this client is told."""
+        self._answers.append(Update(data, events))
+        self._wake.set()
+
+    def update(self, update: Update) -> bool:
+        """Queue an update; False if there was no room, and all that waited was dropped."""
+        if self.overflowed or self.closed:
+            return False
+        is_full = len(self._updates) >= self._messages_at_most or (
+            self._updates and self._size + len(update.data) > self._bytes_at_most
+        )
+        if is_full and update.cursor is None:
+            return True  # who is here is not worth a new start
+        if is_full:
+            self.overflowed = True
+            self._updates.clear()
+            self._size = 0
+            self._wake.set()
+            return False
+        self._updates.append(update)
+        self._size += len(update.data)
+        self._wake.set()
+        return True
+
+    def close(self) -> None:
+        """Let `get` return None once all answers and updates are out."""
+        self.closed = True
+        self._wake.set()
+
+    def get_nowait(self) -> Update | None:
+        """Return what is to be sent next, answers first; None if there is nothing now."""
+        if self._answers:
+            return self._answers.popleft()
+        if self._updates:
+            update = self._updates.popleft()
+            self._size -= len(update.data)
+            if update.cursor is not None:
+                self.cursor = update.cursor
+            return update
+        return None
+
+    async def get(self) -> Update | None:
+        """Wait for what is to be sent next; None once the client is behind, or all of a closed box is out."""
+        while (update := self.get_nowait()) is None:
+            if self.overflowed or self.closed:
+                return None
+            self._wake.clear()
+            await self._wake.wait()
+        return update

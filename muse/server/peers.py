@@ -1,0 +1,47 @@
+"""The peers that distant replicas speak to while they synchronise."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from muse.peer import LocalPeer
+
+_PEERS_AT_MOST = 32
+_KEPT_SECONDS = 30.0
+
+
+class Peers:
+    """One peer for each synchronisation that is under way: what it compares is read once."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._peers: OrderedDict[str, tuple[float, threading.Lock, LocalPeer]] = OrderedDict()
+
+    @contextmanager
+    def use(self, key: str, *, anew: bool) -> Iterator[LocalPeer]:
+        """Hold the peer of one client while the block runs. `anew`: what it had read is read again."""
+        now = time.monotonic()
+        dropped = []
+        with self._lock:
+            found = self._peers.pop(key, None)
+            if found is not None and (anew or found[0] < now - _KEPT_SECONDS):
+                dropped.append(found)
+                found = None
+            _, lock, peer = found or (now, threading.Lock(), LocalPeer(self._root))
+            self._peers[key] = now, lock, peer
+            if len(self._peers) > _PEERS_AT_MOST:
+                dropped.append(self._peers.popitem(last=False)[1])
+        for _, its_lock, unused in dropped:
+            with its_lock:
+                unused.close()
+        with lock:
+            yield peer
+
+    def close(self) -> None:
+        for _, lock, peer in self._peers.values():
+            with lock:
+                peer.close()
+        self._peers.clear()

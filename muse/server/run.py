@@ -1,0 +1,203 @@
+"""Starts a server, keeps house while it runs, and stops it gracefully."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TextIO
+
+import uvicorn
+
+from muse import __version__
+from muse.core.storage import LOCAL, Storage
+from muse.errors import UsageError
+from muse.repository import Repository
+from muse.server.access import Tokens
+from muse.server.app import App
+from muse.server.calls import Service
+from muse.server.http_protocol import bounded_protocol
+from muse.server.limits import Quotas, Slots
+from muse.server.live import POLICY_VIOLATION, RESTARTING
+from muse.server.logs import make_logger
+from muse.server.metrics import Metrics
+from muse.server.peers import Peers
+from muse.server.sessions import Sessions
+from muse.server.settings import Settings
+from muse.server.tracing import Tracing
+from muse.server.ws_protocol import AbortableWebSocket
+
+_HOUSEKEEPING_SECONDS = 1.0
+_BACKLOG = 2048
+
+
+def serve(
+    root: str,
+    settings: Settings,
+    *,
+    log_to: TextIO,
+    ready: Callable[[str], None],
+    storage: Storage = LOCAL,
+) -> None:
+    """Serve the repository at `root` until SIGTERM or SIGINT. `ready` is told the URL once it answers.
+
+    Raises `UsageError`, nothing begun, where the address cannot be had, TLS files are not usable, or the
+    server could be reached from other machines though there are no tokens.
+    """
+    repository = Repository.open(root, storage)
+    tokens = Tokens(root, storage=storage)
+    _check_open_to(settings, tokens)
+    listener = _listen(settings)
+    loop_factory = _config(settings, _no_app).get_loop_factory()
+    with contextlib.closing(listener), asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(repository, tokens, settings, listener, log_to=log_to, ready=ready))
+
+
+def _check_open_to(settings: Settings, tokens: Tokens) -> None:
+    if not settings.is_loopback and not tokens.all():
+        raise UsageError(
+            f"{settings.host} can be reached from other machines, and there are no tokens: make one with "
+            "'muse token create --actor NAME', or serve on 127.0.0.1"
+        )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise UsageError(
+            f"could not listen on {settings.host} port {settings.port}: {error.strerror or error}; choose "
+            "another with --host and --port"
+        ) from error
+
+
+def _no_app() -> None:
+    """Stand for the application where only the configuration is asked for."""
+
+
+def _config(
+    settings: Settings, app: object, *, http: type[asyncio.Protocol] | str = "auto"
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=settings.host,
+        port=settings.port,
+        loop="auto",
+        http=http,
+        ws=AbortableWebSocket,
+        ws_max_size=settings.frame_bytes,
+        ws_ping_interval=settings.ping_seconds,
+        ws_ping_timeout=settings.ping_seconds,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
+        ssl_certfile=settings.certificate or None,
+        ssl_keyfile=settings.private_key or None,
+    )
+
+
+async def _serve(
+    repository: Repository,
+    tokens: Tokens,
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    log_to: TextIO,
+    ready: Callable[[str], None],
+) -> None:
+    metrics = Metrics()
+    threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="muse")
+    service = Service(
+        repository=repository,
+        settings=settings,
+        tokens=tokens,
+        sessions=Sessions(repository, threads, settings, metrics),
+        quotas=Quotas(settings),
+        sockets=Slots(settings.connections_per_token, "connections"),
+        subscriptions=Slots(settings.subscriptions_per_token, "subscriptions"),
+        peers=Peers(repository.root),
+        metrics=metrics,
+        tracing=Tracing(settings.otlp_endpoint, __version__),
+        threads=threads,
+        log=make_logger(log_to, settings.log_level),
+    )
+    config = _config(
+        settings, App(service, __version__), http=bounded_protocol(settings, metrics.count_refused)
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"the certificate or its private key is not usable: {error}") from error
+    server = _Server(config, service, ready)
+    keeping = asyncio.create_task(_keep_house(service))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        keeping.cancel()
+        await service.sessions.close()
+        service.peers.close()
+        service.tracing.close()
+        threads.shutdown()
+        service.log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it answers, and tells its clients before it stops."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._service = service
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        port = self.servers[0].sockets[0].getsockname()[1]
+        settings = self._service.settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"{'https' if self.config.is_ssl else 'http'}://{host}:{port}"
+        self._service.log.info("started", url=url, tokens=len(self._service.tokens.all()))
+        self._ready(url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing on any more, tell all when to come back, finish what was begun, and close."""
+        service = self._service
+        service.is_stopping = True
+        service.log.info("stopping", live=len(service.live))
+        for server in self.servers:
+            server.close()
+        retry_after = service.settings.retry_after_seconds
+        for live in list(service.live):
+            live.leave(
+                RESTARTING, "the server is stopping", message={"type": "closing", "retry_after": retry_after}
+            )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(service.settings.drain_seconds):
+                while service.live or not service.sessions.are_drained:  # noqa: ASYNC110 - once in a life
+                    await asyncio.sleep(0.01)
+        for live in list(service.live):
+            live.abort()
+        await super().shutdown(sockets)
+
+
+async def _keep_house(service: Service) -> None:
+    """Let go of sessions nobody uses, of clients that do not read, and of those whose token is gone."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        service.sessions.close_idle()
+        too_old = loop.time() - service.settings.send_seconds
+        for live in list(service.live):
+            if live.sending_since is not None and live.sending_since < too_old:
+                service.metrics.count_refused("not_reading")
+                live.abort()
+            elif not service.tokens.is_valid(live.principal):
+                live.leave(POLICY_VIOLATION, "the token is revoked or expired")

@@ -1,0 +1,262 @@
+"""Sessions over HTTP: made, shown, appended to, read, committed; and their proposals."""
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+from starlette.responses import Response, StreamingResponse
+
+from muse.core.entry import matches
+from muse.core.op_log import OpLog
+from muse.core.session_file import is_archived
+from muse.policy import Policy, ReservationRule, StaleReadRule, read_policy
+from muse.server.appends import ACKS, receipt_record, submit_ops
+from muse.server.bodies import parse_json, read_body, read_object
+from muse.server.calls import Call, JsonResponse, count_of, one_of
+from muse.server.faults import RequestError, request_error
+from muse.server.feed import as_json
+from muse.server.ops import Lamport, SentOps, checked, read_document, read_lines
+from muse.session import HandEditedError, LiveSession
+
+_LINES_A_CHUNK = 500
+_READ_AT_MOST = 1_000_000_000
+
+
+class PolicyRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """The rules of a session."""
+
+    reservations: ReservationRule = "advisory"
+    stale_reads: StaleReadRule = "report"
+    schema_version: int = 1
+
+
+class NewSession(msgspec.Struct, forbid_unknown_fields=True):
+    """A session to be made."""
+
+    session_id: str
+    policy: PolicyRecord | None = None
+
+
+class NewCommit(msgspec.Struct, forbid_unknown_fields=True):
+    """What a commit is told."""
+
+    message: Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
+    author: str | None = None
+    branch: str | None = None
+    full: bool = False
+
+
+class Decision(msgspec.Struct, forbid_unknown_fields=True):
+    """Who decides on a proposal, and why."""
+
+    actor_id: str | None = None
+    reason: str = ""
+
+
+# -- sessions -------------------------------------------------------------------------------------
+
+
+async def list_all(call: Call) -> Response:
+    call.query()
+    found = await call.service.in_thread(call.service.sessions.all)
+    return JsonResponse({"sessions": [name for name in found if call.principal.may_use(name)]})
+
+
+async def create(call: Call) -> Response:
+    call.query()
+    wanted = checked(await read_object(call), NewSession)
+    call.principal.check_session(wanted.session_id)
+    rules = wanted.policy
+    policy = Policy(rules.reservations, rules.stale_reads) if rules is not None else None
+    sessions = call.service.sessions
+    is_new = await call.service.in_thread(lambda: sessions.create(wanted.session_id, policy))
+    return JsonResponse(
+        {"session_id": wanted.session_id, "created": is_new}, status_code=201 if is_new else 200
+    )
+
+
+async def show(call: Call) -> Response:
+    call.query()
+    session = call.session()
+    facts = await call.service.in_thread(lambda: _facts(call, session.log))
+    return JsonResponse({**facts, "present": session.present()})
+
+
+def _facts(call: Call, log: OpLog) -> dict[str, Any]:
+    cut = log.cut()
+    repository, session_id = call.service.repository, log.session_id()
+    return {
+        "session_id": session_id,
+        "entries": cut.op_count,
+        "lamport_ts": cut.lamport_ts,
+        "cursor": cut.offset,
+        "archived": is_archived(repository.root, session_id, storage=repository.storage),
+        "policy": read_policy(repository.root, session_id, repository.storage).to_json(),
+    }
+
+
+async def checkpoint(call: Call) -> Response:
+    call.query()
+    log = call.session().log
+    return JsonResponse({"checkpoint": await call.service.in_thread(log.read_checkpoint)})
+
+
+async def delta(call: Call) -> Response:
+    (domain,) = call.query("domain")
+    if not domain:
+        raise RequestError(422, "domain is missing: name one", field="domain")
+    session_id, repository = call.session().session_id, call.service.repository
+
+    def collapse() -> Any:
+        with OpLog(repository.root, session_id, storage=repository.storage) as log:
+            return log.to_structured_delta(domain)
+
+    return JsonResponse(await call.service.in_thread(collapse))
+
+
+async def commit(call: Call) -> Response:
+    call.query()
+    session = call.session()
+    wanted = checked(await read_object(call), NewCommit)
+    if wanted.author is not None:
+        call.principal.check_actor(wanted.author)
+    author = wanted.author or call.principal.actor or ""
+    repository = call.service.repository
+
+    def make() -> dict[str, Any]:
+        with LiveSession(
+            repository.root,
+            session.session_id,
+            branch=wanted.branch,
+            author=author,
+            storage=repository.storage,
+        ) as live:
+            try:
+                return live.commit(wanted.message, full=wanted.full).as_record()
+            except HandEditedError as error:
+                return error.outcome.as_record()
+
+    with session.in_use(), call.service.tracing.span("commit"):
+        return JsonResponse(await call.service.in_thread(make))
+
+
+# -- ops ------------------------------------------------------------------------------------------
+
+
+async def append(call: Call) -> Response:
+    (ack,) = call.query("ack")
+    level = one_of("ack", ack, *ACKS)
+    session = call.session()
+    settings = call.service.settings
+    body = await read_body(call)
+    sent = _sent(call, body, settings.request_ops)
+    with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
+        receipts = await submit_ops(
+            call.service, session, call.principal, sent, is_durable=level == "durable", size=len(body)
+        )
+    return JsonResponse({"receipts": [receipt_record(receipt) for receipt in receipts]})
+
+
+def _sent(call: Call, body: bytes, at_most: int) -> SentOps:
+    media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+    if media_type == "application/x-ndjson":
+        sent = read_lines(body, at_most)
+    elif media_type == "application/json":
+        sent = read_document(body, at_most)
+    else:
+        raise RequestError(415, "send application/x-ndjson or application/json")
+    seen = call.header(b"muse-seen-frontier")
+    if seen is None:
+        return sent
+    try:
+        frontier = checked(parse_json(seen), dict[str, Lamport])
+    except RequestError as error:
+        raise RequestError(422, f"the header muse-seen-frontier: {error}", field="seen_frontier") from None
+    return SentOps(sent.ops, sent.actor_id, frontier, sent.run_id)
+
+
+async def read(call: Call) -> Response:
+    since, until, domain, actor, address, order, limit = call.query(
+        "since", "until", "domain", "actor", "address", "order", "limit"
+    )
+    order = one_of("order", order, "log", "total", "causal")
+    count = count_of("limit", limit, _READ_AT_MOST)
+    session = call.session()
+    service = call.service
+
+    def begin() -> Iterator[bytes]:
+        start = service.check_cursor(session.session_id, since, "since") if since is not None else 0
+        stop = session.log.cut().offset
+        if until is not None:
+            stop = service.check_cursor(session.session_id, until, "until")
+        wanted = {"domain": domain, "actor": actor, "address": address}
+        if order == "log":
+            return islice(_in_log_order(session.log, start, stop, wanted), count)
+        if stop - start > service.settings.sorted_bytes:
+            raise RequestError(
+                413,
+                f"order {order!r} of {stop - start} bytes of log: at most "
+                f"{service.settings.sorted_bytes} are sorted here; read in log order, and sort there",
+                field="order",
+            )
+        found = session.log.entries(since=start, until=stop, order=order, **wanted)  # type: ignore[arg-type]
+        return islice((orjson.dumps(entry) for entry in found), count)
+
+    lines = await service.in_thread(begin)
+    return StreamingResponse(_stream(call, lines), media_type="application/x-ndjson")
+
+
+def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | None]) -> Iterator[bytes]:
+    with log.follow(since=start) as follower:
+        while follower.cursor < stop and (entry := follower.next_within(0)) is not None:
+            if follower.cursor <= stop and matches(entry, **wanted):
+                yield as_json(entry, follower.cursor)
+
+
+async def _stream(call: Call, lines: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Send lines as they are read. What goes wrong on the way is a last line, and the answer is cut short."""
+    try:
+        while chunk := await call.service.in_thread(lambda: list(islice(lines, _LINES_A_CHUNK))):
+            yield b"\n".join(chunk) + b"\n"
+    except Exception as error:
+        yield orjson.dumps(request_error(error).as_record()) + b"\n"
+        raise
+
+
+# -- proposals ------------------------------------------------------------------------------------
+
+
+async def proposals(call: Call) -> Response:
+    (settled,) = call.query("settled")
+    with_settled = one_of("settled", settled, "false", "true") == "true"
+    guarded = call.session().guarded
+    found = await call.service.in_thread(lambda: guarded.proposals(settled=with_settled))
+    return JsonResponse({"proposals": [proposal.to_json() for proposal in found]})
+
+
+async def accept(call: Call) -> Response:
+    decision, actor = await _decision(call)
+    session, proposal_id = call.session(), call.request.path_params["proposal_id"]
+    del decision
+    with session.in_use():
+        receipt = await call.service.in_thread(lambda: session.guarded.accept(proposal_id, actor_id=actor))
+    return JsonResponse({"receipt": receipt_record(receipt)})
+
+
+async def reject(call: Call) -> Response:
+    decision, actor = await _decision(call)
+    session, proposal_id = call.session(), call.request.path_params["proposal_id"]
+    with session.in_use():
+        proposal = await call.service.in_thread(
+            lambda: session.guarded.reject(proposal_id, actor_id=actor, reason=decision.reason)
+        )
+    return JsonResponse({"proposal": proposal.to_json()})
+
+
+async def _decision(call: Call) -> tuple[Decision, str]:
+    call.query()
+    body = await read_body(call)
+    decision = checked(parse_json(body) if body else {}, Decision)
+    return decision, call.actor(decision.actor_id)

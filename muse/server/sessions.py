@@ -1,0 +1,226 @@
+"""The sessions that a server has open: each one's log, its appender, its feed, and who is here."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+
+from muse.core import layout
+from muse.core.op_log import OpLog, list_sessions
+from muse.errors import NotFoundError
+from muse.guard import GuardedLog
+from muse.policy import Policy, write_policy
+from muse.repository import Repository
+from muse.server.appending import Appender
+from muse.server.faults import RequestError
+from muse.server.feed import Feed
+from muse.server.metrics import Metrics
+from muse.server.outbox import Outbox, Update
+from muse.server.settings import Settings
+
+
+class OpenSession:
+    """One session while it is open. Made on the loop; its log is first touched in a thread."""
+
+    def __init__(
+        self, repository: Repository, session_id: str, threads: Executor, settings: Settings, metrics: Metrics
+    ) -> None:
+        self.session_id = session_id
+        self.log = OpLog(repository.root, session_id, storage=repository.storage)
+        self.guarded = GuardedLog(repository, self.log)
+        self.appender = Appender(self.guarded, self.log.sync, threads, settings, metrics)
+        self._threads = threads
+        self._settings = settings
+        self._metrics = metrics
+        self._feed: Feed | None = None
+        self._opening = asyncio.Lock()
+        self._present: dict[int, tuple[str, Any]] = {}
+        self._users = 0
+        self.used_at = time.monotonic()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the session open while the block runs."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self.used_at = time.monotonic()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._users and self.appender.is_idle
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether its log has to be opened anew: a write or sync failed, or the feed did."""
+        return self.appender.has_failed or (self._feed is not None and self._feed.failure is not None)
+
+    # -- following ------------------------------------------------------------------------------
+
+    async def feed(self) -> Feed:
+        """Return the feed, which is opened for the first who follows."""
+        async with self._opening:
+            if self._feed is None:
+                loop = asyncio.get_running_loop()
+                feed = Feed(self.log, self._settings, loop, self._metrics.overflows.inc)
+                await loop.run_in_executor(self._threads, feed.open)
+                self._feed = feed
+        return self._feed
+
+    def lag_bytes(self) -> int:
+        """How far the slowest of its followers is behind what was read."""
+        return self._feed.lag_bytes() if self._feed is not None else 0
+
+    def stop_following(self, outbox: Outbox) -> None:
+        if self._feed is not None:
+            self._feed.leave(outbox)
+
+    # -- presence -------------------------------------------------------------------------------
+
+    def present(self) -> list[dict[str, Any]]:
+        """Return who is here, and where."""
+        return [{"actor": name, "where": where} for name, where in self._present.values()]
+
+    def arrive(self, connection: int, actor: str) -> str:
+        """Note that an actor is here, and tell the others; return the message of who is here already."""
+        here = self.present()
+        self._present[connection] = (actor, None)
+        self._tell({"actor": actor, "state": "here", "where": None})
+        return _text({"type": "presence", "here": here})
+
+    def move(self, connection: int, where: Any) -> None:
+        """Note where an actor is, and tell the others."""
+        actor, _ = self._present[connection]
+        self._present[connection] = (actor, where)
+        self._tell({"actor": actor, "state": "here", "where": where})
+
+    def leave(self, connection: int) -> None:
+        """Note that a connection is gone; the actor is, once its last one is."""
+        actor, _ = self._present.pop(connection)
+        if all(name != actor for name, _ in self._present.values()):
+            self._tell({"actor": actor, "state": "gone", "where": None})
+
+    def _tell(self, change: dict[str, Any]) -> None:
+        if self._feed is not None:
+            self._feed.tell(Update(_text({"type": "presence", **change})))
+
+    # -- lifetime -------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Finish what is on its way, bring it to the disk, and let go of the files."""
+        if self._feed is not None:
+            self._feed.drop()
+        await self.appender.drained()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, self._close_files)
+
+    def _close_files(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+        try:
+            if self.appender.has_written and not self.is_spoilt:
+                self.log.sync()
+        finally:
+            self.log.close()
+
+
+def _text(document: dict[str, Any]) -> str:
+    return orjson.dumps(document).decode()
+
+
+class Sessions:
+    """Opens sessions when they are asked for, and closes those that nobody uses any more."""
+
+    def __init__(
+        self, repository: Repository, threads: Executor, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._repository = repository
+        self._threads = threads
+        self._settings = settings
+        self._metrics = metrics
+        self._open: dict[str, OpenSession] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        metrics.measure(lambda: len(self._open), self._lag_bytes)
+
+    def _lag_bytes(self) -> int:
+        return max((session.lag_bytes() for session in list(self._open.values())), default=0)
+
+    def get(self, session_id: str) -> OpenSession:
+        """Return a session that is there; `NotFoundError` for any other."""
+        session = self._open.get(session_id)
+        if session is not None and not session.is_spoilt:
+            session.used_at = time.monotonic()
+            return session
+        self.check(session_id)
+        if session is not None:
+            self._let_go(session)
+        if len(self._open) >= self._settings.open_sessions and not self._close_one():
+            raise RequestError(503, "all the sessions that the server may open are in use", retry_after=1)
+        session = OpenSession(self._repository, session_id, self._threads, self._settings, self._metrics)
+        self._open[session_id] = session
+        return session
+
+    def check(self, session_id: str) -> str:
+        """Give back the id of a session that is there; `NotFoundError` for any other."""
+        root, storage = self._repository.root, self._repository.storage
+        known = layout.is_session_id(session_id) and any(
+            storage.exists(path(root, session_id)) for path in (layout.ops_file, layout.receipt_file)
+        )
+        if not known:
+            raise NotFoundError(f"there is no session {session_id!r}")
+        return session_id
+
+    def all(self) -> list[str]:
+        """Return the ids of all sessions, open or not. Blocks."""
+        return list_sessions(self._repository.root, storage=self._repository.storage)
+
+    def create(self, session_id: str, policy: Policy | None) -> bool:
+        """Make a session, with its policy if one is given; False if it was there. Blocks."""
+        with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
+            is_new = log.create()
+        if is_new and policy is not None:
+            write_policy(self._repository.root, session_id, policy, self._repository.storage)
+        return is_new
+
+    # -- lifetime -------------------------------------------------------------------------------
+
+    def close_idle(self) -> None:
+        """Close what was not used for a while, so that it can be archived, and memory is free."""
+        before = time.monotonic() - self._settings.session_idle_seconds
+        for session in list(self._open.values()):
+            if session.is_idle and (session.used_at < before or session.is_spoilt):
+                self._let_go(session)
+
+    def _close_one(self) -> bool:
+        idle = [session for session in self._open.values() if session.is_idle]
+        if idle:
+            self._let_go(min(idle, key=lambda session: session.used_at))
+        return bool(idle)
+
+    def _let_go(self, session: OpenSession) -> None:
+        self._open.pop(session.session_id, None)
+        task = asyncio.get_running_loop().create_task(session.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: "asyncio.Task[None]") -> None:
+        self._closing.discard(task)
+        task.exception()  # what failed was told to those whom it concerned
+
+    @property
+    def are_drained(self) -> bool:
+        """Whether nothing is on its way into any log."""
+        return all(session.appender.is_idle for session in self._open.values())
+
+    async def close(self) -> None:
+        """Close all, what was appended brought to the disk."""
+        for session in list(self._open.values()):
+            self._let_go(session)
+        while self._closing:
+            await asyncio.wait(self._closing)

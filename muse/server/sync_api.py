@@ -1,0 +1,52 @@
+"""Synchronisation over HTTP: this repository as a peer of distant replicas. See `muse.peer_wire`."""
+
+from starlette.responses import Response
+
+from muse.core.garbage_lock import uncollected
+from muse.core.reconcile import ProtocolError
+from muse.errors import CorruptionError
+from muse.peer import entries_in
+from muse.peer_wire import CALLS, WRITING_CALLS, answer, unpack
+from muse.server.access import SCOPES, Principal
+from muse.server.bodies import read_body
+from muse.server.calls import Call
+from muse.server.faults import RequestError
+
+_BODY_BYTES = 1 << 28
+
+
+async def message(call: Call) -> Response:
+    call.query()
+    name = call.request.path_params["call"]
+    if name not in CALLS:
+        raise RequestError(404, f"there is no message {name[:40]!r}: there are {', '.join(CALLS)}")
+    principal, service = call.principal, call.service
+    principal.check_scope("commit" if name in {"put", "advance"} else "append" if name == "offer" else "read")
+    body = await read_body(call, limit=max(_BODY_BYTES, service.settings.body_bytes))
+    key = f"{principal.token_id}/{(call.header(b'muse-replica') or '')[:64]}"
+
+    def respond() -> bytes:
+        try:
+            if name == "offer":
+                _check_authors(principal, body)
+            with service.peers.use(key, anew=name == "identity") as peer:
+                if name not in WRITING_CALLS:
+                    return answer(peer, name, body)
+                with uncollected(service.repository.root, service.repository.storage):
+                    return answer(peer, name, body)
+        except ProtocolError as error:
+            raise RequestError(422, str(error)) from error
+        except CorruptionError as error:
+            if name in WRITING_CALLS:  # what was sent is not what it says to be
+                raise RequestError(422, str(error)) from error
+            raise
+
+    with service.tracing.span("sync", call=name):
+        return Response(await service.in_thread(respond), media_type="application/octet-stream")
+
+
+def _check_authors(principal: Principal, body: bytes) -> None:
+    """Refuse ops of others: a token speaks as its own actor, but for those that may bring everything."""
+    if principal.scope != SCOPES[-1]:
+        for entry in entries_in(unpack(body)[1]):
+            principal.check_actor(entry["actor_id"])

@@ -1,0 +1,67 @@
+"""The settings: all in one place, documented as they are; and traces, where they are configured."""
+
+import json
+import re
+import threading
+from dataclasses import fields
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from muse.errors import UsageError
+from muse.server.settings import Settings, read_settings
+from tests.server_process import ServerProcess, draft
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "server.md"
+ROW = re.compile(r"^\| `(\w+)` \|([^|]*)\|", re.MULTILINE)
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = dict(ROW.findall(DOCUMENT.read_text(encoding="utf-8").partition("## Settings")[2]))
+    shown = {setting.name: _shown(getattr(Settings(), setting.name)) for setting in fields(Settings)}
+    assert {name: value.strip() for name, value in rows.items()} == shown
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value) if isinstance(value, tuple) else str(value)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"surprise": 1}, "surprise"),
+        ({"port": "x"}, "port"),
+        ({"port": -1}, "port"),
+        ({"threads": 0}, "threads"),
+        ({"certificate": "x"}, "private key"),
+        ({"log_level": "loud"}, "log_level"),
+    ],
+)
+def test_a_wrong_setting_is_named(document: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_settings(document)
+
+
+def test_traces_are_sent_where_an_endpoint_is_configured(tmp_path: Path) -> None:
+    received: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{collector.server_port}/v1/traces"
+        with ServerProcess(tmp_path, otlp_endpoint=endpoint) as server, server.client() as client:
+            client.post("/v1/sessions", json={"session_id": "jam"})
+            client.post("/v1/sessions/jam/ops", json=[draft("ada")])
+            client.close()
+            server.stop()
+        collector.shutdown()
+    assert b"POST /v1/sessions/{session_id}/ops" in b"".join(received)
