@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/bench
 
-.PHONY: demo test test-long lint types tests bench bench-quick bench-long clean
+.PHONY: demo test test-long lint types tests bench bench-quick bench-long bench-server clean
 
 demo: $(READY)
 	$(BIN)/muse demo
@@ -35,6 +35,10 @@ bench-quick: $(BENCH)/.ready
 
 bench-long: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.run --long
+
+# Eleven minutes: a hundred agents and twenty followers on one server, a flood, and HTTP.
+bench-server: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.server.run --out benchmarks/results/server.json
 
 $(BENCH)/.ready: pyproject.toml benchmarks/install.py
 	@$(PYTHON) -m venv $(BENCH) 2>/dev/null || uv venv --quiet --seed --allow-existing --python $(PYTHON) $(BENCH)

@@ -29,8 +29,8 @@ def _install(*requirements: str) -> str:
 
 def main() -> None:
     failures = {}
-    if _install("-e", ".[bench]"):
-        if reason := _install("-e", "."):
+    if _install("-e", ".[bench,client,server]"):
+        if reason := _install("-e", ".[client,server]"):
             raise SystemExit(reason)
         with open("pyproject.toml", "rb") as file:
             extra = tomllib.load(file)["project"]["optional-dependencies"]["bench"]

@@ -6,7 +6,22 @@ from typing import Annotated
 import typer
 
 from muse import __version__
-from muse.cli import archiving, blame, checkout, commits, demo, keys, prove, replay, sessions, syncing, undo
+from muse.cli import (
+    archiving,
+    blame,
+    checkout,
+    commits,
+    coord,
+    demo,
+    keys,
+    prove,
+    replay,
+    serve,
+    sessions,
+    syncing,
+    tokens,
+    undo,
+)
 from muse.cli.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.output import abandon_stdout, facts_of, prepare_streams, print_error
 from muse.core.timestamp import now_text
@@ -26,6 +41,9 @@ app = typer.Typer(
 )
 app.add_typer(sessions.app, name="session")
 app.add_typer(keys.app, name="key")
+app.add_typer(coord.app, name="coord")
+app.add_typer(coord.app, name="coord")
+app.add_typer(tokens.app, name="token")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -95,6 +113,7 @@ app.command("pull")(syncing.pull)
 app.command("push")(syncing.push)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
+app.command("serve")(serve.serve)
 
 
 def run(arguments: list[str]) -> int:

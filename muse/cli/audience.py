@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from muse.cli.commits import SHORT_ID, outcome_record
+from muse.cli.commits import SHORT_ID
 from muse.cli.output import Output, count_of, error_console, printable
 from muse.cli.performance import Audience
 from muse.session import CommitOutcome
@@ -35,7 +35,7 @@ class ProgramAudience:
 
     def committed(self, outcome: CommitOutcome, seconds: float) -> None:
         record = {"event": "committed", "commit_id": outcome.commit_id, "seconds": round(seconds, 3)}
-        self._output.record({**record, **outcome_record(outcome)})
+        self._output.record({**record, **outcome.as_record()})
 
 
 class PipeAudience:

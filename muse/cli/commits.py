@@ -20,10 +20,9 @@ from muse.cli.options import (
 )
 from muse.cli.output import Output, count_of
 from muse.core import layout
-from muse.core.commit_record import CommitRecord
+from muse.core.commit_record import CommitRecord, brief_record, covered_count
 from muse.core.op_log import OpLog, list_sessions
 from muse.core.repo_record import RepoRecord
-from muse.core.seal import read_seal
 from muse.core.signing import Signer
 from muse.core.verify import Finding, Report
 from muse.core.verify import verify as verify_dag
@@ -67,24 +66,9 @@ def commit(
     ):
         outcome = live.commit(message, salvage=salvage, full=full)
     if output.as_json:
-        output.record(outcome_record(outcome))
+        output.record(outcome.as_record())
     else:
         _print_outcome(output, session, outcome)
-
-
-def outcome_record(outcome: CommitOutcome) -> dict[str, Any]:
-    """Return an outcome as JSON has it."""
-    return {
-        "commit_ids": list(outcome.commit_ids),
-        "op_count": outcome.op_count,
-        "summary": outcome.summary,
-        "ignored": [
-            {"index": op.index, "address": op.address, "reason": op.reason} for op in outcome.ignored
-        ],
-        "written": list(outcome.written),
-        "removed": list(outcome.removed),
-        "kept": list(outcome.kept),
-    }
 
 
 def _print_outcome(output: Output, session: str, outcome: CommitOutcome) -> None:
@@ -124,14 +108,14 @@ def log(
     history = islice(repository.dag.children_first(repository.dag.resolve(revision)), count)
     if invocation.output.as_json:
         for record in history:
-            invocation.output.record(_brief_record(record))
+            invocation.output.record(brief_record(record))
         return
     rows = [
         (
             record["commit_id"][:SHORT_ID],
             record["committed_at"][:19].replace("T", " "),
             record["author"] or "-",
-            _op_count(record),
+            covered_count(record),
             subject(record),
         )
         for record in history
@@ -144,24 +128,9 @@ def _ops_of(record: CommitRecord) -> list[Mapping[str, Any]]:
     return list(delta["ops"]) if delta else []
 
 
-def _op_count(record: CommitRecord) -> int:
-    """Return how many ops the commit covers: its delta may hold their net, which are fewer."""
-    seal = read_seal(record["message"])
-    return seal.op_count if seal else len(_ops_of(record))
-
-
 def subject(record: CommitRecord) -> str:
     """Return the first line of a commit's message."""
     return (record["message"].strip().splitlines() or [""])[0]
-
-
-def _brief_record(record: CommitRecord) -> dict[str, Any]:
-    """Return a commit without its ops, of which it tells the number."""
-    delta = record["structured_delta"]
-    brief: dict[str, Any] = {key: value for key, value in record.items() if key != "structured_delta"}
-    brief["op_count"] = _op_count(record)
-    brief["summary"] = delta["summary"] if delta else ""
-    return brief
 
 
 def show(
@@ -186,7 +155,7 @@ def show(
     shown = ops if show_all else ops[:_OPS_SHOWN]
     if invocation.output.as_json:
         files = [{"path": path, "change": change} for path, change in changes]
-        invocation.output.record({**_brief_record(record), "files": files, "ops": shown})
+        invocation.output.record({**brief_record(record), "files": files, "ops": shown})
     else:
         _print_commit(invocation, record, changes, show_all=show_all)
 
@@ -227,8 +196,8 @@ def _print_commit(
         output.line(f"{change:<8} {path}")
     if delta := record["structured_delta"]:
         output.line()
-        count = count_of(_op_count(record), "op")
-        net = " net" if delta["ops"] != [] and len(delta["ops"]) != _op_count(record) else ""
+        count = count_of(covered_count(record), "op")
+        net = " net" if delta["ops"] != [] and len(delta["ops"]) != covered_count(record) else ""
         output.line(f"{count} of domain {delta['domain']}:{net} {delta['summary']}")
     lines = [line for op in _ops_of(record) for line in _op_lines(op)]
     shown = lines if show_all else lines[:_OPS_SHOWN]

@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -23,6 +25,7 @@ from muse.cli.places import free_directory, free_session_id, open_or_make, requi
 from muse.cli.players import DOMAIN, Answer, Job, Part, Play
 from muse.cli.prelude import TITLE
 from muse.cli.report import NoteComparison, conclude, present
+from muse.cli.served import serving
 from muse.core.storage import LOCAL
 from muse.plugins.midi_file import Note, notes_of
 from muse.plugins.notes import insert_file
@@ -37,6 +40,9 @@ def demo(
     ctx: typer.Context,
     *,
     rate: Annotated[float, typer.Option(min=1, max=10_000, help="Edits a second of each agent.")] = 120,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Let the agents work through a server, 'muse serve'.")
+    ] = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,6 +53,7 @@ def demo(
     score. Without --repo, the repository is a new directory here: muse-demo, or muse-demo-2 and so on.
 
     Example: muse demo
+    Example: muse demo --serve
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
@@ -57,10 +64,14 @@ def demo(
         output.line(f"{TITLE}, in {repository.root}, session {session_id}")
     with LiveSession(repository.root, session_id, author="muse demo") as live:
         live.edit("conductor", DOMAIN, insert_file(PATH, base_file()))
-        with audience_for(output) as audience:
-            jobs = _jobs(repository.root, session_id, rate)
+        with audience_for(output) as audience, _server(repository.root, wanted=serve) as url:
+            jobs = [replace(job, url=url) for job in _jobs(repository.root, session_id, rate)]
             performance = perform(live, jobs, title=TITLE, commit_seconds=_COMMIT_SECONDS, audience=audience)
         present(conclude(live, performance, _compared(repository.root)), output)
+
+
+def _server(root: str, *, wanted: bool) -> AbstractContextManager[str]:
+    return serving(root) if wanted else nullcontext("")
 
 
 def _jobs(root: str, session_id: str, rate: float) -> list[Job]:

@@ -61,13 +61,17 @@ class Feed:
 
     def _record(self, op: dict[str, Any]) -> None:
         bare = self._bare_ops
-        if bare.actor_id is None:
-            raise InvalidEntryError("it is an op without an entry: say who makes it with --actor NAME")
+        actor_id = self._check_actor()
         bare.check(op)
         self._log.record(
-            bare.actor_id, bare.domain, op, intent_id=bare.intent_id, reservation_id=bare.reservation_id
+            actor_id, bare.domain, op, intent_id=bare.intent_id, reservation_id=bare.reservation_id
         )
         self.stored += 1
+
+    def _check_actor(self) -> str:
+        if self._bare_ops.actor_id is None:
+            raise InvalidEntryError("it is an op without an entry: say who makes it with --actor NAME")
+        return self._bare_ops.actor_id
 
     def _flush(self) -> None:
         entries, self._entries = self._entries, []

@@ -23,7 +23,21 @@ from muse.errors import MuseError
 
 _COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")
 _ASCII_LINES = str.maketrans("│─┘┐┤└┌├┴┬┼●◆", "|-+++++++++*@")
-_FACTS = ("field", "key_id", "line_number", "path", "paths", "offset", "op_id", "errno")
+_FACTS = (
+    "field",
+    "key_id",
+    "line_number",
+    "path",
+    "paths",
+    "offset",
+    "op_id",
+    "errno",
+    "status",
+    "retry_after",
+    "op_ids",
+    "holders",
+    "reservation_ids",
+)
 
 
 def printable(text: str) -> str:

@@ -1,16 +1,19 @@
 """The player's side of a live performance: edits made by actors in a process of their own.
 
-A player appends through a log of its own, and tells its parent of an edit only after the append has
-returned. It ends by itself as soon as its parent is gone.
+A player appends through a log of its own, or through a server, and tells its parent of an edit only after
+the append has returned. It ends by itself as soon as its parent is gone.
 """
 
 import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
+from muse.cli.served import ServedLog
+from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.errors import MuseError
 
@@ -97,24 +100,45 @@ class Wire:
         self._reported_at = time.monotonic()
 
 
-Task = Callable[[OpLog, Wire], None]
+class Heard(Protocol):
+    """A log as it grows."""
+
+    def next_within(self, seconds: float) -> OpEntry | None: ...
+
+
+class Playable(Protocol):
+    """What the tasks that need no files ask of a log: `OpLog` does, and a server's `ServedLog`."""
+
+    def record(
+        self, actor_id: str, domain: str, domain_op: Mapping[str, Any], *, parent_op_ids: Sequence[str] = ()
+    ) -> Mapping[str, Any]: ...
+
+    def follow(self, *, since: int) -> AbstractContextManager[Heard]: ...
+
+
+Task = Callable[[Any, Wire], None]
+"""Is given an `OpLog`; one that asks for no more than `Playable` may be given another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One process's work in one session: who acts in it, with how many edits, and the task itself."""
+    """One process's work in one session: who acts in it, with how many edits, and the task itself.
+
+    `url`: the server through which it is done; "" for the log itself.
+    """
 
     root: str
     session_id: str
     edits: Mapping[str, int]
     task: Task
+    url: str = ""
 
 
 def run_job(job: Job, connection: Connection) -> None:
     """Do a job to its end. The entry point of a player's process."""
     wire = Wire(connection)
     try:
-        with OpLog(job.root, job.session_id) as log:
+        with ServedLog(job.url, job.session_id) if job.url else OpLog(job.root, job.session_id) as log:
             try:
                 wire.wait_for_start()
                 job.task(log, wire)
@@ -132,7 +156,7 @@ class Play:
     parts: tuple[Part, ...]
     rate: float | None
 
-    def __call__(self, log: OpLog, wire: Wire) -> None:
+    def __call__(self, log: Playable, wire: Wire) -> None:
         # Deadlines are absolute: what one edit is late, the next ones make up for.
         start = time.monotonic()
         step = 1 / self.rate if self.rate else 0.0
@@ -169,7 +193,7 @@ class Answer:
     actor_id: str
     make_listener: Callable[[], "Listener"]
 
-    def __call__(self, log: OpLog, wire: Wire) -> None:
+    def __call__(self, log: Playable, wire: Wire) -> None:
         start = time.monotonic()
         edits = 0
         listener = self.make_listener()

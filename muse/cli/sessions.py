@@ -12,6 +12,7 @@ from muse.cli.conflicts import conflicts
 from muse.cli.entry_line import entry_line
 from muse.cli.feed import BareOps, Feed
 from muse.cli.graph import graph
+from muse.cli.guarded_feed import GuardedFeed
 from muse.cli.mending import check, print_damages, recover, repair
 from muse.cli.merging import merge
 from muse.cli.options import (
@@ -24,12 +25,15 @@ from muse.cli.options import (
     remember,
 )
 from muse.cli.output import abandon_stdout, count_of, size_of
+from muse.cli.policy import accept, policy, proposals, reject
 from muse.cli.session_facts import SessionFacts, brief_facts, gather_facts
 from muse.cli.state import chosen_point, show_state
 from muse.cli.syncing import sync
 from muse.core.op_log import OpEntry, OpLog, list_sessions
 from muse.errors import UsageError
+from muse.guard import GuardedLog
 from muse.plugin_state import check_of
+from muse.policy import read_policy
 
 app = typer.Typer(
     help="Live sessions: list, show, append, tail, and mend.",
@@ -177,7 +181,8 @@ def append(
     """Append ops or entries, read as JSON Lines from stdin. The first one starts the session.
 
     A line with an op_id is an entry, stored once however often it comes; any other is an op,
-    recorded as an entry of --actor. The first bad line ends it: all before it are stored.
+    recorded as an entry of --actor. The first bad line ends it: all before it are stored. One that the
+    session's policy refuses is bad; one that it sets aside is counted.
 
     Example: muse session append jam-1 --actor anna < ops.jsonl
     """
@@ -186,12 +191,16 @@ def append(
     domain = domain or repository.domain
     bare_ops = BareOps(actor, domain, intent, reservation, check_of(domain))
     with OpLog(repository.root, session) as log, invocation.output.progress("appending") as progress:
-        feed = Feed(log, bare_ops)
+        is_open = read_policy(repository.root, session).lets_all_pass
+        feed = Feed(log, bare_ops) if is_open else GuardedFeed(log, GuardedLog(repository, log), bare_ops)
         feed.take(typer.get_binary_stream("stdin"), progress)
+    proposed = feed.proposed if isinstance(feed, GuardedFeed) else 0
+    counts = {"stored": feed.stored, "known": feed.known} | ({"proposed": proposed} if proposed else {})
     if invocation.output.as_json:
-        invocation.output.record({"session_id": session, "stored": feed.stored, "known": feed.known})
+        invocation.output.record({"session_id": session, **counts})
     else:
-        invocation.output.line(f"{feed.stored} stored, {feed.known} already known")
+        aside = f", {proposed} set aside: see 'muse session proposals {session}'" if proposed else ""
+        invocation.output.line(f"{feed.stored} stored, {feed.known} already known{aside}")
 
 
 @app.command("tail")
@@ -250,6 +259,10 @@ app.command("graph")(graph)
 app.command("conflicts")(conflicts)
 app.command("sync")(sync)
 app.command("merge")(merge)
+app.command("policy")(policy)
+app.command("proposals")(proposals)
+app.command("accept")(accept)
+app.command("reject")(reject)
 app.command("archive")(archive)
 app.command("restore")(restore)
 app.command("check")(check)

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from muse.cli.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.output import Output, count_of, size_of
+from muse.cli.servers import is_url, remote_peer
 from muse.core import layout
 from muse.core.storage import LOCAL
 from muse.errors import ConflictError, MuseError, UsageError
@@ -18,11 +19,19 @@ from muse.transfer import clone as clone_repository
 from muse.transfer import pull as pull_branch
 from muse.transfer import push as push_branch
 
+if TYPE_CHECKING:
+    from muse.client import RemotePeer
+
 _SHORT_ID = 12
 _REASONS_SHOWN = 10
 
 PathArgument = Annotated[
-    str, typer.Argument(metavar="PATH", help="The other replica's directory.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="PATH|URL",
+        help="The other replica's directory, or the address of its server (MUSE_TOKEN holds the token).",
+        show_default=False,
+    ),
 ]
 BranchOption = Annotated[str | None, typer.Option(help="Default: the branch of HEAD.")]
 
@@ -46,8 +55,10 @@ class ChangedFilesError(MuseError):
         self.paths = tuple(paths)
 
 
-def open_other(own_root: str, path: str) -> LocalPeer:
-    """Open the replica at `path`; `UsageError` if it is the one at `own_root` itself."""
+def open_other(own_root: str, path: str) -> "LocalPeer | RemotePeer":
+    """Open the replica at a path or URL; `UsageError` if it is the one at `own_root` itself."""
+    if is_url(path):
+        return remote_peer(path)
     other = LocalPeer(os.path.abspath(path))
     places = [LOCAL.look(layout.repo_file(root)) for root in (own_root, other.repository.root)]
     if len({(place.st_dev, place.st_ino) if place else None for place in places}) == 1:
@@ -70,6 +81,7 @@ def sync(
     A session that only one side has is made on the other. Cut short, it goes on when it is run again.
 
     Example: muse session sync ../song-of-bob jam-1
+    Example: muse session sync http://127.0.0.1:7437
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
@@ -103,6 +115,7 @@ def pull(
     Files that were changed by hand stay as they are, and are named.
 
     Example: muse pull ../song-of-bob
+    Example: muse pull https://muse.example.org
     """
     invocation = remember(ctx, repo, as_json=as_json)
     _transfer(invocation, path, lambda own, peer: pull_branch(own, peer, branch))
@@ -145,7 +158,8 @@ def clone(
         peer = CountingPeer(other)
         exchange = clone_repository(peer, root)
     if not invocation.output.as_json:
-        invocation.output.line(f"A replica of {other.repository.root} is in {root}")
+        source = path if is_url(path) else os.path.abspath(path)
+        invocation.output.line(f"A replica of {source} is in {root}")
     _report(invocation.output, exchange, peer.traffic)
 
 

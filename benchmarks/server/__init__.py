@@ -1,0 +1,1 @@
+"""The live server under load: latencies, losses, memory, fairness, and requests a second."""

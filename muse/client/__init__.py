@@ -1,0 +1,44 @@
+"""The client of a Muse server: `AsyncClient` for asyncio, `Client` for everybody else.
+
+It needs the extra `client`: `pip install 'muse-oplog[client]'`.
+"""
+
+from muse.client.blocking import Client, Follower, RemotePeer, Session
+from muse.client.client import AsyncClient
+from muse.client.failures import (
+    BusyError,
+    DiskFullError,
+    ForbiddenError,
+    InvalidRequestError,
+    MissingError,
+    RefusedConflictError,
+    ServerError,
+    TooLargeError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from muse.client.follower import AsyncFollower
+from muse.client.ops import Ack, Receipt
+from muse.client.session import AsyncSession
+
+__all__ = [
+    "Ack",
+    "AsyncClient",
+    "AsyncFollower",
+    "AsyncSession",
+    "BusyError",
+    "Client",
+    "DiskFullError",
+    "Follower",
+    "ForbiddenError",
+    "InvalidRequestError",
+    "MissingError",
+    "Receipt",
+    "RefusedConflictError",
+    "RemotePeer",
+    "ServerError",
+    "Session",
+    "TooLargeError",
+    "UnauthorizedError",
+    "UnreachableError",
+]

@@ -1,0 +1,45 @@
+"""Where a server is, and as whom and how it is spoken to."""
+
+import ssl
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from muse.errors import UsageError
+
+_SCHEMES = {"http": "ws", "https": "wss"}
+PREFIX = "/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server. `tls` is a context of one's own for https; `patience_seconds` how long a call tries again.
+
+    The token is not part of the text of this object, so that it does not get into a log.
+    """
+
+    url: str
+    token: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = None
+    patience_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
+            raise UsageError(
+                f"{self.url!r} is not the address of a server: use one such as http://127.0.0.1:7437"
+            )
+        if parts.username is not None or parts.password is not None:
+            raise UsageError("a user or password in the address is not used: give a token instead")
+
+    @property
+    def http(self) -> str:
+        return self.url.rstrip("/") + PREFIX
+
+    @property
+    def websocket(self) -> str:
+        scheme, _, rest = self.http.partition("://")
+        return f"{_SCHEMES[scheme]}://{rest}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"} if self.token else {}

@@ -1,0 +1,136 @@
+"""Brings the ops of an outbox to the server: in their order, each once, whatever breaks on the way."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from muse.client.address import Address
+from muse.client.backoff import Backoff
+from muse.client.failures import ServerError, UnreachableError, is_transient
+from muse.client.ops import Ack, Receipt, receipt_from
+from muse.client.outbox import Outbox, Waiting
+from muse.client.socket import Socket, opened
+
+_ANSWER_SECONDS = 30.0
+_OF_ONE_OP = frozenset({409, 413, 422})
+_OF_THIS_REQUEST = frozenset({409, 413, 422, 429, 503, 507})
+
+Settled = Callable[[Receipt], None]
+
+
+class Appender:
+    """Sends one batch at a time over one WebSocket: while it is under way, the next one gathers.
+
+    So an actor's ops stand in the log in the order in which they were made, though some were sent again.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        session_id: str,
+        actor_id: str,
+        outbox: Outbox,
+        *,
+        ack: Ack,
+        settled: Settled | None = None,
+    ) -> None:
+        self._address = address
+        self._session_id = session_id
+        self._params = {"follow": "false", "actor": actor_id}
+        self._outbox = outbox
+        self._ack = ack
+        self._settled = settled
+        self._numbers = count(1)
+        self._backoff = Backoff()
+
+    async def run(self) -> None:
+        """Send whatever comes into the outbox, until cancelled."""
+        while True:
+            await self._outbox.some()
+            try:
+                async with opened(self._address, self._session_id, self._params) as socket:
+                    await self._send(socket)
+            except ServerError as error:
+                await self._failed(error)
+
+    async def _send(self, socket: Socket) -> None:
+        while True:
+            batch = await self._outbox.batch()
+            try:
+                receipts = await self._append(socket, batch)
+            except ServerError as error:
+                if error.status not in _OF_THIS_REQUEST:
+                    raise
+                await self._refused(batch, error)
+                continue
+            self._backoff.succeeded()
+            self._outbox.settle(batch, lambda one, found=receipts: self._settle(one, found[one.op_id]))  # type: ignore[misc]
+
+    async def _append(self, socket: Socket, batch: Sequence[Waiting]) -> dict[str, Receipt]:
+        number = next(self._numbers)
+        bodies = b",".join(one.body for one in batch)
+        await socket.send(
+            b'{"type":"append","id":%d,"ack":"%b","seen_frontier":%b,"ops":[%b]}'
+            % (number, self._ack.encode(), batch[0].seen, bodies)
+        )
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                answer = await _receipts(socket, number)
+        except TimeoutError as error:
+            raise UnreachableError(
+                f"session {self._session_id!r}: no receipt came within {_ANSWER_SECONDS:g} seconds"
+            ) from error
+        try:
+            receipts = {receipt.op_id: receipt for receipt in map(receipt_from, answer)}
+        except msgspec.ValidationError as error:
+            raise ServerError(f"session {self._session_id!r}: what came is no receipt ({error})") from error
+        if missing := [one.op_id for one in batch if one.op_id not in receipts]:
+            raise ServerError(f"session {self._session_id!r}: no receipt came for op {missing[0]}")
+        return receipts
+
+    def _settle(self, one: Waiting, receipt: Receipt) -> None:
+        if self._settled is not None:
+            self._settled(receipt)
+        if not one.receipt.done():
+            one.receipt.set_result(receipt)
+
+    async def _refused(self, batch: Sequence[Waiting], error: ServerError) -> None:
+        """One op of several at fault: find it. It alone: it is told. Anything else: a matter of time."""
+        if error.status not in _OF_ONE_OP:
+            await self._failed(error)
+        elif len(batch) > 1:
+            self._outbox.part(batch)
+        else:
+            error.op_ids = (batch[0].op_id,)
+            self._outbox.settle(batch, lambda one: self._reject(one, error))
+
+    def _reject(self, one: Waiting, error: ServerError) -> None:
+        if self._settled is not None:
+            self._settled(Receipt(one.op_id, "refused", reason=str(error)))
+        if not one.receipt.done():
+            one.receipt.set_exception(error)
+
+    async def _failed(self, error: ServerError) -> None:
+        outbox = self._outbox
+        if not is_transient(error):
+            outbox.fail(error)
+        elif outbox.is_kept:
+            outbox.keep()
+        elif outbox.waited_since is not None:
+            now = asyncio.get_running_loop().time()
+            pause = error.retry_after or 0
+            if now + pause - outbox.waited_since > self._address.patience_seconds:
+                outbox.fail(error)
+        if outbox.is_kept or is_transient(error):
+            await self._backoff.wait(error if is_transient(error) else UnreachableError(str(error)))
+
+
+async def _receipts(socket: Socket, number: int) -> list[Any]:
+    while True:
+        message = await socket.receive()
+        if message.get("type") == "receipts" and message.get("id") == number:
+            found = message.get("receipts")
+            return found if isinstance(found, list) else []

@@ -1,0 +1,123 @@
+"""A Muse server, as a program sees it that runs on asyncio."""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from muse.client.address import Address
+from muse.client.local_copy import LocalCopy
+from muse.client.ops import OP_IDS, Ack
+from muse.client.outbox import LINGER_SECONDS
+from muse.client.requests import Requests
+from muse.client.session import AsyncSession
+
+
+class AsyncClient:
+    """A server at `url`, spoken to with `token`. An async context manager.
+
+    What fails for a passing reason (no connection, over the quota, the server restarts) is tried again for
+    `patience_seconds`, then raised as a `ServerError`. Answers are the documents that the server sends.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        tls: ssl.SSLContext | None = None,
+        patience_seconds: float = 30.0,
+    ) -> None:
+        self._requests = Requests(Address(url, token, tls, patience_seconds))
+
+    def session(
+        self,
+        session_id: str,
+        actor_id: str,
+        *,
+        ack: Ack = "written",
+        cache: str | None = None,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> AsyncSession:
+        """Return a session to open: `async with client.session("jam-1", "ada") as session`.
+
+        `cache` names a directory for the local log, to work on while the server is away.
+        """
+        copy = None if cache is None else LocalCopy(cache, session_id, actor_id, self._requests.address.url)
+        return AsyncSession(
+            self._requests, session_id, actor_id, ack=ack, copy=copy, linger_seconds=linger_seconds
+        )
+
+    async def sessions(self) -> Any:
+        return await self._requests.json("GET", "/sessions")
+
+    async def create_session(self, session_id: str, policy: Mapping[str, Any] | None = None) -> Any:
+        """Make a session; one that is there already stays as it is."""
+        document: dict[str, Any] = {"session_id": session_id}
+        if policy is not None:
+            document["policy"] = dict(policy)
+        return await self._requests.json("POST", "/sessions", document)
+
+    async def history(self, *, branch: str | None = None, limit: int | None = None) -> Any:
+        """Return the commits of a branch, the newest first."""
+        return await self._requests.json("GET", "/log", params={"branch": branch, "limit": limit})
+
+    async def commit(self, commit_id: str) -> Any:
+        return await self._requests.json("GET", f"/commits/{commit_id}")
+
+    async def file(self, commit_id: str, path: str) -> bytes:
+        """Return a file's contents at a commit."""
+        return await self._requests.content("GET", f"/commits/{commit_id}/files/{path}")
+
+    async def reservations(self) -> Any:
+        """Return the claims that stand."""
+        return await self._requests.json("GET", "/coordination/reservations")
+
+    async def reserve(self, addresses: Sequence[str], actor_id: str, /, **given: Any) -> Any:
+        """Claim addresses; `RefusedConflictError` while another holds one of them.
+
+        `given`: `branch`, `run_id`, `ttl_seconds`, `operation`. Tried again, it is no second claim.
+        """
+        document = {"addresses": list(addresses), "actor_id": actor_id, "reservation_id": OP_IDS.next()}
+        return await self._requests.json("POST", "/coordination/reservations", {**document, **given})
+
+    async def renew(self, reservation_id: str, actor_id: str, ttl_seconds: float = 300.0) -> Any:
+        document = {"actor_id": actor_id, "ttl_seconds": ttl_seconds}
+        return await self._requests.json(
+            "POST", f"/coordination/reservations/{reservation_id}/renew", document
+        )
+
+    async def release(self, reservation_id: str, actor_id: str) -> Any:
+        document = {"actor_id": actor_id}
+        return await self._requests.json(
+            "POST", f"/coordination/reservations/{reservation_id}/release", document
+        )
+
+    async def intents(self) -> Any:
+        return await self._requests.json("GET", "/coordination/intents")
+
+    async def intend(self, addresses: Sequence[str], actor_id: str, /, **given: Any) -> Any:
+        """Say what is about to be done to addresses.
+
+        `given`: `branch`, `run_id`, `operation`, `detail`, `reservation_id`.
+        """
+        document = {"addresses": list(addresses), "actor_id": actor_id, "intent_id": OP_IDS.next()}
+        return await self._requests.json("POST", "/coordination/intents", {**document, **given})
+
+    async def forecast(
+        self, addresses: Sequence[str] = (), *, party: str = "", branch: str | None = None
+    ) -> Any:
+        """Return which active intents and reservations would collide, for `party` at `addresses` too."""
+        document = {"addresses": list(addresses), "party": party, "branch": branch}
+        return await self._requests.json("POST", "/coordination/forecast", document)
+
+    async def health(self) -> Any:
+        return await self._requests.json("GET", "/health")
+
+    async def close(self) -> None:
+        await self._requests.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

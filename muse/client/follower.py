@@ -1,0 +1,139 @@
+"""Everyone's ops as they come, in the order of the log: no gap, no repeat, whatever breaks on the way."""
+
+import asyncio
+from collections import deque
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Self
+
+import orjson
+
+from muse.client.address import Address
+from muse.client.backoff import Backoff
+from muse.client.failures import ServerError
+from muse.client.socket import Socket, opened
+from muse.core.entry import OpEntry
+
+START = "0"
+
+
+class AsyncFollower:
+    """An async iterator over the entries of a session from `since` on: a cursor, "0" for the very start.
+
+    `cursor` is where to resume: after the last batch that was handed out whole. It stays good when the
+    server is restarted. Raises `ServerError` once no connection could be had for `patience_seconds`
+    (None: never); asked again, it goes on where it was. `present` is who is here, and where, each as they
+    say it with `move`; it is brought up to date while batches are waited for. An async context manager.
+    """
+
+    def __init__(
+        self, address: Address, session_id: str, actor_id: str, since: str, patience_seconds: float | None
+    ) -> None:
+        self.cursor = since
+        self.present: dict[str, Any] = {}
+        self._where: Any = None
+        self._address = address
+        self._session_id = session_id
+        self._actor_id = actor_id
+        self._backoff = Backoff(patience_seconds)
+        self._stack = AsyncExitStack()
+        self._socket: Socket | None = None
+        self._waiting: deque[OpEntry] = deque()
+
+    async def batch(self) -> list[OpEntry]:
+        """Wait for the next entries, at least one; the cursor is then behind them."""
+        if self._waiting:
+            entries = list(self._waiting)
+            self._waiting.clear()
+            return entries
+        while True:
+            try:
+                entries = await self._receive()
+            except ServerError as error:
+                await self._hang_up()
+                await self._backoff.wait(error)
+                continue
+            if entries:
+                return entries
+
+    async def batch_within(self, seconds: float) -> list[OpEntry]:
+        """Do as `batch` does; an empty list if none came within `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.batch()
+        except TimeoutError:
+            return []
+
+    async def _receive(self) -> list[OpEntry]:
+        if self._socket is None:
+            params = {"since": self.cursor, **({"actor": self._actor_id} if self._actor_id else {})}
+            connecting = opened(self._address, self._session_id, params)
+            self._socket = await self._stack.enter_async_context(connecting)
+            if self._where is not None:
+                await self._tell(self._socket)
+        message = await self._socket.receive()
+        self._backoff.succeeded()
+        match message.get("type"):
+            case "ops":
+                entries = _entries_in(message)
+                self.cursor = str(message["cursor"])
+                return entries
+            case "overflow":
+                await self._hang_up()
+            case "presence":
+                self._note_presence(message)
+        return []
+
+    async def move(self, where: Any) -> None:
+        """Tell the others where this actor is: any JSON value. It is told again after a new connection."""
+        self._where = where
+        if self._socket is not None:
+            with suppress(ServerError):  # the next batch connects anew, and tells it then
+                await self._tell(self._socket)
+
+    async def _tell(self, socket: Socket) -> None:
+        await socket.send(orjson.dumps({"type": "presence", "where": self._where}))
+
+    def _note_presence(self, message: dict[str, Any]) -> None:
+        here = message.get("here")
+        if isinstance(here, list):
+            self.present = {}
+            for one in here:
+                self._note_place(one)
+        elif message.get("state") == "gone":
+            self.present.pop(str(message.get("actor")), None)
+        else:
+            self._note_place(message)
+
+    def _note_place(self, one: Any) -> None:
+        """An actor may have several connections; where it is, one of them says."""
+        if isinstance(one, dict):
+            actor, where = str(one.get("actor")), one.get("where")
+            self.present[actor] = self.present.get(actor) if where is None else where
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> OpEntry:
+        if not self._waiting:
+            self._waiting.extend(await self.batch())
+        return self._waiting.popleft()
+
+    async def _hang_up(self) -> None:
+        self._socket = None
+        await self._stack.aclose()
+
+    async def close(self) -> None:
+        await self._hang_up()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _entries_in(message: dict[str, Any]) -> list[OpEntry]:
+    entries = message.get("entries")
+    if not (isinstance(entries, list) and {dict}.issuperset(map(type, entries)) and "cursor" in message):
+        raise ServerError("what came is no message of ops: is this a Muse server?")
+    return entries

@@ -1,0 +1,120 @@
+"""A session's log on this machine, to work on while the server is away, and to bring together with it."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from muse.client.follower import START
+from muse.core import layout
+from muse.core.entry import OpEntry
+from muse.core.json_file import encode_json, field, field_items, read_json_object
+from muse.core.op_log import OpLog
+from muse.core.resource import Resource
+from muse.core.storage import LOCAL
+from muse.errors import ConflictError, UsageError
+
+_SCHEMA_VERSION = 1
+
+
+class LocalCopy(Resource):
+    """The log in `directory`, which is a cache: it holds what the server has, and what is yet to be sent.
+
+    `cursor`: everything before it on the server was taken in. An entry of `actor_id` behind byte `_sent`
+    of the local log may not be on the server yet; those in `refused` will never be. `UsageError` if it
+    belongs to another server's session, `ConflictError` if another client uses it now.
+    """
+
+    def __init__(self, directory: str, session_id: str, actor_id: str, url: str) -> None:
+        self._actor_id = actor_id
+        self._url = url
+        self._path = layout.client_state_file(directory, session_id)
+        self._stack = ExitStack()
+        self._lock = threading.Lock()  # a thread may be at work here when the session is closed
+        self._is_closed = False
+        LOCAL.make_directories(layout.session_directory(directory, session_id))
+        with self._stack:
+            lock = layout.client_lock_file(directory, session_id)
+            if not self._stack.enter_context(LOCAL.locked(lock, wait=False)):
+                raise ConflictError(
+                    f"{directory} is in use by another client: end it, or give each a directory of its own"
+                )
+            self.log = self._stack.enter_context(OpLog(directory, session_id))
+            self.cursor, self._sent, self.refused = self._read()
+            self._stack = self._stack.pop_all()
+
+    def _read(self) -> tuple[str, int, set[str]]:
+        if not LOCAL.exists(self._path):
+            return START, 0, set()
+        document = read_json_object(self._path, LOCAL)
+        url = field(document, "url", str, self._path)
+        actor_id = field(document, "actor_id", str, self._path)
+        if (url, actor_id) != (self._url, self._actor_id):
+            raise UsageError(
+                f"{self._path} is of {actor_id!r} on {url}, not of {self._actor_id!r} on {self._url}: give "
+                "another cache directory"
+            )
+        refused = field_items(document, "refused", str, self._path)
+        return (
+            field(document, "cursor", str, self._path),
+            field(document, "sent", int, self._path),
+            set(refused),
+        )
+
+    def record(
+        self,
+        domain: str,
+        domain_op: Mapping[str, Any],
+        *,
+        parent_op_ids: Sequence[str] = (),
+        intent_id: str = "",
+        reservation_id: str = "",
+    ) -> OpEntry:
+        """Append an op, stamped above all that was taken in."""
+        return self.log.record(
+            self._actor_id,
+            domain,
+            domain_op,
+            parent_op_ids=parent_op_ids,
+            intent_id=intent_id,
+            reservation_id=reservation_id,
+        )
+
+    def unsent(self) -> list[OpEntry]:
+        """Return the actor's ops that the server may not have, in the order in which they were made."""
+        own = self.log.entries(since=self._sent, actor=self._actor_id)
+        return [entry for entry in own if entry["op_id"] not in self.refused]
+
+    def take(self, entries: Sequence[OpEntry], cursor: str) -> None:
+        """Take in what the server has before `cursor`."""
+        with self._lock:
+            if not self._is_closed:
+                self.log.merge(entries)
+                self.cursor = cursor
+
+    def all_sent(self) -> None:
+        """Note that the server has every op of the actor."""
+        self._sent = self.log.cut().offset
+
+    def save(self) -> None:
+        """Write down how far both are one. What was not written down is taken in, and sent, once more."""
+        with self._lock:
+            if not self._is_closed:
+                self._write()
+
+    def _write(self) -> None:
+        document = {
+            "schema_version": _SCHEMA_VERSION,
+            "url": self._url,
+            "actor_id": self._actor_id,
+            "cursor": self.cursor,
+            "sent": self._sent,
+            "refused": sorted(self.refused),
+        }
+        self.log.sync()
+        LOCAL.write_atomically(self._path, encode_json(document, self._path))
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            self._stack.close()

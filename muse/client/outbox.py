@@ -1,0 +1,148 @@
+"""Ops that wait to be acknowledged, in the order in which they were made."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from muse.client.failures import ServerError
+from muse.client.ops import Receipt
+
+BATCH_OPS = 1_000
+BATCH_BYTES = 1 << 20
+LINGER_SECONDS = 0.01
+WAITING_AT_MOST = 100_000
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One op as JSON, what its author had read, when it came, and who waits for its receipt."""
+
+    op_id: str
+    body: bytes
+    seen: bytes
+    since: float
+    receipt: asyncio.Future[Receipt]
+
+
+class Outbox:
+    """A queue whose head stays until it is settled, so that whatever fails in between is tried again.
+
+    A batch is ready `linger_seconds` after its first op came, or once it is full. `is_kept`: the ops
+    are in a local log too, so that a failure leaves them here. `given_up` are those it did not leave.
+    """
+
+    def __init__(self, *, linger_seconds: float = LINGER_SECONDS, is_kept: bool = False) -> None:
+        self._linger = linger_seconds
+        self.is_kept = is_kept
+        self.given_up: dict[str, ServerError] = {}
+        self._is_away = False
+        self._waiting: deque[Waiting] = deque()
+        self._alone = 0  # so many ops at the head are to be sent one by one
+        self._some = asyncio.Event()
+        self._few = asyncio.Event()
+        self._none = asyncio.Event()
+        self._changed()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def _changed(self) -> None:
+        for event, holds in (
+            (self._some, bool(self._waiting)),
+            (self._few, not self.is_full),
+            (self._none, not self._waiting),
+        ):
+            (event.set if holds else event.clear)()
+
+    def add(self, op_id: str, body: bytes, seen: bytes = b"null") -> asyncio.Future[Receipt]:
+        """Put an op at the end; the future gets its receipt, or the error that stood in the way."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
+        future.add_done_callback(_look_at)
+        self._waiting.append(Waiting(op_id, body, seen, loop.time(), future))
+        if self._is_away:
+            self.keep()
+        if len(self._waiting) in {1, WAITING_AT_MOST}:
+            self._changed()
+        return future
+
+    async def space(self) -> None:
+        """Wait until there are not too many."""
+        await self._few.wait()
+
+    async def empty(self) -> None:
+        """Wait until all are settled."""
+        await self._none.wait()
+
+    async def some(self) -> None:
+        """Wait until there is an op."""
+        await self._some.wait()
+
+    async def batch(self) -> list[Waiting]:
+        """Wait for the next batch; it stays where it is."""
+        while True:
+            await self._some.wait()
+            left = self._waiting[0].since + self._linger - asyncio.get_running_loop().time()
+            if left <= 0 or len(self._waiting) >= BATCH_OPS or self._alone:
+                break
+            await asyncio.sleep(left)
+        if self._alone:
+            self._alone -= 1
+            return [self._waiting[0]]
+        size = 0
+        batch: list[Waiting] = []
+        for one in islice(self._waiting, BATCH_OPS):
+            size += len(one.body)
+            if batch and (size > BATCH_BYTES or one.seen != batch[0].seen):
+                break
+            batch.append(one)
+        return batch
+
+    def settle(self, batch: Sequence[Waiting], outcome: Callable[[Waiting], None]) -> None:
+        """Take a batch off the head, and say of each what became of it."""
+        self._is_away = False
+        for one in batch:
+            if self._waiting and self._waiting[0] is one:
+                self._waiting.popleft()
+            outcome(one)
+        self._changed()
+
+    def part(self, batch: Sequence[Waiting]) -> None:
+        """Send the ops of this batch one by one from now on: one of them is at fault."""
+        self._alone = len(batch)
+
+    def fail(self, error: ServerError) -> None:
+        """Tell all who wait; unless they are kept, the ops are given up."""
+        error.op_ids = tuple(one.op_id for one in self._waiting)
+        for one in self._waiting:
+            if not one.receipt.done():
+                one.receipt.set_exception(error)
+        if not self.is_kept:
+            self.given_up |= dict.fromkeys(error.op_ids, error)
+            self._waiting.clear()
+            self._alone = 0
+        self._changed()
+
+    def keep(self) -> None:
+        """The server is away: tell all who wait, and who come, that the local log has their ops for now."""
+        self._is_away = True
+        for one in reversed(self._waiting):
+            if one.receipt.done():
+                break
+            one.receipt.set_result(Receipt(one.op_id, "local"))
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) >= WAITING_AT_MOST
+
+    @property
+    def waited_since(self) -> float | None:
+        return self._waiting[0].since if self._waiting else None
+
+
+def _look_at(future: "asyncio.Future[Receipt]") -> None:
+    """Mark the exception of a future that nobody awaits as seen."""
+    if not future.cancelled():
+        future.exception()

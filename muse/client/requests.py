@@ -1,0 +1,128 @@
+"""Requests over HTTP: tried again while that may help, and errors that say what is the matter."""
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from muse.client.address import Address
+from muse.client.backoff import repeated
+from muse.client.failures import ServerError, UnreachableError, failure_in
+
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 300.0  # a commit of a long session takes its time
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+Params = Mapping[str, str | int | None]
+
+
+class Requests:
+    """Speaks HTTP to one server. An async context manager."""
+
+    def __init__(self, address: Address, headers: Mapping[str, str] | None = None) -> None:
+        self.address = address
+        verify: ssl.SSLContext | bool = address.tls or True
+        self._client = httpx.AsyncClient(
+            headers={**address.headers, **(headers or {})},
+            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
+            verify=verify,
+            trust_env=False,
+        )
+
+    async def json(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        *,
+        params: Params | None = None,
+        is_idempotent: bool = True,
+    ) -> Any:
+        """Ask with a JSON document, and return the one that comes back."""
+        body = b"" if document is None else orjson.dumps(document)
+        answer = await self.content(
+            method, path, body, "application/json", params=params, is_idempotent=is_idempotent
+        )
+        try:
+            return orjson.loads(answer) if answer else None
+        except orjson.JSONDecodeError as error:
+            raise ServerError(f"{method} {path}: the answer is not JSON: is this a Muse server?") from error
+
+    async def content(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        media_type: str = "application/octet-stream",
+        *,
+        params: Params | None = None,
+        is_idempotent: bool = True,
+    ) -> bytes:
+        """Ask with bytes, and return those that come back.
+
+        A failure that may pass is tried again: see `repeated`.
+        """
+
+        async def attempt() -> bytes:
+            headers = {"content-type": media_type} if body else {}
+            try:
+                response = await self._client.request(
+                    method, self._url(path), content=body, headers=headers, params=_given(params)
+                )
+            except httpx.HTTPError as error:
+                raise self._unreachable(error) from error
+            if response.is_success:
+                return response.content
+            raise failure_in(response.status_code, response.content, f"{method} {path}")
+
+        return await repeated(attempt, self.address.patience_seconds, is_idempotent=is_idempotent)
+
+    @asynccontextmanager
+    async def lines(self, path: str, params: Params | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Ask for a stream of JSON lines: what is yielded iterates over them as they come."""
+        try:
+            async with self._client.stream("GET", self._url(path), params=_given(params)) as response:
+                if not response.is_success:
+                    raise failure_in(response.status_code, await response.aread(), f"GET {path}")
+                yield _whole_lines(response)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _url(self, path: str) -> str:
+        return self.address.http + quote(path)
+
+    def _unreachable(self, error: httpx.HTTPError) -> UnreachableError:
+        reason = str(error) or type(error).__name__
+        failure = UnreachableError(
+            f"{self.address.url} gave no answer ({reason}): is the server up, and reachable?"
+        )
+        failure.was_sent = not isinstance(error, _NEVER_SENT)
+        return failure
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _given(params: Params | None) -> dict[str, str | int]:
+    return {name: value for name, value in (params or {}).items() if value is not None}
+
+
+async def _whole_lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    rest = b""
+    async for data in response.aiter_bytes():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+    if rest:
+        raise ServerError("the stream ended in the middle of a line: ask again from the last cursor")

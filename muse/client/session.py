@@ -1,0 +1,306 @@
+"""A session on a server: ops go in, everyone's ops come out, and history is made of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Literal, Self
+
+import orjson
+
+from muse.client.appender import Appender
+from muse.client.failures import ServerError
+from muse.client.follower import START, AsyncFollower
+from muse.client.local_copy import LocalCopy
+from muse.client.ops import Ack, Receipt, draft, encoded
+from muse.client.outbox import LINGER_SECONDS, Outbox
+from muse.client.requests import Requests
+from muse.core.entry import OpEntry, check_entry
+from muse.core.op_log import OpLog
+from muse.errors import UsageError
+
+Order = Literal["log", "total", "causal"]
+
+_SAVE_SECONDS = 1.0
+
+
+class AsyncSession:
+    """One session, as one actor. An async context manager: leaving it waits for what is on its way.
+
+    Ops are gathered for some milliseconds and sent together, in their order, one batch after the other.
+    Whatever breaks meanwhile, they are sent again under the same ids, and stored once. With a `copy`
+    they go into the local log first: while the server is away an op has the receipt "local", and on
+    return both logs come to hold the ops of both.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        session_id: str,
+        actor_id: str,
+        *,
+        ack: Ack = "written",
+        copy: LocalCopy | None = None,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
+        self.session_id = session_id
+        self.actor_id = actor_id
+        self._requests = requests
+        self._path = f"/sessions/{session_id}"
+        self._copy = copy
+        self._outbox = Outbox(linger_seconds=linger_seconds, is_kept=copy is not None)
+        self._appender = Appender(
+            requests.address,
+            session_id,
+            actor_id,
+            self._outbox,
+            ack=ack,
+            settled=self._note if copy else None,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- appending ------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        domain: str,
+        domain_op: Mapping[str, Any],
+        *,
+        op_id: str | None = None,
+        parent_op_ids: Sequence[str] = (),
+        intent_id: str = "",
+        reservation_id: str = "",
+        seen_frontier: Mapping[str, int] | None = None,
+    ) -> "asyncio.Future[Receipt]":
+        """Hand over an op, and return at once; the future gets its receipt. See `record`.
+
+        Waits only while a hundred thousand ops are on their way. `InvalidEntryError`, nothing done, for an op
+        that no log takes.
+        """
+        await self.space()
+        names = {"parent_op_ids": parent_op_ids, "intent_id": intent_id, "reservation_id": reservation_id}
+        if self._copy is None:
+            op: Mapping[str, Any] = draft(self.actor_id, domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
+        else:
+            op = self._copy.record(domain, domain_op, **names)  # type: ignore[arg-type]
+        return self._outbox.add(op["op_id"], encoded(op), orjson.dumps(seen_frontier))
+
+    async def record(
+        self,
+        domain: str,
+        domain_op: Mapping[str, Any],
+        *,
+        op_id: str | None = None,
+        parent_op_ids: Sequence[str] = (),
+        intent_id: str = "",
+        reservation_id: str = "",
+        seen_frontier: Mapping[str, int] | None = None,
+    ) -> Receipt:
+        """Hand over an op and wait for its receipt, which says what became of it.
+
+        An `op_id` of one's own makes it safe to ask again after an error. `seen_frontier`: per actor, the
+        highest stamp that this one has read; newer ops on the same address are then named in the receipt.
+        Raises `ServerError` once the server was not to be had for the address's `patience_seconds`, or says
+        no to all that is asked; its `op_ids` are not acknowledged, and may be stored.
+        """
+        submitted = await self.submit(
+            domain,
+            domain_op,
+            op_id=op_id,
+            parent_op_ids=parent_op_ids,
+            intent_id=intent_id,
+            reservation_id=reservation_id,
+            seen_frontier=seen_frontier,
+        )
+        return await self._receipt(submitted)
+
+    async def _receipt(self, submitted: "asyncio.Future[Receipt]") -> Receipt:
+        try:
+            return await submitted
+        except ServerError as error:
+            for op_id in error.op_ids:  # whoever catches this knows of them
+                self._outbox.given_up.pop(op_id, None)
+            raise
+
+    async def record_many(self, domain: str, domain_ops: Iterable[Mapping[str, Any]]) -> list[Receipt]:
+        """Hand over several ops, and wait for the receipts of all, in order."""
+        futures = [await self.submit(domain, domain_op) for domain_op in domain_ops]
+        return [await self._receipt(future) for future in futures]
+
+    async def append(self, entries: Iterable[OpEntry]) -> list[Receipt]:
+        """Hand over ready entries of this actor; each is stored once, however often it comes."""
+        futures = []
+        for entry in entries:
+            check_entry(entry)
+            if entry["actor_id"] != self.actor_id:
+                raise UsageError(
+                    f"op {entry['op_id']} is of {entry['actor_id']!r}: here speaks {self.actor_id!r}"
+                )
+            await self.space()
+            if self._copy is not None:
+                self._copy.log.append(entry)
+            futures.append(self._outbox.add(entry["op_id"], encoded(entry)))
+        return [await self._receipt(future) for future in futures]
+
+    async def flush(self) -> None:
+        """Wait until every op that was handed over is settled: with a local log, until the server is back.
+
+        Raises the `ServerError` for which ops were given up that `submit` took; `record` has told of its own.
+        """
+        await self._outbox.empty()
+        given_up = dict(self._outbox.given_up)
+        self._outbox.given_up.clear()
+        for error in given_up.values():
+            raise error
+
+    async def space(self) -> None:
+        """Wait until there are not too many ops on their way."""
+        if self._outbox.is_full:
+            await self._outbox.space()
+
+    @property
+    def is_full(self) -> bool:
+        return self._outbox.is_full
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many ops the server has not yet answered."""
+        return len(self._outbox)
+
+    def _note(self, receipt: Receipt) -> None:
+        if self._copy is not None and not receipt.is_in_log:
+            self._copy.refused.add(receipt.op_id)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def follow(self, since: str = START, *, patience_seconds: float | None = None) -> AsyncFollower:
+        """Follow everyone's ops from a cursor on, "0" for the start; see `AsyncFollower`."""
+        return AsyncFollower(self._requests.address, self.session_id, self.actor_id, since, patience_seconds)
+
+    async def read(
+        self,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        actor: str | None = None,
+        domain: str | None = None,
+        address: str | None = None,
+        order: Order = "log",
+        limit: int | None = None,
+    ) -> AsyncIterator[OpEntry]:
+        """Iterate over the ops that are there now; `address` is a prefix. Streams, and is not tried again."""
+        params = {"since": since, "until": until, "actor": actor, "domain": domain, "address": address}
+        async with self._requests.lines(
+            f"{self._path}/ops", {**params, "order": order, "limit": limit}
+        ) as lines:
+            async for line in lines:
+                entry = orjson.loads(line)
+                entry.pop("cursor", None)
+                yield entry
+
+    async def read_all(self, /, **given: Any) -> list[OpEntry]:
+        """Return what `read` iterates over."""
+        return [entry async for entry in self.read(**given)]
+
+    async def end(self) -> str:
+        """Return where the log ends now: what comes later is behind it."""
+        return str((await self.show())["cursor"])
+
+    @property
+    def log(self) -> OpLog | None:
+        """The local log, to read it while the server is away; None without one."""
+        return self._copy.log if self._copy else None
+
+    # -- history --------------------------------------------------------------------------------
+
+    async def show(self) -> Any:
+        return await self._requests.json("GET", self._path)
+
+    async def checkpoint(self) -> Any:
+        return await self._requests.json("GET", f"{self._path}/checkpoint")
+
+    async def delta(self, domain: str) -> Any:
+        return await self._requests.json("GET", f"{self._path}/delta", params={"domain": domain})
+
+    async def commit(
+        self, message: str, *, author: str | None = None, branch: str | None = None, full: bool = False
+    ) -> Any:
+        """Carry the pending ops into a branch; `author` is the actor by default.
+
+        Tried again after its answer was lost, it finds nothing pending and says so.
+        """
+        document = {"message": message, "author": author or self.actor_id, "branch": branch, "full": full}
+        return await self._requests.json("POST", f"{self._path}/commit", document)
+
+    async def proposals(self) -> Any:
+        """Return the ops that were set aside and wait for somebody to decide."""
+        return await self._requests.json("GET", f"{self._path}/proposals")
+
+    async def accept(self, proposal_id: str) -> Any:
+        document = {"actor_id": self.actor_id}
+        return await self._requests.json("POST", f"{self._path}/proposals/{proposal_id}/accept", document)
+
+    async def reject(self, proposal_id: str, reason: str = "") -> Any:
+        document = {"actor_id": self.actor_id, "reason": reason}
+        return await self._requests.json("POST", f"{self._path}/proposals/{proposal_id}/reject", document)
+
+    # -- lifetime -------------------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Begin. With a local log: hand over what it has that the server may not, and take in the rest."""
+        if self._copy is not None:
+            for entry in self._copy.unsent():
+                self._outbox.add(entry["op_id"], encoded(entry))
+            self._tasks.append(asyncio.create_task(_lasting(self._take_in)))
+            self._tasks.append(asyncio.create_task(_lasting(self._keep_saving)))
+        self._tasks.append(asyncio.create_task(self._appender.run()))
+        return self
+
+    async def _take_in(self) -> None:
+        copy = self._copy
+        assert copy is not None  # noqa: S101 - only started with one
+        async with self.follow(copy.cursor) as follower:
+            while True:
+                entries = await follower.batch()
+                await asyncio.to_thread(copy.take, entries, follower.cursor)
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE_SECONDS)
+            if self._copy is not None:
+                self._note_sent()
+                await asyncio.to_thread(self._copy.save)
+
+    def _note_sent(self) -> None:
+        """On the loop, as `submit` is: nothing is recorded between the look at the outbox and the note."""
+        if self._copy is not None and not self._outbox:
+            self._copy.all_sent()
+
+    async def close(self) -> None:
+        """Stop at once: what is not acknowledged is left to the local log, or given up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if self._copy is not None:
+            self._note_sent()
+            self._copy.save()
+            self._copy.close()
+        self._outbox.fail(ServerError(f"session {self.session_id!r} was closed before this was acknowledged"))
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None and self._copy is None:
+                await self.flush()
+        finally:
+            await self.close()
+
+
+async def _lasting(work: Callable[[], Any]) -> None:
+    """Do work that ends with an error only when the server refuses; then again, after a while."""
+    while True:
+        with suppress(ServerError):
+            await work()
+        await asyncio.sleep(_SAVE_SECONDS)
