@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from muse.core import layout
 from muse.core.commit_dag import CommitDag
+from muse.core.coordination import Coordination
 from muse.core.object_store import ObjectStore
 from muse.core.repo_record import RepoRecord, make_repo_record, read_repo_record, write_repo_record
 from muse.core.storage import LOCAL, Storage
@@ -15,7 +16,7 @@ FIRST_BRANCH = "main"
 
 
 class Repository:
-    """The repository whose working tree is `root`: its identity, its objects and its commit DAG."""
+    """The repository whose working tree is `root`: its identity, objects, commit DAG and coordination."""
 
     def __init__(self, root: str, storage: Storage = LOCAL, record: RepoRecord | None = None) -> None:
         """Open `root`. `record` stands for what is in a `repo.json` that is damaged."""
@@ -27,6 +28,7 @@ class Repository:
         self.created_at = record["created_at"]
         self.objects = ObjectStore(root, storage)
         self.dag = CommitDag(root, storage)
+        self.coordination = Coordination(root, storage=storage)
 
     @classmethod
     def init(

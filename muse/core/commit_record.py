@@ -11,7 +11,7 @@ from typing import Any, TypedDict, cast
 from muse.core import content_id, layout
 from muse.core.json_file import field, field_items
 from muse.core.repo_record import canonical_time
-from muse.core.seal import Seal, add_trailers, json_digest
+from muse.core.seal import Seal, add_trailers, json_digest, read_seal
 from muse.domain import StructuredDelta
 from muse.errors import CorruptionError, UsageError
 
@@ -271,3 +271,18 @@ def state_snapshots(record: CommitRecord) -> dict[str, str]:
         for key, value in record["metadata"].items()
         if key.startswith(STATE_KEY)
     }
+
+
+def covered_count(record: CommitRecord) -> int:
+    """Return how many ops the commit covers: its delta may hold their net, which are fewer."""
+    seal, delta = read_seal(record["message"]), record["structured_delta"]
+    return seal.op_count if seal else len(delta["ops"] if delta else ())
+
+
+def brief_record(record: CommitRecord) -> dict[str, Any]:
+    """Return a commit without its ops, of which it tells the number."""
+    delta = record["structured_delta"]
+    brief: dict[str, Any] = {key: value for key, value in record.items() if key != "structured_delta"}
+    brief["op_count"] = covered_count(record)
+    brief["summary"] = delta["summary"] if delta else ""
+    return brief

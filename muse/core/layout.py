@@ -163,6 +163,16 @@ def held_file(root: str, session_id: str) -> str:
     return os.path.join(session_directory(root, session_id), "held.jsonl")
 
 
+def policy_file(root: str, session_id: str) -> str:
+    """What the session asks of those who append to it; without one, the default."""
+    return os.path.join(session_directory(root, session_id), "policy.json")
+
+
+def proposals_file(root: str, session_id: str) -> str:
+    """Ops that are set aside until somebody decides, and the decisions; append-only."""
+    return os.path.join(session_directory(root, session_id), "proposals.jsonl")
+
+
 def receipt_file(root: str, session_id: str) -> str:
     """Stands where a session's log was, once that is archived: while it is there, the session is."""
     return os.path.join(session_directory(root, session_id), "receipt.json")
@@ -201,3 +211,51 @@ def keys_directory(root: str) -> str:
 def public_key_file(root: str, key_id: str) -> str:
     """A public key whose signatures count in this repository."""
     return os.path.join(keys_directory(root), check_digest(key_id, "key id") + ".pub")
+
+
+def server_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "server")
+
+
+def tokens_file(root: str) -> str:
+    """Hashes of the tokens that a server of this repository accepts."""
+    return os.path.join(server_directory(root), "tokens.json")
+
+
+def tokens_lock_file(root: str) -> str:
+    """Held exclusively while the tokens are changed."""
+    return os.path.join(server_directory(root), "tokens.lock")
+
+
+def coordination_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "coordination")
+
+
+def coordination_record_directory(root: str, kind: str) -> str:
+    """Where the records of one kind are (`reservations`, `intents`...): one file each, written once."""
+    return os.path.join(coordination_directory(root), kind)
+
+
+def coordination_journal_file(root: str) -> str:
+    """Names each coordination record as it is written, so that a reader need not list them all again."""
+    return os.path.join(coordination_directory(root), "journal")
+
+
+def coordination_lock_file(root: str) -> str:
+    """Held exclusively by whoever grants, renews or releases; shared by whoever acts on what is granted."""
+    return os.path.join(coordination_directory(root), "coordination.lock")
+
+
+def coordination_turnstile_file(root: str) -> str:
+    """Held by whoever waits to grant, and for a moment by whoever is about to share that lock."""
+    return os.path.join(coordination_directory(root), "coordination.turnstile.lock")
+
+
+def client_state_file(root: str, session_id: str) -> str:
+    """Return the file of how far a client's local log is one with its server's."""
+    return os.path.join(session_directory(root, session_id), "client.json")
+
+
+def client_lock_file(root: str, session_id: str) -> str:
+    """Return the file whose lock the one client holds that uses a local log."""
+    return os.path.join(session_directory(root, session_id), "client.lock")

@@ -155,6 +155,7 @@ class LogFile:
                 f"only {written} of {len(data)} bytes went into {self.path}: the disk may be full; "
                 "the op is not in the log, append it again once there is space",
                 path=self.path,
+                errno=errno.ENOSPC,
             )
         if self.watch.may_have_moved():
             self._check_in_place()

@@ -221,6 +221,10 @@ class LogReader:
 
     def entry_at(self, offset: int) -> OpEntry:
         """Return the entry whose line starts at byte `offset`; `CorruptionError` if there is none."""
+        return self.line_at(offset)[0]
+
+    def line_at(self, offset: int) -> tuple[OpEntry, int]:
+        """Return the entry whose line starts at byte `offset`, as `entry_at`, and the byte after the line."""
         size = 1 << 12
         while b"\n" not in (data := self._file.read(offset, size)) and len(data) == size:
             size *= 8
@@ -232,7 +236,7 @@ class LogReader:
                 path=self._file.path,
                 offset=offset,
             )
-        return block.entries[0]
+        return block.entries[0], offset + len(line) + 1
 
     def op_id_before(self, end: int) -> str:
         """Return the op id of the line that ends at byte `end`; "" if that is no entry of ours."""

@@ -171,6 +171,7 @@ class OpLog(Resource):
 
     def _start_afresh(self) -> None:
         self._lock = threading.RLock()
+        self._alone_thread = 0
         self._file = SessionFile(
             self._root,
             self._session_id,
@@ -205,6 +206,11 @@ class OpLog(Resource):
 
     def session_id(self) -> str:
         return self._session_id
+
+    @property
+    def durability(self) -> Durability:
+        """What an append comes to that does not say otherwise."""
+        return self._durability
 
     # -- clock ----------------------------------------------------------------------------------
 
@@ -397,6 +403,15 @@ class OpLog(Resource):
         if len(self._checked_names) < 4096:
             self._checked_names.add(names)
 
+    def create(self) -> bool:
+        """Make the log, empty, if there is none; durable on return. Whether this call made it."""
+        self._check_open()
+        with self._alone():
+            is_new = not self._storage.exists(self._path)
+            self._file.open_for_append()
+            self._file.sync()
+        return is_new
+
     def append(self, entry: OpEntry, *, durability: Durability | None = None) -> bool:
         """Append a ready entry, from a client, a replica or a test. Idempotent by op id, for good.
 
@@ -524,12 +539,31 @@ class OpLog(Resource):
             self._held.write(line + b"\n" for line in waiting.values())
 
     @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Make what this thread looks up and appends in the block one step.
+
+        All others who append ready entries are held off, in this process and elsewhere; those who record in
+        other processes are not. In the block, `append_many`, `merge`, `find`, `scan`, `cut` and
+        `next_lamport_ts` may be called; wait for durability after it.
+        """
+        self._check_open()
+        with self._alone():
+            yield
+
+    @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold off all others who append ready entries, in this process and elsewhere."""
+        if self._alone_thread == threading.get_ident():
+            yield
+            return
         if not self._file.is_open_for_append:
             self._prepare_directory()
         with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
-            yield
+            self._alone_thread = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._alone_thread = 0
 
     def _write_ready(self, lines: list[bytes], op_ids: list[str], stamps: list[int], end: int) -> None:
         if lines:
@@ -651,6 +685,18 @@ class OpLog(Resource):
         else:
             matching = (entry for _, entry in found if matches(entry, actor, domain, address))
         return iter(sorted(matching, key=total_order)) if order == "total" else matching
+
+    def find(self, op_ids: Iterable[str]) -> dict[str, tuple[int, int, OpEntry]]:
+        """Return those of the ops that the log holds: where the line of each starts and ends, its entry."""
+        with self._lock:
+            self._take_in()
+            starts = self._reader.find_many(list(op_ids), self._seen_end) if self._seen_end else {}
+            lines = ((op_id, start, *self._reader.line_at(start)) for op_id, start in starts.items())
+            return {op_id: (start, end, entry) for op_id, start, entry, end in lines}
+
+    def scan(self, since: int, until: int) -> Iterator[OpEntry]:
+        """Iterate over all lines between two bytes: an op may come twice, damage is passed over."""
+        return map(itemgetter(1), self._reader.scan(since, until, salvage=True))
 
     def read_all(self, *, salvage: bool = False) -> list[OpEntry]:
         """Return every op once, in the total order, the same on every replica.

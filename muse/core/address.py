@@ -1,0 +1,91 @@
+"""Which addresses touch: an address covers itself and everything below it. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+_V = TypeVar("_V")
+Parts = tuple[str, ...]
+Nodes = dict[Parts, dict[str, _V]]
+
+_SEPARATOR = re.compile(r"/|::")
+_ADDRESS_FIELDS = ("from_address", "to_address")
+_MORE_FIELDS = frozenset({"child_ops", *_ADDRESS_FIELDS})
+
+
+@lru_cache(maxsize=1 << 16)
+def parts_of(address: str) -> Parts:
+    """Return the steps down to an address: `a.py::f` is below `a.py`, as `song.mid/note` is below `song.mid`.
+
+    Empty steps and `.` count for nothing, so that no other spelling leads around a claim.
+    """
+    return tuple(part for part in _SEPARATOR.split(address) if part not in {"", "."})
+
+
+def touch(one: str, other: str) -> bool:
+    """Whether one of two addresses covers the other."""
+    shorter, longer = sorted((parts_of(one), parts_of(other)), key=len)
+    return longer[: len(shorter)] == shorter
+
+
+def narrower(one: str, other: str) -> str:
+    """Return the deeper of two addresses that touch: what both have in common."""
+    return max(one, other, key=lambda address: len(parts_of(address)))
+
+
+def addresses_of(op: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return every address that an op names, itself or in its inner ops.
+
+    An op that names none may touch anything: its address is "", which covers all.
+    """
+    address = op.get("address")
+    address = address if isinstance(address, str) else ""
+    if _MORE_FIELDS.isdisjoint(op):
+        return (address,)
+    found = {address}
+    pending = [op]
+    for one in pending:  # grows while it is walked
+        found |= {one[name] for name in _ADDRESS_FIELDS if isinstance(one.get(name), str)}
+        children = one.get("child_ops")
+        inner = [child for child in children if isinstance(child, dict)] if isinstance(children, list) else []
+        found |= {child["address"] for child in inner if isinstance(child.get("address"), str)}
+        pending += inner
+    return tuple(sorted(found))
+
+
+class AddressMap(Generic[_V]):
+    """Values at addresses, each under a key; finds those whose addresses touch another, without a search."""
+
+    def __init__(self) -> None:
+        self._at: Nodes[_V] = {}
+        self._below: Nodes[_V] = {}
+
+    def __len__(self) -> int:
+        """How many addresses have, or had, a value."""
+        return len(self._at)
+
+    def places(self, address: str) -> Iterator[dict[str, _V]]:
+        """Yield the places, key -> value, where a value at `address` is looked for: to be put into each."""
+        for nodes, parts in self._nodes(address):
+            yield nodes.setdefault(parts, {})
+
+    def discard(self, address: str, key: str) -> None:
+        for nodes, parts in self._nodes(address):
+            values = nodes.get(parts, {})
+            values.pop(key, None)
+            if not values:
+                nodes.pop(parts, None)
+
+    def touching(self, address: str) -> Iterator[_V]:
+        """Yield the values at addresses that cover `address` or are below it; one may come several times."""
+        parts = parts_of(address)
+        for length in range(len(parts) + 1):
+            yield from self._at.get(parts[:length], {}).values()
+        yield from self._below.get(parts, {}).values()
+
+    def _nodes(self, address: str) -> Iterator[tuple[Nodes[_V], Parts]]:
+        parts = parts_of(address)
+        yield self._at, parts
+        for length in range(len(parts)):
+            yield self._below, parts[:length]

@@ -1,0 +1,590 @@
+"""Reservations and intents: what actors claim for a while, and what they say they will do.
+
+A reservation is a file that is written once. It counts as granted if its grant, with actor and epoch, was
+written before it; renewals and releases are records of their own. All of them are written under one lock,
+so that of any number who ask for an address, one gets it. `docs/coordination.md` has the files.
+"""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from muse.core import layout
+from muse.core.address import AddressMap, narrower, touch
+from muse.core.coordination_record import (
+    SCHEMA_VERSION,
+    Claim,
+    Intent,
+    check_addresses,
+    check_id,
+    check_ttl,
+    check_words,
+    intent_document,
+    read_intent,
+    read_release,
+    read_renewal,
+    read_reservation,
+    record_id,
+    reservation_document,
+    seconds_of,
+    time_text,
+)
+from muse.core.json_file import encode_json, read_json_object
+from muse.core.storage import LOCAL, Storage, translated
+from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+
+__all__ = ["Claim", "Collision", "Coordination", "HeldError", "Intent"]
+
+CLOCK_TOLERANCE_SECONDS = 2.0
+"""How far the clocks of two who act on one repository may be apart. So long after a reservation has
+expired, nobody else gets its addresses; its holder may no longer write from the moment it expires."""
+
+INTENT_SECONDS = 3600.0
+"""How long an intent without a reservation stands."""
+
+DEFAULT_TTL_SECONDS = 300.0
+MOST_CLAIMS = 10_000
+_OTHER_TOOLS_SECONDS = 1.0  # how soon a record that another tool wrote is seen
+_GONE_KEPT = 10_000
+_KINDS = ("reservations", "renewals", "releases", "intents")  # in this order they are read
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """Two plans of different actors, on one branch, that touch: `address` is what they have in common.
+
+    `first` None: the addresses that were asked about.
+    """
+
+    address: str
+    first: Claim | Intent | None
+    second: Claim | Intent
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "address": self.address,
+            "first": None if self.first is None else self.first.to_json(),
+            "second": self.second.to_json(),
+        }
+
+
+class HeldError(ConflictError):
+    """What was asked for is another's to have or to decide. `claims`: the reservations in the way."""
+
+    def __init__(self, message: str, claims: Iterable[Claim]) -> None:
+        super().__init__(message)
+        self.claims = tuple(claims)
+        self.holders = tuple(sorted({claim.actor_id for claim in self.claims}))
+        self.reservation_ids = tuple(claim.reservation_id for claim in self.claims)
+
+
+def describe(claims: Iterable[Claim]) -> str:
+    """Say who holds what until when, for people."""
+    return "; ".join(
+        f"{claim.actor_id} holds {', '.join(claim.addresses[:3])} until {claim.expires_at} "
+        f"(reservation {claim.reservation_id})"
+        for claim in list(claims)[:3]
+    )
+
+
+class Coordination:
+    """The reservations and intents of a repository. For any number of threads and processes.
+
+    `now` is the wall clock, in seconds. What stands is held in memory and brought up to date by what was
+    written since: asking costs the same however many records there are.
+    """
+
+    def __init__(self, root: str, *, storage: Storage = LOCAL, now: Callable[[], float] = time.time) -> None:
+        self._root = os.fspath(root)
+        self._storage = storage
+        self._now = now
+        self._lock = threading.RLock()
+        self._claims: dict[str, Claim] = {}
+        self._held: AddressMap[Claim] = AddressMap()
+        self._intents: dict[str, Intent] = {}
+        self._gone: dict[str, str] = {}  # reservation id -> why it stands no longer
+        self._seen: dict[str, set[str]] = {"reservations": set(), "intents": set()}
+        self._changed: dict[str, float] = {}  # kind -> when its directory was changed, as last seen
+        self._faults: dict[str, str] = {}
+        self._epoch = 0
+        self._first_expiry = float("inf")
+        self._journal_end: int | None = None
+        self._looked_for_others = float("-inf")
+
+    # -- claiming -------------------------------------------------------------------------------
+
+    def reserve(
+        self,
+        actor_id: str,
+        addresses: Iterable[str],
+        *,
+        branch: str,
+        run_id: str = "",
+        ttl_seconds: float = DEFAULT_TTL_SECONDS,
+        operation: str = "",
+        reservation_id: str = "",
+    ) -> Claim:
+        """Claim `addresses`, all or none, and all below them, on `branch`: on return they are this actor's.
+
+        `HeldError` while anyone holds one of them, be it the same actor in another reservation. With a
+        `reservation_id` (a UUID4) of the caller's, asking again is no second claim.
+        """
+        check_words(branch, actor_id, run_id, operation)
+        wanted = check_addresses(addresses)
+        until = check_ttl(ttl_seconds)
+        own = check_id("reservation_id", reservation_id) if reservation_id else str(uuid.uuid4())
+        with self._granting():
+            known = self._claims.get(own)
+            if own in self._seen["reservations"]:
+                return self._same(own, known, actor_id, branch, wanted)
+            in_the_way = self._holding(wanted, branch)
+            if in_the_way:
+                raise HeldError(
+                    f"{', '.join(wanted[:3])} cannot be reserved on {branch!r}: {describe(in_the_way)}; "
+                    "wait, or ask for its release",
+                    in_the_way,
+                )
+            if len(self._claims) >= MOST_CLAIMS:
+                raise UsageError(f"{MOST_CLAIMS} reservations stand, the limit: release some")
+            now = self._now()
+            claim = Claim(
+                reservation_id=own,
+                actor_id=actor_id,
+                run_id=run_id or actor_id,
+                branch=branch,
+                addresses=wanted,
+                operation=operation,
+                created_at=time_text(now),
+                expires_at=time_text(now + until),
+                epoch=self._epoch + 1,
+            )
+            grant = {
+                "schema_version": SCHEMA_VERSION,
+                "reservation_id": own,
+                "actor_id": actor_id,
+                "epoch": claim.epoch,
+                "created_at": claim.created_at,
+            }
+            # The grant first: alone it is nothing. With the reservation's file the claim is made.
+            self._write([("grants", own, grant), ("reservations", own, reservation_document(claim))])
+        return claim
+
+    def _same(
+        self, own: str, known: Claim | None, actor_id: str, branch: str, wanted: tuple[str, ...]
+    ) -> Claim:
+        if known is None or self._now() >= known.expires:
+            reason = f"expired at {known.expires_at}" if known else self._why_gone(own)
+            raise ConflictError(f"reservation {own} {reason}: make a new one, without its id")
+        if (known.actor_id, known.branch, known.addresses) != (actor_id, branch, wanted):
+            raise ConflictError(
+                f"reservation {own} is {known.actor_id}'s, on {', '.join(known.addresses[:3])}"
+            )
+        return known
+
+    def renew(self, reservation_id: str, actor_id: str, *, ttl_seconds: float = DEFAULT_TTL_SECONDS) -> Claim:
+        """Hold on to a reservation for `ttl_seconds` from now, or longer if it stands longer.
+
+        `ConflictError` once it stands no longer: the address may be another's, so reserve it anew.
+        """
+        until = check_ttl(ttl_seconds)
+        with self._granting():
+            fault = self._fault_of(reservation_id, actor_id)
+            if fault:
+                self._known(reservation_id)
+                raise ConflictError(f"reservation {reservation_id} {fault}: reserve anew")
+            claim, now = self._claims[reservation_id], self._now()
+            own = str(uuid.uuid4())
+            renewal = {
+                "schema_version": SCHEMA_VERSION,
+                "renewal_id": own,
+                "reservation_id": reservation_id,
+                "actor_id": actor_id,
+                "created_at": time_text(now),
+                "expires_at": time_text(max(now + until, claim.expires)),
+            }
+            self._write([("renewals", own, renewal)])
+            return self._claims[reservation_id]
+
+    def release(self, reservation_id: str, actor_id: str, *, force: bool = False) -> bool:
+        """Give a reservation back; False if it stood no longer.
+
+        `HeldError` for another's, unless with `force`.
+        """
+        check_words("main", actor_id, "", "")
+        with self._granting():
+            self._known(reservation_id)
+            claim = self._claims.get(reservation_id)
+            if claim is None:
+                return False
+            if claim.actor_id != actor_id and not force:
+                raise HeldError(
+                    f"reservation {reservation_id} is {claim.actor_id}'s, not {actor_id}'s: let them release "
+                    f"it, or wait until {claim.expires_at}",
+                    [claim],
+                )
+            own = str(uuid.uuid4())
+            release = {
+                "schema_version": SCHEMA_VERSION,
+                "release_id": own,
+                "reservation_id": reservation_id,
+                "actor_id": actor_id,
+                "created_at": time_text(self._now()),
+            }
+            self._write([("releases", own, release)])
+            return True
+
+    def intend(
+        self,
+        actor_id: str,
+        addresses: Iterable[str],
+        *,
+        branch: str,
+        run_id: str = "",
+        operation: str = "",
+        detail: str = "",
+        reservation_id: str = "",
+        intent_id: str = "",
+    ) -> Intent:
+        """Say what will be done; nothing is claimed by that.
+
+        With a reservation, which must be this actor's and stand, it stands as long. With an `intent_id` (a
+        UUID4) of the caller's, saying it again is no second intent.
+        """
+        check_words(branch, actor_id, run_id, operation, detail)
+        wanted = check_addresses(addresses)
+        own = check_id("intent_id", intent_id) if intent_id else str(uuid.uuid4())
+        with self._granting():
+            if own in self._seen["intents"]:
+                if own in self._intents and self._intents[own].addresses == wanted:
+                    return self._with_actor(self._intents[own])
+                raise ConflictError(f"intent {own} is there already, and another: leave out its id")
+            if reservation_id and (fault := self._fault_of(reservation_id, actor_id)):
+                raise ConflictError(f"reservation {reservation_id} {fault}: reserve anew, or leave it out")
+            intent = Intent(
+                intent_id=own,
+                reservation_id=reservation_id,
+                actor_id=actor_id,
+                run_id=run_id or actor_id,
+                branch=branch,
+                addresses=wanted,
+                operation=operation,
+                created_at=time_text(self._now()),
+                detail=detail,
+            )
+            self._write([("intents", own, intent_document(intent))])
+        return intent
+
+    # -- what stands ----------------------------------------------------------------------------
+
+    def claims(self, *, branch: str | None = None) -> list[Claim]:
+        """Return the reservations that stand, on `branch` or all, oldest first."""
+        with self._looking():
+            now = self._now()
+            standing = [
+                claim
+                for claim in self._claims.values()
+                if now < claim.expires and branch in {None, claim.branch}
+            ]
+        return sorted(standing, key=lambda claim: (claim.created_at, claim.epoch, claim.reservation_id))
+
+    def intents(self, *, branch: str | None = None) -> list[Intent]:
+        """Return the intents that stand: as long as their reservation or, without one, for an hour."""
+        with self._looking():
+            now = self._now()
+            self._intents = {
+                own: intent for own, intent in self._intents.items() if self._stands(intent, now)
+            }
+            standing = [self._with_actor(intent) for intent in self._intents.values()]
+        found = [intent for intent in standing if branch in {None, intent.branch}]
+        return sorted(found, key=lambda intent: (intent.created_at, intent.intent_id))
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with records that other tools wrote, and that are passed over."""
+        with self._looking():
+            return [self._faults[path] for path in sorted(self._faults)]
+
+    def forecast(
+        self, addresses: Iterable[str] = (), *, party: str = "", branch: str | None = None
+    ) -> list[Collision]:
+        """Say which plans would collide: those of others with `addresses` or, if none are given, all.
+
+        Plans are the reservations and intents that stand; two collide if they are of different actors, on
+        one branch, and touch. `party` is an actor: whose work on `addresses` it is, or whose collisions alone
+        are asked for.
+        """
+        asked = check_addresses(addresses) if addresses else ()
+        plans: list[Claim | Intent] = [*self.claims(branch=branch), *self.intents(branch=branch)]
+        if asked:
+            others = [plan for plan in plans if plan.actor_id != party]
+            near = ((_common(asked, plan.addresses), plan) for plan in others)
+            return [Collision(common, None, plan) for common, plan in near if common]
+        by_address: AddressMap[int] = AddressMap()
+        for place, plan in enumerate(plans):
+            for address in plan.addresses:
+                for values in by_address.places(address):
+                    values[str(place)] = place
+        found = []
+        for place, plan in enumerate(plans):
+            touching = {other for address in plan.addresses for other in by_address.touching(address)}
+            for other in sorted(touching):
+                second = plans[other]
+                apart = plan.branch != second.branch or plan.actor_id == second.actor_id
+                if place < other and not apart and party in {"", plan.actor_id, second.actor_id}:
+                    found.append(Collision(_common(plan.addresses, second.addresses), plan, second))
+        return found
+
+    @contextmanager
+    def standing(self, *, first_too: bool = True) -> Iterator["Standing"]:
+        """Keep what is claimed as it is while the block runs: nothing is granted, renewed or released.
+
+        Without `first_too`, the very first grant of a repository may. In the block ask nothing but what is
+        yielded: who waits to grant would wait for it, and it for them.
+        """
+        if first_too:
+            self._storage.make_directories(layout.coordination_directory(self._root))
+        with self._looking():
+            yield Standing(self)
+
+    # -- rules ----------------------------------------------------------------------------------
+
+    def _holding(self, addresses: Iterable[str], branch: str) -> list[Claim]:
+        """Return the claims that keep others off one of `addresses`, those just expired too."""
+        touching = (claim for address in addresses for claim in self._held.touching(address))
+        found = {claim.reservation_id: claim for claim in touching if claim.branch == branch}
+        return sorted(found.values(), key=lambda claim: (claim.epoch, claim.reservation_id))
+
+    def _fault_of(self, reservation_id: str, actor_id: str) -> str:
+        """Say why an op of `actor_id` cannot rest on a reservation; "" if it can."""
+        claim = self._claims.get(reservation_id)
+        if claim is None:
+            return self._why_gone(reservation_id)
+        if not claim.epoch:
+            return "was made by another tool and granted by nobody"
+        if claim.actor_id != actor_id:
+            return f"is {claim.actor_id}'s, not {actor_id}'s"
+        return "" if self._now() < claim.expires else f"expired at {claim.expires_at}"
+
+    def _why_gone(self, reservation_id: str) -> str:
+        known = reservation_id in self._seen["reservations"]
+        return self._gone.get(reservation_id, "stands no longer" if known else "is not known here")
+
+    def _known(self, reservation_id: str) -> None:
+        if reservation_id not in self._seen["reservations"]:
+            raise NotFoundError(f"there is no reservation {reservation_id!r}: see 'muse coord list'")
+
+    def _stands(self, intent: Intent, now: float) -> bool:
+        if intent.reservation_id:
+            claim = self._claims.get(intent.reservation_id)
+            return claim is not None and now < claim.expires
+        return now < seconds_of(intent.created_at) + INTENT_SECONDS
+
+    def _with_actor(self, intent: Intent) -> Intent:
+        claim = self._claims.get(intent.reservation_id)
+        return intent if claim is None else replace(intent, actor_id=claim.actor_id)
+
+    # -- locks ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _granting(self) -> Iterator[None]:
+        """Hold off all who grant, or act on what is granted. The turnstile stops those who come later."""
+        self._storage.make_directories(layout.coordination_directory(self._root), sync=True)
+        with (
+            self._storage.locked(layout.coordination_turnstile_file(self._root)),
+            self._storage.locked(layout.coordination_lock_file(self._root)),
+            self._lock,
+        ):
+            self._refresh()
+            yield
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Hold off all who grant. Where nothing was ever reserved, nothing is made."""
+        if not self._storage.exists(layout.coordination_directory(self._root)):
+            yield
+            return
+        with self._storage.locked(layout.coordination_turnstile_file(self._root)):
+            pass
+        with self._storage.locked(layout.coordination_lock_file(self._root), exclusive=False), self._lock:
+            self._refresh()
+            yield
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        """Take in what was written since. Under one of the locks: no record is half-written then."""
+        journal = layout.coordination_journal_file(self._root)
+        end = self._storage.file_size(journal) or 0
+        if self._journal_end is None or end < self._journal_end:
+            self._read_everything()
+        elif end > self._journal_end:
+            for line in self._read_journal(journal, self._journal_end, end):
+                kind, _, own = line.partition(" ")
+                if kind in _KINDS and record_id(f"{own}.json"):
+                    self._read_one(kind, own)
+        self._journal_end = end
+        now = self._now()
+        if self._faults or abs(now - self._looked_for_others) >= _OTHER_TOOLS_SECONDS:
+            self._looked_for_others = now
+            self._read_others()
+        if now >= self._first_expiry:
+            self._let_expire(now)
+
+    def _read_journal(self, path: str, start: int, end: int) -> list[str]:
+        with translated(path, "read"):
+            descriptor = self._storage.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                return (
+                    self._storage.pread(descriptor, end - start, start).decode("ascii", "replace").split("\n")
+                )
+            finally:
+                self._storage.close(descriptor)
+
+    def _read_everything(self) -> None:
+        for kind in _KINDS:
+            for own in self._ids(kind):
+                self._read_one(kind, own)
+
+    def _read_others(self) -> None:
+        """Read what other tools wrote: they know nothing of the journal."""
+        for kind, seen in self._seen.items():
+            found = self._storage.look(layout.coordination_record_directory(self._root, kind))
+            changed = found.st_mtime if found else 0.0
+            # A directory's time may stand still while it changes: one that changed just now is no proof.
+            if self._faults or changed != self._changed.get(kind, 0.0) or changed > self._now() - 2:
+                self._changed[kind] = changed
+                for own in self._ids(kind):
+                    if own not in seen:
+                        self._read_one(kind, own)
+
+    def _ids(self, kind: str) -> list[str]:
+        directory = layout.coordination_record_directory(self._root, kind)
+        names = (record_id(name) for name, _ in self._storage.list_directory(directory))
+        return [own for own in names if own]
+
+    def _path(self, kind: str, own: str) -> str:
+        return os.path.join(layout.coordination_record_directory(self._root, kind), f"{own}.json")
+
+    def _read_one(self, kind: str, own: str) -> None:
+        """Take in one record. One that was announced and not written is nothing."""
+        if own in self._seen.get(kind, ()):
+            return
+        path, grant_path = self._path(kind, own), self._path("grants", own)
+        granted = kind == "reservations" and self._storage.exists(grant_path)
+        try:
+            document = read_json_object(path, self._storage)
+            grant = read_json_object(grant_path, self._storage) if granted else None
+            self._take(kind, document, path, grant)
+        except NotFoundError:
+            return
+        except CorruptionError as error:
+            if granted or kind not in self._seen:  # what cannot be read is never taken for a free address
+                raise CorruptionError(
+                    f"{error}; it says who holds what, and nothing is granted or let pass without it: put "
+                    "the file back, or remove it",
+                    path=error.path,
+                ) from error
+            self._faults[path] = str(error)
+        else:
+            self._faults.pop(path, None)
+            if kind in self._seen:
+                self._seen[kind].add(own)
+
+    def _take(
+        self, kind: str, document: Mapping[str, Any], path: str, grant: Mapping[str, Any] | None
+    ) -> None:
+        if kind == "reservations":
+            self._take_claim(read_reservation(document, grant, path))
+        elif kind == "intents":
+            intent = read_intent(document, path)
+            self._intents[intent.intent_id] = intent
+        elif kind == "renewals":
+            reservation_id, expires_at = read_renewal(document, path)
+            claim = self._claims.get(reservation_id)
+            if claim is not None and seconds_of(expires_at) > claim.expires:
+                self._put(replace(claim, expires_at=expires_at))
+        else:
+            reservation_id, released_at = read_release(document, path)
+            self._drop(reservation_id, f"was released at {released_at}")
+
+    def _take_claim(self, claim: Claim) -> None:
+        self._epoch = max(self._epoch, claim.epoch)
+        if claim.epoch:
+            others = [other for other in self._holding(claim.addresses, claim.branch) if other.epoch]
+            for other in others:
+                if other.epoch < claim.epoch:
+                    self._drop(other.reservation_id, f"was replaced by {claim.reservation_id}")
+                else:
+                    self._gone[claim.reservation_id] = f"was replaced by {other.reservation_id}"
+                    return
+        self._put(claim)
+
+    def _put(self, claim: Claim) -> None:
+        self._claims[claim.reservation_id] = claim
+        for address in claim.addresses:
+            for values in self._held.places(address):
+                values[claim.reservation_id] = claim
+        self._first_expiry = min(self._first_expiry, claim.expires + CLOCK_TOLERANCE_SECONDS)
+
+    def _drop(self, reservation_id: str, reason: str) -> None:
+        claim = self._claims.pop(reservation_id, None)
+        if claim is None:
+            return
+        for address in claim.addresses:
+            self._held.discard(address, reservation_id)
+        self._gone[reservation_id] = reason
+        while len(self._gone) > _GONE_KEPT:
+            del self._gone[next(iter(self._gone))]
+
+    def _let_expire(self, now: float) -> None:
+        for claim in list(self._claims.values()):
+            if now >= claim.expires + CLOCK_TOLERANCE_SECONDS:
+                self._drop(claim.reservation_id, f"expired at {claim.expires_at}")
+        ends = (claim.expires + CLOCK_TOLERANCE_SECONDS for claim in self._claims.values())
+        self._first_expiry = min(ends, default=float("inf"))
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def _write(self, records: list[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Announce records, write them, each whole or not at all, durably and in order, and take them in."""
+        documents = [(kind, own, encode_json(document, kind)) for kind, own, document in records]
+        lines = "".join(f"\n{kind} {own}\n" for kind, own, _ in documents)  # whatever was torn ends here
+        journal = layout.coordination_journal_file(self._root)
+        with translated(journal, "append to"):
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            descriptor = self._storage.open(journal, flags)
+            try:
+                self._storage.write_all(descriptor, lines.encode())
+            finally:
+                self._storage.close(descriptor)
+        try:
+            for kind, own, data in documents:
+                self._storage.write_atomically(self._path(kind, own), data)
+        finally:
+            self._refresh()
+
+
+class Standing:
+    """What is claimed, while nobody can change it."""
+
+    def __init__(self, coordination: Coordination) -> None:
+        self._coordination = coordination
+
+    def claims_of_others(self, addresses: Iterable[str], branch: str, actor_id: str) -> list[Claim]:
+        """Return the claims of others that stand on `addresses`, those that nobody granted too."""
+        holding = self._coordination._holding(addresses, branch)  # noqa: SLF001
+        return [claim for claim in holding if claim.actor_id != actor_id]
+
+    def fault_of(self, reservation_id: str, actor_id: str) -> str:
+        """Say why an op of `actor_id` cannot rest on a reservation; "" if it can."""
+        return self._coordination._fault_of(reservation_id, actor_id)  # noqa: SLF001
+
+
+def _common(some: Iterable[str], others: Iterable[str]) -> str:
+    """Return the first address that both have in common; "" if they have none."""
+    theirs = list(others)
+    return next((narrower(one, other) for one in some for other in theirs if touch(one, other)), "")

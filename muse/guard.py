@@ -1,0 +1,467 @@
+"""GuardedLog: appends to a session as its policy allows, with a receipt for every op."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from itertools import accumulate, pairwise
+from typing import Any, Literal
+
+from muse.core import layout
+from muse.core.address import AddressMap, addresses_of
+from muse.core.coordination import Claim, Coordination, HeldError, Standing, describe
+from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
+from muse.core.op_log import Durability, OpLog, make_op_entry
+from muse.core.record import encode_line
+from muse.core.timestamp import now_text
+from muse.domain import CheckingPlugin
+from muse.errors import ConflictError, DomainError, InvalidEntryError, NotFoundError
+from muse.plugins.registry import find_plugin
+from muse.policy import Policy, read_policy
+from muse.proposals import Kind, Proposal, ProposalFile
+from muse.repository import Repository
+from muse.stale_reads import Touch, Touches
+
+Status = Literal["stored", "known", "refused", "proposed"]
+
+MOST_OPEN_PROPOSALS = 10_000
+OVERLAPS_NAMED = 100
+_STAMP_FIELDS = frozenset({"lamport_ts", "created_at"})
+_DRAFT_FIELDS = frozenset(ENTRY_FIELDS) - _STAMP_FIELDS
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one op.
+
+    `status` "stored": it is in the log; "known": it was there already; "refused": nothing was written;
+    "proposed": it is set aside, on the disk, until somebody decides. `kind` and `reason` say, for programs
+    and for people, why it was not stored, or what the policy let pass. `position` is the byte of the log at
+    which its line starts, `next_position` the one after it (a cursor to read on from), `lamport_ts` its
+    stamp; null where it is not in the log. `overlaps`: ops of others on its addresses that its author had
+    not read, of each actor the newest (`lamport_ts`, `op_id`, `actor_id`, `address`). `reservations`: others'
+    claims on those.
+    """
+
+    op_id: str
+    status: Status
+    lamport_ts: int | None = None
+    position: int | None = None
+    next_position: int | None = None
+    kind: Kind = ""
+    reason: str = ""
+    overlaps: tuple[dict[str, Any], ...] = ()
+    reservations: tuple[dict[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        lists = {"overlaps": list(self.overlaps), "reservations": list(self.reservations)}
+        return {**{field.name: getattr(self, field.name) for field in fields(self)}, **lists}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ops that one actor appends together.
+
+    An op is an entry with its nine fields, or a draft: `domain`, `domain_op`, and, if wanted, `op_id`,
+    `actor_id`, `parent_op_ids`, `intent_id`, `reservation_id`; it is stamped when it enters the log. A draft
+    that is sent again with its `op_id` is the same op. `seen_frontier`: per actor, the highest Lamport that
+    the author has read; None: not said, and nothing is called stale.
+    """
+
+    actor_id: str
+    ops: Sequence[Mapping[str, Any]]
+    run_id: str = ""
+    seen_frontier: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trespass:
+    """An op in the log on an address that another actor held when its author says it was made."""
+
+    entry: OpEntry
+    claim: Claim
+
+
+@dataclass(slots=True)
+class _Offer:
+    """An op on its way in: whole, but for the stamp of a draft, and what is to be said of it."""
+
+    entry: OpEntry
+    is_draft: bool
+    request: Request
+    receipt: Receipt
+    is_admitted: bool = False
+    first: "_Offer | None" = None  # the same op, earlier in the same requests
+
+    def is_same(self, entry: Mapping[str, Any]) -> bool:
+        """Whether an op that was stored or set aside is this one. A draft's stamp is not its author's."""
+        names = _DRAFT_FIELDS if self.is_draft else ENTRY_FIELDS
+        return all(self.entry[name] == entry[name] for name in names)  # type: ignore[literal-required]
+
+
+class GuardedLog:
+    """A session's log behind its policy. For any number of threads and processes.
+
+    `policy` None: that of the session's file, read anew when it changes. `branch` None: the one HEAD names
+    now; claims count on their branch. Whoever appends by a plain `OpLog` passes by: that is not
+    prevented, `trespasses` finds it.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        log: OpLog,
+        *,
+        policy: Policy | None = None,
+        branch: str | None = None,
+        coordination: Coordination | None = None,
+    ) -> None:
+        self._repository = repository
+        self._log = log
+        self._given_policy = policy
+        self._policy_read: tuple[object, Policy] | None = None
+        self._branch = repository.dag.current_branch() if branch is None else layout.check_branch(branch)
+        self.coordination = repository.coordination if coordination is None else coordination
+        path = layout.proposals_file(repository.root, log.session_id())
+        self._proposals = ProposalFile(path, repository.storage)
+        self._touches = Touches(log)
+
+    # -- appending ------------------------------------------------------------------------------
+
+    def append(
+        self,
+        ops: Iterable[Mapping[str, Any]],
+        *,
+        actor_id: str,
+        run_id: str = "",
+        seen_frontier: Mapping[str, int] | None = None,
+        durability: Durability | None = None,
+    ) -> list[Receipt]:
+        """Append what the policy allows; return a receipt for each op, in order.
+
+        Whether an op may enter is found in the same step in which it enters. Nothing is raised for one op:
+        its receipt says what is wrong. `StorageError`: nothing is acknowledged, though some may be stored;
+        append the same ops again, and each is there once.
+        """
+        request = Request(actor_id, list(ops), run_id, seen_frontier)
+        return self.append_requests([request], durability=durability)[0]
+
+    def append_requests(
+        self, requests: Sequence[Request], *, durability: Durability | None = None
+    ) -> list[list[Receipt]]:
+        """Do `append` for several requests in one step, with one write: the receipts of each, in order."""
+        offers = [[self._offer(op, request) for op in request.ops] for request in requests]
+        valid = [offer for some in offers for offer in some if offer.receipt.status != "refused"]
+        reads = any(request.seen_frontier is not None for request in requests)
+        if valid:
+            if reads and self.policy().stale_reads != "off":
+                self._touches.catch_up()  # most of it, while others may append
+            with self._log.alone():
+                policy = self.policy()
+                if reads and policy.stale_reads != "off":
+                    self._touches.catch_up()
+                with self._standing(policy) as standing:
+                    self._judge(valid, policy, standing)
+                    self._enter([offer for offer in valid if offer.is_admitted])
+                self._propose([offer for offer in valid if offer.receipt.status == "proposed"])
+            for offer in valid:
+                if offer.first is not None:
+                    offer.receipt = _as_repeated(offer.first.receipt)
+            if (durability or self._log.durability) == "disk":
+                self._log.sync()
+        return [[offer.receipt for offer in some] for some in offers]
+
+    def _offer(self, op: Mapping[str, Any], request: Request) -> _Offer:
+        """Complete an op, and check all that can be known of it alone."""
+        is_draft = isinstance(op, dict) and _STAMP_FIELDS.isdisjoint(op)
+        entry: Any = op
+        try:
+            if is_draft:
+                entry = _completed(op, request.actor_id)
+            check_entry(entry)
+            encode_line(entry)
+            if entry["actor_id"] != request.actor_id:
+                reason = f"{request.actor_id} cannot append as {entry['actor_id']}: let each append their own"
+                return _Offer(entry, is_draft, request, _refused(entry, "actor", reason))
+            _check_of(entry["domain"])(entry["domain_op"])
+        except (InvalidEntryError, DomainError) as error:
+            return _Offer(entry, is_draft, request, _refused(entry, "invalid", str(error)))
+        return _Offer(entry, is_draft, request, Receipt(entry["op_id"], "stored"))
+
+    def _standing(self, policy: Policy) -> AbstractContextManager[Standing | None]:
+        if policy.reservations == "off":
+            return nullcontext()
+        return self.coordination.standing(first_too=policy.enforces_reservations)
+
+    def _judge(self, offers: Sequence[_Offer], policy: Policy, standing: Standing | None) -> None:
+        """Decide what becomes of each op; where nothing is in its way, it is admitted."""
+        known = self._log.find(offer.entry["op_id"] for offer in offers)
+        proposals = self._proposals.all()
+        left = MOST_OPEN_PROPOSALS - self._proposals.open_count
+        first: dict[str, _Offer] = {}
+        for offer in offers:
+            op_id = offer.entry["op_id"]
+            earlier = first.setdefault(op_id, offer)
+            if op_id in known:
+                position, end, entry = known[op_id]
+                stored = Receipt(op_id, "known", entry["lamport_ts"], position, end)
+                offer.receipt = stored if offer.is_same(entry) else _in_conflict(offer.entry, "in the log")
+            elif earlier is not offer:
+                if offer.is_same(earlier.entry):
+                    offer.first = earlier
+                else:
+                    offer.receipt = _in_conflict(offer.entry, "in the same request")
+            elif op_id in proposals and proposals[op_id].state != "accepted":
+                offer.receipt = _as_proposed(offer, proposals[op_id])
+            else:
+                offer.receipt = self._judged(offer, policy, standing)
+                offer.is_admitted = offer.receipt.status == "stored"
+                left -= offer.receipt.status == "proposed"
+                if offer.receipt.status == "proposed" and left < 0:
+                    reason = f"{MOST_OPEN_PROPOSALS} proposals are open, the limit: decide some first"
+                    offer.receipt = replace(offer.receipt, status="refused", kind="full", reason=reason)
+
+    def _judged(self, offer: _Offer, policy: Policy, standing: Standing | None) -> Receipt:
+        entry, request = offer.entry, offer.request
+        addresses = addresses_of(entry["domain_op"])
+        kind: Kind = ""
+        reason = ""
+        status: Status = "stored"
+        claims: list[Claim] = []
+        if standing is not None:
+            claims = standing.claims_of_others(addresses, self._branch, request.actor_id)
+            fault = (
+                standing.fault_of(entry["reservation_id"], request.actor_id)
+                if entry["reservation_id"]
+                else ""
+            )
+            granted = [claim for claim in claims if claim.epoch]
+            if fault:
+                kind, reason = "fenced", f"reservation {entry['reservation_id']} {fault}"
+            elif granted:
+                kind, reason = "held", describe(granted)
+            if kind and policy.enforces_reservations:
+                status = "refused" if policy.reservations == "refuse" else "proposed"
+        overlaps: list[Touch] = []
+        if request.seen_frontier is not None and policy.stale_reads != "off":
+            overlaps = self._touches.unread(addresses, request.actor_id, request.seen_frontier)
+            if overlaps and status == "stored" and (not kind or policy.stale_reads == "propose"):
+                newest = overlaps[-1]
+                kind, reason = "stale", f"{newest.actor_id} touched {newest.address} since it was last read"
+                status = "proposed" if policy.stale_reads == "propose" else "stored"
+        return Receipt(
+            entry["op_id"],
+            status,
+            None if offer.is_draft else entry["lamport_ts"],
+            kind=kind,
+            reason=reason,
+            overlaps=tuple(touch._asdict() for touch in overlaps[-OVERLAPS_NAMED:]),
+            reservations=tuple(claim.to_json() for claim in claims),
+        )
+
+    def _enter(self, offers: list[_Offer]) -> None:
+        """Append what is admitted: with one write or, where the log does not take one of them, one by one."""
+        for offer in offers:
+            if offer.is_draft:
+                self._stamp(offer.entry)
+        try:
+            self._write(offers)
+        except (InvalidEntryError, ConflictError):
+            for offer in offers:
+                try:
+                    self._write([offer])
+                except (InvalidEntryError, ConflictError) as error:
+                    kind: Kind = "invalid" if isinstance(error, InvalidEntryError) else "conflict"
+                    offer.receipt = replace(offer.receipt, status="refused", kind=kind, reason=str(error))
+
+    def _stamp(self, entry: OpEntry) -> None:
+        entry["lamport_ts"] = self._log.next_lamport_ts()
+        entry["created_at"] = now_text()
+
+    def _write(self, offers: list[_Offer]) -> None:
+        if not offers:
+            return
+        entries = [offer.entry for offer in offers]
+        start = self._log.cut().offset
+        self._log.append_many(entries, durability="os")
+        bounds = list(accumulate((len(encode_line(entry)) for entry in entries), initial=start))
+        places = list(pairwise(bounds))
+        if self._log.cut().offset != bounds[-1]:  # others recorded at the same time
+            found = self._log.find(entry["op_id"] for entry in entries)
+            places = [found[entry["op_id"]][:2] for entry in entries]
+        for offer, (position, end) in zip(offers, places, strict=True):
+            stamp = offer.entry["lamport_ts"]
+            offer.receipt = replace(offer.receipt, lamport_ts=stamp, position=position, next_position=end)
+
+    def _propose(self, offers: list[_Offer]) -> None:
+        new = [offer for offer in offers if offer.entry["op_id"] not in self._proposals.all()]
+        if new:
+            at = now_text()
+            self._proposals.add(
+                [
+                    Proposal(
+                        {**offer.entry, "lamport_ts": None if offer.is_draft else offer.entry["lamport_ts"]},
+                        offer.receipt.kind,
+                        offer.receipt.reason,
+                        offer.request.run_id,
+                        at,
+                    )
+                    for offer in new
+                ]
+            )
+
+    # -- policy ---------------------------------------------------------------------------------
+
+    def policy(self) -> Policy:
+        """Return the policy that the next append obeys."""
+        if self._given_policy is not None:
+            return self._given_policy
+        root, storage, session_id = self._repository.root, self._repository.storage, self._log.session_id()
+        found = storage.look(layout.policy_file(root, session_id))
+        version = found and (found.st_ino, found.st_mtime_ns, found.st_size)
+        if self._policy_read is None or self._policy_read[0] != version:
+            self._policy_read = version, read_policy(root, session_id, storage)
+        return self._policy_read[1]
+
+    # -- proposals ------------------------------------------------------------------------------
+
+    def proposals(self, *, settled: bool = False) -> list[Proposal]:
+        """Return the open proposals in the order they came; with `settled` the decided ones too."""
+        with self._log.alone():
+            found = list(self._proposals.all().values())
+            in_log = self._log.find(one.proposal_id for one in found if one.state == "open")
+        seen = [replace(one, state="accepted") if one.proposal_id in in_log else one for one in found]
+        return [one for one in seen if settled or one.state == "open"]
+
+    def accept(self, proposal_id: str, *, actor_id: str) -> Receipt:
+        """Append a proposed op under its own op id, durably. Idempotent; a crash leaves it open or accepted.
+
+        Who holds one of its addresses decides; where nobody does, anyone. A draft is stamped now. Raises
+        `NotFoundError` for no such proposal, `ConflictError` if it was rejected, `HeldError` if another
+        decides, `InvalidEntryError` if the log can no longer take it.
+        """
+        with self._log.alone(), self.coordination.standing() as standing:
+            proposal = self._proposal(proposal_id)
+            if proposal.state == "rejected":
+                raise ConflictError(
+                    f"proposal {proposal_id} was rejected by {proposal.decided_by}: send the op anew, under "
+                    "another op id",
+                    op_id=proposal_id,
+                )
+            known = self._log.find([proposal_id]).get(proposal_id)
+            if known is None:
+                self._check_decides(proposal, actor_id, standing)
+                entry: Any = dict(proposal.entry)
+                if entry["lamport_ts"] is None:
+                    self._stamp(entry)
+                self._log.append(entry)
+            self._log.sync()
+            position, end, stored = known or self._log.find([proposal_id])[proposal_id]
+            if proposal.state == "open":
+                self._proposals.decide(proposal_id, "accepted", actor_id, now_text())
+        status: Status = "stored" if known is None else "known"
+        return Receipt(proposal_id, status, stored["lamport_ts"], position, end)
+
+    def reject(self, proposal_id: str, *, actor_id: str, reason: str = "") -> Proposal:
+        """Set a proposal aside for good. Idempotent. Its author may take it back so; see `accept`."""
+        with self._log.alone(), self.coordination.standing() as standing:
+            proposal = self._proposal(proposal_id)
+            if proposal.state == "rejected":
+                return proposal
+            if self._log.find([proposal_id]):
+                raise ConflictError(
+                    f"proposal {proposal_id} was accepted, its op is in the log: 'muse undo' takes it back",
+                    op_id=proposal_id,
+                )
+            if proposal.entry["actor_id"] != actor_id:
+                self._check_decides(proposal, actor_id, standing)
+            return self._proposals.decide(proposal_id, "rejected", actor_id, now_text(), reason)
+
+    def _proposal(self, proposal_id: str) -> Proposal:
+        try:
+            return self._proposals.all()[proposal_id]
+        except KeyError:
+            session_id = self._log.session_id()
+            raise NotFoundError(
+                f"session {session_id!r} has no proposal {proposal_id!r}: see "
+                f"'muse session proposals {session_id}'"
+            ) from None
+
+    def _check_decides(self, proposal: Proposal, actor_id: str, standing: Standing) -> None:
+        addresses = addresses_of(proposal.entry["domain_op"])
+        claims = [
+            claim for claim in standing.claims_of_others(addresses, self._branch, actor_id) if claim.epoch
+        ]
+        if claims:
+            raise HeldError(f"{actor_id} cannot decide this: {describe(claims)}, and decides", claims)
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def trespasses(self) -> list[Trespass]:
+        """Find ops on an address that another actor holds, made since then by the time their authors gave.
+
+        They came by a plain `OpLog`, a merge or another tool, or before the session asked for more.
+        Accepted proposals are none. Reads the whole log.
+        """
+        held: AddressMap[Claim] = AddressMap()
+        for claim in self.coordination.claims(branch=self._branch):
+            for address in claim.addresses if claim.epoch else ():
+                for values in held.places(address):
+                    values[claim.reservation_id] = claim
+        accepted = {one.proposal_id for one in self.proposals(settled=True) if one.state == "accepted"}
+        entries = (one for one in self._log.entries(salvage=True) if one["op_id"] not in accepted)
+        return [
+            Trespass(entry, claim)
+            for entry in entries
+            for claim in _touched(entry, held)
+            if claim.actor_id != entry["actor_id"] and claim.created_at <= entry["created_at"]
+        ]
+
+
+def _touched(entry: OpEntry, held: AddressMap[Claim]) -> Iterable[Claim]:
+    found = (claim for address in addresses_of(entry["domain_op"]) for claim in held.touching(address))
+    return {claim.reservation_id: claim for claim in found}.values()
+
+
+def _completed(draft: Mapping[str, Any], actor_id: str) -> dict[str, Any]:
+    """Make an entry of a draft. Its stamp is none yet."""
+    missing = [name for name in ("domain", "domain_op") if name not in draft]
+    unknown = sorted(str(name) for name in draft if name not in _DRAFT_FIELDS)
+    if missing or unknown:
+        fault = f"lacks {missing[0]}" if missing else f"has an unknown field: {unknown[0]}"
+        raise InvalidEntryError(f"the op {fault}", field=(missing or unknown)[0])
+    return {**make_op_entry(actor_id, "", {}, 1), **draft}
+
+
+@cache
+def _check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
+    """Find how a domain checks an op before it is logged; one that does not say lets all through."""
+    plugin = find_plugin(domain)
+    return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
+
+
+def _refused(entry: Mapping[str, Any], kind: Kind, reason: str) -> Receipt:
+    op_id = entry.get("op_id", "") if isinstance(entry, dict) else ""
+    return Receipt(str(op_id)[:64], "refused", kind=kind, reason=reason)
+
+
+def _in_conflict(entry: OpEntry, where: str) -> Receipt:
+    reason = (
+        f"another op with this id is {where}: an op id belongs to one op for good, give it one of its own"
+    )
+    return _refused(entry, "conflict", reason)
+
+
+def _as_proposed(offer: _Offer, proposal: Proposal) -> Receipt:
+    """Say of an op that was set aside before what has become of it."""
+    if not offer.is_same(proposal.entry):
+        return _in_conflict(offer.entry, "among the proposals")
+    if proposal.state == "rejected":
+        why = f": {proposal.decision_reason}" if proposal.decision_reason else ""
+        return _refused(offer.entry, "rejected", f"{proposal.decided_by} rejected it{why}")
+    stamp = proposal.entry["lamport_ts"]
+    return Receipt(proposal.proposal_id, "proposed", stamp, kind=proposal.kind, reason=proposal.reason)
+
+
+def _as_repeated(receipt: Receipt) -> Receipt:
+    return replace(receipt, status="known") if receipt.status == "stored" else receipt
