@@ -69,6 +69,10 @@ class StorageError(MuseError):
         self.errno = errno
 
 
+class ShortWriteError(StorageError):
+    """Only a part of a write went in: the system does not say why, most often the disk is full."""
+
+
 class DurabilityError(StorageError):
     """A sync failed: the ops `op_ids` may not survive a power loss, and the log takes no more."""
 

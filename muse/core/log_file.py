@@ -18,7 +18,7 @@ from typing import NoReturn
 from muse.core.file_system import NETWORK_KINDS, file_system_kind
 from muse.core.path_watch import PathWatch
 from muse.core.storage import Storage, storage_error, translated
-from muse.errors import CorruptionError, StorageError
+from muse.errors import CorruptionError, ShortWriteError, StorageError
 
 BLOCK_BYTES = 1 << 18
 LONGEST_LINE_BYTES = 1 << 26
@@ -151,11 +151,10 @@ class LogFile:
                 self.put = self._put_on_new_line
             only_newline_was_missing = ended and written == len(data) - 1
         if written != len(data) and not only_newline_was_missing:
-            raise StorageError(
+            raise ShortWriteError(
                 f"only {written} of {len(data)} bytes went into {self.path}: the disk may be full; "
                 "the op is not in the log, append it again once there is space",
                 path=self.path,
-                errno=errno.ENOSPC,
             )
         if self.watch.may_have_moved():
             self._check_in_place()

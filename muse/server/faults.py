@@ -10,6 +10,7 @@ from muse.errors import (
     MuseError,
     NotFoundError,
     PluginError,
+    ShortWriteError,
     StorageError,
     UsageError,
 )
@@ -76,7 +77,7 @@ def request_error(error: BaseException) -> RequestError:
             return RequestError(422, str(error))
         case ConflictError():
             return RequestError(409, str(error))
-        case StorageError() if error.errno in _FULL:
+        case StorageError() if isinstance(error, ShortWriteError) or error.errno in _FULL:
             return RequestError(507, "the disk is full: nothing of this is acknowledged; send it again later")
         case StorageError():
             return RequestError(503, "the disk refused: nothing of this is acknowledged", retry_after=1)
