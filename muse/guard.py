@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import accumulate, pairwise
-from typing import Any, Literal
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Literal, cast
+
+import msgspec
 
 from muse.core import layout
 from muse.core.address import AddressMap, addresses_of
 from muse.core.coordination import Claim, Coordination, HeldError, Standing, describe
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
-from muse.core.op_log import Durability, OpLog, make_op_entry
+from muse.core.op_ids import OP_IDS
+from muse.core.op_log import Durability, OpLog
 from muse.core.record import encode_line
 from muse.core.timestamp import now_text
 from muse.domain import CheckingPlugin
@@ -30,8 +34,7 @@ _STAMP_FIELDS = frozenset({"lamport_ts", "created_at"})
 _DRAFT_FIELDS = frozenset(ENTRY_FIELDS) - _STAMP_FIELDS
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What became of one op.
 
     `status` "stored": it is in the log; "known": it was there already; "refused": nothing was written;
@@ -55,7 +58,7 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         lists = {"overlaps": list(self.overlaps), "reservations": list(self.reservations)}
-        return {**{field.name: getattr(self, field.name) for field in fields(self)}, **lists}
+        return {**msgspec.structs.asdict(self), **lists}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +87,26 @@ class Trespass:
 
 @dataclass(slots=True)
 class _Offer:
-    """An op on its way in: whole, but for the stamp of a draft, and what is to be said of it."""
+    """An op on its way in: whole, but for the stamp of a draft. No receipt: nothing is said of it yet."""
 
     entry: OpEntry
     is_draft: bool
     request: Request
-    receipt: Receipt
+    receipt: Receipt | None = None
     is_admitted: bool = False
     first: "_Offer | None" = None  # the same op, earlier in the same requests
+
+    @property
+    def is_proposed(self) -> bool:
+        return self.receipt is not None and self.receipt.status == "proposed"
+
+    @property
+    def said(self) -> Receipt:
+        """The receipt, in the end. What the same requests had stored before is known."""
+        if self.first is None:
+            return cast("Receipt", self.receipt)
+        said = self.first.said
+        return msgspec.structs.replace(said, status="known") if said.status == "stored" else said
 
     def is_same(self, entry: Mapping[str, Any]) -> bool:
         """Whether an op that was stored or set aside is this one. A draft's stamp is not its author's."""
@@ -122,8 +137,9 @@ class GuardedLog:
         self._policy_read: tuple[object, Policy] | None = None
         self._branch = repository.dag.current_branch() if branch is None else layout.check_branch(branch)
         self.coordination = repository.coordination if coordination is None else coordination
-        path = layout.proposals_file(repository.root, log.session_id())
-        self._proposals = ProposalFile(path, repository.storage)
+        root, session_id = repository.root, log.session_id()
+        self._policy_path = layout.policy_file(root, session_id)
+        self._proposals = ProposalFile(layout.proposals_file(root, session_id), repository.storage)
         self._touches = Touches(log)
 
     # -- appending ------------------------------------------------------------------------------
@@ -151,7 +167,7 @@ class GuardedLog:
     ) -> list[list[Receipt]]:
         """Do `append` for several requests in one step, with one write: the receipts of each, in order."""
         offers = [[self._offer(op, request) for op in request.ops] for request in requests]
-        valid = [offer for some in offers for offer in some if offer.receipt.status != "refused"]
+        valid = [offer for some in offers for offer in some if offer.receipt is None]
         reads = any(request.seen_frontier is not None for request in requests)
         if valid:
             if reads and self.policy().stale_reads != "off":
@@ -163,13 +179,10 @@ class GuardedLog:
                 with self._standing(policy) as standing:
                     self._judge(valid, policy, standing)
                     self._enter([offer for offer in valid if offer.is_admitted])
-                self._propose([offer for offer in valid if offer.receipt.status == "proposed"])
-            for offer in valid:
-                if offer.first is not None:
-                    offer.receipt = _as_repeated(offer.first.receipt)
+                self._propose([offer for offer in valid if offer.is_proposed])
             if (durability or self._log.durability) == "disk":
                 self._log.sync()
-        return [[offer.receipt for offer in some] for some in offers]
+        return [[offer.said for offer in some] for some in offers]
 
     def _offer(self, op: Mapping[str, Any], request: Request) -> _Offer:
         """Complete an op, and check all that can be known of it alone."""
@@ -179,14 +192,13 @@ class GuardedLog:
             if is_draft:
                 entry = _completed(op, request.actor_id)
             check_entry(entry)
-            encode_line(entry)
             if entry["actor_id"] != request.actor_id:
                 reason = f"{request.actor_id} cannot append as {entry['actor_id']}: let each append their own"
                 return _Offer(entry, is_draft, request, _refused(entry, "actor", reason))
             _check_of(entry["domain"])(entry["domain_op"])
         except (InvalidEntryError, DomainError) as error:
             return _Offer(entry, is_draft, request, _refused(entry, "invalid", str(error)))
-        return _Offer(entry, is_draft, request, Receipt(entry["op_id"], "stored"))
+        return _Offer(entry, is_draft, request)
 
     def _standing(self, policy: Policy) -> AbstractContextManager[Standing | None]:
         if policy.reservations == "off":
@@ -215,14 +227,27 @@ class GuardedLog:
                 offer.receipt = _as_proposed(offer, proposals[op_id])
             else:
                 offer.receipt = self._judged(offer, policy, standing)
-                offer.is_admitted = offer.receipt.status == "stored"
-                left -= offer.receipt.status == "proposed"
-                if offer.receipt.status == "proposed" and left < 0:
-                    reason = f"{MOST_OPEN_PROPOSALS} proposals are open, the limit: decide some first"
-                    offer.receipt = replace(offer.receipt, status="refused", kind="full", reason=reason)
+                offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
+                if offer.is_proposed:
+                    left -= 1
+                    self._check_room(offer, left)
 
-    def _judged(self, offer: _Offer, policy: Policy, standing: Standing | None) -> Receipt:
+    def _check_room(self, offer: _Offer, left: int) -> None:
+        """Refuse what cannot be set aside: a log could not hold it, or too much is."""
+        try:
+            encode_line(offer.entry)
+        except InvalidEntryError as error:
+            offer.receipt = _refused(offer.entry, "invalid", str(error))
+        if left < 0:
+            reason = f"{MOST_OPEN_PROPOSALS} proposals are open, the limit: decide some first"
+            offer.receipt = _refused(offer.entry, "full", reason)
+
+    def _judged(self, offer: _Offer, policy: Policy, standing: Standing | None) -> Receipt | None:
+        """Return what the policy has to say of an op; None if it is to be stored, and that is all."""
         entry, request = offer.entry, offer.request
+        is_claimed = standing is not None and (entry["reservation_id"] or not standing.is_empty)
+        if request.seen_frontier is None and not is_claimed:
+            return None
         addresses = addresses_of(entry["domain_op"])
         kind: Kind = ""
         reason = ""
@@ -261,37 +286,34 @@ class GuardedLog:
 
     def _enter(self, offers: list[_Offer]) -> None:
         """Append what is admitted: with one write or, where the log does not take one of them, one by one."""
-        for offer in offers:
-            if offer.is_draft:
-                self._stamp(offer.entry)
-        try:
-            self._write(offers)
-        except (InvalidEntryError, ConflictError):
-            for offer in offers:
-                try:
-                    self._write([offer])
-                except (InvalidEntryError, ConflictError) as error:
-                    kind: Kind = "invalid" if isinstance(error, InvalidEntryError) else "conflict"
-                    offer.receipt = replace(offer.receipt, status="refused", kind=kind, reason=str(error))
+        for are_drafts, run in groupby(offers, attrgetter("is_draft")):
+            some = list(run)
+            if are_drafts:
+                self._stamp([offer.entry for offer in some])
+            try:
+                self._write(some)
+            except InvalidEntryError:
+                for offer in some:
+                    try:
+                        self._write([offer])
+                    except InvalidEntryError as error:
+                        offer.receipt = _refused(offer.entry, "invalid", str(error))
 
-    def _stamp(self, entry: OpEntry) -> None:
-        entry["lamport_ts"] = self._log.next_lamport_ts()
-        entry["created_at"] = now_text()
+    def _stamp(self, entries: list[OpEntry]) -> None:
+        first, at = self._log.next_lamport_ts(len(entries)), now_text()
+        for stamp, entry in enumerate(entries, first):
+            entry["lamport_ts"] = stamp
+            entry["created_at"] = at
 
     def _write(self, offers: list[_Offer]) -> None:
-        if not offers:
-            return
-        entries = [offer.entry for offer in offers]
-        start = self._log.cut().offset
-        self._log.append_many(entries, durability="os")
-        bounds = list(accumulate((len(encode_line(entry)) for entry in entries), initial=start))
-        places = list(pairwise(bounds))
-        if self._log.cut().offset != bounds[-1]:  # others recorded at the same time
-            found = self._log.find(entry["op_id"] for entry in entries)
-            places = [found[entry["op_id"]][:2] for entry in entries]
-        for offer, (position, end) in zip(offers, places, strict=True):
-            stamp = offer.entry["lamport_ts"]
-            offer.receipt = replace(offer.receipt, lamport_ts=stamp, position=position, next_position=end)
+        places = self._log.append_new([offer.entry for offer in offers])
+        for offer, (start, end) in zip(offers, places, strict=True):
+            entry, told = offer.entry, offer.receipt
+            offer.receipt = Receipt(entry["op_id"], "stored", entry["lamport_ts"], start, end)
+            if told is not None:
+                offer.receipt = msgspec.structs.replace(
+                    told, lamport_ts=entry["lamport_ts"], position=start, next_position=end
+                )
 
     def _propose(self, offers: list[_Offer]) -> None:
         new = [offer for offer in offers if offer.entry["op_id"] not in self._proposals.all()]
@@ -301,8 +323,8 @@ class GuardedLog:
                 [
                     Proposal(
                         {**offer.entry, "lamport_ts": None if offer.is_draft else offer.entry["lamport_ts"]},
-                        offer.receipt.kind,
-                        offer.receipt.reason,
+                        offer.said.kind,
+                        offer.said.reason,
                         offer.request.run_id,
                         at,
                     )
@@ -316,11 +338,12 @@ class GuardedLog:
         """Return the policy that the next append obeys."""
         if self._given_policy is not None:
             return self._given_policy
-        root, storage, session_id = self._repository.root, self._repository.storage, self._log.session_id()
-        found = storage.look(layout.policy_file(root, session_id))
+        repository = self._repository
+        found = repository.storage.look(self._policy_path)
         version = found and (found.st_ino, found.st_mtime_ns, found.st_size)
         if self._policy_read is None or self._policy_read[0] != version:
-            self._policy_read = version, read_policy(root, session_id, storage)
+            policy = read_policy(repository.root, self._log.session_id(), repository.storage)
+            self._policy_read = version, policy
         return self._policy_read[1]
 
     # -- proposals ------------------------------------------------------------------------------
@@ -353,7 +376,7 @@ class GuardedLog:
                 self._check_decides(proposal, actor_id, standing)
                 entry: Any = dict(proposal.entry)
                 if entry["lamport_ts"] is None:
-                    self._stamp(entry)
+                    self._stamp([entry])
                 self._log.append(entry)
             self._log.sync()
             position, end, stored = known or self._log.find([proposal_id])[proposal_id]
@@ -425,12 +448,23 @@ def _touched(entry: OpEntry, held: AddressMap[Claim]) -> Iterable[Claim]:
 
 def _completed(draft: Mapping[str, Any], actor_id: str) -> dict[str, Any]:
     """Make an entry of a draft. Its stamp is none yet."""
-    missing = [name for name in ("domain", "domain_op") if name not in draft]
-    unknown = sorted(str(name) for name in draft if name not in _DRAFT_FIELDS)
-    if missing or unknown:
-        fault = f"lacks {missing[0]}" if missing else f"has an unknown field: {unknown[0]}"
-        raise InvalidEntryError(f"the op {fault}", field=(missing or unknown)[0])
-    return {**make_op_entry(actor_id, "", {}, 1), **draft}
+    for name in ("domain", "domain_op"):
+        if name not in draft:
+            raise InvalidEntryError(f"the op lacks {name}", field=name)
+    if not _DRAFT_FIELDS.issuperset(draft):
+        unknown = min(str(name) for name in draft if name not in _DRAFT_FIELDS)
+        raise InvalidEntryError(f"the op has an unknown field: {unknown}", field=unknown)
+    return {
+        "op_id": draft["op_id"] if "op_id" in draft else OP_IDS.next(),
+        "actor_id": draft.get("actor_id", actor_id),
+        "lamport_ts": 1,
+        "parent_op_ids": draft.get("parent_op_ids", []),
+        "domain": draft["domain"],
+        "domain_op": draft["domain_op"],
+        "created_at": "-",
+        "intent_id": draft.get("intent_id", ""),
+        "reservation_id": draft.get("reservation_id", ""),
+    }
 
 
 @cache
@@ -461,7 +495,3 @@ def _as_proposed(offer: _Offer, proposal: Proposal) -> Receipt:
         return _refused(offer.entry, "rejected", f"{proposal.decided_by} rejected it{why}")
     stamp = proposal.entry["lamport_ts"]
     return Receipt(proposal.proposal_id, "proposed", stamp, kind=proposal.kind, reason=proposal.reason)
-
-
-def _as_repeated(receipt: Receipt) -> Receipt:
-    return replace(receipt, status="known") if receipt.status == "stored" else receipt

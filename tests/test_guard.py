@@ -320,15 +320,15 @@ def test_an_address_changes_hands_before_an_append_or_after_it_never_within(
         happened.append("granted")
 
     thread = threading.Thread(target=take_over)
-    write = scene.log.append_many
+    write = scene.log.append_new
 
-    def append_many(entries: list[OpEntry], **more: Any) -> int:
+    def append_new(entries: list[OpEntry]) -> list[tuple[int, int]]:
         thread.start()
         thread.join(0.5)  # as long as it would take, were it let
         happened.append("written")
-        return write(entries, **more)
+        return write(entries)
 
-    monkeypatch.setattr(scene.log, "append_many", append_many)
+    monkeypatch.setattr(scene.log, "append_new", append_new)
     assert scene.one("ada", "a", reservation_id=claim.reservation_id).status == "stored"
     thread.join()
     assert happened == ["written", "granted"]

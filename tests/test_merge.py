@@ -167,7 +167,7 @@ def test_an_op_that_the_log_has_on_whatever_line_is_known(logs: Logs, tmp_path: 
         assert ops_file(tmp_path / "one").read_bytes() == before
 
 
-@pytest.mark.parametrize("kind", ["plain", "foreign", "glued"])
+@pytest.mark.parametrize("kind", ["plain", "foreign", "glued", "noise"])
 def test_runs_that_both_logs_hold_are_known_line_by_line(
     logs: Logs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -178,17 +178,19 @@ def test_runs_that_both_logs_hold_are_known_line_by_line(
         "plain": encode_line(entry(99)),
         "foreign": json.dumps(entry(99)).encode() + b"\n",
         "glued": encode_line(entry(98))[:50] + encode_line(entry(99)),
+        "noise": b"noise\n" + encode_line(entry(99)),
     }[kind]
     two[4] = {**two[4], "created_at": "another"}
     with logs("one") as log:
-        log.append_many(one[:20])
+        log.append_many(one[:39])
         with ops_file(tmp_path / "one").open("ab") as file:
             file.write(line)
-        log.append_many(one[20:])
+        log.append_many(one[39:])
         result = log.merge(source(tmp_path, raw(two[:10]) + line + raw(two[10:]) + b"nothing\n"))
-        assert (result.added, result.known, result.conflicts, result.refused) == (30, 30, 1, 1)
+        refused = 2 if kind == "noise" else 1
+        assert (result.added, result.known, result.conflicts, result.refused) == (30, 30, 1, refused)
         assert an_id(34) in [reason.op_id for reason in result.reasons]
-        assert numbers(log.read_all()) == [*range(1, 90), 99]
+        assert numbers(log.read_all(salvage=True)) == [*range(1, 90), 99]
         again = log.merge(source(tmp_path, raw(two)))
         assert (again.added, again.known, again.conflicts, again.refused) == (0, 59, 1, 0)
         assert log.cut().op_count == 90
@@ -675,6 +677,10 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "no domain, framed": (framed(domain=""), "domain is empty"),
     "long actor, framed": (framed(actor_id="x" * 257), "at most 256"),
     "deep op, framed": (framed(domain_op=json.loads('{"a":' * 100 + "1" + "}" * 100)), "nests deeper"),
+    "integer past 64 bits, framed": (framed(domain_op={"n": 2**70}), "past 64 bits"),
+    "infinite number, framed": (frame(GOOD[:-19].replace(b'"n":7', b'"n":1e400') + b"}"), "out of range"),
+    "lone surrogate, framed": (framed(domain_op={"n": "\ud800"}), "no entry|surrogate"),
+    "op is no object, framed": (framed(domain_op=[]), "Expected `object`"),
     "op is no object": (bare(domain_op=[]), "domain_op must be an object"),
     "unknown key": (bare(extra=1), "unknown fields: extra"),
     "key missing": (json.dumps({"op_id": an_id(7)}).encode() + b"\n", "lacks actor_id"),

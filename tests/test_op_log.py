@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muse.core import log_reader
 from muse.core.entry import MAX_LAMPORT, Limits, OpEntry, total_order
 from muse.core.object_store import ObjectStore
 from muse.core.op_list import encode_op_list
@@ -248,6 +249,33 @@ def test_a_stamp_absurdly_far_ahead_in_the_file_is_not_adopted_even_through_a_ch
         log.checkpoint(DIGEST)
     with OpLog(tmp_path, "jam") as log:
         assert log.record("ada", "notes", {})["lamport_ts"] == 3
+
+
+@pytest.mark.parametrize("newest", [0, 3, 100])
+@pytest.mark.parametrize("by", ["append", "record", "another handle"])
+def test_a_parent_is_found_however_long_ago_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest: int, by: str
+) -> None:
+    monkeypatch.setattr(log_reader, "NEWEST_AT_MOST", newest)
+    with OpLog(tmp_path, "jam") as log, OpLog(tmp_path, "jam") as other:
+        log.append(entry(1))
+        writer = other if by == "another handle" else log
+        made = []
+        for stamp in range(2, 12):
+            if by == "record":
+                made.append(log.record("ada", "notes", {}))
+            else:
+                made.append(entry(stamp))
+                writer.append(made[-1])
+            log.append(entry(1))  # the index takes it in
+        for parent in made:
+            stamp = parent["lamport_ts"]
+            with pytest.raises(
+                InvalidEntryError, match=rf"does not exceed that of its parent .* \({stamp}\)"
+            ):
+                log.append(make_op_entry("bob", "notes", {}, stamp, parent_op_ids=[parent["op_id"]]))
+            assert log.append(make_op_entry("bob", "notes", {}, stamp + 1, parent_op_ids=[parent["op_id"]]))
+            assert not log.append(parent)
 
 
 def test_an_entry_must_be_later_than_its_parents(tmp_path: Path) -> None:

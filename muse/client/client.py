@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from muse.client.address import Address
 from muse.client.local_copy import LocalCopy
-from muse.client.ops import OP_IDS, Ack
+from muse.client.ops import Ack
 from muse.client.outbox import LINGER_SECONDS
 from muse.client.requests import Requests
 from muse.client.session import AsyncSession
+from muse.core.op_ids import OP_IDS
 
 
 class AsyncClient:

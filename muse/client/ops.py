@@ -7,14 +7,12 @@ from typing import Any, Literal
 import msgspec
 
 from muse.core.entry import OpEntry, check_parents, check_text, is_op_id
-from muse.core.op_ids import OpIdSource
+from muse.core.op_ids import OP_IDS
 from muse.core.record import FRAME_LENGTH, encode_line
 from muse.errors import InvalidEntryError
 
 Status = Literal["stored", "known", "refused", "proposed", "local"]
 Ack = Literal["written", "durable"]
-
-OP_IDS = OpIdSource()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,15 @@ class Admission:
                 )
         return list(fresh.values())
 
+    def check_stamps(self, batch: list[OpEntry], end: int) -> None:
+        """Raise what `fresh` raises of stamps, for entries that the log does not hold before byte `end`."""
+        parents = list({parent for entry in batch for parent in entry["parent_op_ids"]})
+        starts = self._reader.find_many(parents, end) if parents and end else {}
+        fresh: Fresh = {}
+        for entry in batch:
+            self._check_stamp(entry, fresh, starts)
+            fresh[entry["op_id"]] = entry, b""
+
     def _check_stamp(self, entry: OpEntry, fresh: Fresh, starts: Mapping[str, int]) -> None:
         if not self._clock.believes(entry["lamport_ts"]):
             raise InvalidEntryError(
@@ -50,13 +59,19 @@ class Admission:
                 field="lamport_ts",
             )
         for parent_id in entry["parent_op_ids"]:
-            parent = self._known(parent_id, fresh, starts)
-            if parent is not None and parent["lamport_ts"] >= entry["lamport_ts"]:
+            stamp = self._stamp(parent_id, fresh, starts)
+            if stamp >= entry["lamport_ts"]:
                 raise InvalidEntryError(
                     f"lamport_ts {entry['lamport_ts']} does not exceed that of its parent {parent_id} "
-                    f"({parent['lamport_ts']}): take the stamp from the clock after reading the parent",
+                    f"({stamp}): take the stamp from the clock after reading the parent",
                     field="lamport_ts",
                 )
+
+    def _stamp(self, op_id: str, fresh: Fresh, starts: Mapping[str, int]) -> int:
+        """Return the stamp of an op, 0 if it is not here."""
+        if op_id in fresh:
+            return fresh[op_id][0]["lamport_ts"]
+        return self._reader.stamp_at(op_id, starts[op_id]) if op_id in starts else 0
 
     def _known(self, op_id: str, fresh: Fresh, starts: Mapping[str, int]) -> OpEntry | None:
         if op_id in fresh:

@@ -17,12 +17,12 @@ class LamportClock:
         self.value = value
         self._jump = jump
 
-    def tick(self) -> int:
-        """Return a new stamp, above all stamps made or seen. `UsageError` if there are no more."""
-        if self.value >= MAX_LAMPORT:
+    def tick(self, count: int = 1) -> int:
+        """Return the first of `count` new stamps, above all made or seen. `UsageError` at the limit."""
+        if self.value + count > MAX_LAMPORT:
             raise UsageError(f"the Lamport clock stands at its limit, {MAX_LAMPORT}: start a new session")
-        self.value += 1
-        return self.value
+        self.value += count
+        return self.value - count + 1
 
     def believes(self, stamp: int) -> bool:
         """Whether `stamp` is near enough to be adopted."""

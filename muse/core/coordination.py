@@ -574,6 +574,11 @@ class Standing:
     def __init__(self, coordination: Coordination) -> None:
         self._coordination = coordination
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody holds anything."""
+        return not self._coordination._claims  # noqa: SLF001
+
     def claims_of_others(self, addresses: Iterable[str], branch: str, actor_id: str) -> list[Claim]:
         """Return the claims of others that stand on `addresses`, those that nobody granted too."""
         holding = self._coordination._holding(addresses, branch)  # noqa: SLF001

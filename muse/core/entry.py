@@ -102,7 +102,7 @@ def check_parents(parent_op_ids: Iterable[object], limits: Limits = DEFAULT_LIMI
             raise InvalidEntryError(
                 f"parent {parent!r} is not an op id (a lower-case UUID4)", field="parent_op_ids"
             )
-    if len(set(parents)) != len(parents):
+    if len(parents) > 1 and len(set(parents)) != len(parents):
         raise InvalidEntryError("a parent is named twice", field="parent_op_ids")
 
 
@@ -119,8 +119,8 @@ def check_entry(entry: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> No
         raise InvalidEntryError(f"op_id {entry['op_id']!r} is not a lower-case UUID4", field="op_id")
     for field in _TEXT_FIELDS:
         text = entry[field]
-        if type(text) is not str or not 0 < len(text) <= limits.text_length:
-            check_text(field, text, limits)  # empty is allowed for some
+        if type(text) is not str or len(text) > limits.text_length or (not text and field in _REQUIRED_TEXT):
+            check_text(field, text, limits)
     check_lamport(entry["lamport_ts"])
     parents = entry["parent_op_ids"]
     if not isinstance(parents, list):

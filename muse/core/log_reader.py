@@ -34,6 +34,11 @@ _LOOK_UP_COST = 20
 PLACES_AT_MOST = 1 << 20
 """Of how many ops a merge remembers where they are."""
 
+NEWEST_AT_MOST = 1 << 11
+"""Of how many ops, those that came last, a look-up needs no look at the file: small batches name those."""
+
+_NOWHERE = (-1, 0)
+
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
@@ -60,6 +65,7 @@ class LogReader:
         self._index: OpIndex | None = None
         self._index_lock = threading.Lock()
         self._places: OpPlaces | None = None
+        self._newest: dict[str, tuple[int, int]] = {}  # op id -> start and stamp, as the index took them in
 
     @property
     def path(self) -> str:
@@ -161,10 +167,24 @@ class LogReader:
             if self._index is None:
                 self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
             found = self._index.find_many(op_ids, upto)
-            if any(self.entry_at(start)["op_id"] != op_id for op_id, start in found.items()):
+            if not all(self._is_at(op_id, start) for op_id, start in found.items()):
                 self._index.discard()  # a table that does not fit the log
                 found = self._index.find_many(op_ids, upto)
             return found
+
+    def _is_at(self, op_id: str, start: int) -> bool:
+        return self._newest.get(op_id, _NOWHERE)[0] == start or self.entry_at(start)["op_id"] == op_id
+
+    def stamp_at(self, op_id: str, start: int) -> int:
+        """Return the stamp of an op that `find_many` found."""
+        place, stamp = self._newest.get(op_id, _NOWHERE)
+        return stamp if place == start else self.entry_at(start)["lamport_ts"]
+
+    def _remember_newest(self, places: Mapping[str, tuple[int, int]]) -> None:
+        if len(self._newest) >= NEWEST_AT_MOST:
+            self._newest.clear()
+        if len(places) <= NEWEST_AT_MOST:
+            self._newest.update(places)
 
     def lines_of(self, wanted: Mapping[str, bytes], end: int, op_count: int) -> dict[str, bytes]:
         """Return the lines, without newline, of those ops that are in the log before byte `end`.
@@ -205,19 +225,23 @@ class LogReader:
             stamps = [entry["lamport_ts"] for entry in decode_block(data, offset).entries]
         return stamps
 
-    def learn(self, op_ids: list[str], lengths: Iterable[int], start: int, end: int) -> None:
+    def learn(
+        self, op_ids: list[str], stamps: list[int], lengths: Iterable[int], start: int, end: int
+    ) -> None:
         """Take note of ops: all that was just written from byte `start` to `end`, in lines so long."""
         if self._places is not None and self._places.end == start:
             self._places.learn(op_ids, start, end - start)
         with self._index_lock:
             if self._index is not None:
-                starts = accumulate(lengths, initial=start)
-                self._index.learn(zip(op_ids, starts, strict=False), start, end)
+                starts = list(accumulate(lengths, initial=start))[:-1]
+                self._index.learn(zip(op_ids, starts, strict=True), start, end)
+                self._remember_newest(dict(zip(op_ids, zip(starts, stamps, strict=True), strict=True)))
 
     def _ids(self, start: int, stop: int) -> Iterator[Found]:
         for offset, data in self._file.blocks(start, stop):
-            found = [(position.op_id, position.offset) for position in decode_positions(data, offset)]
-            yield offset + len(data), found
+            positions = decode_positions(data, offset)
+            self._remember_newest({one.op_id: (one.offset, one.lamport_ts) for one in positions})
+            yield offset + len(data), [(one.op_id, one.offset) for one in positions]
 
     def entry_at(self, offset: int) -> OpEntry:
         """Return the entry whose line starts at byte `offset`; `CorruptionError` if there is none."""
@@ -256,6 +280,7 @@ class LogReader:
             self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
         self._index.discard()
         self._index = None
+        self._newest.clear()
 
     def close(self) -> None:
         if self._index is not None:

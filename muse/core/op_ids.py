@@ -28,6 +28,12 @@ class OpIdSource:
         self._stock.clear()
 
 
+OP_IDS = OpIdSource()
+"""The supply of this process."""
+
+os.register_at_fork(after_in_child=OP_IDS.forget)
+
+
 def _make(count: int) -> list[str]:
     octets = bytearray(os.urandom(16 * count))
     octets[6::16] = octets[6::16].translate(_VERSION_4)

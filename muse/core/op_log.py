@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from typing import Any, Literal, NoReturn
 
@@ -39,7 +40,7 @@ from muse.core.log_file import LogFile
 from muse.core.log_reader import LogReader, collector_paused
 from muse.core.merge import Check, Merge, MergeResult
 from muse.core.object_store import ObjectStore
-from muse.core.op_ids import OpIdSource
+from muse.core.op_ids import OP_IDS
 from muse.core.op_places import OpPlaces
 from muse.core.pending import LacksOpsError, PendingOps
 from muse.core.record import (
@@ -84,13 +85,11 @@ Durability = Literal["os", "disk"]
 Order = Literal["log", "total", "causal"]
 Op = DomainOp | Mapping[str, Any]
 
-_OP_IDS = OpIdSource()
 _INHERITED: list[LogReader] = []
 _OPEN_LOGS: "weakref.WeakSet[OpLog]" = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    _OP_IDS.forget()
     for log in list(_OPEN_LOGS):
         log._reopen_after_fork()  # noqa: SLF001
 
@@ -113,7 +112,7 @@ def make_op_entry(
     Nothing is checked or written here; `OpLog.append` checks.
     """
     return {
-        "op_id": _OP_IDS.next(),
+        "op_id": OP_IDS.next(),
         "actor_id": actor_id,
         "lamport_ts": lamport_ts,
         "parent_op_ids": list(parent_op_ids or ()),
@@ -171,6 +170,7 @@ class OpLog(Resource):
 
     def _start_afresh(self) -> None:
         self._lock = threading.RLock()
+        self._lock_path = layout.session_lock_file(self._root, self._session_id)
         self._alone_thread = 0
         self._file = SessionFile(
             self._root,
@@ -214,11 +214,14 @@ class OpLog(Resource):
 
     # -- clock ----------------------------------------------------------------------------------
 
-    def next_lamport_ts(self) -> int:
-        """Tick: a stamp above everything this handle made or could have read in the log."""
+    def next_lamport_ts(self, count: int = 1) -> int:
+        """Tick: a stamp above everything this handle made or could have read in the log.
+
+        With `count`, the first of so many, one after the other.
+        """
         with self._lock:
             self._take_in()
-            return self._clock.tick()
+            return self._clock.tick(count)
 
     def _take_in(self) -> int:
         """Bring clock and count up to what is in the file, whoever wrote it; return where it ends."""
@@ -321,9 +324,9 @@ class OpLog(Resource):
             clock = self._clock
             clock.value = stamp = clock.value + 1 if clock.value < MAX_LAMPORT else clock.tick()
             try:
-                op_id = _OP_IDS.take()
+                op_id = OP_IDS.take()
             except IndexError:
-                op_id = _OP_IDS.next()
+                op_id = OP_IDS.next()
             entry: OpEntry = {
                 "op_id": op_id,
                 "actor_id": actor_id,
@@ -373,7 +376,7 @@ class OpLog(Resource):
         self._check_names((actor_id, domain, intent_id, reservation_id))
         with self._lock:
             end = self._take_in()
-            tick, next_id, created_at = self._clock.tick, _OP_IDS.next, now_text()
+            tick, next_id, created_at = self._clock.tick, OP_IDS.next, now_text()
             entries: list[OpEntry] = [
                 {
                     "op_id": next_id(),
@@ -445,13 +448,33 @@ class OpLog(Resource):
                 [entry["lamport_ts"] for entry, _ in fresh],
                 end,
             )
-            if self._held.concerns(entry["op_id"] for entry in batch):
-                self._let_in(Merge(self._reader, self._clock, self._limits), Incoming())
+            self._release_what_waits_for(entry["op_id"] for entry in batch)
             durable = durability or self._durability
             ticket = self._syncs.wrote() if durable == "disk" else 0
         if ticket:
             self._wait_durable(ticket, batch)
         return len(fresh)
+
+    def append_new(self, entries: list[OpEntry]) -> list[tuple[int, int]]:
+        """In a block of `alone`, append checked entries, each once, of which `find` found none in it.
+
+        Return where the line of each starts and ends. Otherwise as `append_many`, at half the cost.
+        """
+        lines = encode_lines(entries, self._limits).split(b"\n")[:-1]
+        end = self._take_in()
+        self._admission.check_stamps(entries, self._seen_end)
+        op_ids = [entry["op_id"] for entry in entries]
+        if self._write_ready(lines, op_ids, [entry["lamport_ts"] for entry in entries], end):
+            places = list(pairwise(accumulate((len(line) + 1 for line in lines), initial=end)))
+        else:
+            found = self.find(op_ids)
+            places = [found[op_id][:2] for op_id in op_ids]
+        self._release_what_waits_for(op_ids)
+        return places
+
+    def _release_what_waits_for(self, op_ids: Iterable[str]) -> None:
+        if self._held.concerns(op_ids):
+            self._let_in(Merge(self._reader, self._clock, self._limits), Incoming())
 
     def merge(
         self,
@@ -558,24 +581,25 @@ class OpLog(Resource):
             return
         if not self._file.is_open_for_append:
             self._prepare_directory()
-        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
+        with self._storage.locked(self._lock_path), self._lock:
             self._alone_thread = threading.get_ident()
             try:
                 yield
             finally:
                 self._alone_thread = 0
 
-    def _write_ready(self, lines: list[bytes], op_ids: list[str], stamps: list[int], end: int) -> None:
-        if lines:
-            highest = max(stamps)
-            self._write(b"\n".join([*lines, b""]), end, len(lines), highest)
-            self._clock.observe(highest)
-            self._index_written(lines, op_ids, end)
-
-    def _index_written(self, lines: list[bytes], op_ids: list[str], start: int) -> None:
-        """Spare the index to read what was written at byte `start`, if nobody else wrote since."""
-        if self._file.end() == self._expected_end:
-            self._reader.learn(op_ids, (len(line) + 1 for line in lines), start, self._expected_end)
+    def _write_ready(self, lines: list[bytes], op_ids: list[str], stamps: list[int], end: int) -> bool:
+        """Write lines behind byte `end`. Whether they stand there: nobody else wrote meanwhile."""
+        if not lines:
+            return True
+        highest = max(stamps)
+        self._write(b"\n".join([*lines, b""]), end, len(lines), highest)
+        self._clock.observe(highest)
+        stand_there = self._file.end() == self._expected_end
+        if stand_there:
+            lengths = (len(line) + 1 for line in lines)
+            self._reader.learn(op_ids, stamps, lengths, end, self._expected_end)
+        return stand_there
 
     def _prepare_directory(self) -> None:
         directory = layout.session_directory(self._root, self._session_id)
@@ -728,7 +752,7 @@ class OpLog(Resource):
     def repair(self) -> Repair:
         """Move damaged bytes to a side file and blank them; say what was done. See `muse.core.repair`."""
         self._check_open()
-        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
+        with self._storage.locked(self._lock_path), self._lock:
             return repair_log(self._file, self._reader, self._storage)
 
     def follow(
@@ -798,7 +822,7 @@ class OpLog(Resource):
         self._check_open()
         self._prepare_directory()
         self.sync()
-        with self._storage.locked(layout.session_lock_file(self._root, self._session_id)), self._lock:
+        with self._storage.locked(self._lock_path), self._lock:
             upto = until.offset if until else dict(self._collapsed) or self.cut().offset
             covered = self._pending.advanced(self._checkpoint.coverage(), upto)
             checkpoint = self._checkpoint.write(snapshot_id, covered, commit_id, tips)

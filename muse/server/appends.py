@@ -1,7 +1,6 @@
 """What appends have in common, over HTTP and WebSocket: rights, quotas, and the way into the log."""
 
 import asyncio
-from typing import Any
 
 from muse.guard import Receipt, Request
 from muse.server.access import Principal
@@ -40,18 +39,3 @@ def submit_ops(
     service.quotas.charge(author, len(sent.ops), size)
     request = Request(author, sent.ops, sent.run_id, sent.seen_frontier)
     return session.appender.submit(request, is_durable=is_durable, size=size)
-
-
-def receipt_record(receipt: Receipt) -> dict[str, Any]:
-    """Return a receipt as clients see it."""
-    return {
-        "op_id": receipt.op_id,
-        "status": receipt.status,
-        "lamport_ts": receipt.lamport_ts,
-        "position": receipt.position,
-        "next_position": receipt.next_position,
-        "kind": receipt.kind,
-        "reason": receipt.reason,
-        "overlaps": receipt.overlaps,
-        "reservations": receipt.reservations,
-    }

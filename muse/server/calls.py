@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
-import orjson
+import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from structlog.typing import FilteringBoundLogger
@@ -161,7 +161,7 @@ class JsonResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return orjson.dumps(content)
+        return msgspec.json.encode(content)
 
 
 ANSWERED = "muse.answered"

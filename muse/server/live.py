@@ -9,13 +9,12 @@ from itertools import count
 from typing import Any, Literal
 
 import msgspec
-import orjson
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket
 
 from muse.guard import Receipt
 from muse.server.access import Principal
-from muse.server.appends import receipt_record, submit_ops
+from muse.server.appends import submit_ops
 from muse.server.bodies import parse_json
 from muse.server.calls import ANSWERED, Call, Service, one_of
 from muse.server.faults import RequestError
@@ -205,8 +204,7 @@ class LiveConnection:
             told = self._service.told(error)
             self.outbox.answer(_text({"type": "error", "id": identity, **told.as_record()}))
         else:
-            receipts = [receipt_record(receipt) for receipt in done.result()]
-            self.outbox.answer(_text({"type": "receipts", "id": identity, "receipts": receipts}))
+            self.outbox.answer(_text({"type": "receipts", "id": identity, "receipts": done.result()}))
 
 
 def _document(data: str | bytes) -> dict[str, Any]:
@@ -217,7 +215,7 @@ def _document(data: str | bytes) -> dict[str, Any]:
 
 
 def _text(document: dict[str, Any]) -> str:
-    return orjson.dumps(document).decode()
+    return msgspec.json.encode(document).decode()
 
 
 async def serve_socket(service: Service, socket: WebSocket, principal: Principal) -> None:

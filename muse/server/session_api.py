@@ -12,7 +12,7 @@ from muse.core.entry import matches
 from muse.core.op_log import OpLog
 from muse.core.session_file import is_archived
 from muse.policy import Policy, ReservationRule, StaleReadRule, read_policy
-from muse.server.appends import ACKS, receipt_record, submit_ops
+from muse.server.appends import ACKS, submit_ops
 from muse.server.bodies import parse_json, read_body, read_object
 from muse.server.calls import Call, JsonResponse, count_of, one_of
 from muse.server.faults import RequestError, request_error
@@ -156,7 +156,7 @@ async def append(call: Call) -> Response:
         receipts = await submit_ops(
             call.service, session, call.principal, sent, is_durable=level == "durable", size=len(body)
         )
-    return JsonResponse({"receipts": [receipt_record(receipt) for receipt in receipts]})
+    return JsonResponse({"receipts": receipts})
 
 
 def _sent(call: Call, body: bytes, at_most: int) -> SentOps:
@@ -242,7 +242,7 @@ async def accept(call: Call) -> Response:
     del decision
     with session.in_use():
         receipt = await call.service.in_thread(lambda: session.guarded.accept(proposal_id, actor_id=actor))
-    return JsonResponse({"receipt": receipt_record(receipt)})
+    return JsonResponse({"receipt": receipt})
 
 
 async def reject(call: Call) -> Response:
