@@ -9,20 +9,24 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import orjson
 import uvloop
+from websockets.asyncio.client import connect
 
 from benchmarks.server.latencies import Latencies, joined
 from muse.client import AsyncClient, AsyncSession, Receipt
+from muse.client.address import Address
 from muse.client.failures import ServerError
 
 DOMAIN = "benchmark"
 _QUIET_SECONDS = 5.0
 _PACE_SECONDS = 0.001
+_MESSAGES_KEPT = 100
 
 
 @dataclass(frozen=True)
@@ -114,35 +118,75 @@ async def agents(job: Job) -> dict[str, Any]:
     }
 
 
+def moments_of(entries: Iterable[Any]) -> list[int]:
+    """Return when each edit that is measured was made."""
+    ops = [entry["domain_op"] for entry in entries]
+    return [op["made_at_us"] for op in ops if op["n"]]
+
+
 @dataclass
 class Watcher:
-    """One follower. `order` is a hash over the ids of all ops in the order in which they came."""
+    """One follower. `order` is a hash over all entries, each with a comma, in the order they came."""
 
     latencies: Latencies = field(default_factory=Latencies)
     order: Any = field(default_factory=hashlib.sha256)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     count: int = 0
 
-    async def run(self, client: AsyncClient, job: Job, place: int) -> None:
-        session = client.session(job.session_id, f"watcher-{place}")
-        async with session.follow() as follower:
+    def saw(self, entries: bytes, moments: list[int]) -> None:
+        self.begun.set()
+        self.latencies.add(now_us(), moments)
+        self.order.update(entries)
+        self.count += len(moments)
+
+    async def decode(self, client: AsyncClient, job: Job) -> None:
+        """Follow as a program that uses the client does."""
+        async with client.session(job.session_id, "watcher").follow() as follower:
             while self.count < job.ops:
                 batch = await follower.batch_within(job.seconds + _QUIET_SECONDS)
                 if not batch:
                     break
-                self.begun.set()
-                self.order.update("".join([entry["op_id"] for entry in batch]).encode())
-                ops: list[Any] = [entry["domain_op"] for entry in batch]
-                made_at_us = [op["made_at_us"] for op in ops if op["n"]]
-                self.latencies.add(now_us(), made_at_us)
-                self.count += len(made_at_us)
+                self.saw(b"".join([orjson.dumps(entry) + b"," for entry in batch]), moments_of(batch))
+
+    async def read(self, job: Job, moments: "Moments") -> None:
+        """Follow, and take all bytes in, making no objects of them: the load is not to outweigh the server."""
+        uri = f"{Address(job.url).websocket}/sessions/{job.session_id}/live?since=0"
+        async with connect(uri, compression=None, max_size=None) as socket:
+            while self.count < job.ops:
+                try:
+                    async with asyncio.timeout(job.seconds + _QUIET_SECONDS):
+                        message = await socket.recv(decode=False)
+                except TimeoutError:
+                    break
+                head, found, rest = message.partition(b'"entries":[')
+                if found and head == b'{"type":"ops",':
+                    entries, _, cursor = rest.rpartition(b"]")
+                    self.saw(entries + b",", moments.of(message, cursor))
+
+
+@dataclass
+class Moments:
+    """When the edits in a message were made: found once for all who read it."""
+
+    _found: dict[tuple[int, bytes], list[int]] = field(default_factory=dict)
+
+    def of(self, message: bytes, cursor: bytes) -> list[int]:
+        key = len(message), cursor
+        if key not in self._found:
+            if len(self._found) > _MESSAGES_KEPT:
+                self._found.clear()
+            self._found[key] = moments_of(orjson.loads(message)["entries"])
+        return self._found[key]
 
 
 async def followers(job: Job) -> dict[str, Any]:
+    """One decodes what it gets, as programs do; all others read bytes."""
     watchers = [Watcher() for _ in range(job.actors)]
+    moments = Moments()
     async with AsyncClient(job.url) as client:
         running = [
-            asyncio.create_task(watcher.run(client, job, place)) for place, watcher in enumerate(watchers)
+            asyncio.create_task(watcher.read(job, moments) if place else watcher.decode(client, job))
+            for place, watcher in enumerate(watchers)
         ]
         await asyncio.gather(*(watcher.begun.wait() for watcher in watchers))
         await ready()

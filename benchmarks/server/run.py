@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from benchmarks import machine
 from benchmarks.server.load import Job
 from benchmarks.server.processes import MemoryLog, first_line, process, result_of, start_load, start_together
@@ -75,7 +77,7 @@ class Bench:
         stored = -agents  # the first of each is not counted
         with OpLog(self._root, session_id) as log:
             for entry in log.entries():
-                order.update(entry["op_id"].encode())
+                order.update(orjson.dumps(entry) + b",")
                 stored += 1
         return {
             "not acknowledged": wanted - edited["acknowledged"],

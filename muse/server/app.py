@@ -198,9 +198,9 @@ async def _linger(response: Response, receive: Receive, send: Send) -> None:
 
 def _token(connection: HTTPConnection) -> str | None:
     """Return the bearer token. A browser's WebSocket, which has no headers, names it as a protocol."""
-    header = connection.headers.get("authorization")
+    header = next((value for name, value in connection.scope["headers"] if name == b"authorization"), None)
     if header is not None:
-        scheme, _, text = header.partition(" ")
+        scheme, _, text = str(header, "latin-1").partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
             raise RequestError(401, "Authorization must be 'Bearer TOKEN'", reason="no_token")
         return text.strip()

@@ -31,14 +31,19 @@ async def read_body(call: Call, *, limit: int | None = None) -> bytes:
     encoding = (call.header(b"content-encoding") or "identity").strip().lower()
     if encoding != "identity" and encoding not in _ENCODINGS:
         raise RequestError(415, f"content-encoding {encoding!r} is not understood: use gzip, deflate or none")
-    try:
-        async with asyncio.timeout(settings.body_seconds):
-            data = await _read(call.request.receive, limit)
-    except TimeoutError:
-        raise RequestError(
-            408, f"the body took longer than {settings.body_seconds:g} s", reason="body"
-        ) from None
+    if call.request.scope["state"].get("is_whole"):
+        data = await _read(call.request.receive, limit)
+    else:
+        data = await _read_in_time(call.request.receive, limit, settings.body_seconds)
     return _unpack(data, encoding, limit) if encoding in _ENCODINGS else data
+
+
+async def _read_in_time(receive: Receive, limit: int, seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(receive, limit)
+    except TimeoutError:
+        raise RequestError(408, f"the body took longer than {seconds:g} s", reason="body") from None
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

@@ -40,13 +40,9 @@ class Batch:
     @cached_property
     def update(self) -> Update:
         """The message to followers; made once for all of them."""
-        entries = b",".join([data for _, data in self.ops]).decode()
-        return Update(f'{{"type":"ops","entries":[{entries}],"cursor":{self.end}}}', self.events, self.end)
-
-    @property
-    def events(self) -> str:
-        """The same as Server-Sent Events, one an op, each with its cursor as id."""
-        return "".join([f"id: {end}\nevent: op\ndata: {data.decode()}\n\n" for end, data in self.ops])
+        entries = b",".join([data for _, data in self.ops])
+        data = b'{"type":"ops","entries":[%b],"cursor":%d}' % (entries, self.end)
+        return Update(data, self.end, self.ops)
 
 
 def read_batch(follower: Follower, start: int, *, upto: int | None = None) -> Batch:

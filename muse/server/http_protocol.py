@@ -90,6 +90,10 @@ def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -
             self._stop_waiting()
             super().on_headers_complete()
 
+        def on_message_complete(self) -> None:
+            self.scope["state"]["is_whole"] = True  # nobody has to wait for the body
+            super().on_message_complete()
+
         def _grow(self, size: int) -> None:
             self._header_size += size
             if self._header_size > 2 * settings.header_bytes:

@@ -19,7 +19,7 @@ from muse.server.bodies import parse_json
 from muse.server.calls import ANSWERED, Call, Service, one_of
 from muse.server.faults import RequestError
 from muse.server.feed import Batch, read_batch
-from muse.server.ops import Lamport, SentOps, checked, read_append
+from muse.server.ops import Append, checked, sent_ops
 from muse.server.outbox import Outbox, Update
 from muse.server.sessions import OpenSession
 
@@ -32,13 +32,10 @@ _PRESENCE_BYTES = 4096
 _CONNECTIONS = count(1)
 
 
-class _Append(msgspec.Struct, forbid_unknown_fields=True):
-    ops: list[Any]
+class _Append(Append, forbid_unknown_fields=True):
     type: str = "append"
     id: int | str | None = None
     ack: Literal["written", "durable"] = "written"
-    seen_frontier: dict[str, Lamport] | None = None
-    run_id: str = ""
 
 
 class _Presence(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,7 +107,7 @@ class LiveConnection:
     def leave(self, code: int, reason: str, *, message: dict[str, Any] | None = None) -> None:
         """Send what waits, then a last message, and close."""
         if message is not None:
-            self.outbox.answer(_text(message))
+            self.outbox.answer(_encoded(message))
         self._closing = self._closing or (code, reason)
         self.outbox.close()
 
@@ -124,19 +121,19 @@ class LiveConnection:
         if follow:
             async for batch in catch_up(self._service, self._session, self.outbox):
                 while (answer := self.outbox.get_nowait()) is not None:
-                    await self._send(answer.data)
-                await self._send(batch.update.data)
+                    await self._send(answer)
+                await self._send(batch.update)
         while (update := await self.outbox.get()) is not None:
-            await self._send(update.data)
+            await self._send(update)
         if self.outbox.overflowed:
-            await self._send(_text({"type": "overflow", "cursor": self.outbox.cursor}))
+            await self._send(Update(_encoded({"type": "overflow", "cursor": self.outbox.cursor})))
             self._closing = (TRY_AGAIN, "too slow: come back with the cursor")
         code, reason = self._closing or (INTERNAL, "the session cannot be followed")
         await self._socket.close(code, reason)
 
-    async def _send(self, data: str) -> None:
+    async def _send(self, update: Update) -> None:
         self.sending_since = self._loop.time()
-        await self._socket.send({"type": "websocket.send", "text": data})
+        await self._socket.scope["state"]["send_frame"](update.frame)
         self.sending_since = None
 
     # -- reading --------------------------------------------------------------------------------
@@ -168,7 +165,7 @@ class LiveConnection:
 
     async def _refuse(self, identity: Any, error: Exception) -> None:
         told = self._service.told(error)
-        self.outbox.answer(_text({"type": "error", "id": identity, **told.as_record()}))
+        self.outbox.answer(_encoded({"type": "error", "id": identity, **told.as_record()}))
         if told.retry_after is not None:
             await asyncio.sleep(min(told.retry_after, 1.0))  # who floods waits in his own socket
 
@@ -180,10 +177,7 @@ class LiveConnection:
 
     def _append(self, message: _Append, size: int) -> None:
         self.principal.check_scope("append")
-        sent: SentOps = read_append(
-            {"ops": message.ops, "seen_frontier": message.seen_frontier, "run_id": message.run_id},
-            self._service.settings.request_ops,
-        )
+        sent = sent_ops(message, self._service.settings.request_ops)
         done = submit_ops(
             self._service,
             self._service.sessions.get(self._session.session_id),  # opened anew, where a disk had failed
@@ -202,9 +196,9 @@ class LiveConnection:
         error = done.exception()
         if error is not None:
             told = self._service.told(error)
-            self.outbox.answer(_text({"type": "error", "id": identity, **told.as_record()}))
+            self.outbox.answer(_encoded({"type": "error", "id": identity, **told.as_record()}))
         else:
-            self.outbox.answer(_text({"type": "receipts", "id": identity, "receipts": done.result()}))
+            self.outbox.answer(_encoded({"type": "receipts", "id": identity, "receipts": done.result()}))
 
 
 def _document(data: str | bytes) -> dict[str, Any]:
@@ -214,8 +208,8 @@ def _document(data: str | bytes) -> dict[str, Any]:
     return document
 
 
-def _text(document: dict[str, Any]) -> str:
-    return msgspec.json.encode(document).decode()
+def _encoded(document: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(document)
 
 
 async def serve_socket(service: Service, socket: WebSocket, principal: Principal) -> None:
@@ -255,27 +249,27 @@ async def events(call: Call) -> Response:
 
 async def _event_stream(
     call: Call, session: OpenSession, cursor: int, stack: ExitStack
-) -> AsyncIterator[str]:
+) -> AsyncIterator[bytes]:
     service, outbox = call.service, Outbox(call.service.settings, cursor)
     stream = LiveEvents(call.principal, outbox, call.request.scope["state"]["abort"])
     with stack:
         service.live.add(stream)
         try:
-            yield f"id: {cursor}\nevent: open\ndata: {{}}\n\n"
+            yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
             async for batch in catch_up(service, session, outbox):
-                yield batch.events
+                yield batch.update.events
             while (update := await _next(outbox, service.settings.ping_seconds)) is not None:
                 stream.sending_since = asyncio.get_running_loop().time()
-                yield update.events or f"event: presence\ndata: {update.data}\n\n"
+                yield update.events
                 stream.sending_since = None
             if outbox.overflowed:
-                yield f'event: overflow\ndata: {{"cursor":{outbox.cursor}}}\n\n'
+                yield b'event: overflow\ndata: {"cursor":%d}\n\n' % outbox.cursor
         finally:
             service.live.discard(stream)
             session.stop_following(outbox)
 
 
-_QUIET = Update("", ": still here\n\n")
+_QUIET = Update(b"", event=b": still here\n\n")
 
 
 async def _next(outbox: Outbox, seconds: float) -> Update | None:
@@ -301,5 +295,6 @@ class LiveEvents:
         del code, reason
         if message is not None:
             retry = f"retry: {int(1000 * message['retry_after'])}\n" if "retry_after" in message else ""
-            self.outbox.answer("", f"event: {message['type']}\n{retry}data: {_text(message)}\n\n")
+            head = f"event: {message['type']}\n{retry}data: "
+            self.outbox.answer(b"", b"%b%b\n\n" % (head.encode(), _encoded(message)))
         self.outbox.close()

@@ -53,8 +53,8 @@ def read_lines(body: bytes, at_most: int) -> SentOps:
     lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     if len(lines) > at_most:
         _raise_too_many(len(lines), at_most)
-    values = [(number, parse_json(line.removesuffix(b"\r"), line=number)) for number, line in lines]
-    return _sent(values, None, "")
+    values = [parse_json(line.removesuffix(b"\r"), line=number) for number, line in lines]
+    return _sent(values, [number for number, _ in lines], None, "")
 
 
 def read_document(body: bytes, at_most: int) -> SentOps:
@@ -65,20 +65,30 @@ def read_document(body: bytes, at_most: int) -> SentOps:
 
 def read_append(value: object, at_most: int) -> SentOps:
     """Return the ops of an object with the key `ops`, and what it says of them."""
-    append = checked(value, Append)
+    return sent_ops(checked(value, Append), at_most)
+
+
+def sent_ops(append: Append, at_most: int) -> SentOps:
+    """Return the ops of a message that appends, each checked."""
     if len(append.ops) > at_most:
         _raise_too_many(len(append.ops), at_most)
-    return _sent(list(enumerate(append.ops, 1)), append.seen_frontier, append.run_id)
+    return _sent(append.ops, range(1, len(append.ops) + 1), append.seen_frontier, append.run_id)
 
 
-def _sent(values: list[tuple[int, Any]], seen_frontier: Mapping[str, int] | None, run_id: str) -> SentOps:
-    actors = {checked(value, Op, line=line).actor_id for line, value in values}
+def _sent(
+    values: list[Any], lines: Sequence[int], seen_frontier: Mapping[str, int] | None, run_id: str
+) -> SentOps:
+    try:
+        ops = msgspec.convert(values, list[Op])
+    except msgspec.ValidationError:  # which line it was is told by that line alone
+        ops = [checked(value, Op, line=line) for line, value in zip(lines, values, strict=True)]
+    actors = {op.actor_id for op in ops}
     if len(actors) > 1:
         named = ", ".join(sorted(str(actor)[:40] for actor in actors)[:5])
         raise RequestError(
             422, f"the ops are of several actors ({named}): send those of one at a time", field="actor_id"
         )
-    return SentOps([value for _, value in values], next(iter(actors), None), seen_frontier, run_id)
+    return SentOps(values, next(iter(actors), None), seen_frontier, run_id)
 
 
 def checked(value: object, kind: type[_T], *, line: int | None = None) -> _T:

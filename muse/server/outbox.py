@@ -2,21 +2,39 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+from websockets.frames import Frame, Opcode
 
 from muse.server.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Update:
-    """Something to tell a client: as a WebSocket message, and as Server-Sent Events.
+    """Something to tell one client or many; `data` is the message as JSON.
 
-    `cursor`: where a client is once it has it; None if that is where it was.
+    `cursor`: where a client is once it has it; None if that is where it was. `ops`: those in it, each
+    with the byte after it. `event`: it as a Server-Sent Event, if it is neither ops nor presence.
     """
 
-    data: str
-    events: str = ""
+    data: bytes
     cursor: int | None = None
+    ops: Sequence[tuple[int, bytes]] = ()
+    event: bytes = b""
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The WebSocket frame, made once for all."""
+        return Frame(Opcode.TEXT, self.data).serialize(mask=False)
+
+    @cached_property
+    def events(self) -> bytes:
+        """The Server-Sent Events, made once for all: one an op, each with its cursor as id."""
+        if self.ops:
+            return b"".join([b"id: %d\nevent: op\ndata: %b\n\n" % op for op in self.ops])
+        return self.event or b"event: presence\ndata: %b\n\n" % self.data
 
 
 class Outbox:
@@ -37,9 +55,9 @@ class Outbox:
         self.overflowed = False
         self.closed = False
 
-    def answer(self, data: str, events: str = "") -> None:
+    def answer(self, data: bytes, event: bytes = b"") -> None:
         """Queue what only this client is told."""
-        self._answers.append(Update(data, events))
+        self._answers.append(Update(data, event=event))
         self._wake.set()
 
     def update(self, update: Update) -> bool:

@@ -87,12 +87,12 @@ class OpenSession:
         """Return who is here, and where."""
         return [{"actor": name, "where": where} for name, where in self._present.values()]
 
-    def arrive(self, connection: int, actor: str) -> str:
+    def arrive(self, connection: int, actor: str) -> bytes:
         """Note that an actor is here, and tell the others; return the message of who is here already."""
         here = self.present()
         self._present[connection] = (actor, None)
         self._tell({"actor": actor, "state": "here", "where": None})
-        return _text({"type": "presence", "here": here})
+        return _encoded({"type": "presence", "here": here})
 
     def move(self, connection: int, where: Any) -> None:
         """Note where an actor is, and tell the others."""
@@ -108,7 +108,7 @@ class OpenSession:
 
     def _tell(self, change: dict[str, Any]) -> None:
         if self._feed is not None:
-            self._feed.tell(Update(_text({"type": "presence", **change})))
+            self._feed.tell(Update(_encoded({"type": "presence", **change})))
 
     # -- lifetime -------------------------------------------------------------------------------
 
@@ -130,8 +130,8 @@ class OpenSession:
             self.log.close()
 
 
-def _text(document: dict[str, Any]) -> str:
-    return orjson.dumps(document).decode()
+def _encoded(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document)
 
 
 class Sessions:
