@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -22,43 +22,15 @@ from muse.domain import CheckingPlugin
 from muse.errors import ConflictError, DomainError, InvalidEntryError, NotFoundError
 from muse.plugins.registry import find_plugin
 from muse.policy import Policy, read_policy
-from muse.proposals import Kind, Proposal, ProposalFile
+from muse.proposals import Proposal, ProposalFile
+from muse.receipt import Kind, Receipt, Status
 from muse.repository import Repository
 from muse.stale_reads import Touch, Touches
-
-Status = Literal["stored", "known", "refused", "proposed"]
 
 MOST_OPEN_PROPOSALS = 10_000
 OVERLAPS_NAMED = 100
 _STAMP_FIELDS = frozenset({"lamport_ts", "created_at"})
 _DRAFT_FIELDS = frozenset(ENTRY_FIELDS) - _STAMP_FIELDS
-
-
-class Receipt(msgspec.Struct, frozen=True):
-    """What became of one op.
-
-    `status` "stored": it is in the log; "known": it was there already; "refused": nothing was written;
-    "proposed": it is set aside, on the disk, until somebody decides. `kind` and `reason` say, for programs
-    and for people, why it was not stored, or what the policy let pass. `position` is the byte of the log at
-    which its line starts, `next_position` the one after it (a cursor to read on from), `lamport_ts` its
-    stamp; null where it is not in the log. `overlaps`: ops of others on its addresses that its author had
-    not read, of each actor the newest (`lamport_ts`, `op_id`, `actor_id`, `address`). `reservations`: others'
-    claims on those.
-    """
-
-    op_id: str
-    status: Status
-    lamport_ts: int | None = None
-    position: int | None = None
-    next_position: int | None = None
-    kind: Kind = ""
-    reason: str = ""
-    overlaps: tuple[dict[str, Any], ...] = ()
-    reservations: tuple[dict[str, Any], ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        lists = {"overlaps": list(self.overlaps), "reservations": list(self.reservations)}
-        return {**msgspec.structs.asdict(self), **lists}
 
 
 @dataclass(frozen=True, slots=True)

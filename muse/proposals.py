@@ -15,11 +15,9 @@ import orjson
 from muse.core.record import frame, frame_holds
 from muse.core.storage import Storage, translated
 from muse.errors import CorruptionError, StorageError
+from muse.receipt import Kind
 
 State = Literal["open", "accepted", "rejected"]
-Kind = Literal["", "invalid", "conflict", "actor", "held", "fenced", "stale", "rejected", "full"]
-"""Why an op is not in the log, for programs. A proposal is "held", "fenced" or "stale"."""
-
 _NULS = b"\0" * 8
 
 

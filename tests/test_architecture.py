@@ -102,6 +102,7 @@ FLOORS = {
         "sync",
         "transfer",
         "policy",
+        "receipt",
         "proposals",
         "stale_reads",
         "guard",

@@ -15,8 +15,9 @@ from muse.core.address import addresses_of, touch
 from muse.core.coordination import Coordination, HeldError
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import CorruptionError, StorageError, UsageError
-from muse.guard import GuardedLog, Receipt, Request
+from muse.guard import GuardedLog, Request
 from muse.policy import Policy, read_policy, write_policy
+from muse.receipt import Receipt
 from muse.repository import Repository
 from muse.stale_reads import Touches
 from muse.testing import FailingStorage, InMemoryStorage

@@ -14,8 +14,9 @@ from muse.core.coordination import Coordination, HeldError
 from muse.core.op_log import OpLog, make_op_entry
 from muse.core.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, StorageError
-from muse.guard import GuardedLog, Receipt
+from muse.guard import GuardedLog
 from muse.policy import Policy
+from muse.receipt import Receipt
 from muse.repository import Repository
 from muse.testing import DiskModelStorage, FailingStorage, Fault
 

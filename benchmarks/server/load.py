@@ -149,7 +149,7 @@ class Watcher:
                 self.saw(b"".join([orjson.dumps(entry) + b"," for entry in batch]), moments_of(batch))
 
     async def read(self, job: Job, moments: "Moments") -> None:
-        """Follow, and take all bytes in, making no objects of them: the load is not to outweigh the server."""
+        """Follow, and take all bytes in, making no objects of them: a load is not to outweigh its server."""
         uri = f"{Address(job.url).websocket}/sessions/{job.session_id}/live?since=0"
         async with connect(uri, compression=None, max_size=None) as socket:
             while self.count < job.ops:

@@ -18,8 +18,9 @@ from muse.client.failures import (
     UnreachableError,
 )
 from muse.client.follower import AsyncFollower
-from muse.client.ops import Ack, Receipt
+from muse.client.ops import Ack
 from muse.client.session import AsyncSession
+from muse.receipt import Receipt
 
 __all__ = [
     "Ack",

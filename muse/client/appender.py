@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any
 
 import msgspec
 
 from muse.client.address import Address
 from muse.client.backoff import Backoff
 from muse.client.failures import ServerError, UnreachableError, is_transient
-from muse.client.ops import Ack, Receipt, receipt_from
+from muse.client.ops import Ack
 from muse.client.outbox import Outbox, Waiting
 from muse.client.socket import Socket, opened
+from muse.receipt import Receipt
 
 _ANSWER_SECONDS = 30.0
 _OF_ONE_OP = frozenset({409, 413, 422})
@@ -84,7 +84,7 @@ class Appender:
                 f"session {self._session_id!r}: no receipt came within {_ANSWER_SECONDS:g} seconds"
             ) from error
         try:
-            receipts = {receipt.op_id: receipt for receipt in map(receipt_from, answer)}
+            receipts = {receipt.op_id: receipt for receipt in msgspec.convert(answer, list[Receipt])}
         except msgspec.ValidationError as error:
             raise ServerError(f"session {self._session_id!r}: what came is no receipt ({error})") from error
         if missing := [one.op_id for one in batch if one.op_id not in receipts]:
@@ -128,9 +128,8 @@ class Appender:
             await self._backoff.wait(error if is_transient(error) else UnreachableError(str(error)))
 
 
-async def _receipts(socket: Socket, number: int) -> list[Any]:
+async def _receipts(socket: Socket, number: int) -> object:
     while True:
         message = await socket.receive()
         if message.get("type") == "receipts" and message.get("id") == number:
-            found = message.get("receipts")
-            return found if isinstance(found, list) else []
+            return message.get("receipts")

@@ -10,7 +10,7 @@ from muse.client.address import Address
 from muse.client.client import AsyncClient
 from muse.client.follower import START, AsyncFollower
 from muse.client.loop_thread import LoopThread
-from muse.client.ops import Ack, Receipt
+from muse.client.ops import Ack
 from muse.client.outbox import LINGER_SECONDS
 from muse.client.requests import Requests
 from muse.client.session import AsyncSession
@@ -19,6 +19,7 @@ from muse.core.op_ids import OP_IDS
 from muse.core.op_log import OpLog
 from muse.core.resource import Resource
 from muse.peer_wire import WirePeer
+from muse.receipt import Receipt
 
 _A = TypeVar("_A")
 _P = ParamSpec("_P")

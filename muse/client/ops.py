@@ -1,49 +1,14 @@
 """Ops on their way to a server, and what it says of each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
-
-import msgspec
 
 from muse.core.entry import OpEntry, check_parents, check_text, is_op_id
 from muse.core.op_ids import OP_IDS
 from muse.core.record import FRAME_LENGTH, encode_line
 from muse.errors import InvalidEntryError
 
-Status = Literal["stored", "known", "refused", "proposed", "local"]
 Ack = Literal["written", "durable"]
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of one op.
-
-    `status`: "stored" now, or "known" from before; "refused" or "proposed", and `kind` and `reason` say why,
-    for programs and for people; "local": kept in the local log while the server is away, and sent once it is
-    back. `position` is the byte of the log at which it starts. `overlaps` are newer ops of others on its
-    addresses that its author had not read, `reservations` others' claims on them.
-    """
-
-    op_id: str
-    status: Status
-    lamport_ts: int | None = None
-    position: int | None = None
-    next_position: int | None = None
-    kind: str = ""
-    reason: str = ""
-    overlaps: tuple[Any, ...] = ()
-    reservations: tuple[Any, ...] = ()
-
-    @property
-    def is_in_log(self) -> bool:
-        """Whether the op is in the session's log, on the server."""
-        return self.status in {"stored", "known"}
-
-
-def receipt_from(document: object) -> Receipt:
-    """Return the receipt that a server sent; `msgspec.ValidationError` if it is none."""
-    return msgspec.convert(document, Receipt)
 
 
 def draft(

@@ -11,12 +11,13 @@ from muse.client.appender import Appender
 from muse.client.failures import ServerError
 from muse.client.follower import START, AsyncFollower
 from muse.client.local_copy import LocalCopy
-from muse.client.ops import Ack, Receipt, draft, encoded
+from muse.client.ops import Ack, draft, encoded
 from muse.client.outbox import LINGER_SECONDS, Outbox
 from muse.client.requests import Requests
 from muse.core.entry import OpEntry, check_entry
 from muse.core.op_log import OpLog
 from muse.errors import UsageError
+from muse.receipt import Receipt
 
 Order = Literal["log", "total", "causal"]
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from muse.guard import GuardedLog, Receipt, Request
+from muse.guard import GuardedLog, Request
+from muse.receipt import Receipt
 from muse.server.faults import RequestError, request_error
 from muse.server.metrics import Metrics
 from muse.server.settings import Settings

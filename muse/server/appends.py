@@ -2,7 +2,8 @@
 
 import asyncio
 
-from muse.guard import Receipt, Request
+from muse.guard import Request
+from muse.receipt import Receipt
 from muse.server.access import Principal
 from muse.server.calls import Service
 from muse.server.faults import RequestError

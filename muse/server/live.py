@@ -12,7 +12,7 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket
 
-from muse.guard import Receipt
+from muse.receipt import Receipt
 from muse.server.access import Principal
 from muse.server.appends import submit_ops
 from muse.server.bodies import parse_json

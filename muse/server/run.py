@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from muse.server.ws_protocol import AbortableWebSocket
 
 _HOUSEKEEPING_SECONDS = 1.0
 _BACKLOG = 2048
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 
 
 def serve(
@@ -50,8 +52,15 @@ def serve(
     _check_open_to(settings, tokens)
     listener = _listen(settings)
     loop_factory = _config(settings, _no_app).get_loop_factory()
+    _calm_collector()
     with contextlib.closing(listener), asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(_serve(repository, tokens, settings, listener, log_to=log_to, ready=ready))
+
+
+def _calm_collector() -> None:
+    """Look for cycles less often: requests leave few behind, and each look stops the loop."""
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
 
 
 def _check_open_to(settings: Settings, tokens: Tokens) -> None:
