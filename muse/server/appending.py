@@ -1,11 +1,13 @@
 """Appends of all clients to one session: what waits is written together, and synced together.
 
 While one write runs, what arrives waits, and goes into the next. So the more there is to do, the less
-each op costs; and a sync holds up nobody who did not ask for one.
+each op costs; and a sync holds up nobody who did not ask for one. The actors take turns: nobody waits
+behind all that another has sent.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from muse.server.faults import RequestError, request_error
 from muse.server.metrics import Metrics
 from muse.server.settings import Settings
 
-_OPS_A_WRITE = 4_096
+_OPS_A_WRITE = 1_000
 _ROUNDS_AT_MOST = 8
 _Receipts = list[Receipt]
 
@@ -48,7 +50,8 @@ class Appender:
         self._settings = settings
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Submission] = []
+        self._waiting: dict[str, deque[_Submission]] = {}  # those of each actor; whose turn it is comes first
+        self._waiting_count = 0
         self._unsynced: list[_Submission] = []
         self._waiting_bytes = 0
         self._writing = self._syncing = False
@@ -60,13 +63,14 @@ class Appender:
         return not (self._writing or self._syncing or self._waiting or self._unsynced)
 
     def submit(self, request: Request, *, is_durable: bool, size: int) -> "asyncio.Future[_Receipts]":
-        """Append, in the order of the calls. Receipts come once the ops are in the log, or on the disk."""
+        """Append, each actor's in the order of the calls; receipts come once it is in the log, or synced."""
         if self._waiting_bytes + size > self._settings.waiting_bytes and self._waiting:
             raise RequestError(
                 503, "more waits to be written than the server holds", retry_after=0.5, reason="backlog"
             )
         submission = _Submission(request, is_durable, size, self._loop.create_future())
-        self._waiting.append(submission)
+        self._waiting.setdefault(request.actor_id, deque()).append(submission)
+        self._waiting_count += 1
         self._waiting_bytes += size
         if not self._writing:
             self._writing = True
@@ -75,23 +79,27 @@ class Appender:
 
     def _gather(self, waited_for: int, rounds: int = _ROUNDS_AT_MOST) -> None:
         """Wait while each turn of the loop brings more: who asks at the same time is written together."""
-        if rounds and len(self._waiting) > waited_for:
-            self._loop.call_soon(self._gather, len(self._waiting), rounds - 1)
+        if rounds and self._waiting_count > waited_for:
+            self._loop.call_soon(self._gather, self._waiting_count, rounds - 1)
         else:
             self._write()
 
     def _write(self) -> None:
-        """Hand what waits to a thread, as much as one write takes."""
+        """Hand what waits to a thread, as much as one write takes, of each actor in turn."""
         batch: list[_Submission] = []
         ops = 0
-        while len(batch) < len(self._waiting) and ops < _OPS_A_WRITE:
-            batch.append(self._waiting[len(batch)])
+        while self._waiting and ops < _OPS_A_WRITE:
+            actor = next(iter(self._waiting))
+            own = self._waiting.pop(actor)
+            batch.append(own.popleft())
             ops += len(batch[-1].request.ops)
-        del self._waiting[: len(batch)]
+            if own:
+                self._waiting[actor] = own
         if not batch:
             self._writing = False
             return
         self.has_written = True
+        self._waiting_count -= len(batch)
         self._waiting_bytes -= sum(submission.size for submission in batch)
         requests = [submission.request for submission in batch]
         written = self._loop.run_in_executor(self._threads, self._append, requests)
