@@ -8,8 +8,8 @@ from muse.core.address import AddressMap, addresses_of, touch
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 
-ADDRESSES_HELD = 100_000
-"""How many addresses are held in memory twice over, before the older half is forgotten."""
+TOUCHES_HELD = 200_000
+"""How many touches are held in memory twice over, before the older half is forgotten."""
 
 
 class Touch(NamedTuple):
@@ -28,14 +28,18 @@ class Touches:
     author who has not even read that.
     """
 
-    def __init__(self, log: OpLog, *, addresses_held: int = ADDRESSES_HELD) -> None:
+    def __init__(self, log: OpLog, *, touches_held: int = TOUCHES_HELD) -> None:
         self._log = log
-        self._addresses_held = addresses_held
+        self._touches_held = touches_held
         self._lock = threading.Lock()
         self._young = _Generation()
         self._old = _Generation()
         self._forgotten: dict[str, int] = {}  # actor -> highest stamp of what is in memory no longer
         self._read_to = 0
+
+    def __len__(self) -> int:
+        """How many touches are held."""
+        return len(self._young) + len(self._old)
 
     def catch_up(self) -> None:
         """Take in what was appended since, by whomever."""
@@ -43,7 +47,7 @@ class Touches:
             end = self._log.cut().offset
             for entry in self._log.scan(self._read_to, end):
                 self._young.add(entry)
-                if len(self._young) >= self._addresses_held:
+                if len(self._young) >= self._touches_held:
                     self._forget_old()
             self._read_to = end
 
@@ -82,16 +86,19 @@ class _Generation:
 
     def __init__(self) -> None:
         self._last: AddressMap[Touch] = AddressMap()
+        self._held = 0
         self.highest: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._last)
+        """How many touches are held: one that is deep down, or on many addresses, counts so often."""
+        return self._held
 
     def add(self, entry: OpEntry) -> None:
         actor_id = entry["actor_id"]
         self.highest[actor_id] = max(entry["lamport_ts"], self.highest.get(actor_id, 0))
         for one in _touches_of(entry):
             for places in self._last.places(one.address):
+                self._held += actor_id not in places
                 places[actor_id] = max(one, places.get(actor_id, one))
 
     def touching(self, addresses: Iterable[str]) -> Iterable[Touch]:
