@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muse import guard
-from muse.core.address import addresses_of, touch
+from muse.core.address import MOST_STEPS, addresses_of, touch
 from muse.core.coordination import Coordination, HeldError
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import CorruptionError, StorageError, UsageError
@@ -205,6 +205,13 @@ def test_an_op_on_an_address_that_another_holds_is_refused_and_the_holders_own_g
     assert scene.one("bob", "song.mid").status == "stored"
 
 
+def test_an_op_that_names_a_long_address_or_a_way_up_does_not_lead_around_a_claim(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, REFUSE)
+    scene.coordination.reserve("ada", ["song.mid"], branch="main")
+    for address in ("else/../song.mid", "song.mid/" + "x" * 100_000, "song.mid" + "/x" * 100_000):
+        assert scene.one("bob", address, seen={}).kind == "held"
+
+
 def test_an_inner_op_does_not_lead_around_a_claim(tmp_path: Path) -> None:
     scene = Scene(tmp_path, REFUSE)
     scene.coordination.reserve("ada", ["song.mid"], branch="main")
@@ -226,6 +233,22 @@ def test_an_advisory_session_stores_the_op_and_tells_of_the_claim(scene: Scene) 
     assert (receipt.status, receipt.kind, receipt.reservations) == ("stored", "held", (claim.to_json(),))
     late = scene.one("bob", "else", reservation_id=claim.reservation_id)
     assert (late.status, late.kind) == ("stored", "fenced")
+
+
+def test_a_record_that_cannot_be_read_stops_a_session_that_enforces_and_no_other(scene: Scene) -> None:
+    claim = scene.coordination.reserve("ada", ["a"], branch="main")
+    path = scene.root / ".muse" / "coordination" / "reservations" / f"{claim.reservation_id}.json"
+    whole = path.read_bytes()
+    path.write_bytes(b"{")
+    scene.coordination = Coordination(str(scene.root), now=scene.clock)
+    scene.guarded = GuardedLog(scene.repository, scene.log, coordination=scene.coordination)
+    assert scene.one("bob", "a").status == "stored"
+    write_policy(str(scene.root), "jam", REFUSE)
+    for _ in range(2):
+        with pytest.raises(CorruptionError, match=claim.reservation_id):
+            scene.one("bob", "a")
+    path.write_bytes(whole)
+    assert scene.one("bob", "a").kind == "held"
 
 
 def test_a_session_that_looks_at_no_claims_says_nothing_of_them(tmp_path: Path) -> None:
@@ -402,6 +425,19 @@ def test_an_op_that_another_process_appended_is_seen_as_newer(scene: Scene) -> N
     assert [one["op_id"] for one in scene.one("bob", "a", seen={}).overlaps] == [entry["op_id"]]
 
 
+@pytest.mark.xfail(strict=True, reason="ops that enter in one step are not yet seen by one another")
+@pytest.mark.parametrize("stale_reads", ["report", "propose"])
+def test_of_requests_in_one_step_the_later_is_stale_as_it_would_be_alone(
+    tmp_path: Path, stale_reads: Any
+) -> None:
+    scene = Scene(tmp_path, Policy(stale_reads=stale_reads))
+    requests = [Request(actor, [draft("a")], seen_frontier={}) for actor in ("ada", "bob")]
+    [[first], [second]] = scene.guarded.append_requests(requests)
+    assert (first.status, first.overlaps) == ("stored", ())
+    assert second.status == ("proposed" if stale_reads == "propose" else "stored")
+    assert [one["op_id"] for one in second.overlaps] == [first.op_id]
+
+
 def test_in_a_guarded_session_a_stale_op_is_set_aside(tmp_path: Path) -> None:
     scene = Scene(tmp_path, Policy(stale_reads="propose"))
     scene.one("ada", "a")
@@ -429,13 +465,26 @@ def test_what_is_forgotten_in_memory_is_found_in_the_log(
     storage = InMemoryStorage()
     storage.make_directory("/repo")
     with OpLog("/repo", "jam", storage=storage) as log:
-        touches = Touches(log, addresses_held=held)
+        touches = Touches(log, touches_held=held)
         for actor, where in ops:
             log.record(actor, DOMAIN, {"address": where})
             touches.catch_up()
         found = {one.actor_id: one.op_id for one in touches.unread([address], author, seen)}
         entries = [entry for entry in log.entries() if is_unread(entry, author, address, seen)]
         assert found == {entry["actor_id"]: entry["op_id"] for entry in entries}
+
+
+def test_what_is_held_of_touches_is_bounded_by_actors_and_depth_too() -> None:
+    storage = InMemoryStorage()
+    storage.make_directory("/repo")
+    with OpLog("/repo", "jam", storage=storage) as log:
+        touches = Touches(log, touches_held=100)
+        for number in range(300):
+            log.record(f"actor-{number}", DOMAIN, {"address": "a"})
+            log.record("ada", DOMAIN, {"address": f"{number}/" + "a/" * 1000})
+            touches.catch_up()
+            assert len(touches) < 2 * (100 + MOST_STEPS + 1)
+        assert len(touches.unread(["a"], "ada", {})) == 300
 
 
 def is_unread(entry: OpEntry, author: str, address: str, seen: dict[str, int]) -> bool:
