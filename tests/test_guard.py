@@ -1,6 +1,10 @@
 """A session behind its policy: receipts, claims that are enforced, stale reads."""
 
+import contextlib
+import json
+import random
 import threading
+import time
 import uuid
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,12 +18,13 @@ from muse import guard
 from muse.core.address import MOST_STEPS, addresses_of, touch
 from muse.core.coordination import Coordination, HeldError
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
-from muse.errors import CorruptionError, StorageError, UsageError
+from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.guard import GuardedLog, Receipt, Request
 from muse.policy import Policy, read_policy, write_policy
 from muse.repository import Repository
 from muse.stale_reads import Touches
 from muse.testing import FailingStorage, InMemoryStorage
+from tests.server_process import wait_until
 
 NOW = "2026-02-02T02:40:00+00:00"
 START = 1_770_000_000.0
@@ -327,6 +332,71 @@ def test_no_op_of_a_replaced_holder_stands_behind_one_of_its_successor(tmp_path:
     written = [epochs[entry["reservation_id"]] for entry in scene.log.entries()]
     assert len(set(written)) > 3
     assert written == sorted(written)
+
+
+def hold_and_write(root: str, actor: str) -> None:
+    """Reserve, renew, write and release, for ever; and write once more when it is over."""
+    coordination = Coordination(root)
+    with OpLog(root, "jam") as log:
+        guarded = GuardedLog(Repository.open(root), log, coordination=coordination)
+        while True:
+            try:
+                claim = coordination.reserve(actor, ["song.mid"], branch="main", ttl_seconds=0.05)
+                coordination.renew(claim.reservation_id, actor, ttl_seconds=0.1)
+            except HeldError as error:
+                coordination.release(error.reservation_ids[0], actor, force=True)
+                continue
+            except ConflictError:
+                continue  # it took too long
+            op = draft("song.mid", reservation_id=claim.reservation_id)
+            guarded.append([op], actor_id=actor)
+            coordination.release(claim.reservation_id, actor, force=True)
+            guarded.append([op], actor_id=actor)
+
+
+def test_holders_that_are_killed_at_any_moment_leave_one_holder_at_a_time(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    write_policy(str(tmp_path), "jam", REFUSE)
+    context = get_context("spawn")
+
+    def start(number: int) -> Any:
+        process = context.Process(target=hold_and_write, args=(str(tmp_path), f"actor-{number}"))
+        process.start()
+        return process
+
+    processes = [start(number) for number in range(3)]
+    dice = random.Random(6)
+    try:
+        for number in range(3, 12):
+            time.sleep(0.3 + dice.random() / 10)
+            victim = processes.pop(0)
+            assert victim.is_alive()
+            victim.kill()
+            victim.join()
+            processes.append(start(number))
+        written = scene.log.cut().op_count
+        wait_until(lambda: scene.log.cut().op_count > written + 10)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    records = tmp_path / ".muse" / "coordination"
+    made = [path.name for path in (records / "reservations").glob("*.json")]
+    epochs = {name[:-5]: json.loads((records / "grants" / name).read_text())["epoch"] for name in made}
+    assert len(set(epochs.values())) == len(epochs)
+    in_order = [epochs[entry["reservation_id"]] for entry in scene.log.entries()]
+    assert len(in_order) > 20
+    assert in_order == sorted(set(in_order))
+    assert len(Coordination(str(tmp_path)).claims()) <= 1
+    wait_until(lambda: has_reserved(Coordination(str(tmp_path)), "zoe"))
+    assert [claim.actor_id for claim in Coordination(str(tmp_path)).claims()] == ["zoe"]
+
+
+def has_reserved(coordination: Coordination, actor: str) -> bool:
+    with contextlib.suppress(HeldError):
+        coordination.reserve(actor, ["song.mid"], branch="main")
+        return True
+    return False
 
 
 def test_an_address_changes_hands_before_an_append_or_after_it_never_within(
