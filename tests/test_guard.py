@@ -530,19 +530,40 @@ ADDRESSES = st.sampled_from(["a", "a/1", "a/2", "b", "b/1/x", ""])
     ADDRESSES,
     st.integers(1, 8),
 )
-def test_what_is_forgotten_in_memory_is_found_in_the_log(
+def test_no_unread_op_is_missed_and_none_is_named_that_was_read(
     ops: list[tuple[str, str]], seen: dict[str, int], author: str, address: str, held: int
 ) -> None:
+    """However little is held in memory; where all of it is, what is named is exact."""
     storage = InMemoryStorage()
     storage.make_directory("/repo")
     with OpLog("/repo", "jam", storage=storage) as log:
-        touches = Touches(log, touches_held=held)
+        small, large = Touches(log, touches_held=held), Touches(log)
         for actor, where in ops:
             log.record(actor, DOMAIN, {"address": where})
-            touches.catch_up()
-        found = {one.actor_id: one.op_id for one in touches.unread([address], author, seen)}
-        entries = [entry for entry in log.entries() if is_unread(entry, author, address, seen)]
-        assert found == {entry["actor_id"]: entry["op_id"] for entry in entries}
+            small.catch_up()
+        large.catch_up()
+        entries = {entry["op_id"]: entry for entry in log.entries()}
+        unread = [entry for entry in entries.values() if is_unread(entry, author, address, seen)]
+        newest = {entry["actor_id"]: entry["op_id"] for entry in unread}
+        assert {one.actor_id: one.op_id for one in large.unread([address], author, seen)} == newest
+        for one in small.unread([address], author, seen):
+            assert is_unread(entries[one.op_id], author, "", seen)
+            known = newest.pop(one.actor_id, one.op_id)
+            assert one.lamport_ts >= entries[known]["lamport_ts"]
+        assert newest == {}
+
+
+def test_an_author_who_read_nothing_costs_no_reading_of_the_log(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touches = Touches(scene.log, touches_held=10)
+    scene.append("ada", *(f"song.mid/{number}" for number in range(100)))
+    scene.append("eve", *(f"else.mid/{number}" for number in range(100)))
+    touches.catch_up()
+    monkeypatch.setattr(scene.log, "scan", lambda *_: pytest.fail("it read the log"))
+    assert [one.actor_id for one in touches.unread(["song.mid/1"], "bob", {})] == ["ada"]
+    assert [one.actor_id for one in touches.unread(["else.mid"], "bob", {"ada": 100})] == ["eve"]
+    assert touches.unread(["else.mid"], "bob", {"eve": 200}) == []
 
 
 def test_what_is_held_of_touches_is_bounded_by_actors_and_depth_too() -> None:
@@ -554,7 +575,7 @@ def test_what_is_held_of_touches_is_bounded_by_actors_and_depth_too() -> None:
             log.record(f"actor-{number}", DOMAIN, {"address": "a"})
             log.record("ada", DOMAIN, {"address": f"{number}/" + "a/" * 1000})
             touches.catch_up()
-            assert len(touches) < 2 * (100 + MOST_STEPS + 1)
+            assert len(touches) < 2 * (100 + MOST_STEPS + 1) + 2 * 302
         assert len(touches.unread(["a"], "ada", {})) == 300
 
 

@@ -81,6 +81,15 @@ class AddressMap(Generic[_V]):
         """How many addresses have, or had, a value."""
         return len(self._at)
 
+    def coarsely(self, depth: int) -> Iterator[_V]:
+        """Yield, of each key, what stands for its values at and below each address of `depth` steps or less."""
+        for parts, values in self._at.items():
+            if len(parts) <= depth:
+                yield from values.values()
+        for parts, values in self._below.items():
+            if len(parts) == depth:
+                yield from values.values()
+
     def places(self, address: str) -> Iterator[dict[str, _V]]:
         """Yield the places, key -> value, where a value at `address` is looked for: to be put into each."""
         for nodes, parts in self._nodes(address):
