@@ -82,7 +82,7 @@ class AddressMap(Generic[_V]):
         return len(self._at)
 
     def coarsely(self, depth: int) -> Iterator[_V]:
-        """Yield, of each key, what stands for its values at and below each address of `depth` steps or less."""
+        """Yield the values at addresses of up to `depth` steps, and one of each key for all below each."""
         for parts, values in self._at.items():
             if len(parts) <= depth:
                 yield from values.values()
