@@ -162,13 +162,24 @@ class ProposalFile:
         *lines, torn = data.split(b"\n")
         for line in lines:
             if frame_holds(line):
-                self._take(_DECODER.decode(line))
+                self._take(self._decoded(line))
             elif _NULS not in line:  # those are what a power cut left of a line nobody was told of
                 self._raise_damaged()
             self._read_to += len(line) + 1
             self._line_number += 1
         if frame_holds(torn[:-1]):  # a whole line, and something else where its newline was
             self._raise_damaged()
+
+    def _decoded(self, line: bytes) -> _Line:
+        try:
+            return _DECODER.decode(line)
+        except msgspec.MsgspecError as error:
+            raise CorruptionError(
+                f"{self._path} has no proposal in line {self._line_number + 1}: {error}; a newer version may "
+                "have written it",
+                path=self._path,
+                offset=self._read_to,
+            ) from error
 
     def _raise_damaged(self) -> NoReturn:
         raise CorruptionError(

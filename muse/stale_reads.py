@@ -1,15 +1,17 @@
 """Which newer ops of others an author had not read: the last touch of each address by each actor."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from muse.core.address import AddressMap, addresses_of, touch
+from muse.core.address import MOST_STEPS, AddressMap, addresses_of, parts_of
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 
-ADDRESSES_HELD = 100_000
-"""How many addresses are held in memory twice over, before the older half is forgotten."""
+TOUCHES_HELD = 200_000
+"""How many touches are held in memory twice over, before the older half is remembered more coarsely."""
+
+_COARSE_STEPS = 3
 
 
 class Touch(NamedTuple):
@@ -24,32 +26,43 @@ class Touch(NamedTuple):
 class Touches:
     """The last touch of each address by each actor, of one log. For several threads.
 
-    Memory is bounded: what was touched long ago is forgotten, and the log is read again for the rare
-    author who has not even read that.
+    Memory is bounded, and an answer costs the same however long the log is. What was touched long ago is
+    remembered by the first steps of its address, by ever fewer of them: the rare author who has not even read
+    that is told of ops beside the address, too, but none is ever missed.
     """
 
-    def __init__(self, log: OpLog, *, addresses_held: int = ADDRESSES_HELD) -> None:
+    def __init__(self, log: OpLog, *, touches_held: int = TOUCHES_HELD) -> None:
         self._log = log
-        self._addresses_held = addresses_held
+        self._touches_held = touches_held
         self._lock = threading.Lock()
         self._young = _Generation()
         self._old = _Generation()
-        self._forgotten: dict[str, int] = {}  # actor -> highest stamp of what is in memory no longer
+        self._ancient = _Generation(_COARSE_STEPS)
         self._read_to = 0
+
+    def __len__(self) -> int:
+        """How many touches are held."""
+        return sum(map(len, self._generations()))
+
+    def _generations(self) -> Iterable["_Generation"]:
+        return self._ancient, self._old, self._young
 
     def catch_up(self) -> None:
         """Take in what was appended since, by whomever."""
         with self._lock:
             end = self._log.cut().offset
             for entry in self._log.scan(self._read_to, end):
-                self._young.add(entry)
-                if len(self._young) >= self._addresses_held:
-                    self._forget_old()
+                for one in _touches_of(entry):
+                    self._young.add(one)
+                if len(self._young) >= self._touches_held:
+                    self._grow_old()
             self._read_to = end
 
-    def _forget_old(self) -> None:
-        for actor_id, stamp in self._old.highest.items():
-            self._forgotten[actor_id] = max(stamp, self._forgotten.get(actor_id, 0))
+    def _grow_old(self) -> None:
+        self._ancient.take_in(self._old)
+        while self._ancient.depth and len(self._ancient) > self._touches_held:
+            finer, self._ancient = self._ancient, _Generation(self._ancient.depth - 1)
+            self._ancient.take_in(finer)
         self._young, self._old = _Generation(), self._young
 
     def unread(self, addresses: Iterable[str], actor_id: str, seen: Mapping[str, int]) -> list[Touch]:
@@ -58,44 +71,41 @@ class Touches:
         Of each actor the newest, in the order of their stamps.
         """
         wanted = tuple(addresses)
+        newest: dict[str, Touch] = {}
         with self._lock:
-            found: Iterable[Touch]
-            if any(
-                stamp > seen.get(other, 0) for other, stamp in self._forgotten.items() if other != actor_id
-            ):
-                found = self._read_again(wanted)
-            else:
-                found = [one for part in (self._old, self._young) for one in part.touching(wanted)]
-            newest: dict[str, Touch] = {}
-            for one in found:
-                if one.actor_id != actor_id and one.lamport_ts > seen.get(one.actor_id, 0):
-                    newest[one.actor_id] = max(one, newest.get(one.actor_id, one))
+            for generation in self._generations():
+                for one in generation.touching(wanted):
+                    if one.actor_id != actor_id and one.lamport_ts > seen.get(one.actor_id, 0):
+                        newest[one.actor_id] = max(one, newest.get(one.actor_id, one))
         return sorted(newest.values())
-
-    def _read_again(self, wanted: tuple[str, ...]) -> Iterable[Touch]:
-        everything = (one for entry in self._log.scan(0, self._read_to) for one in _touches_of(entry))
-        return (one for one in everything if any(touch(one.address, address) for address in wanted))
 
 
 class _Generation:
-    """Touches of some stretch of the log. `highest`: each actor's highest stamp in it."""
+    """Touches of some stretch of the log, told apart by the first `depth` steps of their addresses."""
 
-    def __init__(self) -> None:
-        self._last: AddressMap[Touch] = AddressMap()
-        self.highest: dict[str, int] = {}
+    def __init__(self, depth: int = MOST_STEPS) -> None:
+        self.depth = depth
+        self.last: AddressMap[Touch] = AddressMap()
+        self._held = 0
 
     def __len__(self) -> int:
-        return len(self._last)
+        """How many touches are held: one that is deep down, or on many addresses, counts so often."""
+        return self._held
 
-    def add(self, entry: OpEntry) -> None:
-        actor_id = entry["actor_id"]
-        self.highest[actor_id] = max(entry["lamport_ts"], self.highest.get(actor_id, 0))
-        for one in _touches_of(entry):
-            for places in self._last.places(one.address):
-                places[actor_id] = max(one, places.get(actor_id, one))
+    def add(self, one: Touch) -> None:
+        for places in self.last.places(self._cut(one.address)):
+            self._held += one.actor_id not in places
+            places[one.actor_id] = max(one, places.get(one.actor_id, one))
 
-    def touching(self, addresses: Iterable[str]) -> Iterable[Touch]:
-        return (one for address in addresses for one in self._last.touching(address))
+    def take_in(self, finer: "_Generation") -> None:
+        for one in finer.last.coarsely(self.depth):
+            self.add(one)
+
+    def touching(self, addresses: Iterable[str]) -> Iterator[Touch]:
+        return (one for address in addresses for one in self.last.touching(self._cut(address)))
+
+    def _cut(self, address: str) -> str:
+        return address if self.depth == MOST_STEPS else "/".join(parts_of(address)[: self.depth])
 
 
 def _touches_of(entry: OpEntry) -> Iterable[Touch]:

@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muse.core.address import AddressMap, addresses_of, narrower, parts_of, touch
+from muse.core.address import (
+    ADDRESS_LENGTH,
+    MOST_STEPS,
+    AddressMap,
+    addresses_of,
+    narrower,
+    parts_of,
+    touch,
+)
 
 STEPS = st.lists(st.sampled_from(["a", "b", "ab"]), max_size=4)
 
@@ -25,6 +33,23 @@ def test_a_name_that_only_starts_alike_is_another_address() -> None:
 def test_no_other_spelling_leads_around_an_address() -> None:
     for spelling in ("song.mid/", "./song.mid", "//song.mid", "song.mid/."):
         assert parts_of(spelling) == parts_of("song.mid")
+
+
+def test_a_step_up_leads_to_where_it_leads() -> None:
+    assert touch("else/../song.mid/note-1", "song.mid")
+    assert touch("../song.mid", "song.mid")
+    assert not touch("song.mid/../else.mid", "song.mid")
+
+
+def test_what_an_address_costs_is_bounded_and_no_deep_or_long_one_leads_around_a_claim() -> None:
+    deep = "/".join(["a"] * 10_000)
+    assert len(parts_of(deep)) == MOST_STEPS
+    assert touch(deep, "a/a")
+    assert not touch(deep, "b")
+    long = "song.mid/" + "x" * ADDRESS_LENGTH
+    assert addresses_of({"address": long}) == ("",)
+    op = {"address": "b", "to_address": long, "child_ops": [{"address": long}]}
+    assert addresses_of(op) == ("", "b")
 
 
 def test_what_two_addresses_have_in_common_is_the_narrower() -> None:

@@ -106,6 +106,32 @@ def test_the_list_names_ops_that_passed_by_the_policy(muse: Muse, tmp_path: Path
     assert kinds == ["reservation", "trespass", "fault"]
 
 
+def test_what_is_over_is_pruned_and_what_stands_is_kept(muse: Muse) -> None:
+    muse("coord", "release", reserve(muse, "ada", "song.mid"), "--actor", "ada")
+    kept = reserve(muse, "bob", "song.mid")
+    assert muse("coord", "prune").out == "0 records are removed\n"
+    assert muse("coord", "prune", "--days", "0", "--json").record == {"removed": 3}
+    assert [record["reservation_id"] for record in muse("coord", "list", "--json").records] == [kept]
+    assert muse("coord", "prune", "--days", "-1").status == 2
+    assert muse("coord", "prune", "--days", "nan").status == 2
+
+
+def test_a_record_that_cannot_be_read_is_named_and_stops_grants_until_it_is_removed(
+    muse: Muse, tmp_path: Path
+) -> None:
+    own, kept = reserve(muse, "ada", "song.mid"), reserve(muse, "ada", "else.mid")
+    path = tmp_path / ".muse" / "coordination" / "reservations" / f"{own}.json"
+    path.write_text("")
+    listed = muse("coord", "list").out
+    assert kept in listed
+    assert f"Not read: {path}" in listed
+    refused = muse("coord", "reserve", "new.mid", "--actor", "bob")
+    assert (refused.status, f"{path} is not JSON" in refused.complaint) == (1, True)
+    assert append(muse, "bob")["stored"] == 1
+    path.unlink()
+    assert muse("coord", "reserve", "song.mid", "--actor", "bob").status == 0
+
+
 # -- policy and proposals ------------------------------------------------------------------------
 
 
@@ -177,7 +203,7 @@ def test_the_real_command_reserves_in_a_process_of_its_own(tmp_path: Path) -> No
 def test_every_command_of_the_document_runs(muse: Muse) -> None:
     text = (Path(__file__).parent.parent / "docs" / "coordination.md").read_text(encoding="utf-8")
     lines = [line.strip().partition(" #")[0] for line in text.splitlines() if line.startswith("    muse ")]
-    assert len(lines) == 7
+    assert len(lines) == 8
     muse("session", "policy", "jam-1", "--reservations", "propose")
     own = reserve(muse, "ada", "notes.txt")
     muse("session", "append", "jam-1", "--actor", "bob", "--domain", "text", stdin=OP)

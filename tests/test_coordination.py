@@ -2,14 +2,17 @@
 
 import contextlib
 import json
+import shutil
 import threading
 import uuid
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from muse.core import coordination as module
 from muse.core.coordination import (
     CLOCK_TOLERANCE_SECONDS,
     INTENT_SECONDS,
@@ -18,6 +21,7 @@ from muse.core.coordination import (
     HeldError,
     Intent,
 )
+from muse.core.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, UsageError
 from muse.testing import DiskModelStorage, FailingStorage
 
@@ -283,13 +287,14 @@ def test_the_files_have_the_keys_of_the_format_and_are_never_written_again(
     }
     directory = tmp_path / ".muse" / "coordination"
     assert {path.parent.name for path in directory.rglob("*.json")} == {
+        "authors",
         "grants",
         "intents",
         "releases",
         "renewals",
         "reservations",
     }
-    assert len(list(directory.rglob("*.json"))) == 5
+    assert len(list(directory.rglob("*.json"))) == 6
 
 
 def test_asking_again_with_the_same_id_is_no_second_claim(
@@ -333,6 +338,7 @@ def test_a_release_frees_at_once_twice_is_fine_and_another_may_only_by_force(
         {"addresses": ["../song.mid"]},
         {"addresses": ["a\x00b"]},
         {"addresses": ["x" * 1025]},
+        {"addresses": ["a/" * 33]},
         {"addresses": [f"a{number}" for number in range(1001)]},
         {"ttl_seconds": 0},
         {"ttl_seconds": float("nan")},
@@ -384,6 +390,54 @@ def test_what_a_crash_left_of_the_journal_hides_no_claim(tmp_path: Path, clock: 
     assert len(two.claims()) == len(another(tmp_path, clock).claims()) == 3
 
 
+def test_a_journal_that_is_another_file_is_read_anew_however_long_it_is(tmp_path: Path, clock: Clock) -> None:
+    one, two = another(tmp_path, clock), another(tmp_path, clock)
+    claim = one.reserve("ada", ["a"], branch="main")
+    assert len(two.claims()) == 1
+    journal = tmp_path / ".muse" / "coordination" / "journal"
+    journal.rename(journal.with_name("old"))
+    one.release(claim.reservation_id, "ada")
+    one.reserve("bob", ["b"], branch="main")
+    assert journal.stat().st_size > journal.with_name("old").stat().st_size
+    assert [seen.actor_id for seen in two.claims()] == ["bob"]
+
+
+def test_whose_records_were_removed_holds_nothing_any_more_for_anyone(tmp_path: Path, clock: Clock) -> None:
+    """Of one record, and of all: who had read them agrees with who had not."""
+    records = tmp_path / ".muse" / "coordination"
+    one = another(tmp_path, clock)
+    for removed in ("reservations/{}.json", ""):
+        claim = one.reserve("ada", SONG, branch="main")
+        path = records / removed.format(claim.reservation_id)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        second = another(tmp_path, clock).reserve("bob", SONG, branch="main")
+        assert one.claims() == another(tmp_path, clock).claims() == [second]
+        with one.standing() as standing:
+            assert standing.fault_of(claim.reservation_id, "ada")
+        assert one.release(second.reservation_id, "bob")
+
+
+def test_an_epoch_is_given_once_though_its_reservation_is_gone(
+    coordination: Coordination, tmp_path: Path
+) -> None:
+    claim = coordination.reserve("ada", SONG, branch="main")
+    (tmp_path / ".muse/coordination/reservations" / f"{claim.reservation_id}.json").unlink()
+    assert Coordination(str(tmp_path)).reserve("bob", SONG, branch="main").epoch == claim.epoch + 1
+
+
+def test_a_renewal_that_a_slow_disk_outlasts_is_no_fault(coordination: Coordination, clock: Clock) -> None:
+    claim = coordination.reserve("ada", SONG, branch="main", ttl_seconds=1)
+
+    class SlowStorage(Storage):
+        def sync_directory(self, path: str) -> None:
+            super().sync_directory(path)
+            clock.seconds += 10
+
+    coordination._storage = SlowStorage()
+    assert coordination.renew(claim.reservation_id, "ada", ttl_seconds=5).expires == START + 5
+    assert coordination.claims() == []
+
+
 # -- other tools ---------------------------------------------------------------------------------
 
 
@@ -413,6 +467,105 @@ def test_a_record_of_another_tool_that_is_none_is_named_and_passed_over(
     [fault] = coordination.faults()
     assert own in fault
     coordination.reserve("ada", SONG, branch="main")
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("/etc/hostname")
+
+
+def make_release_of_another_format(path: Path) -> None:
+    path.write_text(json.dumps({"reservation_id": str(uuid.uuid4()), "released_at": "2026-02-02T02:40:00Z"}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("reservations", make_directory),
+        ("reservations", make_link),
+        ("intents", make_directory),
+        ("releases", make_release_of_another_format),
+    ],
+)
+def test_whatever_lies_among_the_records_stops_nobody_and_is_named_until_it_is_gone(
+    coordination: Coordination, clock: Clock, tmp_path: Path, kind: str, make: Callable[[Path], None]
+) -> None:
+    claim = coordination.reserve("ada", SONG, branch="main")
+    path = tmp_path / ".muse" / "coordination" / kind / f"{uuid.uuid4()}.json"
+    path.parent.mkdir(exist_ok=True)
+    make(path)
+    clock.seconds += 2
+    for seen in (coordination, another(tmp_path, clock)):
+        assert seen.claims() == [claim]
+        [fault] = seen.faults()
+        assert path.name in fault
+        with seen.standing() as standing:
+            assert standing.fault_of(claim.reservation_id, "ada") == ""
+    path.rmdir() if path.is_dir() else path.unlink()
+    clock.seconds += 2
+    assert coordination.faults() == []
+
+
+def test_a_release_of_another_tool_counts_for_all_alike(
+    coordination: Coordination, clock: Clock, tmp_path: Path
+) -> None:
+    claim = coordination.reserve("ada", SONG, branch="main")
+    path = tmp_path / ".muse" / "coordination" / "releases" / f"{uuid.uuid4()}.json"
+    path.parent.mkdir()
+    path.write_text(
+        json.dumps({"reservation_id": claim.reservation_id, "created_at": "2026-02-02T02:40:00Z", "more": 1})
+    )
+    clock.seconds += 2
+    assert coordination.claims() == another(tmp_path, clock).claims() == []
+
+
+def test_who_asks_for_the_id_of_another_tools_reservation_is_granted_nothing(
+    coordination: Coordination, clock: Clock, tmp_path: Path
+) -> None:
+    own = foreign_reservation(tmp_path)
+    clock.seconds += 2
+    with pytest.raises(HeldError, match="granted by nobody"):
+        coordination.reserve("run-7", SONG, branch="main", reservation_id=own)
+
+
+def test_with_a_granted_reservation_that_cannot_be_read_the_others_are_listed_and_told(
+    coordination: Coordination, clock: Clock, tmp_path: Path
+) -> None:
+    broken = coordination.reserve("ada", SONG, branch="main")
+    whole = coordination.reserve("ada", ["else.mid"], branch="main")
+    path = tmp_path / ".muse" / "coordination" / "reservations" / f"{broken.reservation_id}.json"
+    path.write_text("{")
+    fresh = another(tmp_path, clock)
+    assert fresh.claims() == [whole]
+    [fault] = fresh.faults()
+    assert path.name in fault
+    with pytest.raises(CorruptionError, match="put the file back"), fresh.standing():
+        pass
+    with fresh.standing(first_too=False) as standing:
+        assert standing.claims_of_others(["else.mid"], "main", "bob") == [whole]
+    path.unlink()
+    assert fresh.reserve("bob", SONG, branch="main").epoch > whole.epoch
+
+
+def test_a_renewal_that_is_put_back_after_the_time_it_lengthened_still_counts(
+    coordination: Coordination, clock: Clock, tmp_path: Path
+) -> None:
+    claim = coordination.reserve("ada", SONG, branch="main", ttl_seconds=60)
+    renewed = coordination.renew(claim.reservation_id, "ada", ttl_seconds=600)
+    [path] = (tmp_path / ".muse" / "coordination" / "renewals").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    fresh = another(tmp_path, clock)
+    for clock.seconds in (START, START + 100):
+        with pytest.raises(CorruptionError, match=path.name):
+            fresh.reserve("bob", SONG, branch="main")
+    path.write_bytes(whole)
+    assert fresh.claims() == [renewed]
+    with pytest.raises(HeldError):
+        fresh.reserve("bob", SONG, branch="main")
 
 
 def test_a_granted_reservation_that_cannot_be_read_frees_nothing(
@@ -472,6 +625,121 @@ def test_a_forecast_names_what_would_collide_and_nothing_else(coordination: Coor
     asked = coordination.forecast(["song.mid/coda"], party="bob", branch="main")
     assert [(one.address, one.first, one.second) for one in asked] == [("song.mid/coda", None, claim)]
     assert {type(one.second) for one in coordination.forecast(["song.mid"])} == {Claim, Intent}
+
+
+def test_an_intent_is_of_who_said_so_whatever_run_it_names(
+    coordination: Coordination, clock: Clock, tmp_path: Path
+) -> None:
+    coordination.reserve("ada", SONG, branch="main", run_id="run-1")
+    own = str(uuid.uuid4())
+    said = coordination.intend("ada", SONG, branch="main", run_id="run-1", intent_id=own)
+    other = coordination.intend("bob", ["else.mid"], branch="main", run_id="ada")
+    for seen in (coordination, another(tmp_path, clock)):
+        assert {intent.intent_id: intent for intent in seen.intents()} == {own: said, other.intent_id: other}
+        assert seen.forecast() == []
+    with pytest.raises(ConflictError):
+        coordination.intend("bob", SONG, branch="main", run_id="run-1", intent_id=own)
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+def test_what_stands_is_bounded_in_all_and_of_one_actor(
+    coordination: Coordination, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("MOST_CLAIMS_OF_ONE", "MOST_ADDRESSES_HELD", "MOST_INTENTS"):
+        monkeypatch.setattr(module, limit, 3)
+    for address in ("a", "b"):
+        coordination.reserve("ada", [address], branch="main")
+    with pytest.raises(UsageError, match="3 addresses are reserved"):
+        coordination.reserve("bob", ["c", "d"], branch="main")
+    monkeypatch.setattr(module, "MOST_ADDRESSES_HELD", 10)
+    claim = coordination.reserve("ada", ["c"], branch="main")
+    with pytest.raises(UsageError, match="ada has 3 reservations"):
+        coordination.reserve("ada", ["d"], branch="main")
+    coordination.reserve("bob", ["d"], branch="main")
+    coordination.release(claim.reservation_id, "ada")
+    coordination.reserve("ada", ["c"], branch="main")
+    for _ in range(3):
+        coordination.intend("ada", SONG, branch="main")
+    with pytest.raises(UsageError, match="3 intents stand"):
+        coordination.intend("ada", SONG, branch="main")
+    clock.seconds += INTENT_SECONDS
+    coordination.intend("ada", SONG, branch="main")
+
+
+def test_a_forecast_ends_and_one_op_is_told_of_so_many_claims(
+    coordination: Coordination, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_COLLISIONS", 5)
+    monkeypatch.setattr(module, "CLAIMS_NAMED", 3)
+    for number in range(4):
+        coordination.intend(f"actor-{number}", SONG, branch="main")
+        foreign_reservation(tmp_path, addresses=[f"song.mid/{number}"], run_id="run-0")
+    clock.seconds += 2
+    assert len(coordination.forecast()) == len(coordination.forecast(SONG)) == 5
+    claim = coordination.reserve("zoe", ["song.mid/zoe"], branch="main")
+    with coordination.standing() as standing:
+        found = standing.claims_of_others([""], "main", "bob")
+    assert (len(found), found[0]) == (3, claim)
+
+
+# -- pruning -------------------------------------------------------------------------------------
+
+DAY = 86_400.0
+
+
+def files(tmp_path: Path) -> set[str]:
+    return {path.parent.name for path in (tmp_path / ".muse" / "coordination").rglob("*.json")}
+
+
+def test_what_is_over_is_removed_what_stands_is_kept_and_epochs_go_on(
+    coordination: Coordination, clock: Clock, tmp_path: Path
+) -> None:
+    other = another(tmp_path, clock)
+    late = coordination.reserve("ada", SONG, branch="main")
+    coordination.intend("ada", SONG, branch="main", reservation_id=late.reservation_id)
+    coordination.renew(late.reservation_id, "ada", ttl_seconds=900)
+    coordination.release(late.reservation_id, "ada")
+    kept = coordination.reserve("bob", ["b"], branch="main", ttl_seconds=3 * DAY)
+    clock.seconds += 2 * DAY
+    recent = coordination.reserve("eve", ["e"], branch="main")
+    coordination.release(recent.reservation_id, "eve")
+    assert other.claims() == [kept]
+    assert coordination.prune(days=1) == 6
+    assert coordination.prune(days=1) == 0
+    assert files(tmp_path) == {"reservations", "grants", "releases"}
+    for seen in (coordination, other, another(tmp_path, clock)):
+        assert seen.claims() == [kept]
+        with seen.standing() as standing:
+            assert "not known" in standing.fault_of(late.reservation_id, "ada")
+    clock.seconds += 9 * DAY
+    coordination.prune(days=1)
+    assert files(tmp_path) == {"grants"}
+    assert another(tmp_path, clock).reserve("ada", SONG, branch="main").epoch == recent.epoch + 1
+
+
+def test_a_crash_while_pruning_revives_no_reservation() -> None:
+    for fails_at in range(1, 400):
+        disk = DiskModelStorage()
+        disk.make_directory("/repo")
+        disk.sync_directory("/")
+        clock = Clock()
+        before = Coordination("/repo", storage=disk, now=clock)
+        for actor in ("ada", "bob"):
+            claim = before.reserve(actor, SONG, branch="main", ttl_seconds=3 * DAY)
+            before.release(claim.reservation_id, actor)
+        kept = before.reserve("eve", ["else.mid"], branch="main", ttl_seconds=3 * DAY)
+        clock.seconds += 2 * DAY
+        storage = FailingStorage(fails_at, "crash", inner=disk)
+        with contextlib.suppress(MuseError):
+            Coordination("/repo", storage=storage, now=clock).prune(days=1)
+        disk.power_cut(fails_at)
+        after = Coordination("/repo", storage=disk, now=clock)
+        assert after.claims() == before.claims() == [kept]
+        if not storage.failed:
+            break
+    assert fails_at > 10
 
 
 # -- faults --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from muse.core import layout
 from muse.core.coordination import Coordination, HeldError
 from muse.core.op_log import OpLog, make_op_entry
+from muse.core.record import frame
 from muse.core.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, StorageError
 from muse.guard import GuardedLog
@@ -171,6 +172,18 @@ def test_a_proposal_whose_op_came_into_the_log_by_another_way_is_open_no_longer(
         guarded.reject(entry["op_id"], actor_id="ada")
 
 
+@pytest.mark.xfail(strict=True, reason="accepting looks at the op id alone")
+def test_an_op_id_that_came_to_be_another_ops_is_not_accepted(
+    guarded: GuardedLog, disk: DiskModelStorage
+) -> None:
+    propose(guarded)
+    entry = make_op_entry("eve", DOMAIN, {"address": "else"}, 3)
+    with OpLog(ROOT, "jam", storage=disk) as log:
+        log.append({**entry, "op_id": OP_ID})
+    with pytest.raises(ConflictError):
+        guarded.accept(OP_ID, actor_id="ada")
+
+
 def test_two_processes_see_each_others_proposals_and_decisions(
     guarded: GuardedLog, disk: DiskModelStorage
 ) -> None:
@@ -291,6 +304,15 @@ def test_a_flipped_bit_anywhere_in_the_proposals_is_named(disk: DiskModelStorage
     disk.write_atomically(proposals_path(), bytes(changed))
     with opened(disk) as guarded:
         assert [one.proposal_id for one in guarded.proposals()] == [OP_ID]
+
+
+def test_a_line_that_is_whole_and_no_proposal_is_named(guarded: GuardedLog, disk: DiskModelStorage) -> None:
+    propose(guarded)
+    whole = disk.read_bytes(proposals_path())
+    line = frame(b'{"proposal_id":"x","state":"withdrawn","actor_id":"bob","at":""}')
+    disk.write_atomically(proposals_path(), whole + line)
+    with opened(disk) as other, pytest.raises(CorruptionError, match="no proposal in line 2"):
+        other.proposals()
 
 
 def test_proposals_that_became_fewer_under_an_open_handle_are_noticed(

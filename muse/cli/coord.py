@@ -1,4 +1,4 @@
-"""`muse coord`: claim addresses for a while, say what will be done, see what would collide."""
+"""`muse coord`: claim addresses for a while, say what will be done, see what would collide, clear away."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from muse.core.op_log import OpLog
 from muse.guard import GuardedLog, Trespass
 
 app = typer.Typer(
-    help="Reservations and intents: reserve, release, renew, intent, list, forecast.",
+    help="Reservations and intents: reserve, release, renew, intent, list, forecast, prune.",
     rich_markup_mode=None,
     invoke_without_command=True,
 )
@@ -190,7 +190,7 @@ def list_command(
                 f"{trespass.claim.actor_id} holds"
             )
         for fault in faults:
-            output.line(f"Passed over: {fault}")
+            output.line(f"Not read: {fault}")
     if found:
         raise typer.Exit(_FINDING)
 
@@ -234,6 +234,26 @@ def forecast(
         raise typer.Exit(_FINDING)
     if not invocation.output.as_json:
         invocation.output.line("Nothing would collide.")
+
+
+@app.command("prune")
+def prune(
+    ctx: typer.Context,
+    *,
+    days: Annotated[float, typer.Option(metavar="DAYS", help="Of what is older than this.", min=0)] = 7,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the records of reservations and intents that are over. Those that stand are kept.
+
+    Example: muse coord prune --days 30
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    removed = _coordination(invocation).prune(days=days)
+    if invocation.output.as_json:
+        invocation.output.record({"removed": removed})
+    else:
+        invocation.output.line(f"{removed} records are removed")
 
 
 def _sentence(collision: Collision) -> str:

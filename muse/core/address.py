@@ -9,6 +9,10 @@ _V = TypeVar("_V")
 Parts = tuple[str, ...]
 Nodes = dict[Parts, dict[str, _V]]
 
+ADDRESS_LENGTH = 1024
+MOST_STEPS = 32
+"""How deep addresses are told apart, which bounds what one costs: a deeper one counts as what it is below."""
+
 _SEPARATOR = re.compile(r"/|::")
 _ADDRESS_FIELDS = ("from_address", "to_address")
 _MORE_FIELDS = frozenset({"child_ops", *_ADDRESS_FIELDS})
@@ -18,9 +22,20 @@ _MORE_FIELDS = frozenset({"child_ops", *_ADDRESS_FIELDS})
 def parts_of(address: str) -> Parts:
     """Return the steps down to an address: `a.py::f` is below `a.py`, as `song.mid/note` is below `song.mid`.
 
-    Empty steps and `.` count for nothing, so that no other spelling leads around a claim.
+    Empty steps and `.` count for nothing and `..` leads up, so that no other spelling leads around a claim.
     """
-    return tuple(part for part in _SEPARATOR.split(address) if part not in {"", "."})
+    parts: list[str] = []
+    for step in steps_of(address):
+        if step == "..":
+            del parts[-1:]
+        else:
+            parts.append(step)
+    return tuple(parts[:MOST_STEPS])
+
+
+def steps_of(address: str) -> list[str]:
+    """Return the steps of an address as they are written, but for those that count for nothing."""
+    return [step for step in _SEPARATOR.split(address) if step not in {"", "."}]
 
 
 def touch(one: str, other: str) -> bool:
@@ -37,10 +52,11 @@ def narrower(one: str, other: str) -> str:
 def addresses_of(op: Mapping[str, Any]) -> tuple[str, ...]:
     """Return every address that an op names, itself or in its inner ops.
 
-    An op that names none may touch anything: its address is "", which covers all.
+    An op that names none, or one of more than `ADDRESS_LENGTH` characters, may touch anything: its address is
+    "", which covers all.
     """
     address = op.get("address")
-    address = address if isinstance(address, str) else ""
+    address = address if isinstance(address, str) and len(address) <= ADDRESS_LENGTH else ""
     if _MORE_FIELDS.isdisjoint(op):
         return (address,)
     found = {address}
@@ -51,7 +67,7 @@ def addresses_of(op: Mapping[str, Any]) -> tuple[str, ...]:
         inner = [child for child in children if isinstance(child, dict)] if isinstance(children, list) else []
         found |= {child["address"] for child in inner if isinstance(child.get("address"), str)}
         pending += inner
-    return tuple(sorted(found))
+    return tuple(sorted({one if len(one) <= ADDRESS_LENGTH else "" for one in found}))
 
 
 class AddressMap(Generic[_V]):
@@ -64,6 +80,15 @@ class AddressMap(Generic[_V]):
     def __len__(self) -> int:
         """How many addresses have, or had, a value."""
         return len(self._at)
+
+    def coarsely(self, depth: int) -> Iterator[_V]:
+        """Yield the values at addresses of up to `depth` steps, and one of each key for all below each."""
+        for parts, values in self._at.items():
+            if len(parts) <= depth:
+                yield from values.values()
+        for parts, values in self._below.items():
+            if len(parts) == depth:
+                yield from values.values()
 
     def places(self, address: str) -> Iterator[dict[str, _V]]:
         """Yield the places, key -> value, where a value at `address` is looked for: to be put into each."""

@@ -5,6 +5,7 @@ written before it; renewals and releases are records of their own. All of them a
 so that of any number who ask for an address, one gets it. `docs/coordination.md` has the files.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -12,10 +13,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from muse.core import layout
-from muse.core.address import AddressMap, narrower, touch
+from muse.core.address import AddressMap, narrower
 from muse.core.coordination_record import (
     SCHEMA_VERSION,
     Claim,
@@ -25,6 +27,7 @@ from muse.core.coordination_record import (
     check_ttl,
     check_words,
     intent_document,
+    read_created,
     read_intent,
     read_release,
     read_renewal,
@@ -34,9 +37,9 @@ from muse.core.coordination_record import (
     seconds_of,
     time_text,
 )
-from muse.core.json_file import encode_json, read_json_object
+from muse.core.json_file import encode_json, field, read_json_object
 from muse.core.storage import LOCAL, Storage, translated
-from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageError, UsageError
 
 __all__ = ["Claim", "Collision", "Coordination", "HeldError", "Intent"]
 
@@ -49,9 +52,17 @@ INTENT_SECONDS = 3600.0
 
 DEFAULT_TTL_SECONDS = 300.0
 MOST_CLAIMS = 10_000
+MOST_CLAIMS_OF_ONE = 1_000
+MOST_ADDRESSES_HELD = 50_000
+MOST_INTENTS = 10_000
+MOST_COLLISIONS = 1_000
+CLAIMS_NAMED = 100
+"""How many claims of others are named at most of those that an op comes in the way of."""
+
 _OTHER_TOOLS_SECONDS = 1.0  # how soon a record that another tool wrote is seen
 _GONE_KEPT = 10_000
 _KINDS = ("reservations", "renewals", "releases", "intents")  # in this order they are read
+_COMPANIONS = {"reservations": "grants", "intents": "authors"}  # say whose they are; written before them
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,16 @@ class Collision:
             "first": None if self.first is None else self.first.to_json(),
             "second": self.second.to_json(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """A record that could not be read. `stops`: without it nobody knows who holds what."""
+
+    kind: str
+    own: str
+    error: CorruptionError | StorageError
+    stops: bool
 
 
 class HeldError(ConflictError):
@@ -108,12 +129,12 @@ class Coordination:
         self._held: AddressMap[Claim] = AddressMap()
         self._intents: dict[str, Intent] = {}
         self._gone: dict[str, str] = {}  # reservation id -> why it stands no longer
-        self._seen: dict[str, set[str]] = {"reservations": set(), "intents": set()}
+        self._seen: dict[str, set[str]] = {"reservations": set(), "releases": set(), "intents": set()}
         self._changed: dict[str, float] = {}  # kind -> when its directory was changed, as last seen
-        self._faults: dict[str, str] = {}
+        self._faults: dict[str, _Fault] = {}  # by path
         self._epoch = 0
         self._first_expiry = float("inf")
-        self._journal_end: int | None = None
+        self._journal_read: tuple[int, int] | None = None  # which file it is, and how far
         self._looked_for_others = float("-inf")
 
     # -- claiming -------------------------------------------------------------------------------
@@ -149,8 +170,7 @@ class Coordination:
                     "wait, or ask for its release",
                     in_the_way,
                 )
-            if len(self._claims) >= MOST_CLAIMS:
-                raise UsageError(f"{MOST_CLAIMS} reservations stand, the limit: release some")
+            self._check_room(actor_id, wanted)
             now = self._now()
             claim = Claim(
                 reservation_id=own,
@@ -174,12 +194,23 @@ class Coordination:
             self._write([("grants", own, grant), ("reservations", own, reservation_document(claim))])
         return claim
 
+    def _check_room(self, actor_id: str, wanted: tuple[str, ...]) -> None:
+        claims = self._claims.values()
+        if len(claims) >= MOST_CLAIMS:
+            raise UsageError(f"{MOST_CLAIMS} reservations stand, the limit: release some")
+        if sum(claim.actor_id == actor_id for claim in claims) >= MOST_CLAIMS_OF_ONE:
+            raise UsageError(f"{actor_id} has {MOST_CLAIMS_OF_ONE} reservations, the limit: release some")
+        if sum(len(claim.addresses) for claim in claims) + len(wanted) > MOST_ADDRESSES_HELD:
+            raise UsageError(f"{MOST_ADDRESSES_HELD} addresses are reserved, the limit: release some")
+
     def _same(
         self, own: str, known: Claim | None, actor_id: str, branch: str, wanted: tuple[str, ...]
     ) -> Claim:
         if known is None or self._now() >= known.expires:
             reason = f"expired at {known.expires_at}" if known else self._why_gone(own)
             raise ConflictError(f"reservation {own} {reason}: make a new one, without its id")
+        if not known.epoch:
+            raise HeldError(f"reservation {own} was made by another tool and granted by nobody", [known])
         if (known.actor_id, known.branch, known.addresses) != (actor_id, branch, wanted):
             raise ConflictError(
                 f"reservation {own} is {known.actor_id}'s, on {', '.join(known.addresses[:3])}"
@@ -198,6 +229,7 @@ class Coordination:
                 self._known(reservation_id)
                 raise ConflictError(f"reservation {reservation_id} {fault}: reserve anew")
             claim, now = self._claims[reservation_id], self._now()
+            renewed = replace(claim, expires_at=time_text(max(now + until, claim.expires)))
             own = str(uuid.uuid4())
             renewal = {
                 "schema_version": SCHEMA_VERSION,
@@ -205,10 +237,10 @@ class Coordination:
                 "reservation_id": reservation_id,
                 "actor_id": actor_id,
                 "created_at": time_text(now),
-                "expires_at": time_text(max(now + until, claim.expires)),
+                "expires_at": renewed.expires_at,
             }
             self._write([("renewals", own, renewal)])
-            return self._claims[reservation_id]
+        return renewed
 
     def release(self, reservation_id: str, actor_id: str, *, force: bool = False) -> bool:
         """Give a reservation back; False if it stood no longer.
@@ -260,11 +292,16 @@ class Coordination:
         own = check_id("intent_id", intent_id) if intent_id else str(uuid.uuid4())
         with self._granting():
             if own in self._seen["intents"]:
-                if own in self._intents and self._intents[own].addresses == wanted:
-                    return self._with_actor(self._intents[own])
+                known = self._intents.get(own)
+                if known and (known.actor_id, known.branch, known.addresses) == (actor_id, branch, wanted):
+                    return known
                 raise ConflictError(f"intent {own} is there already, and another: leave out its id")
             if reservation_id and (fault := self._fault_of(reservation_id, actor_id)):
                 raise ConflictError(f"reservation {reservation_id} {fault}: reserve anew, or leave it out")
+            self._forget_intents()
+            if len(self._intents) >= MOST_INTENTS:
+                raise UsageError(f"{MOST_INTENTS} intents stand, the limit: wait until some are over")
+            now = self._now()
             intent = Intent(
                 intent_id=own,
                 reservation_id=reservation_id,
@@ -273,10 +310,16 @@ class Coordination:
                 branch=branch,
                 addresses=wanted,
                 operation=operation,
-                created_at=time_text(self._now()),
+                created_at=time_text(now),
                 detail=detail,
             )
-            self._write([("intents", own, intent_document(intent))])
+            author = {
+                "schema_version": SCHEMA_VERSION,
+                "intent_id": own,
+                "actor_id": actor_id,
+                "created_at": intent.created_at,
+            }
+            self._write([("authors", own, author), ("intents", own, intent_document(intent))])
         return intent
 
     # -- what stands ----------------------------------------------------------------------------
@@ -295,18 +338,14 @@ class Coordination:
     def intents(self, *, branch: str | None = None) -> list[Intent]:
         """Return the intents that stand: as long as their reservation or, without one, for an hour."""
         with self._looking():
-            now = self._now()
-            self._intents = {
-                own: intent for own, intent in self._intents.items() if self._stands(intent, now)
-            }
-            standing = [self._with_actor(intent) for intent in self._intents.values()]
-        found = [intent for intent in standing if branch in {None, intent.branch}]
+            self._forget_intents()
+            found = [intent for intent in self._intents.values() if branch in {None, intent.branch}]
         return sorted(found, key=lambda intent: (intent.created_at, intent.intent_id))
 
     def faults(self) -> list[str]:
-        """Return what is wrong with records that other tools wrote, and that are passed over."""
+        """Return what is wrong with records that could not be read."""
         with self._looking():
-            return [self._faults[path] for path in sorted(self._faults)]
+            return [str(self._faults[path].error) for path in sorted(self._faults)]
 
     def forecast(
         self, addresses: Iterable[str] = (), *, party: str = "", branch: str | None = None
@@ -315,39 +354,71 @@ class Coordination:
 
         Plans are the reservations and intents that stand; two collide if they are of different actors, on
         one branch, and touch. `party` is an actor: whose work on `addresses` it is, or whose collisions alone
-        are asked for.
+        are asked for. No more than `MOST_COLLISIONS` are returned.
         """
         asked = check_addresses(addresses) if addresses else ()
         plans: list[Claim | Intent] = [*self.claims(branch=branch), *self.intents(branch=branch)]
-        if asked:
-            others = [plan for plan in plans if plan.actor_id != party]
-            near = ((_common(asked, plan.addresses), plan) for plan in others)
-            return [Collision(common, None, plan) for common, plan in near if common]
-        by_address: AddressMap[int] = AddressMap()
+        by_address: AddressMap[tuple[int, str]] = AddressMap()
         for place, plan in enumerate(plans):
             for address in plan.addresses:
                 for values in by_address.places(address):
-                    values[str(place)] = place
-        found = []
-        for place, plan in enumerate(plans):
-            touching = {other for address in plan.addresses for other in by_address.touching(address)}
-            for other in sorted(touching):
-                second = plans[other]
-                apart = plan.branch != second.branch or plan.actor_id == second.actor_id
-                if place < other and not apart and party in {"", plan.actor_id, second.actor_id}:
-                    found.append(Collision(_common(plan.addresses, second.addresses), plan, second))
-        return found
+                    values[f"{place} {address}"] = (place, address)
+        if asked:
+            near = [(common, plans[place]) for place, common in _near(asked, by_address)]
+            found = [Collision(common, None, plan) for common, plan in near if plan.actor_id != party]
+            return found[:MOST_COLLISIONS]
+        return list(islice(_collisions(plans, by_address, party), MOST_COLLISIONS))
+
+    def prune(self, *, days: float) -> int:
+        """Remove the records of what was begun so many days ago and stands no longer; return how many.
+
+        The highest epoch stays, so whoever comes late is fenced off as before. After that, an id may be
+        claimed again. A crash on the way leaves less to be removed.
+        """
+        with self._granting():
+            before = self._now() - days * 86_400
+            self._forget_intents()
+            removed = self._remove("reservations", before, lambda own, _: own not in self._claims)
+            # With their reservations gone, the rest says nothing any more.
+            removed += self._remove("intents", before, lambda own, _: own not in self._intents)
+            for kind in ("renewals", "releases"):
+                removed += self._remove(kind, before, lambda _, of: of not in self._claims)
+            removed += self._remove("authors", before, lambda own, _: own not in self._intents)
+            removed += self._remove("grants", before, lambda own, _: own not in self._claims)
+            self._storage.write_atomically(layout.coordination_journal_file(self._root), b"")  # all read anew
+        return removed
+
+    def _remove(self, kind: str, before: float, is_over: Callable[[str, str], bool]) -> int:
+        """Remove old records of a kind that are over, durably; `is_over` gets its id and reservation."""
+        directory = layout.coordination_record_directory(self._root, kind)
+        removed = 0
+        for own in self._ids(kind):
+            path = self._path(kind, own)
+            with contextlib.suppress(CorruptionError, NotFoundError):
+                document = read_json_object(path, self._storage)
+                of = field(document, "reservation_id", str, path, "")
+                is_highest = kind == "grants" and field(document, "epoch", int, path) >= self._epoch
+                is_old = read_created(document, path) < before
+                if is_old and not is_highest and is_over(own, of):
+                    self._storage.remove(path)
+                    removed += 1
+        if removed:
+            self._storage.sync_directory(directory)
+        return removed
 
     @contextmanager
     def standing(self, *, first_too: bool = True) -> Iterator["Standing"]:
         """Keep what is claimed as it is while the block runs: nothing is granted, renewed or released.
 
-        Without `first_too`, the very first grant of a repository may. In the block ask nothing but what is
-        yielded: who waits to grant would wait for it, and it for them.
+        `CorruptionError` while it cannot be known who holds what. Without `first_too`, for those who are only
+        to be told: what can be read counts, and the very first grant of a repository may be made meanwhile.
+        In the block ask nothing but what is yielded: who waits to grant would wait for it, and it for them.
         """
         if first_too:
             self._storage.make_directories(layout.coordination_directory(self._root))
         with self._looking():
+            if first_too:
+                self._check_whole()
             yield Standing(self)
 
     # -- rules ----------------------------------------------------------------------------------
@@ -383,9 +454,20 @@ class Coordination:
             return claim is not None and now < claim.expires
         return now < seconds_of(intent.created_at) + INTENT_SECONDS
 
-    def _with_actor(self, intent: Intent) -> Intent:
-        claim = self._claims.get(intent.reservation_id)
-        return intent if claim is None else replace(intent, actor_id=claim.actor_id)
+    def _forget_intents(self) -> None:
+        """Let go of intents that stand no longer."""
+        now = self._now()
+        self._intents = {own: intent for own, intent in self._intents.items() if self._stands(intent, now)}
+
+    def _check_whole(self) -> None:
+        """Raise unless everything that says who holds what could be read."""
+        for fault in self._faults.values():
+            if fault.stops:
+                raise CorruptionError(
+                    f"{fault.error}; it says who holds what, and nothing is granted or let pass without it: "
+                    "put the file back, or remove it",
+                    path=fault.error.path,
+                ) from fault.error
 
     # -- locks ----------------------------------------------------------------------------------
 
@@ -399,6 +481,7 @@ class Coordination:
             self._lock,
         ):
             self._refresh()
+            self._check_whole()
             yield
 
     @contextmanager
@@ -418,20 +501,25 @@ class Coordination:
     def _refresh(self) -> None:
         """Take in what was written since. Under one of the locks: no record is half-written then."""
         journal = layout.coordination_journal_file(self._root)
-        end = self._storage.file_size(journal) or 0
-        if self._journal_end is None or end < self._journal_end:
+        found = self._storage.look(journal)
+        file, end = (found.st_ino, found.st_size) if found else (0, 0)
+        known, start = self._journal_read or (-1, 0)
+        if file != known or end < start:
             self._read_everything()
-        elif end > self._journal_end:
-            for line in self._read_journal(journal, self._journal_end, end):
+        elif end > start:
+            for line in self._read_journal(journal, start, end):
                 kind, _, own = line.partition(" ")
                 if kind in _KINDS and record_id(f"{own}.json"):
                     self._read_one(kind, own)
-        self._journal_end = end
+        self._journal_read = file, end
         now = self._now()
-        if self._faults or abs(now - self._looked_for_others) >= _OTHER_TOOLS_SECONDS:
+        is_due = abs(now - self._looked_for_others) >= _OTHER_TOOLS_SECONDS
+        if is_due:
             self._looked_for_others = now
             self._read_others()
-        if now >= self._first_expiry:
+        if self._faults:
+            self._read_again(others_too=is_due)
+        if now >= self._first_expiry and not self._is_stopped():
             self._let_expire(now)
 
     def _read_journal(self, path: str, start: int, end: int) -> list[str]:
@@ -445,9 +533,26 @@ class Coordination:
                 self._storage.close(descriptor)
 
     def _read_everything(self) -> None:
+        self._forget()
         for kind in _KINDS:
             for own in self._ids(kind):
                 self._read_one(kind, own)
+        for own in self._ids("grants"):
+            if own not in self._seen["reservations"]:
+                self._read_lone_grant(own)
+
+    def _forget(self) -> None:
+        """Let go of everything but the highest epoch."""
+        self._claims, self._intents, self._gone, self._faults = {}, {}, {}, {}
+        self._seen = {kind: set() for kind in self._seen}
+        self._held = AddressMap()
+        self._first_expiry = float("inf")
+
+    def _read_lone_grant(self, own: str) -> None:
+        """See to it that an epoch whose reservation was never written, or was removed, is not given again."""
+        path = self._path("grants", own)
+        with contextlib.suppress(CorruptionError, NotFoundError):
+            self._epoch = max(self._epoch, field(read_json_object(path, self._storage), "epoch", int, path))
 
     def _read_others(self) -> None:
         """Read what other tools wrote: they know nothing of the journal."""
@@ -455,11 +560,23 @@ class Coordination:
             found = self._storage.look(layout.coordination_record_directory(self._root, kind))
             changed = found.st_mtime if found else 0.0
             # A directory's time may stand still while it changes: one that changed just now is no proof.
-            if self._faults or changed != self._changed.get(kind, 0.0) or changed > self._now() - 2:
+            if changed != self._changed.get(kind, 0.0) or changed > self._now() - 2:
                 self._changed[kind] = changed
                 for own in self._ids(kind):
-                    if own not in seen:
+                    if own not in seen and self._path(kind, own) not in self._faults:
                         self._read_one(kind, own)
+
+    def _read_again(self, *, others_too: bool) -> None:
+        """Read what could not be read: it may have been put right, or removed."""
+        was_stopped = self._is_stopped()
+        for fault in list(self._faults.values()):
+            if fault.stops or others_too:
+                self._read_one(fault.kind, fault.own)
+        if was_stopped and not self._is_stopped():
+            self._read_everything()  # what rests on it was read before it
+
+    def _is_stopped(self) -> bool:
+        return any(fault.stops for fault in self._faults.values())
 
     def _ids(self, kind: str) -> list[str]:
         directory = layout.coordination_record_directory(self._root, kind)
@@ -473,34 +590,31 @@ class Coordination:
         """Take in one record. One that was announced and not written is nothing."""
         if own in self._seen.get(kind, ()):
             return
-        path, grant_path = self._path(kind, own), self._path("grants", own)
-        granted = kind == "reservations" and self._storage.exists(grant_path)
+        path = self._path(kind, own)
+        companion = self._path(_COMPANIONS[kind], own) if kind in _COMPANIONS else ""
+        is_ours = bool(companion) and self._storage.exists(companion)
         try:
             document = read_json_object(path, self._storage)
-            grant = read_json_object(grant_path, self._storage) if granted else None
-            self._take(kind, document, path, grant)
+            told = read_json_object(companion, self._storage) if is_ours else None
+            self._take(kind, document, path, told)
         except NotFoundError:
-            return
-        except CorruptionError as error:
-            if granted or kind not in self._seen:  # what cannot be read is never taken for a free address
-                raise CorruptionError(
-                    f"{error}; it says who holds what, and nothing is granted or let pass without it: put "
-                    "the file back, or remove it",
-                    path=error.path,
-                ) from error
-            self._faults[path] = str(error)
+            self._faults.pop(path, None)
+        except (CorruptionError, StorageError) as error:
+            # What cannot be read is never taken for a free address; a release is not needed for that.
+            stops = kind == "renewals" or (kind == "reservations" and is_ours)
+            self._faults[path] = _Fault(kind, own, error, stops)
         else:
             self._faults.pop(path, None)
             if kind in self._seen:
                 self._seen[kind].add(own)
 
     def _take(
-        self, kind: str, document: Mapping[str, Any], path: str, grant: Mapping[str, Any] | None
+        self, kind: str, document: Mapping[str, Any], path: str, told: Mapping[str, Any] | None
     ) -> None:
         if kind == "reservations":
-            self._take_claim(read_reservation(document, grant, path))
+            self._take_claim(read_reservation(document, told, path))
         elif kind == "intents":
-            intent = read_intent(document, path)
+            intent = read_intent(document, told, path)
             self._intents[intent.intent_id] = intent
         elif kind == "renewals":
             reservation_id, expires_at = read_renewal(document, path)
@@ -573,6 +687,7 @@ class Standing:
 
     def __init__(self, coordination: Coordination) -> None:
         self._coordination = coordination
+        self._found: dict[tuple[tuple[str, ...], str, str], list[Claim]] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -580,16 +695,42 @@ class Standing:
         return not self._coordination._claims  # noqa: SLF001
 
     def claims_of_others(self, addresses: Iterable[str], branch: str, actor_id: str) -> list[Claim]:
-        """Return the claims of others that stand on `addresses`, those that nobody granted too."""
-        holding = self._coordination._holding(addresses, branch)  # noqa: SLF001
-        return [claim for claim in holding if claim.actor_id != actor_id]
+        """Return the claims of others that stand on `addresses`: the granted ones, then those of other tools.
+
+        No more than `CLAIMS_NAMED`. Asked twice, it is looked up once.
+        """
+        asked = (tuple(addresses), branch, actor_id)
+        found = self._found.get(asked)
+        if found is None:
+            holding = self._coordination._holding(asked[0], branch)  # noqa: SLF001
+            others = sorted((claim for claim in holding if claim.actor_id != actor_id), key=_is_ungranted)
+            found = self._found[asked] = others[:CLAIMS_NAMED]
+        return found
 
     def fault_of(self, reservation_id: str, actor_id: str) -> str:
         """Say why an op of `actor_id` cannot rest on a reservation; "" if it can."""
         return self._coordination._fault_of(reservation_id, actor_id)  # noqa: SLF001
 
 
-def _common(some: Iterable[str], others: Iterable[str]) -> str:
-    """Return the first address that both have in common; "" if they have none."""
-    theirs = list(others)
-    return next((narrower(one, other) for one in some for other in theirs if touch(one, other)), "")
+def _is_ungranted(claim: Claim) -> bool:
+    return not claim.epoch
+
+
+def _near(addresses: Iterable[str], by_address: AddressMap[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Return the places of plans that touch one of `addresses`, each with what both have in common."""
+    found: dict[int, str] = {}
+    for address in addresses:
+        for place, theirs in by_address.touching(address):
+            found.setdefault(place, narrower(address, theirs))
+    return sorted(found.items())
+
+
+def _collisions(
+    plans: list[Claim | Intent], by_address: AddressMap[tuple[int, str]], party: str
+) -> Iterator[Collision]:
+    for place, first in enumerate(plans):
+        for other, common in _near(first.addresses, by_address):
+            second = plans[other]
+            apart = first.branch != second.branch or first.actor_id == second.actor_id
+            if place < other and not apart and party in {"", first.actor_id, second.actor_id}:
+                yield Collision(common, first, second)

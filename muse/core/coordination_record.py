@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from muse.core import layout
-from muse.core.address import parts_of
+from muse.core.address import ADDRESS_LENGTH, MOST_STEPS, steps_of
 from muse.core.entry import check_text, is_op_id
 from muse.core.json_file import field, field_items
 from muse.errors import CorruptionError, UsageError
 
 SCHEMA_VERSION = 1
 MOST_ADDRESSES = 1000
-ADDRESS_LENGTH = 1024
 DETAIL_LENGTH = 4096
 LONGEST_TTL_SECONDS = 7 * 86_400.0
 
@@ -49,7 +48,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What somebody says they will do. `actor_id`: who holds its reservation, or else its `run_id`."""
+    """What somebody says they will do. `actor_id`: who said so; of another tool's, its `run_id`."""
 
     intent_id: str
     reservation_id: str
@@ -113,13 +112,13 @@ def read_reservation(document: Mapping[str, Any], grant: Mapping[str, Any] | Non
     )
 
 
-def read_intent(document: Mapping[str, Any], path: str) -> Intent:
-    """Return the intent of a file; its actor is its run, until its reservation says more."""
+def read_intent(document: Mapping[str, Any], author: Mapping[str, Any] | None, path: str) -> Intent:
+    """Return the intent of a file, with the record of its author if it has one."""
     run_id = field(document, "run_id", str, path, "")
     return Intent(
         intent_id=_id_in(document, "intent_id", path),
         reservation_id=field(document, "reservation_id", str, path, ""),
-        actor_id=run_id,
+        actor_id=run_id if author is None else field(author, "actor_id", str, f"the author of {path}"),
         run_id=run_id,
         branch=field(document, "branch", str, path, ""),
         addresses=tuple(field_items(document, "addresses", str, path)),
@@ -137,6 +136,11 @@ def read_renewal(document: Mapping[str, Any], path: str) -> tuple[str, str]:
 def read_release(document: Mapping[str, Any], path: str) -> tuple[str, str]:
     """Return which reservation was released, and when."""
     return field(document, "reservation_id", str, path), _time_in(document, "created_at", path)
+
+
+def read_created(document: Mapping[str, Any], path: str) -> float:
+    """Return when a record was made, in seconds."""
+    return seconds_of(_time_in(document, "created_at", path))
 
 
 def record_id(name: str) -> str:
@@ -194,8 +198,11 @@ def check_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
             or not address.isprintable()
         ):
             raise UsageError(f"address {address!r} is none: 1 to {ADDRESS_LENGTH} printable characters")
-        if not parts_of(address) or ".." in parts_of(address):
-            raise UsageError(f"address {address!r} is none: name a thing, such as 'song.mid'")
+        steps = steps_of(address)
+        if not 0 < len(steps) <= MOST_STEPS or ".." in steps:
+            raise UsageError(
+                f"address {address!r} is none: name a thing, such as 'song.mid', in 1 to {MOST_STEPS} steps"
+            )
     return found
 
 

@@ -69,7 +69,7 @@ async def reservations(call: Call) -> Response:
 
 async def reserve(call: Call) -> Response:
     wanted = await _body(call, Reserve)
-    actor = call.actor(wanted.actor_id)
+    actor = _writer(call, wanted.actor_id)
     claim = await call.service.in_thread(
         lambda: _coordination(call).reserve(
             actor,
@@ -86,7 +86,7 @@ async def reserve(call: Call) -> Response:
 
 async def release(call: Call) -> Response:
     wanted = await _body(call, Release)
-    actor, reservation_id = call.actor(wanted.actor_id), call.request.path_params["reservation_id"]
+    actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
     if wanted.force:
         call.principal.check_scope("admin")
     stood = await call.service.in_thread(
@@ -97,7 +97,7 @@ async def release(call: Call) -> Response:
 
 async def renew(call: Call) -> Response:
     wanted = await _body(call, Renew)
-    actor, reservation_id = call.actor(wanted.actor_id), call.request.path_params["reservation_id"]
+    actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
     claim = await call.service.in_thread(
         lambda: _coordination(call).renew(reservation_id, actor, ttl_seconds=wanted.ttl_seconds)
     )
@@ -112,7 +112,7 @@ async def intents(call: Call) -> Response:
 
 async def intend(call: Call) -> Response:
     wanted = await _body(call, Intend)
-    actor = call.actor(wanted.actor_id)
+    actor = _writer(call, wanted.actor_id)
     intent = await call.service.in_thread(
         lambda: _coordination(call).intend(
             actor,
@@ -138,6 +138,13 @@ async def forecast(call: Call) -> Response:
 
 def _coordination(call: Call) -> Coordination:
     return call.service.repository.coordination
+
+
+def _writer(call: Call, named: str | None) -> str:
+    """Return who speaks, and may write a record now."""
+    actor = call.actor(named)
+    call.service.quotas.charge_claim(actor)
+    return actor
 
 
 def _branch(call: Call, branch: str | None) -> str:

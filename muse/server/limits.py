@@ -41,6 +41,7 @@ class Quotas:
         self._settings = settings
         self._clock = clock
         self._presence: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._claims: OrderedDict[str, TokenBucket] = OrderedDict()
         self._buckets: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
 
     def charge(self, actor: str, ops: int, size: int) -> None:
@@ -68,16 +69,25 @@ class Quotas:
 
     def charge_presence(self, actor: str) -> None:
         """Let an actor say where it is, or raise the refusal."""
+        self._charge_one(self._presence, actor, self._settings.presence_per_second, "moves")
+
+    def charge_claim(self, actor: str) -> None:
+        """Let an actor write a record of coordination, or raise the refusal. Meanwhile none append."""
+        self._charge_one(self._claims, actor, self._settings.claims_per_second, "claims")
+
+    def _charge_one(self, buckets: OrderedDict[str, TokenBucket], actor: str, rate: float, what: str) -> None:
         now = self._clock()
-        rate = self._settings.presence_per_second
-        bucket = self._presence.get(actor)
+        bucket = buckets.get(actor)
         if bucket is None:
-            bucket = self._presence[actor] = TokenBucket(rate, 2 * rate, now)
-            _bound(self._presence)
+            bucket = buckets[actor] = TokenBucket(rate, max(1, 2 * rate), now)
+            _bound(buckets)
         wait = bucket.wait_for(1, now)
         if wait > 0:
             raise RequestError(
-                429, f"more than {rate:g} moves a second", retry_after=round(wait + 0.0005, 3), reason="quota"
+                429,
+                f"more than {rate:g} {what} a second",
+                retry_after=round(wait + 0.0005, 3),
+                reason="quota",
             )
         bucket.take(1)
 

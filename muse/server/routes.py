@@ -297,7 +297,7 @@ ENDPOINTS = (
         "Claim addresses, all or none.",
         body=_struct(Reserve),
         answers={201: _json(_object(reservation=_OBJECT))},
-        errors=(404, 409, 413, 507),
+        errors=(404, 409, 413, 429, 507),
     ),
     Endpoint(
         "POST",
@@ -308,7 +308,7 @@ ENDPOINTS = (
         body=_struct(Release),
         may_be_empty=True,
         answers={200: _json(_object(released={"type": "boolean"}))},
-        errors=(404, 409, 413, 507),
+        errors=(404, 409, 413, 429, 507),
     ),
     Endpoint(
         "POST",
@@ -319,7 +319,7 @@ ENDPOINTS = (
         body=_struct(Renew),
         may_be_empty=True,
         answers={200: _json(_object(reservation=_OBJECT))},
-        errors=(404, 409, 413, 507),
+        errors=(404, 409, 413, 429, 507),
     ),
     Endpoint(
         "GET",
@@ -338,7 +338,7 @@ ENDPOINTS = (
         "Say what will be done.",
         body=_struct(Intend),
         answers={201: _json(_object(intent=_OBJECT))},
-        errors=(404, 409, 413, 507),
+        errors=(404, 409, 413, 429, 507),
     ),
     Endpoint(
         "POST",

@@ -26,6 +26,7 @@ class Settings:
     bytes_per_second: float = 4 << 20
     bytes_burst: int = 32 << 20
     presence_per_second: float = 20
+    claims_per_second: float = 10
 
     header_bytes: int = 32 << 10
     header_seconds: float = 10
