@@ -155,8 +155,9 @@ class Client(_Facade[AsyncClient]):
         return Session(self._loop, inner)
 
     def close(self) -> None:
-        self._loop.run(self._inner.close())
-        self._loop.close()
+        if self._loop.is_here:
+            self._loop.run(self._inner.close())
+            self._loop.close()
 
 
 class RemotePeer(WirePeer, Resource):
@@ -178,5 +179,6 @@ class RemotePeer(WirePeer, Resource):
         )
 
     def close(self) -> None:
-        self._loop.run(self._requests.close())
-        self._loop.close()
+        if self._loop.is_here:
+            self._loop.run(self._requests.close())
+            self._loop.close()

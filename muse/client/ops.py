@@ -1,5 +1,6 @@
 """Ops on their way to a server, and what it says of each."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ Status = Literal["stored", "known", "refused", "proposed", "local"]
 Ack = Literal["written", "durable"]
 
 OP_IDS = OpIdSource()
+os.register_at_fork(after_in_child=OP_IDS.forget)
 
 
 @dataclass(frozen=True, slots=True)
