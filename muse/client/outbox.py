@@ -38,6 +38,8 @@ class Outbox:
         self.is_kept = is_kept
         self.given_up: dict[str, ServerError] = {}
         self._is_away = False
+        self._turn = asyncio.Lock()
+        self._queued = 0
         self._waiting: deque[Waiting] = deque()
         self._alone = 0  # so many ops at the head are to be sent one by one
         self._some = asyncio.Event()
@@ -63,14 +65,19 @@ class Outbox:
         future.add_done_callback(_look_at)
         self._waiting.append(Waiting(op_id, body, seen, loop.time(), future))
         if self._is_away:
-            self.keep()
+            _keep(self._waiting[-1])
         if len(self._waiting) in {1, WAITING_AT_MOST}:
             self._changed()
         return future
 
     async def space(self) -> None:
-        """Wait until there are not too many."""
-        await self._few.wait()
+        """Wait until there are not too many; who came first goes on first."""
+        self._queued += 1
+        try:
+            async with self._turn:
+                await self._few.wait()
+        finally:
+            self._queued -= 1
 
     async def empty(self) -> None:
         """Wait until all are settled."""
@@ -128,10 +135,18 @@ class Outbox:
     def keep(self) -> None:
         """The server is away: tell all who wait, and who come, that the local log has their ops for now."""
         self._is_away = True
-        for one in reversed(self._waiting):
-            if one.receipt.done():
-                break
-            one.receipt.set_result(Receipt(one.op_id, "local"))
+        for one in self._waiting:
+            _keep(one)
+
+    async def told(self) -> None:
+        """Wait until all who wait now have a receipt, if only that the local log has their ops."""
+        if self._waiting:
+            await asyncio.wait([one.receipt for one in self._waiting])
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether who comes now has to wait for `space`."""
+        return self._queued > 0 or self.is_full
 
     @property
     def is_full(self) -> bool:
@@ -140,6 +155,11 @@ class Outbox:
     @property
     def waited_since(self) -> float | None:
         return self._waiting[0].since if self._waiting else None
+
+
+def _keep(one: Waiting) -> None:
+    if not one.receipt.done():
+        one.receipt.set_result(Receipt(one.op_id, "local"))
 
 
 def _look_at(future: "asyncio.Future[Receipt]") -> None:

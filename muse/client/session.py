@@ -16,7 +16,7 @@ from muse.client.outbox import LINGER_SECONDS, Outbox
 from muse.client.requests import Requests
 from muse.core.entry import OpEntry, check_entry
 from muse.core.op_log import OpLog
-from muse.errors import UsageError
+from muse.errors import MuseError, UsageError
 
 Order = Literal["log", "total", "causal"]
 
@@ -57,6 +57,7 @@ class AsyncSession:
             settled=self._note if copy else None,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._fault: BaseException | None = None
 
     # -- appending ------------------------------------------------------------------------------
 
@@ -73,15 +74,16 @@ class AsyncSession:
     ) -> "asyncio.Future[Receipt]":
         """Hand over an op, and return at once; the future gets its receipt. See `record`.
 
-        Waits only while a hundred thousand ops are on their way. `InvalidEntryError`, nothing done, for an op
-        that no log takes.
+        Waits only while a hundred thousand ops are on their way. Nothing done, `InvalidEntryError` for an op
+        that no log takes, and `UsageError` before `open` and after `close`.
         """
         await self.space()
+        self._check_open()
         names = {"parent_op_ids": parent_op_ids, "intent_id": intent_id, "reservation_id": reservation_id}
         if self._copy is None:
             op: Mapping[str, Any] = draft(self.actor_id, domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
         else:
-            op = self._copy.record(domain, domain_op, **names)  # type: ignore[arg-type]
+            op = self._copy.record(domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
         return self._outbox.add(op["op_id"], encoded(op), orjson.dumps(seen_frontier))
 
     async def record(
@@ -136,6 +138,7 @@ class AsyncSession:
                     f"op {entry['op_id']} is of {entry['actor_id']!r}: here speaks {self.actor_id!r}"
                 )
             await self.space()
+            self._check_open()
             if self._copy is not None:
                 self._copy.log.append(entry)
             futures.append(self._outbox.add(entry["op_id"], encoded(entry)))
@@ -146,6 +149,7 @@ class AsyncSession:
 
         Raises the `ServerError` for which ops were given up that `submit` took; `record` has told of its own.
         """
+        self._check_open()
         await self._outbox.empty()
         given_up = dict(self._outbox.given_up)
         self._outbox.given_up.clear()
@@ -154,7 +158,7 @@ class AsyncSession:
 
     async def space(self) -> None:
         """Wait until there are not too many ops on their way."""
-        if self._outbox.is_full:
+        if self._outbox.is_crowded:
             await self._outbox.space()
 
     @property
@@ -247,13 +251,31 @@ class AsyncSession:
 
     async def open(self) -> Self:
         """Begin. With a local log: hand over what it has that the server may not, and take in the rest."""
+        if self._tasks:
+            raise UsageError(f"session {self.session_id!r} is open already")
         if self._copy is not None:
             for entry in self._copy.unsent():
                 self._outbox.add(entry["op_id"], encoded(entry))
             self._tasks.append(asyncio.create_task(_lasting(self._take_in)))
             self._tasks.append(asyncio.create_task(_lasting(self._keep_saving)))
-        self._tasks.append(asyncio.create_task(self._appender.run()))
+        appending = asyncio.create_task(self._appender.run())
+        appending.add_done_callback(self._ended)
+        self._tasks.append(appending)
         return self
+
+    def _check_open(self) -> None:
+        if self._fault is not None:
+            raise ServerError(f"session {self.session_id!r} cannot go on: {self._fault!r}") from self._fault
+        if not self._tasks:
+            raise UsageError(
+                f"session {self.session_id!r} is not open: use it in a 'with' block, or call open()"
+            )
+
+    def _ended(self, appending: "asyncio.Task[None]") -> None:
+        """Whatever ended the sending, nobody waits for it in vain."""
+        self._fault = None if appending.cancelled() else appending.exception()
+        if self._fault is not None:
+            self._outbox.fail(ServerError(f"session {self.session_id!r} cannot go on: {self._fault!r}"))
 
     async def _take_in(self) -> None:
         copy = self._copy
@@ -285,6 +307,7 @@ class AsyncSession:
             self._note_sent()
             self._copy.save()
             self._copy.close()
+            self._outbox.keep()
         self._outbox.fail(ServerError(f"session {self.session_id!r} was closed before this was acknowledged"))
 
     async def __aenter__(self) -> Self:
@@ -292,15 +315,15 @@ class AsyncSession:
 
     async def __aexit__(self, kind: object, *_: object) -> None:
         try:
-            if kind is None and self._copy is None:
-                await self.flush()
+            if kind is None:
+                await (self.flush() if self._copy is None else self._outbox.told())
         finally:
             await self.close()
 
 
 async def _lasting(work: Callable[[], Any]) -> None:
-    """Do work that ends with an error only when the server refuses; then again, after a while."""
+    """Do work that ends only with an error, of the server or of this machine; then again, after a while."""
     while True:
-        with suppress(ServerError):
+        with suppress(MuseError):
             await work()
         await asyncio.sleep(_SAVE_SECONDS)
