@@ -5,15 +5,20 @@ import os
 import signal
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from muse.client import AsyncClient, Client, Receipt, ServerError
+from muse.client import AsyncClient, Client, Receipt, ServerError, UnauthorizedError
 from muse.client.appender import Appender
+from muse.client.socket import Socket, opened
+from muse.core.op_log import OpLog
 from muse.errors import ConflictError, UsageError
-from tests.server_process import ServerProcess, running_server
+from muse.server.access import Tokens
+from tests.server_process import ServerProcess, running_server, wait_until
 from tests.test_client import DOMAIN, edit, make_session, numbers, stored
 
 _ENOUGH_SECONDS = 60
@@ -247,3 +252,85 @@ def test_leaving_a_session_with_a_local_log_sends_what_is_on_its_way_if_the_serv
                 away = session.submit(DOMAIN, edit(2))
             assert away.result(_ENOUGH_SECONDS).status == "local"
         assert numbers(stored(server), "ada") == [1]
+
+
+def test_a_log_that_was_restored_from_a_backup_gets_back_what_a_local_log_has(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "served") as server:
+        make_session(server)
+        log_path = server.root / ".muse" / "op_log" / "jam" / "ops.jsonl"
+        with (
+            Client(server.url) as client,
+            client.session("jam", "ada", cache=str(tmp_path / "cache")) as session,
+        ):
+            session.record_many(DOMAIN, [edit(number) for number in range(3)])
+            backup = log_path.read_bytes()
+            session.record_many(DOMAIN, [edit(number) for number in range(3, 6)])
+            assert session.log is not None
+            wait_until(lambda: int(session._inner._copy.cursor) > len(backup))  # type: ignore[union-attr]
+            server.kill()
+            log_path.write_bytes(backup)
+            with OpLog(server.root, "jam") as log:
+                log.record("bob", DOMAIN, edit(7))
+            server.start()
+            session.record(DOMAIN, edit(6))
+            wait_until(lambda: len(stored(server)) == len(session.log.read_all()) == 8)
+        assert sorted(numbers(stored(server), "ada")) == list(range(7))
+
+
+def test_a_token_that_is_revoked_is_said_and_costs_a_local_log_nothing(tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    with ServerProcess(tmp_path / "served") as server:
+        make_session(server)
+        text, token = Tokens(str(server.root)).create("ada", "append")
+        with Client(server.url, token=text) as client, client.session("jam", "ada", cache=cache) as session:
+            assert session.record(DOMAIN, edit(0)).status == "stored"
+            Tokens(str(server.root)).revoke(token.token_id)
+            made = 1
+            with pytest.raises(UnauthorizedError):  # noqa: PT012 - first the connection ends
+                while made < 100_000:
+                    session.record(DOMAIN, edit(made))
+                    made += 1
+            made += 1  # it is in the local log all the same
+            with pytest.raises(UnauthorizedError):
+                session.flush()
+        anew = server.token("ada")
+        with Client(server.url, token=anew) as client, client.session("jam", "ada", cache=cache) as session:
+            session.flush()
+        assert numbers(stored(server), "ada") == list(range(made))
+
+
+# -- following ------------------------------------------------------------------------------------
+
+
+def test_a_follower_that_is_asked_in_short_turns_connects_all_the_same(
+    jam: tuple[ServerProcess, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, session_id = jam
+    connects = 0
+
+    @asynccontextmanager
+    async def slowly(*arguments: Any) -> AsyncIterator[Socket]:
+        nonlocal connects
+        connects += 1
+        await asyncio.sleep(0.3)
+        async with opened(*arguments) as socket:
+            yield socket
+
+    monkeypatch.setattr("muse.client.follower.opened", slowly)
+    with Client(server.url) as client, client.session(session_id, "ada") as session:
+        session.record(DOMAIN, edit(1))
+        with session.follow() as follower:
+            wait_until(lambda: bool(follower.batch_within(0.02)))
+        with session.follow() as unfinished:
+            assert unfinished.batch_within(0.02) == []
+    assert connects == 2
+
+
+def test_a_stream_that_fails_on_its_way_says_why(jam: tuple[ServerProcess, str]) -> None:
+    server, session_id = jam
+    with Client(server.url) as client, client.session(session_id, "ada") as session:
+        session.record_many(DOMAIN, [edit(number) for number in range(3)])
+        path = server.root / ".muse" / "op_log" / session_id / "ops.jsonl"
+        path.write_bytes(path.read_bytes().replace(b'"n":1}', b'"n":8}'))
+        with pytest.raises(ServerError, match="damaged"):
+            session.read_all()

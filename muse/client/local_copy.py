@@ -109,6 +109,10 @@ class LocalCopy(Resource):
                 self.log.merge(entries)
                 self.cursor = cursor
 
+    def start_over(self) -> None:
+        """Take in, and send, all there is once more: the server's log is not the one it was."""
+        self.cursor, self._sent = START, 0
+
     def all_sent(self) -> None:
         """Note that the server has every op of the actor."""
         self._sent = self.log.cut().offset

@@ -38,6 +38,7 @@ class Outbox:
         self.is_kept = is_kept
         self.given_up: dict[str, ServerError] = {}
         self._is_away = False
+        self._fault: ServerError | None = None
         self._turn = asyncio.Lock()
         self._queued = 0
         self._waiting: deque[Waiting] = deque()
@@ -54,7 +55,7 @@ class Outbox:
         for event, holds in (
             (self._some, bool(self._waiting)),
             (self._few, not self.is_full),
-            (self._none, not self._waiting),
+            (self._none, not self._waiting or self._fault is not None),
         ):
             (event.set if holds else event.clear)()
 
@@ -80,8 +81,10 @@ class Outbox:
             self._queued -= 1
 
     async def empty(self) -> None:
-        """Wait until all are settled."""
+        """Wait until all are settled; raise the error that keeps them from it, if no time mends that."""
         await self._none.wait()
+        if self._waiting and self._fault is not None:
+            raise self._fault
 
     async def some(self) -> None:
         """Wait until there is an op."""
@@ -109,7 +112,7 @@ class Outbox:
 
     def settle(self, batch: Sequence[Waiting], outcome: Callable[[Waiting], None]) -> None:
         """Take a batch off the head, and say of each what became of it."""
-        self._is_away = False
+        self._is_away, self._fault = False, None
         for one in batch:
             if self._waiting and self._waiting[0] is one:
                 self._waiting.popleft()
@@ -126,7 +129,10 @@ class Outbox:
         for one in self._waiting:
             if not one.receipt.done():
                 one.receipt.set_exception(error)
-        if not self.is_kept:
+        self._is_away = False
+        if self.is_kept:
+            self._fault = error
+        else:
             self.given_up |= dict.fromkeys(error.op_ids, error)
             self._waiting.clear()
             self._alone = 0

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from muse.client.appender import Appender
-from muse.client.failures import ServerError
+from muse.client.failures import InvalidRequestError, ServerError, failure
 from muse.client.follower import START, AsyncFollower
 from muse.client.local_copy import LocalCopy
 from muse.client.ops import Ack, Receipt, draft, encoded
@@ -148,6 +148,7 @@ class AsyncSession:
         """Wait until every op that was handed over is settled: with a local log, until the server is back.
 
         Raises the `ServerError` for which ops were given up that `submit` took; `record` has told of its own.
+        With a local log they are not given up: raises what the server says no with to all that is asked.
         """
         self._check_open()
         await self._outbox.empty()
@@ -198,6 +199,8 @@ class AsyncSession:
         ) as lines:
             async for line in lines:
                 entry = orjson.loads(line)
+                if "op_id" not in entry:
+                    raise failure(500, entry, f"session {self.session_id!r}: the stream failed on its way")
                 entry.pop("cursor", None)
                 yield entry
 
@@ -254,8 +257,7 @@ class AsyncSession:
         if self._tasks:
             raise UsageError(f"session {self.session_id!r} is open already")
         if self._copy is not None:
-            for entry in self._copy.unsent():
-                self._outbox.add(entry["op_id"], encoded(entry))
+            self._send_unsent(self._copy.unsent())
             self._tasks.append(asyncio.create_task(_lasting(self._take_in)))
             self._tasks.append(asyncio.create_task(_lasting(self._keep_saving)))
         appending = asyncio.create_task(self._appender.run())
@@ -280,10 +282,19 @@ class AsyncSession:
     async def _take_in(self) -> None:
         copy = self._copy
         assert copy is not None  # noqa: S101 - only started with one
-        async with self.follow(copy.cursor) as follower:
-            while True:
-                entries = await follower.batch()
-                await asyncio.to_thread(copy.take, entries, follower.cursor)
+        try:
+            async with self.follow(copy.cursor) as follower:
+                while True:
+                    entries = await follower.batch()
+                    await asyncio.to_thread(copy.take, entries, follower.cursor)
+        except InvalidRequestError as error:
+            if error.field == "since":  # the log is another one, as after a backup was restored
+                copy.start_over()
+                self._send_unsent(await asyncio.to_thread(copy.unsent))
+
+    def _send_unsent(self, entries: Iterable[OpEntry]) -> None:
+        for entry in entries:
+            self._outbox.add(entry["op_id"], encoded(entry))
 
     async def _keep_saving(self) -> None:
         while True:
