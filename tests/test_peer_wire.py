@@ -157,7 +157,7 @@ def test_a_server_lets_go_of_peers_whose_clients_are_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[LocalPeer] = []
-    monkeypatch.setattr(LocalPeer, "close", lambda peer: closed.append(peer))
+    monkeypatch.setattr(LocalPeer, "close", lambda peer: closed.append(peer))  # noqa: PLW0108 - as a method
     peers = Peers(str(make_origin(tmp_path / "first")))
     with peers.use("gone", anew=True) as gone:
         pass
