@@ -13,7 +13,7 @@ from muse.core.op_log import OpLog
 from muse.peer import LocalPeer
 from tests.muse_command import Muse, make_muse, run_muse
 from tests.replicas import commit, log_of, write
-from tests.server_process import ServerProcess
+from tests.server_process import ServerProcess, wait_until
 
 
 @pytest.fixture
@@ -68,6 +68,7 @@ def test_a_server_that_is_not_there_or_does_not_know_one_is_said_in_a_line(
         assert stranger.status == 2
         assert "unrelated" in stranger.complaint
         token = server.token("ada", "admin")
+        wait_until(lambda: muse("pull", server.url, "--repo", "copy").status == 1)  # it looks now and then
         refused = muse("pull", server.url, "--repo", "copy", "--json")
         assert refused.status == 1
         assert UnauthorizedError.__name__ in refused.err

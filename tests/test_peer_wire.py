@@ -11,6 +11,7 @@ from muse.core.reconcile import ProtocolError
 from muse.errors import MuseError, NotFoundError
 from muse.peer import LocalPeer, Peer
 from muse.peer_wire import CALLS, WirePeer, answer, pack, unpack
+from muse.server.peers import Peers
 from muse.sync import sync_sessions
 from muse.transfer import clone, pull, push
 from tests.replicas import commit, cut_at_every_message, log_of, make_origin, make_replica, write
@@ -150,3 +151,21 @@ def test_what_is_packed_is_unpacked() -> None:
 def test_every_call_of_a_peer_has_its_message() -> None:
     calls = {name for name in vars(Peer) if not name.startswith("_")} - {"receiving"}
     assert calls == set(CALLS)
+
+
+def test_a_server_lets_go_of_peers_whose_clients_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[LocalPeer] = []
+    monkeypatch.setattr(LocalPeer, "close", lambda peer: closed.append(peer))  # noqa: PLW0108 - as a method
+    peers = Peers(str(make_origin(tmp_path / "first")))
+    with peers.use("gone", anew=True) as gone:
+        pass
+    peers.close_idle()
+    assert closed == []
+    monkeypatch.setattr("muse.server.peers._KEPT_SECONDS", 0.0)
+    with peers.use("at work", anew=True):
+        peers.close_idle()
+        assert closed == [gone]
+    peers.close()
+    assert len(closed) == 2

@@ -12,6 +12,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from muse.core.op_log import OpLog
+from tests.format_reader import read_log
 from tests.server_process import ServerProcess, draft, wait_until
 
 
@@ -89,7 +90,10 @@ def kill_under_load(root: Path, kills: int) -> None:
         load.stop()
         server.kill()
     with OpLog(root, "jam") as log:
-        found = Counter(entry["op_id"] for entry in log.entries())
+        in_log = [entry["op_id"] for entry in log.entries()]
+    lines = (root / ".muse" / "op_log" / "jam" / "ops.jsonl").read_bytes()
+    found = Counter(entry["op_id"] for _, entry, _ in read_log(lines).entries)  # each line, repeated or not
+    assert in_log == list(found)
     assert len(load.acknowledged) >= 200 * kills
     assert load.acknowledged <= found.keys()
     assert set(found.values()) == {1}

@@ -23,8 +23,12 @@ class Address:
     patience_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(self.url)
+            is_whole = parts.scheme in _SCHEMES and parts.port != 0 and (parts.hostname or "").encode("idna")
+        except ValueError:  # no number for a port, no name of a host
+            is_whole = False
+        if not is_whole or parts.query or parts.fragment:
             raise UsageError(
                 f"{self.url!r} is not the address of a server: use one such as http://127.0.0.1:7437"
             )

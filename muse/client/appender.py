@@ -45,6 +45,7 @@ class Appender:
         self._settled = settled
         self._numbers = count(1)
         self._backoff = Backoff()
+        self._succeeded_at = 0.0
 
     async def run(self) -> None:
         """Send whatever comes into the outbox, until cancelled."""
@@ -67,6 +68,7 @@ class Appender:
                 await self._refused(batch, error)
                 continue
             self._backoff.succeeded()
+            self._succeeded_at = asyncio.get_running_loop().time()
             self._outbox.settle(batch, lambda one, found=receipts: self._settle(one, found[one.op_id]))  # type: ignore[misc]
 
     async def _append(self, socket: Socket, batch: Sequence[Waiting]) -> dict[str, Receipt]:
@@ -120,9 +122,9 @@ class Appender:
         elif outbox.is_kept:
             outbox.keep()
         elif outbox.waited_since is not None:
-            now = asyncio.get_running_loop().time()
-            pause = error.retry_after or 0
-            if now + pause - outbox.waited_since > self._address.patience_seconds:
+            since = max(outbox.waited_since, self._succeeded_at)
+            end = asyncio.get_running_loop().time() + (error.retry_after or 0)
+            if end - since > self._address.patience_seconds:
                 outbox.fail(error)
         if outbox.is_kept or is_transient(error):
             await self._backoff.wait(error if is_transient(error) else UnreachableError(str(error)))

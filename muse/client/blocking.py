@@ -157,8 +157,9 @@ class Client(_Facade[AsyncClient]):
         return Session(self._loop, inner)
 
     def close(self) -> None:
-        self._loop.run(self._inner.close())
-        self._loop.close()
+        if self._loop.is_here:
+            self._loop.run(self._inner.close())
+            self._loop.close()
 
 
 class RemotePeer(WirePeer, Resource):
@@ -180,5 +181,6 @@ class RemotePeer(WirePeer, Resource):
         )
 
     def close(self) -> None:
-        self._loop.run(self._requests.close())
-        self._loop.close()
+        if self._loop.is_here:
+            self._loop.run(self._requests.close())
+            self._loop.close()

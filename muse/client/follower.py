@@ -15,6 +15,9 @@ from muse.core.entry import OpEntry
 
 START = "0"
 
+_LASTING_SECONDS = 5.0
+"""A connection that lasted so long was a good one, though no op came."""
+
 
 class AsyncFollower:
     """An async iterator over the entries of a session from `since` on: a cursor, "0" for the very start.
@@ -35,8 +38,11 @@ class AsyncFollower:
         self._session_id = session_id
         self._actor_id = actor_id
         self._backoff = Backoff(patience_seconds)
+        self._connected_at = 0.0
         self._stack = AsyncExitStack()
         self._socket: Socket | None = None
+        self._connecting: asyncio.Task[Socket] | None = None
+        self._failure: ServerError | None = None
         self._waiting: deque[OpEntry] = deque()
 
     async def batch(self) -> list[OpEntry]:
@@ -46,11 +52,14 @@ class AsyncFollower:
             self._waiting.clear()
             return entries
         while True:
+            socket = self._socket or await self._connected()
             try:
-                entries = await self._receive()
+                entries = await self._receive(socket)
             except ServerError as error:
+                if asyncio.get_running_loop().time() - self._connected_at > _LASTING_SECONDS:
+                    self._backoff.succeeded()
                 await self._hang_up()
-                await self._backoff.wait(error)
+                self._failure = error
                 continue
             if entries:
                 return entries
@@ -63,17 +72,38 @@ class AsyncFollower:
         except TimeoutError:
             return []
 
-    async def _receive(self) -> list[OpEntry]:
-        if self._socket is None:
-            params = {"since": self.cursor, **({"actor": self._actor_id} if self._actor_id else {})}
-            connecting = opened(self._address, self._session_id, params)
-            self._socket = await self._stack.enter_async_context(connecting)
-            if self._where is not None:
-                await self._tell(self._socket)
-        message = await self._socket.receive()
-        self._backoff.succeeded()
+    async def _connected(self) -> Socket:
+        """Connect. Who gives up waiting leaves it under way, for the next call."""
+        if self._connecting is None:
+            failure, self._failure = self._failure, None
+            self._connecting = asyncio.create_task(self._connect(failure))
+        await asyncio.wait([self._connecting])
+        connecting, self._connecting = self._connecting, None
+        self._socket = connecting.result()
+        self._connected_at = asyncio.get_running_loop().time()
+        return self._socket
+
+    async def _connect(self, failure: ServerError | None) -> Socket:
+        params = {"since": self.cursor, **({"actor": self._actor_id} if self._actor_id else {})}
+        while True:
+            if failure is not None:
+                await self._backoff.wait(failure)
+            try:
+                connecting = opened(self._address, self._session_id, params)
+                socket = await self._stack.enter_async_context(connecting)
+                if self._where is not None:
+                    await self._tell(socket)
+            except ServerError as error:
+                failure = error
+                await self._stack.aclose()
+            else:
+                return socket
+
+    async def _receive(self, socket: Socket) -> list[OpEntry]:
+        message = await socket.receive()
         match message.get("type"):
             case "ops":
+                self._backoff.succeeded()
                 entries = _entries_in(message)
                 self.cursor = str(message["cursor"])
                 return entries
@@ -119,7 +149,10 @@ class AsyncFollower:
         return self._waiting.popleft()
 
     async def _hang_up(self) -> None:
-        self._socket = None
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        self._socket = self._connecting = None
         await self._stack.aclose()
 
     async def close(self) -> None:

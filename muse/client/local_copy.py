@@ -7,9 +7,9 @@ from typing import Any
 
 from muse.client.follower import START
 from muse.core import layout
-from muse.core.entry import OpEntry
+from muse.core.entry import OpEntry, check_entry
 from muse.core.json_file import encode_json, field, field_items, read_json_object
-from muse.core.op_log import OpLog
+from muse.core.op_log import OpLog, make_op_entry
 from muse.core.resource import Resource
 from muse.core.storage import LOCAL
 from muse.errors import ConflictError, UsageError
@@ -66,19 +66,36 @@ class LocalCopy(Resource):
         domain: str,
         domain_op: Mapping[str, Any],
         *,
+        op_id: str | None = None,
         parent_op_ids: Sequence[str] = (),
         intent_id: str = "",
         reservation_id: str = "",
     ) -> OpEntry:
-        """Append an op, stamped above all that was taken in."""
-        return self.log.record(
+        """Append an op, stamped above all that was taken in; one whose `op_id` is known stays as it was."""
+        if op_id is None:
+            return self.log.record(
+                self._actor_id,
+                domain,
+                domain_op,
+                parent_op_ids=parent_op_ids,
+                intent_id=intent_id,
+                reservation_id=reservation_id,
+            )
+        entry = make_op_entry(
             self._actor_id,
             domain,
             domain_op,
+            self.log.next_lamport_ts(),
             parent_op_ids=parent_op_ids,
             intent_id=intent_id,
             reservation_id=reservation_id,
         )
+        entry["op_id"] = op_id
+        check_entry(entry)
+        for _, _, known in self.log.find([op_id]).values():
+            entry |= {"lamport_ts": known["lamport_ts"], "created_at": known["created_at"]}
+        self.log.append(entry)
+        return entry
 
     def unsent(self) -> list[OpEntry]:
         """Return the actor's ops that the server may not have, in the order in which they were made."""
@@ -91,6 +108,10 @@ class LocalCopy(Resource):
             if not self._is_closed:
                 self.log.merge(entries)
                 self.cursor = cursor
+
+    def start_over(self) -> None:
+        """Take in, and send, all there is once more: the server's log is not the one it was."""
+        self.cursor, self._sent = START, 0
 
     def all_sent(self) -> None:
         """Note that the server has every op of the actor."""

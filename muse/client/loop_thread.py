@@ -1,12 +1,14 @@
 """An event loop in a thread of its own, for programs that have none."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from muse.core.resource import Resource
+from muse.errors import UsageError
 
 _T = TypeVar("_T")
 
@@ -15,11 +17,22 @@ class LoopThread(Resource):
     """Runs coroutines for other threads. A daemon: a program that forgets to close it still ends."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="muse-client", daemon=True)
         self._thread.start()
 
+    @property
+    def is_here(self) -> bool:
+        return not self._loop.is_closed() and self._process == os.getpid()
+
     def start(self, work: Coroutine[Any, Any, _T]) -> "Future[_T]":
+        """Begin `work`. `UsageError` where the thread is not: after `close`, and in a forked child."""
+        if not self.is_here:
+            work.close()
+            raise UsageError(
+                "this client was closed, or was made before the process was forked: make another one here"
+            )
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
@@ -32,7 +45,7 @@ class LoopThread(Resource):
             raise
 
     def close(self) -> None:
-        if not self._loop.is_closed():
+        if self.is_here:
             self.run(_finish())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()

@@ -38,6 +38,9 @@ class Outbox:
         self.is_kept = is_kept
         self.given_up: dict[str, ServerError] = {}
         self._is_away = False
+        self._fault: ServerError | None = None
+        self._turn = asyncio.Lock()
+        self._queued = 0
         self._waiting: deque[Waiting] = deque()
         self._alone = 0  # so many ops at the head are to be sent one by one
         self._some = asyncio.Event()
@@ -52,7 +55,7 @@ class Outbox:
         for event, holds in (
             (self._some, bool(self._waiting)),
             (self._few, not self.is_full),
-            (self._none, not self._waiting),
+            (self._none, not self._waiting or self._fault is not None),
         ):
             (event.set if holds else event.clear)()
 
@@ -63,18 +66,25 @@ class Outbox:
         future.add_done_callback(_look_at)
         self._waiting.append(Waiting(op_id, body, seen, loop.time(), future))
         if self._is_away:
-            self.keep()
+            _keep(self._waiting[-1])
         if len(self._waiting) in {1, WAITING_AT_MOST}:
             self._changed()
         return future
 
     async def space(self) -> None:
-        """Wait until there are not too many."""
-        await self._few.wait()
+        """Wait until there are not too many; who came first goes on first."""
+        self._queued += 1
+        try:
+            async with self._turn:
+                await self._few.wait()
+        finally:
+            self._queued -= 1
 
     async def empty(self) -> None:
-        """Wait until all are settled."""
+        """Wait until all are settled; raise the error that keeps them from it, if no time mends that."""
         await self._none.wait()
+        if self._waiting and self._fault is not None:
+            raise self._fault
 
     async def some(self) -> None:
         """Wait until there is an op."""
@@ -102,7 +112,7 @@ class Outbox:
 
     def settle(self, batch: Sequence[Waiting], outcome: Callable[[Waiting], None]) -> None:
         """Take a batch off the head, and say of each what became of it."""
-        self._is_away = False
+        self._is_away, self._fault = False, None
         for one in batch:
             if self._waiting and self._waiting[0] is one:
                 self._waiting.popleft()
@@ -119,7 +129,10 @@ class Outbox:
         for one in self._waiting:
             if not one.receipt.done():
                 one.receipt.set_exception(error)
-        if not self.is_kept:
+        self._is_away = False
+        if self.is_kept:
+            self._fault = error
+        else:
             self.given_up |= dict.fromkeys(error.op_ids, error)
             self._waiting.clear()
             self._alone = 0
@@ -128,10 +141,18 @@ class Outbox:
     def keep(self) -> None:
         """The server is away: tell all who wait, and who come, that the local log has their ops for now."""
         self._is_away = True
-        for one in reversed(self._waiting):
-            if one.receipt.done():
-                break
-            one.receipt.set_result(Receipt(one.op_id, "local"))
+        for one in self._waiting:
+            _keep(one)
+
+    async def told(self) -> None:
+        """Wait until all who wait now have a receipt, if only that the local log has their ops."""
+        if self._waiting:
+            await asyncio.wait([one.receipt for one in self._waiting])
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether who comes now has to wait for `space`."""
+        return self._queued > 0 or self.is_full
 
     @property
     def is_full(self) -> bool:
@@ -140,6 +161,11 @@ class Outbox:
     @property
     def waited_since(self) -> float | None:
         return self._waiting[0].since if self._waiting else None
+
+
+def _keep(one: Waiting) -> None:
+    if not one.receipt.done():
+        one.receipt.set_result(Receipt(one.op_id, "local"))
 
 
 def _look_at(future: "asyncio.Future[Receipt]") -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from muse.client.appender import Appender
-from muse.client.failures import ServerError
+from muse.client.failures import InvalidRequestError, ServerError, failure
 from muse.client.follower import START, AsyncFollower
 from muse.client.local_copy import LocalCopy
 from muse.client.ops import Ack, draft, encoded
@@ -16,7 +16,7 @@ from muse.client.outbox import LINGER_SECONDS, Outbox
 from muse.client.requests import Requests
 from muse.core.entry import OpEntry, check_entry
 from muse.core.op_log import OpLog
-from muse.errors import UsageError
+from muse.errors import MuseError, UsageError
 from muse.receipt import Receipt
 
 Order = Literal["log", "total", "causal"]
@@ -58,6 +58,7 @@ class AsyncSession:
             settled=self._note if copy else None,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._fault: BaseException | None = None
 
     # -- appending ------------------------------------------------------------------------------
 
@@ -74,15 +75,16 @@ class AsyncSession:
     ) -> "asyncio.Future[Receipt]":
         """Hand over an op, and return at once; the future gets its receipt. See `record`.
 
-        Waits only while a hundred thousand ops are on their way. `InvalidEntryError`, nothing done, for an op
-        that no log takes.
+        Waits only while a hundred thousand ops are on their way. Nothing done, `InvalidEntryError` for an op
+        that no log takes, and `UsageError` before `open` and after `close`.
         """
         await self.space()
+        self._check_open()
         names = {"parent_op_ids": parent_op_ids, "intent_id": intent_id, "reservation_id": reservation_id}
         if self._copy is None:
             op: Mapping[str, Any] = draft(self.actor_id, domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
         else:
-            op = self._copy.record(domain, domain_op, **names)  # type: ignore[arg-type]
+            op = self._copy.record(domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
         return self._outbox.add(op["op_id"], encoded(op), orjson.dumps(seen_frontier))
 
     async def record(
@@ -137,6 +139,7 @@ class AsyncSession:
                     f"op {entry['op_id']} is of {entry['actor_id']!r}: here speaks {self.actor_id!r}"
                 )
             await self.space()
+            self._check_open()
             if self._copy is not None:
                 self._copy.log.append(entry)
             futures.append(self._outbox.add(entry["op_id"], encoded(entry)))
@@ -146,7 +149,9 @@ class AsyncSession:
         """Wait until every op that was handed over is settled: with a local log, until the server is back.
 
         Raises the `ServerError` for which ops were given up that `submit` took; `record` has told of its own.
+        With a local log they are not given up: raises what the server says no with to all that is asked.
         """
+        self._check_open()
         await self._outbox.empty()
         given_up = dict(self._outbox.given_up)
         self._outbox.given_up.clear()
@@ -155,7 +160,7 @@ class AsyncSession:
 
     async def space(self) -> None:
         """Wait until there are not too many ops on their way."""
-        if self._outbox.is_full:
+        if self._outbox.is_crowded:
             await self._outbox.space()
 
     @property
@@ -195,6 +200,8 @@ class AsyncSession:
         ) as lines:
             async for line in lines:
                 entry = orjson.loads(line)
+                if "op_id" not in entry:
+                    raise failure(500, entry, f"session {self.session_id!r}: the stream failed on its way")
                 entry.pop("cursor", None)
                 yield entry
 
@@ -248,21 +255,47 @@ class AsyncSession:
 
     async def open(self) -> Self:
         """Begin. With a local log: hand over what it has that the server may not, and take in the rest."""
+        if self._tasks:
+            raise UsageError(f"session {self.session_id!r} is open already")
         if self._copy is not None:
-            for entry in self._copy.unsent():
-                self._outbox.add(entry["op_id"], encoded(entry))
+            self._send_unsent(self._copy.unsent())
             self._tasks.append(asyncio.create_task(_lasting(self._take_in)))
             self._tasks.append(asyncio.create_task(_lasting(self._keep_saving)))
-        self._tasks.append(asyncio.create_task(self._appender.run()))
+        appending = asyncio.create_task(self._appender.run())
+        appending.add_done_callback(self._ended)
+        self._tasks.append(appending)
         return self
+
+    def _check_open(self) -> None:
+        if self._fault is not None:
+            raise ServerError(f"session {self.session_id!r} cannot go on: {self._fault!r}") from self._fault
+        if not self._tasks:
+            raise UsageError(
+                f"session {self.session_id!r} is not open: use it in a 'with' block, or call open()"
+            )
+
+    def _ended(self, appending: "asyncio.Task[None]") -> None:
+        """Whatever ended the sending, nobody waits for it in vain."""
+        self._fault = None if appending.cancelled() else appending.exception()
+        if self._fault is not None:
+            self._outbox.fail(ServerError(f"session {self.session_id!r} cannot go on: {self._fault!r}"))
 
     async def _take_in(self) -> None:
         copy = self._copy
         assert copy is not None  # noqa: S101 - only started with one
-        async with self.follow(copy.cursor) as follower:
-            while True:
-                entries = await follower.batch()
-                await asyncio.to_thread(copy.take, entries, follower.cursor)
+        try:
+            async with self.follow(copy.cursor) as follower:
+                while True:
+                    entries = await follower.batch()
+                    await asyncio.to_thread(copy.take, entries, follower.cursor)
+        except InvalidRequestError as error:
+            if error.field == "since":  # the log is another one, as after a backup was restored
+                copy.start_over()
+                self._send_unsent(await asyncio.to_thread(copy.unsent))
+
+    def _send_unsent(self, entries: Iterable[OpEntry]) -> None:
+        for entry in entries:
+            self._outbox.add(entry["op_id"], encoded(entry))
 
     async def _keep_saving(self) -> None:
         while True:
@@ -286,6 +319,7 @@ class AsyncSession:
             self._note_sent()
             self._copy.save()
             self._copy.close()
+            self._outbox.keep()
         self._outbox.fail(ServerError(f"session {self.session_id!r} was closed before this was acknowledged"))
 
     async def __aenter__(self) -> Self:
@@ -293,15 +327,15 @@ class AsyncSession:
 
     async def __aexit__(self, kind: object, *_: object) -> None:
         try:
-            if kind is None and self._copy is None:
-                await self.flush()
+            if kind is None:
+                await (self.flush() if self._copy is None else self._outbox.told())
         finally:
             await self.close()
 
 
 async def _lasting(work: Callable[[], Any]) -> None:
-    """Do work that ends with an error only when the server refuses; then again, after a while."""
+    """Do work that ends only with an error, of the server or of this machine; then again, after a while."""
     while True:
-        with suppress(ServerError):
+        with suppress(MuseError):
             await work()
         await asyncio.sleep(_SAVE_SECONDS)

@@ -77,7 +77,7 @@ async def opened(address: Address, session_id: str, params: Mapping[str, str]) -
         )
     except InvalidStatus as error:
         raise failure_in(error.response.status_code, bytes(error.response.body or b""), what) from error
-    except (OSError, InvalidHandshake, WebSocketException) as error:
+    except (OSError, ValueError, InvalidHandshake, WebSocketException) as error:
         failed = UnreachableError(f"{what}: no connection ({error}): is the server up, and reachable?")
         failed.was_sent = False
         raise failed from error

@@ -40,6 +40,15 @@ class Peers:
         with lock:
             yield peer
 
+    def close_idle(self) -> None:
+        """Close those whose clients are done, or gone: what they read of a log is large."""
+        before = time.monotonic() - _KEPT_SECONDS
+        with self._lock:
+            idle = [key for key, (at, lock, _) in self._peers.items() if at < before and not lock.locked()]
+            dropped = [self._peers.pop(key)[2] for key in idle]
+        for peer in dropped:
+            peer.close()
+
     def close(self) -> None:
         for _, lock, peer in self._peers.values():
             with lock:

@@ -198,11 +198,12 @@ class _Server(uvicorn.Server):
 
 
 async def _keep_house(service: Service) -> None:
-    """Let go of sessions nobody uses, of clients that do not read, and of those whose token is gone."""
+    """Let go of sessions and peers nobody uses, and of clients that do not read or lost their token."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         service.sessions.close_idle()
+        service.peers.close_idle()
         too_old = loop.time() - service.settings.send_seconds
         for live in list(service.live):
             if live.sending_since is not None and live.sending_since < too_old:
