@@ -5,6 +5,7 @@ import json
 import ssl
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -163,6 +164,59 @@ def test_a_revoked_token_is_refused_and_its_connections_end(server: ServerProces
             deque(iter(lambda: socket.recv(timeout=30), None))
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1008
+
+
+def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        owner = server.token("owner", "admin")
+        op = draft("owner", "x" * 100_000)
+        with server.client(owner) as client:
+            client.post("/v1/sessions", json={"session_id": "long"})
+            for _ in range(20):
+                client.post("/v1/sessions/long/ops", json=[op] * 10)
+        for path in ("ops", "events?since=0"):
+            token = server.token("ada", "read")
+            with (
+                server.client(token) as client,
+                client.stream("GET", f"/v1/sessions/long/{path}") as answer,
+            ):
+                parts = answer.iter_raw()
+                next(parts)
+                Tokens(str(tmp_path)).revoke(token.split("_")[1])
+                time.sleep(3)
+                with pytest.raises(httpx.TransportError):
+                    deque(parts)
+                assert answer.num_bytes_downloaded < 20 * 10 * 100_000
+
+
+def test_tokens_that_cannot_be_read_for_a_while_let_nobody_in_and_are_looked_at_again(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        token = server.token("ada", "admin")
+        with server.client(token) as client:
+            client.post("/v1/sessions", json={"session_id": "jam"})
+        path = tmp_path / ".muse" / "server" / "tokens.json"
+        good = path.read_bytes()
+        headers = {"authorization": f"Bearer {token}"}
+        with connect(f"{server.websocket_url}/v1/sessions/jam/live", additional_headers=headers) as socket:
+            path.write_bytes(b"damaged")
+            wait_until(lambda: status(server, token, "GET", "/v1/sessions") == 500)
+            wait_until(lambda: len([line for line in server.log if line["event"] == "failed"]) > 2)
+            path.write_bytes(good)
+            wait_until(lambda: status(server, token, "GET", "/v1/sessions") == 200)
+            Tokens(str(tmp_path)).revoke(token.split("_")[1])
+            with pytest.raises(ConnectionClosedError):
+                deque(iter(lambda: socket.recv(timeout=30), None))
+
+
+def test_a_server_on_every_address_goes_by_the_names_of_its_own_machine(tmp_path: Path) -> None:
+    token = ServerProcess(tmp_path).token("ada", "read")
+    with ServerProcess(tmp_path, host="0.0.0.0", allowed_hosts=["muse.example.org"]) as server:  # noqa: S104
+        for host, wanted in (("localhost", 200), ("muse.example.org", 200), ("evil.example", 400)):
+            headers = {"host": host, "authorization": f"Bearer {token}"}
+            answer = httpx.get(
+                f"http://127.0.0.1:{server.port}/v1/sessions", headers=headers, trust_env=False
+            )
+            assert answer.status_code == wanted
 
 
 def test_nothing_secret_is_in_the_logs_or_the_file(tmp_path: Path) -> None:

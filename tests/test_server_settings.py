@@ -86,4 +86,7 @@ def test_what_libraries_say_is_structured_too_and_refused_handshakes_are_no_erro
     logging.getLogger("opentelemetry.exporter").warning("no collector")
     logging.getLogger("uvicorn.error").error("ASGI callable returned without completing handshake.")
     (line,) = stream.getvalue().splitlines()
-    assert (json.loads(line)["event"], json.loads(line)["source"]) == ("no collector", "opentelemetry.exporter")
+    assert (json.loads(line)["event"], json.loads(line)["source"]) == (
+        "no collector",
+        "opentelemetry.exporter",
+    )

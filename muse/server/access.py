@@ -164,6 +164,11 @@ class Tokens:
         token = self._tokens.get(principal.token_id)
         return token is not None and not self._is_expired(token)
 
+    def check_valid(self, principal: Principal) -> None:
+        """Raise the refusal unless who came in still may."""
+        if not self.is_valid(principal):
+            raise RequestError(401, "the token is revoked or expired")
+
     def _is_expired(self, token: Token) -> bool:
         return token.expires_at is not None and token.expires_at <= self._clock()
 

@@ -16,7 +16,7 @@ _OF_REFUSED_HANDSHAKES = "ASGI callable returned without completing handshake."
 
 
 def make_logger(stream: TextIO, level: str) -> FilteringBoundLogger:
-    """Return a logger that writes to `stream`; what libraries have to say, from warnings on, goes there too."""
+    """Return a logger that writes to `stream`. What libraries say, from warnings on, goes there too."""
     minimum = logging.getLevelNamesMapping()[level.upper()]
     logger = structlog.wrap_logger(
         _LineLogger(stream),

@@ -131,7 +131,7 @@ ENDPOINTS = (
             "limit": {"type": "integer", "minimum": 1, "maximum": 1_000_000_000},
         },
         answers={200: (LINES, _ENTRY_WITH_CURSOR)},
-        errors=(404, 413),
+        errors=(404, 413, 429),
     ),
     Endpoint(
         "GET",
