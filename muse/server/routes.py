@@ -359,7 +359,7 @@ ENDPOINTS = (
         f"Answer a message of a distant replica. There are: {', '.join(CALLS)}.",
         body={BYTES: {"type": "string"}},
         answers={200: (BYTES, {})},
-        errors=(404, 409, 413, 507),
+        errors=(404, 409, 413, 429, 507),
         is_of_all=True,
     ),
     Endpoint(
