@@ -139,6 +139,24 @@ def test_only_an_admin_brings_the_ops_of_others(server: ServerProcess) -> None:
         assert client.post("/v1/sync/nonsense").status_code == 404
 
 
+def test_a_synchronisation_is_no_way_past_the_quota(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, ops_per_second=10, ops_burst=20) as server:
+
+        def offer(scope: str, *stamps: int) -> httpx.Response:
+            entries = [
+                make_op_entry("ada", "text", {"op": "insert", "address": "a"}, stamp) for stamp in stamps
+            ]
+            body = pack({"session_id": "jam"}, b"".join(frame(entry_json(entry)) for entry in entries))
+            with server.client(server.token("ada", scope)) as client:
+                return client.post("/v1/sync/offer", content=body)
+
+        assert offer("append", *range(1, 101)).status_code == 200  # more than a burst: that is owed
+        refused = offer("append", 101)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["retry_after"] > 5
+        assert offer("admin", 101).status_code == 200
+
+
 def test_a_browser_names_its_token_as_a_protocol(server: ServerProcess) -> None:
     token = server.token("ada")
     url = f"{server.websocket_url}/v1/sessions/jam-1/live?follow=false"
