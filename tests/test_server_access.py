@@ -274,6 +274,14 @@ def test_a_token_ends_when_it_expires(tmp_path: Path) -> None:
         tokens.create("ada", "everything")
 
 
+def test_from_the_first_token_on_nobody_comes_in_without_one(tmp_path: Path) -> None:
+    Repository.init(str(tmp_path), now=now_text())
+    seen_by_server = Tokens(str(tmp_path))
+    assert seen_by_server.is_empty()
+    Tokens(str(tmp_path)).create("ada", "read")
+    assert not seen_by_server.is_empty()
+
+
 def test_tokens_are_made_listed_and_revoked_by_command(tmp_path: Path) -> None:
     Repository.init(str(tmp_path), now=now_text())
     made = run_muse(

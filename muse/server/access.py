@@ -137,8 +137,8 @@ class Tokens:
         return token
 
     def is_empty(self) -> bool:
-        """Whether no token was ever made here: not even a revoked one."""
-        self._refresh()
+        """Whether no token was ever made here, up to this moment: not even a revoked one."""
+        self._refresh(at_once=True)
         return self._seen is None
 
     def principal(self, text: str) -> Principal:
