@@ -4,12 +4,14 @@ import json
 import resource
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from muse.core.op_log import OpLog
+from muse.core.entry import total_order
+from muse.core.op_log import OpLog, make_op_entry
 from muse.plugins.midi_file import Note
 from muse.plugins.notes import insert_note
 from muse.session import LiveSession
@@ -156,6 +158,18 @@ def test_ops_are_read_from_a_cursor_filtered_sorted_and_counted(
         if (entry["actor_id"], entry["domain"]) == ("actor-1", "text")
         and entry["domain_op"]["address"].startswith("f1")
     ]
+
+
+def test_the_total_order_of_a_log_longer_than_what_is_held_is_whole(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, sorted_bytes=20_000) as server, server.client() as client:
+        client.post("/v1/sessions", json={"session_id": "jam"})
+        stamps = [*range(1, 901, 3), *range(2, 901, 3), *range(900, 1, -3)]
+        entries = [make_op_entry("ada", "text", draft()["domain_op"], stamp) for stamp in stamps]
+        with OpLog(server.root, "jam") as log:
+            log.append_many(entries)
+        assert read(client, "jam", order="total") == sorted(entries, key=total_order)
+        assert [entry["lamport_ts"] for entry in read(client, "jam", order="total", limit=3)] == [1, 2, 3]
+        assert client.get("/v1/sessions/jam/ops", params={"order": "causal"}).status_code == 413
 
 
 def test_what_is_pending_is_collapsed_committed_and_found_in_history(

@@ -5,6 +5,7 @@ import json
 import ssl
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -138,6 +139,24 @@ def test_only_an_admin_brings_the_ops_of_others(server: ServerProcess) -> None:
         assert client.post("/v1/sync/nonsense").status_code == 404
 
 
+def test_a_synchronisation_is_no_way_past_the_quota(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, ops_per_second=10, ops_burst=20) as server:
+
+        def offer(scope: str, *stamps: int) -> httpx.Response:
+            entries = [
+                make_op_entry("ada", "text", {"op": "insert", "address": "a"}, stamp) for stamp in stamps
+            ]
+            body = pack({"session_id": "jam"}, b"".join(frame(entry_json(entry)) for entry in entries))
+            with server.client(server.token("ada", scope)) as client:
+                return client.post("/v1/sync/offer", content=body)
+
+        assert offer("append", *range(1, 101)).status_code == 200  # more than a burst: that is owed
+        refused = offer("append", 101)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["retry_after"] > 5
+        assert offer("admin", 101).status_code == 200
+
+
 def test_a_browser_names_its_token_as_a_protocol(server: ServerProcess) -> None:
     token = server.token("ada")
     url = f"{server.websocket_url}/v1/sessions/jam-1/live?follow=false"
@@ -163,6 +182,59 @@ def test_a_revoked_token_is_refused_and_its_connections_end(server: ServerProces
             deque(iter(lambda: socket.recv(timeout=30), None))
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1008
+
+
+def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        owner = server.token("owner", "admin")
+        op = draft("owner", "x" * 100_000)
+        with server.client(owner) as client:
+            client.post("/v1/sessions", json={"session_id": "long"})
+            for _ in range(20):
+                client.post("/v1/sessions/long/ops", json=[op] * 10)
+        for path in ("ops", "events?since=0"):
+            token = server.token("ada", "read")
+            with (
+                server.client(token) as client,
+                client.stream("GET", f"/v1/sessions/long/{path}") as answer,
+            ):
+                parts = answer.iter_raw()
+                next(parts)
+                Tokens(str(tmp_path)).revoke(token.split("_")[1])
+                time.sleep(3)
+                with pytest.raises(httpx.TransportError):
+                    deque(parts)
+                assert answer.num_bytes_downloaded < 20 * 10 * 100_000
+
+
+def test_tokens_that_cannot_be_read_for_a_while_let_nobody_in_and_are_looked_at_again(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        token = server.token("ada", "admin")
+        with server.client(token) as client:
+            client.post("/v1/sessions", json={"session_id": "jam"})
+        path = tmp_path / ".muse" / "server" / "tokens.json"
+        good = path.read_bytes()
+        headers = {"authorization": f"Bearer {token}"}
+        with connect(f"{server.websocket_url}/v1/sessions/jam/live", additional_headers=headers) as socket:
+            path.write_bytes(b"damaged")
+            wait_until(lambda: status(server, token, "GET", "/v1/sessions") == 500)
+            wait_until(lambda: len([line for line in server.log if line["event"] == "failed"]) > 2)
+            path.write_bytes(good)
+            wait_until(lambda: status(server, token, "GET", "/v1/sessions") == 200)
+            Tokens(str(tmp_path)).revoke(token.split("_")[1])
+            with pytest.raises(ConnectionClosedError):
+                deque(iter(lambda: socket.recv(timeout=30), None))
+
+
+def test_a_server_on_every_address_goes_by_the_names_of_its_own_machine(tmp_path: Path) -> None:
+    token = ServerProcess(tmp_path).token("ada", "read")
+    with ServerProcess(tmp_path, host="0.0.0.0", allowed_hosts=["muse.example.org"]) as server:  # noqa: S104
+        for host, wanted in (("localhost", 200), ("muse.example.org", 200), ("evil.example", 400)):
+            headers = {"host": host, "authorization": f"Bearer {token}"}
+            answer = httpx.get(
+                f"http://127.0.0.1:{server.port}/v1/sessions", headers=headers, trust_env=False
+            )
+            assert answer.status_code == wanted
 
 
 def test_nothing_secret_is_in_the_logs_or_the_file(tmp_path: Path) -> None:
@@ -200,6 +272,14 @@ def test_a_token_ends_when_it_expires(tmp_path: Path) -> None:
         tokens.revoke("nope")
     with pytest.raises(UsageError, match="scope"):
         tokens.create("ada", "everything")
+
+
+def test_from_the_first_token_on_nobody_comes_in_without_one(tmp_path: Path) -> None:
+    Repository.init(str(tmp_path), now=now_text())
+    seen_by_server = Tokens(str(tmp_path))
+    assert seen_by_server.is_empty()
+    Tokens(str(tmp_path)).create("ada", "read")
+    assert not seen_by_server.is_empty()
 
 
 def test_tokens_are_made_listed_and_revoked_by_command(tmp_path: Path) -> None:

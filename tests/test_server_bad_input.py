@@ -7,6 +7,7 @@ import socket
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from tests.server_process import ServerProcess, answer_on, draft, raw_connection, running_server
+from tests.server_process import ServerProcess, answer_on, draft, raw_connection, running_server, wait_until
 
 BODY_BYTES = 100_000
 
@@ -323,3 +324,61 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(server: ServerProcess) 
         connection = socket.create_connection(("127.0.0.1", server.port))
         connection.sendall(head + b"Content-Length: 100\r\n\r\n[")
         connection.close()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"".join(b"X-%d: 1\r\n" % number for number in range(200)),
+        b"Content-Length: 5\r\n",
+    ],
+    ids=["too many headers", "a body"],
+)
+def test_a_handshake_that_is_malformed_is_refused_and_its_connection_closed(
+    server: ServerProcess, more: bytes
+) -> None:
+    head = b"GET /v1/sessions/jam/live HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    status, error = ask(server, head + key + more + b"\r\nhello")
+    assert (status, error["kind"]) == (400, "BadRequest")
+
+
+def test_a_chunk_without_a_length_is_refused(server: ServerProcess) -> None:
+    head = b"POST /v1/sessions/jam/ops HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    assert ask(server, head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")[0] == 400
+
+
+def test_the_line_of_what_is_no_json_is_named(server: ServerProcess) -> None:
+    answer = post(server, b'[\n{"a": 1},\n{"b":\n]', **{"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["line"]) == (422, 4)
+
+
+def test_who_asks_for_the_head_of_a_stream_gets_that_alone(server: ServerProcess) -> None:
+    with server.client() as client:
+        for name in ("events", "ops"):
+            answer = client.head(f"/v1/sessions/jam/{name}")
+            assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("path", ["ops", "events?since=0"])
+def test_who_takes_nothing_of_a_long_answer_is_dropped(tmp_path: Path, path: str) -> None:
+    request = f"GET /v1/sessions/long/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with ServerProcess(tmp_path, send_seconds=0.5) as server, server.client() as client:
+        size = fill(client)
+        with raw_connection(server) as connection:
+            connection.sendall(request.encode())
+            wait_until(lambda: b'{reason="not_reading"} 1.0' in client.get("/metrics").content)
+            taken = 0
+            while part := connection.recv(1 << 20):
+                taken += len(part)
+    assert taken < size
+
+
+def fill(client: httpx.Client) -> int:
+    """Make a session that is longer than what the kernel takes for a client that does not read."""
+    client.post("/v1/sessions", json={"session_id": "long"})
+    op = draft("ada", "x" * 100_000)
+    for _ in range(20):
+        assert client.post("/v1/sessions/long/ops", json=[op] * 10).status_code == 200
+    return 20 * 10 * 100_000

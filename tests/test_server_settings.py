@@ -1,6 +1,9 @@
 """The settings: all in one place, documented as they are; and traces, where they are configured."""
 
+import errno
+import io
 import json
+import logging
 import re
 import threading
 from dataclasses import fields
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from muse.errors import UsageError
+from muse.server.logs import make_logger
 from muse.server.settings import Settings, read_settings
 from tests.server_process import ServerProcess, draft
 
@@ -65,3 +69,24 @@ def test_traces_are_sent_where_an_endpoint_is_configured(tmp_path: Path) -> None
             server.stop()
         collector.shutdown()
     assert b"POST /v1/sessions/{session_id}/ops" in b"".join(received)
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    class FullDisk(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    make_logger(FullDisk(), "info").error("failed")
+    logging.getLogger("uvicorn.error").error("failed")
+
+
+def test_what_libraries_say_is_structured_too_and_refused_handshakes_are_no_errors() -> None:
+    stream = io.StringIO()
+    make_logger(stream, "info")
+    logging.getLogger("opentelemetry.exporter").warning("no collector")
+    logging.getLogger("uvicorn.error").error("ASGI callable returned without completing handshake.")
+    (line,) = stream.getvalue().splitlines()
+    assert (json.loads(line)["event"], json.loads(line)["source"]) == (
+        "no collector",
+        "opentelemetry.exporter",
+    )

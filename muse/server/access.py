@@ -137,8 +137,8 @@ class Tokens:
         return token
 
     def is_empty(self) -> bool:
-        """Whether no token was ever made here: not even a revoked one."""
-        self._refresh()
+        """Whether no token was ever made here, up to this moment: not even a revoked one."""
+        self._refresh(at_once=True)
         return self._seen is None
 
     def principal(self, text: str) -> Principal:
@@ -163,6 +163,11 @@ class Tokens:
         self._refresh()
         token = self._tokens.get(principal.token_id)
         return token is not None and not self._is_expired(token)
+
+    def check_valid(self, principal: Principal) -> None:
+        """Raise the refusal unless who came in still may."""
+        if not self.is_valid(principal):
+            raise RequestError(401, "the token is revoked or expired")
 
     def _is_expired(self, token: Token) -> bool:
         return token.expires_at is not None and token.expires_at <= self._clock()

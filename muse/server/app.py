@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -145,6 +145,8 @@ class _Answering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
         response = await self._answer(request)
+        if scope["method"] == "HEAD" and isinstance(response, StreamingResponse):
+            response = Response(headers=response.headers)  # or it would be followed without end
         scope[ANSWERED] = response.status_code
         await response(scope, receive, send)
 

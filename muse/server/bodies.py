@@ -35,7 +35,9 @@ async def read_body(call: Call, *, limit: int | None = None) -> bytes:
         data = await _read(call.request.receive, limit)
     else:
         data = await _read_in_time(call.request.receive, limit, settings.body_seconds)
-    return _unpack(data, encoding, limit) if encoding in _ENCODINGS else data
+    if encoding == "identity":
+        return data
+    return await call.service.in_thread(lambda: _unpack(data, encoding, limit))
 
 
 async def _read_in_time(receive: Receive, limit: int, seconds: float) -> bytes:
@@ -81,7 +83,7 @@ def _raise_too_large(limit: int) -> None:
 
 
 def parse_json(data: bytes | str, *, line: int | None = None) -> Any:
-    """Return what JSON says, to the letter; raise the refusal, naming the line, of what is not quite JSON.
+    """Return what JSON says, to the letter; raise the refusal of what is not quite JSON. `line`: where it is.
 
     What is written as most programs write it is parsed at once; anything else with care: a key that
     stands twice, NaN, a lone surrogate and a number too large are refused, as in a log.
@@ -90,7 +92,10 @@ def parse_json(data: bytes | str, *, line: int | None = None) -> Any:
         value = orjson.loads(data)
         if orjson.dumps(value) == (data if isinstance(data, bytes) else data.encode()):
             return value
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+    except orjson.JSONDecodeError as error:
+        if "UTF-8" not in error.msg:  # then it knows no place
+            line = line or error.lineno
+    except orjson.JSONEncodeError:
         pass
     try:
         return parse_strictly(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"))

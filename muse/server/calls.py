@@ -49,6 +49,7 @@ class Service:
     quotas: Quotas
     sockets: Slots
     subscriptions: Slots
+    sorts: Slots
     peers: Peers
     metrics: Metrics
     tracing: Tracing

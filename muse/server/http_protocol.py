@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol, with bounds on what comes before a request: its headers, and the wait for them.
+"""uvicorn's HTTP protocol, with bounds on what comes before a request and on how long an answer waits.
 
 uvicorn answers a request once its headers are whole, and waits for that without end and with any amount
-of memory. Here a connection that does not come to a whole request in time, or sends too much, is closed.
+of memory. Here a connection that does not come to a whole request in time, or sends too much, is closed;
+and so is one that takes nothing of its answer.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -
         ) -> None:
             super().__init__(config, server_state, app_state, _loop)
             self._deadline: asyncio.TimerHandle | None = None
+            self._patience: asyncio.TimerHandle | None = None
             self._header_size = 0
             self._in_headers = True
             self._refused = False
@@ -51,7 +53,16 @@ def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._end_patience()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._patience = self.loop.call_later(settings.send_seconds, self._drop)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._end_patience()
 
         def data_received(self, data: bytes) -> None:
             if self._refused:
@@ -62,8 +73,10 @@ def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -
             if self._in_headers:
                 self._header_size += len(data)
             super().data_received(data)
-            if self.transport.get_protocol() is not self:
-                return  # it is a WebSocket now
+            if (successor := self.transport.get_protocol()) is not self:
+                self._end_patience()
+                self._check_handshake(successor)
+                return
             if self._in_headers or self.cycle is None or self.cycle.response_complete:
                 self._await_headers()  # an empty line, too, has ended the wait of keep-alive
             if self._in_headers and self._header_size > settings.header_bytes:
@@ -103,6 +116,13 @@ def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -
         def send_400_response(self, msg: str) -> None:
             self._refuse(RequestError(400, msg, reason="malformed"))
 
+        def _check_handshake(self, websocket: Any) -> None:
+            """Refuse a handshake that the WebSocket's parser does not take: uvicorn would wait for more."""
+            if websocket.conn.handshake_exc is not None and not websocket.handshake_initiated:
+                self._refuse(
+                    RequestError(400, "the handshake of the WebSocket is malformed", reason="malformed")
+                )
+
         # -- bounds -----------------------------------------------------------------------------
 
         def _await_headers(self) -> None:
@@ -113,6 +133,15 @@ def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
+
+        def _end_patience(self) -> None:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
+
+        def _drop(self) -> None:
+            count_refused("not_reading")
+            self.transport.abort()
 
         def _give_up(self) -> None:
             seconds = settings.header_seconds
@@ -127,7 +156,7 @@ def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -
                 return
             self._refused = True
             count_refused(error.reason)
-            if self.cycle is None or self.cycle.response_complete:
+            if self._may_answer():
                 body = orjson.dumps(error.as_record())
                 status = HTTPStatus(error.status)
                 head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
@@ -137,5 +166,16 @@ def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+        def _may_answer(self) -> bool:
+            """Whether nothing of another answer is on its way, or about to be."""
+            cycle = self.cycle
+            if cycle is None or cycle.response_complete:
+                return True
+            if self._in_headers or self.pipeline or cycle.response_started:
+                return False
+            cycle.disconnected = True  # what is malformed is the body of that very request
+            cycle.message_event.set()
+            return True
 
     return BoundedHttp

@@ -53,9 +53,16 @@ class Quotas:
                 f"{ops} ops of {size} bytes at once: at most {settings.ops_burst} ops and "
                 f"{settings.bytes_burst} bytes are allowed; send less at a time",
             )
-        now = self._clock()
+        self.charge_batch(actor, ops, size)
+
+    def charge_batch(self, actor: str, ops: int, size: int) -> None:
+        """Do so for a batch that others cut: what is more than a burst passes after a rest, and is owed."""
+        settings, now = self._settings, self._clock()
         ops_bucket, bytes_bucket = self._buckets_of(actor, now)
-        wait = max(ops_bucket.wait_for(ops, now), bytes_bucket.wait_for(size, now))
+        wait = max(
+            ops_bucket.wait_for(min(ops, settings.ops_burst), now),
+            bytes_bucket.wait_for(min(size, settings.bytes_burst), now),
+        )
         if wait > 0:
             raise RequestError(
                 429,

@@ -1,5 +1,9 @@
-"""Structured logs: one JSON object a line. No token, no query, no body of a request is ever in them."""
+"""Structured logs: one JSON object a line. No token, no query, no body of a request is ever in them.
 
+A line that cannot be written (a full disk, a reader that is gone) is lost, and nothing else is.
+"""
+
+import contextlib
 import logging
 from typing import Any, TextIO, cast
 
@@ -7,12 +11,15 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+_OF_REFUSED_HANDSHAKES = "ASGI callable returned without completing handshake."
+"""What uvicorn takes for an error: a WebSocket that is refused with an answer of ours."""
+
 
 def make_logger(stream: TextIO, level: str) -> FilteringBoundLogger:
-    """Return a logger that writes to `stream`; what uvicorn has to say, from warnings on, goes there too."""
+    """Return a logger that writes to `stream`. What libraries say, from warnings on, goes there too."""
     minimum = logging.getLevelNamesMapping()[level.upper()]
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        _LineLogger(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -21,12 +28,21 @@ def make_logger(stream: TextIO, level: str) -> FilteringBoundLogger:
         wrapper_class=structlog.make_filtering_bound_logger(minimum),
     )
     handler = _Handler(cast("FilteringBoundLogger", logger))
-    for name in ("uvicorn.error", "asyncio"):
-        uvicorn_logger = logging.getLogger(name)
-        uvicorn_logger.handlers = [handler]
-        uvicorn_logger.setLevel(logging.WARNING)
-        uvicorn_logger.propagate = False
+    handler.addFilter(lambda record: record.getMessage() != _OF_REFUSED_HANDSHAKES)
+    for name in ("uvicorn.error", "asyncio", "opentelemetry"):
+        library_logger = logging.getLogger(name)
+        library_logger.handlers = [handler]
+        library_logger.setLevel(logging.WARNING)
+        library_logger.propagate = False
     return cast("FilteringBoundLogger", logger)
+
+
+class _LineLogger(structlog.WriteLogger):
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warning = warn = error = critical = msg
 
 
 def _serialized(document: Any, **_: Any) -> str:

@@ -131,7 +131,7 @@ ENDPOINTS = (
             "limit": {"type": "integer", "minimum": 1, "maximum": 1_000_000_000},
         },
         answers={200: (LINES, _ENTRY_WITH_CURSOR)},
-        errors=(404, 413),
+        errors=(404, 413, 429),
     ),
     Endpoint(
         "GET",
@@ -359,7 +359,7 @@ ENDPOINTS = (
         f"Answer a message of a distant replica. There are: {', '.join(CALLS)}.",
         body={BYTES: {"type": "string"}},
         answers={200: (BYTES, {})},
-        errors=(404, 409, 413, 507),
+        errors=(404, 409, 413, 429, 507),
         is_of_all=True,
     ),
     Endpoint(

@@ -13,11 +13,11 @@ import uvicorn
 
 from muse import __version__
 from muse.core.storage import LOCAL, Storage
-from muse.errors import UsageError
+from muse.errors import MuseError, UsageError
 from muse.repository import Repository
 from muse.server.access import Tokens
 from muse.server.app import App
-from muse.server.calls import Service
+from muse.server.calls import Live, Service
 from muse.server.http_protocol import bounded_protocol
 from muse.server.limits import Quotas, Slots
 from muse.server.live import POLICY_VIOLATION, RESTARTING
@@ -32,6 +32,7 @@ from muse.server.ws_protocol import AbortableWebSocket
 _HOUSEKEEPING_SECONDS = 1.0
 _BACKLOG = 2048
 _OBJECTS_BETWEEN_COLLECTIONS = 20_000
+_SORTS_PER_TOKEN = 2
 
 
 def serve(
@@ -133,6 +134,7 @@ async def _serve(
         quotas=Quotas(settings),
         sockets=Slots(settings.connections_per_token, "connections"),
         subscriptions=Slots(settings.subscriptions_per_token, "subscriptions"),
+        sorts=Slots(_SORTS_PER_TOKEN, "sorted reads"),
         peers=Peers(repository.root),
         metrics=metrics,
         tracing=Tracing(settings.otlp_endpoint, __version__),
@@ -199,15 +201,26 @@ class _Server(uvicorn.Server):
 
 async def _keep_house(service: Service) -> None:
     """Let go of sessions and peers nobody uses, and of clients that do not read or lost their token."""
-    loop = asyncio.get_running_loop()
+    asked: set[Live] = set()
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-        service.sessions.close_idle()
-        service.peers.close_idle()
-        too_old = loop.time() - service.settings.send_seconds
-        for live in list(service.live):
-            if live.sending_since is not None and live.sending_since < too_old:
-                service.metrics.count_refused("not_reading")
+        try:
+            _tidy(service, asked)
+        except (MuseError, OSError) as error:  # tokens that cannot be read now, for example
+            service.told(error)
+
+
+def _tidy(service: Service, asked: set[Live]) -> None:
+    service.sessions.close_idle()
+    service.peers.close_idle()
+    asked &= service.live
+    too_old = asyncio.get_running_loop().time() - service.settings.send_seconds
+    for live in list(service.live):
+        if live.sending_since is not None and live.sending_since < too_old:
+            service.metrics.count_refused("not_reading")
+            live.abort()
+        elif not service.tokens.is_valid(live.principal):
+            if live in asked:  # it is still busy with what it had begun
                 live.abort()
-            elif not service.tokens.is_valid(live.principal):
-                live.leave(POLICY_VIOLATION, "the token is revoked or expired")
+            asked.add(live)
+            live.leave(POLICY_VIOLATION, "the token is revoked or expired")

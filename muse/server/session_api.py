@@ -1,6 +1,7 @@
 """Sessions over HTTP: made, shown, appended to, read, committed; and their proposals."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, nullcontext
 from itertools import islice
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import msgspec
 import orjson
 from starlette.responses import Response, StreamingResponse
 
-from muse.core.entry import matches
+from muse.core.entry import matches, total_order
 from muse.core.op_log import OpLog
 from muse.core.session_file import is_archived
 from muse.policy import Policy, ReservationRule, StaleReadRule, read_policy
@@ -20,8 +21,9 @@ from muse.server.feed import as_json
 from muse.server.ops import Lamport, SentOps, checked, read_document, read_lines
 from muse.session import HandEditedError, LiveSession
 
-_LINES_A_CHUNK = 500
+_CHUNK_BYTES = 1 << 18
 _READ_AT_MOST = 1_000_000_000
+_Key = tuple[int, str, str]
 
 
 class PolicyRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -194,18 +196,26 @@ async def read(call: Call) -> Response:
         wanted = {"domain": domain, "actor": actor, "address": address}
         if order == "log":
             return islice(_in_log_order(session.log, start, stop, wanted), count)
+        if order == "total":
+            return islice(
+                _in_total_order(session.log, start, stop, wanted, service.settings.sorted_bytes), count
+            )
         if stop - start > service.settings.sorted_bytes:
             raise RequestError(
                 413,
                 f"order {order!r} of {stop - start} bytes of log: at most "
-                f"{service.settings.sorted_bytes} are sorted here; read in log order, and sort there",
+                f"{service.settings.sorted_bytes} are sorted so here; read in another order",
                 field="order",
             )
-        found = session.log.entries(since=start, until=stop, order=order, **wanted)  # type: ignore[arg-type]
+        found = session.log.entries(since=start, until=stop, order="causal", **wanted)  # type: ignore[arg-type]
         return islice((orjson.dumps(entry) for entry in found), count)
 
-    lines = await service.in_thread(begin)
-    return StreamingResponse(_stream(call, lines), media_type="application/x-ndjson")
+    sorting = nullcontext() if order == "log" else service.sorts.one(call.principal.token_id)
+    with ExitStack() as held:
+        held.enter_context(sorting)
+        lines = await service.in_thread(begin)
+        stream = _stream(call, lines, held.pop_all())
+    return StreamingResponse(stream, media_type="application/x-ndjson")
 
 
 def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | None]) -> Iterator[bytes]:
@@ -215,14 +225,55 @@ def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | Non
                 yield as_json(entry, follower.cursor)
 
 
-async def _stream(call: Call, lines: Iterator[bytes]) -> AsyncIterator[bytes]:
+def _in_total_order(
+    log: OpLog, start: int, stop: int, wanted: dict[str, str | None], at_most: int
+) -> Iterator[bytes]:
+    """Yield lines in the total order, holding about `at_most` bytes: a longer log is read again and again.
+
+    Each pass keeps the lowest lines behind those that are out already.
+    """
+    out: _Key = (0, "", "")
+    is_more = True
+    while is_more:
+        kept: list[tuple[_Key, bytes]] = []
+        bound: _Key | None = None
+        size = 0
+        for entry in log.entries(since=start, until=stop):
+            key = total_order(entry)
+            if key > out and (bound is None or key < bound) and matches(entry, **wanted):
+                # A copy: what orjson gives takes up kilobytes for as long as it is kept.
+                kept.append((key, bytes(memoryview(orjson.dumps(entry)))))
+                size += len(kept[-1][1])
+            if size > at_most and len(kept) > 1:
+                kept.sort()
+                del kept[len(kept) // 2 :]
+                bound, size = kept[-1][0], sum(len(line) for _, line in kept)
+        kept.sort()
+        yield from (line for _, line in kept)
+        is_more = bound is not None
+        out = kept[-1][0] if is_more else out
+
+
+def _chunk(lines: Iterator[bytes]) -> bytes:
+    """Take some lines; none if there are no more."""
+    taken: list[bytes] = []
+    size = 0
+    while size < _CHUNK_BYTES and (line := next(lines, None)) is not None:
+        taken += (line, b"\n")
+        size += len(line) + 1
+    return b"".join(taken)
+
+
+async def _stream(call: Call, lines: Iterator[bytes], held: ExitStack) -> AsyncIterator[bytes]:
     """Send lines as they are read. What goes wrong on the way is a last line, and the answer is cut short."""
-    try:
-        while chunk := await call.service.in_thread(lambda: list(islice(lines, _LINES_A_CHUNK))):
-            yield b"\n".join(chunk) + b"\n"
-    except Exception as error:
-        yield orjson.dumps(request_error(error).as_record()) + b"\n"
-        raise
+    with held:
+        try:
+            while chunk := await call.service.in_thread(lambda: _chunk(lines)):
+                call.service.tokens.check_valid(call.principal)
+                yield chunk
+        except Exception as error:
+            yield orjson.dumps(request_error(error).as_record()) + b"\n"
+            raise
 
 
 # -- proposals ------------------------------------------------------------------------------------

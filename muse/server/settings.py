@@ -76,8 +76,7 @@ class Settings:
     @property
     def hosts(self) -> frozenset[str]:
         """The names that a request may call this server by, without a port."""
-        own = _LOOPBACK if self.is_loopback else {self.host}
-        return frozenset(name.lower() for name in (*own, *self.allowed_hosts))
+        return frozenset(name.lower() for name in (*_LOOPBACK, self.host, *self.allowed_hosts))
 
 
 def read_settings(document: dict[str, Any]) -> Settings:

@@ -23,6 +23,8 @@ async def message(call: Call) -> Response:
     principal, service = call.principal, call.service
     principal.check_scope("commit" if name in {"put", "advance"} else "append" if name == "offer" else "read")
     body = await read_body(call, limit=max(_BODY_BYTES, service.settings.body_bytes))
+    if name == "offer" and not _may_bring_all(principal):
+        service.quotas.charge_batch(principal.actor or "", body.count(b"\n"), len(body))
     key = f"{principal.token_id}/{(call.header(b'muse-replica') or '')[:64]}"
 
     def respond() -> bytes:
@@ -45,8 +47,12 @@ async def message(call: Call) -> Response:
         return Response(await service.in_thread(respond), media_type="application/octet-stream")
 
 
+def _may_bring_all(principal: Principal) -> bool:
+    return principal.scope == SCOPES[-1]
+
+
 def _check_authors(principal: Principal, body: bytes) -> None:
     """Refuse ops of others: a token speaks as its own actor, but for those that may bring everything."""
-    if principal.scope != SCOPES[-1]:
+    if not _may_bring_all(principal):
         for entry in entries_in(unpack(body)[1]):
             principal.check_actor(entry["actor_id"])
