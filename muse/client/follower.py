@@ -81,6 +81,8 @@ class AsyncFollower:
         connecting, self._connecting = self._connecting, None
         self._socket = connecting.result()
         self._connected_at = asyncio.get_running_loop().time()
+        if self._where is not None:
+            await self.move(self._where)
         return self._socket
 
     async def _connect(self, failure: ServerError | None) -> Socket:
@@ -90,14 +92,9 @@ class AsyncFollower:
                 await self._backoff.wait(failure)
             try:
                 connecting = opened(self._address, self._session_id, params)
-                socket = await self._stack.enter_async_context(connecting)
-                if self._where is not None:
-                    await self._tell(socket)
+                return await self._stack.enter_async_context(connecting)
             except ServerError as error:
                 failure = error
-                await self._stack.aclose()
-            else:
-                return socket
 
     async def _receive(self, socket: Socket) -> list[OpEntry]:
         message = await socket.receive()
