@@ -156,6 +156,19 @@ class GuardedLog:
                 self._log.sync()
         return [[offer.said for offer in some] for some in offers]
 
+    def append_at_once(self, requests: Sequence[Request]) -> list[list[Receipt]] | None:
+        """Do `append_requests`, not durably, if nothing can make it wait; else return None, nothing done.
+
+        It may wait where others are at work or have written much, and where claims or reads are looked at.
+        """
+        policy = self.policy()
+        if policy.enforces_reservations or (policy.reservations != "off" and self.coordination.is_used()):
+            return None
+        if policy.stale_reads != "off" and any(one.seen_frontier is not None for one in requests):
+            return None
+        with self._log.alone(wait=False) as is_alone:
+            return self.append_requests(requests, durability="os") if is_alone else None
+
     def _offer(self, op: Mapping[str, Any], request: Request) -> _Offer:
         """Complete an op, and check all that can be known of it alone."""
         is_draft = isinstance(op, dict) and _STAMP_FIELDS.isdisjoint(op)

@@ -406,6 +406,10 @@ class Coordination:
             self._storage.sync_directory(directory)
         return removed
 
+    def is_used(self) -> bool:
+        """Whether anything was ever reserved or intended here."""
+        return self._storage.exists(layout.coordination_directory(self._root))
+
     @contextmanager
     def standing(self, *, first_too: bool = True) -> Iterator["Standing"]:
         """Keep what is claimed as it is while the block runs: nothing is granted, renewed or released.
@@ -487,7 +491,7 @@ class Coordination:
     @contextmanager
     def _looking(self) -> Iterator[None]:
         """Hold off all who grant. Where nothing was ever reserved, nothing is made."""
-        if not self._storage.exists(layout.coordination_directory(self._root)):
+        if not self.is_used():
             yield
             return
         with self._storage.locked(layout.coordination_turnstile_file(self._root)):

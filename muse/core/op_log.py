@@ -85,6 +85,7 @@ Durability = Literal["os", "disk"]
 Order = Literal["log", "total", "causal"]
 Op = DomainOp | Mapping[str, Any]
 
+_MUCH = 1 << 20
 _INHERITED: list[LogReader] = []
 _OPEN_LOGS: "weakref.WeakSet[OpLog]" = weakref.WeakSet()
 
@@ -562,31 +563,37 @@ class OpLog(Resource):
             self._held.write(line + b"\n" for line in waiting.values())
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, *, wait: bool = True) -> Iterator[bool]:
         """Make what this thread looks up and appends in the block one step.
+
+        Without `wait`, yields False, and nothing is held off, if another is at work or has written much.
 
         All others who append ready entries are held off, in this process and elsewhere; those who record in
         other processes are not. In the block, `append_many`, `merge`, `find`, `scan`, `cut` and
         `next_lamport_ts` may be called; wait for durability after it.
         """
         self._check_open()
-        with self._alone():
-            yield
+        with self._alone(wait=wait) as is_alone:
+            yield is_alone and (wait or self._file.end() - self._seen_end < _MUCH)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, *, wait: bool = True) -> Iterator[bool]:
         """Hold off all others who append ready entries, in this process and elsewhere."""
         if self._alone_thread == threading.get_ident():
-            yield
+            yield True
             return
         if not self._file.is_open_for_append:
             self._prepare_directory()
-        with self._storage.locked(self._lock_path), self._lock:
+        with self._storage.locked(self._lock_path, wait=wait) as is_ours:
+            if not is_ours or not self._lock.acquire(blocking=wait):
+                yield False
+                return
             self._alone_thread = threading.get_ident()
             try:
-                yield
+                yield True
             finally:
                 self._alone_thread = 0
+                self._lock.release()
 
     def _write_ready(self, lines: list[bytes], op_ids: list[str], stamps: list[int], end: int) -> bool:
         """Write lines behind byte `end`. Whether they stand there: nobody else wrote meanwhile."""

@@ -97,7 +97,7 @@ class Tokens:
 
     def all(self) -> list[Token]:
         """Return all tokens, expired ones too, oldest first."""
-        self._refresh(at_once=True)
+        self._refresh(0)
         return sorted(self._tokens.values(), key=lambda token: token.created_at)
 
     def create(
@@ -119,7 +119,7 @@ class Tokens:
         token = Token(token_id, sha256_hex(text.encode()), actor, scope, session, now, expires_at)
         self._storage.make_directories(self._directory, sync=True)
         with self._storage.locked(self._lock_path):
-            self._refresh(at_once=True)
+            self._refresh(0)
             self._write({**self._tokens, token_id: token})
         return text, token
 
@@ -128,7 +128,7 @@ class Tokens:
         if not self._storage.exists(self._path):
             raise NotFoundError("there are no tokens: 'muse token create' makes one")
         with self._storage.locked(self._lock_path):
-            self._refresh(at_once=True)
+            self._refresh(0)
             left = dict(self._tokens)
             token = left.pop(token_id, None)
             if token is None:
@@ -138,7 +138,7 @@ class Tokens:
 
     def is_empty(self) -> bool:
         """Whether no token was ever made here, up to this moment: not even a revoked one."""
-        self._refresh(at_once=True)
+        self._refresh(0)
         return self._seen is None
 
     def principal(self, text: str) -> Principal:
@@ -149,7 +149,7 @@ class Tokens:
         self._refresh()
         token_id = text.split("_", 2)[1] if text.count("_") >= 2 else ""
         if token_id not in self._tokens:
-            self._refresh(at_once=True)  # it may be new
+            self._refresh(0)  # it may be new
         token = self._tokens.get(token_id)
         found = hmac.compare_digest(sha256_hex(text.encode()), token.sha256 if token else _NOBODY)
         if token is None or not found or self._is_expired(token):
@@ -172,10 +172,10 @@ class Tokens:
     def _is_expired(self, token: Token) -> bool:
         return token.expires_at is not None and token.expires_at <= self._clock()
 
-    def _refresh(self, *, at_once: bool = False) -> None:
+    def _refresh(self, after_seconds: float = _LOOK_SECONDS) -> None:
         """Read the file again if it changed since. One that cannot be read lets nobody in."""
         now = time.monotonic()
-        if now - self._looked_at < _LOOK_SECONDS and not at_once:
+        if now - self._looked_at < after_seconds:
             return
         status = self._storage.look(self._path)
         seen = None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -19,6 +19,7 @@ from muse.server.metrics import Metrics
 from muse.server.settings import Settings
 
 _OPS_A_WRITE = 1_000
+_OPS_ON_THE_LOOP = 200
 _ROUNDS_AT_MOST = 8
 _Receipts = list[Receipt]
 
@@ -34,7 +35,7 @@ class _Submission:
 
 
 class Appender:
-    """Appends for one session. Its methods are for the loop; files are touched in `threads` only."""
+    """Appends for one session. Its methods are for the loop; what may have to wait is done in `threads`."""
 
     def __init__(
         self,
@@ -98,12 +99,28 @@ class Appender:
         if not batch:
             self._writing = False
             return
-        self.has_written = True
         self._waiting_count -= len(batch)
         self._waiting_bytes -= sum(submission.size for submission in batch)
         requests = [submission.request for submission in batch]
-        written = self._loop.run_in_executor(self._threads, self._append, requests)
+        is_quick = self.has_written and not self._syncing and ops <= _OPS_ON_THE_LOOP
+        self.has_written = True
+        written = self._written_at_once(requests) if is_quick else None
+        if written is None:
+            written = self._loop.run_in_executor(self._threads, self._append, requests)
         written.add_done_callback(lambda done: self._wrote(batch, done))
+
+    def _written_at_once(self, requests: Sequence[Request]) -> "asyncio.Future[list[_Receipts]] | None":
+        """Append on the loop, if that holds up nobody: a change of threads costs more than a short write."""
+        written: asyncio.Future[list[_Receipts]] = self._loop.create_future()
+        try:
+            receipts = self._guarded.append_at_once(requests)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            written.set_exception(error)
+            return written
+        if receipts is None:
+            return None
+        written.set_result(receipts)
+        return written
 
     def _append(self, requests: Sequence[Request]) -> list[_Receipts]:
         return self._guarded.append_requests(requests, durability="os")

@@ -78,10 +78,7 @@ def sent_ops(append: Append, at_most: int) -> SentOps:
 def _sent(
     values: list[Any], lines: Sequence[int], seen_frontier: Mapping[str, int] | None, run_id: str
 ) -> SentOps:
-    try:
-        ops = msgspec.convert(values, list[Op])
-    except msgspec.ValidationError:  # which line it was is told by that line alone
-        ops = [checked(value, Op, line=line) for line, value in zip(lines, values, strict=True)]
+    ops = [checked(value, Op, line=line) for line, value in zip(lines, values, strict=True)]
     actors = {op.actor_id for op in ops}
     if len(actors) > 1:
         named = ", ".join(sorted(str(actor)[:40] for actor in actors)[:5])
