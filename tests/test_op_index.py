@@ -145,6 +145,43 @@ def test_several_handles_fill_one_table_and_each_knows_every_op(
         log.close()
 
 
+def test_a_process_that_dies_while_ids_are_on_their_way_to_the_table_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(op_index, "IDS_IN_MEMORY", 200)
+    monkeypatch.setattr(op_index, "_IDS_A_MOVE", 8)
+    entries = [make_op_entry("ada", "notes", {"n": number}, number + 1) for number in range(1_200)]
+    for start in range(0, len(entries), 75):
+        child = os.fork()
+        if child == 0:
+            log = OpLog(tmp_path, "jam")
+            for entry in entries[start : start + 75]:
+                log.append(entry)
+            os._exit(0)  # nothing is closed
+        assert os.waitpid(child, 0)[1] == 0
+        with OpLog(tmp_path, "jam") as log:
+            assert log.append_many(entries[: start + 75]) == 0
+            assert [log.append(entry) for entry in entries[: start + 75 : 40]].count(True) == 0
+
+
+def test_of_an_op_that_stands_twice_the_first_line_counts_wherever_its_id_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(op_index, "IDS_IN_MEMORY", 100)
+    monkeypatch.setattr(op_index, "_IDS_A_MOVE", 4)
+    entries = [make_op_entry("ada", "notes", {"n": number}, number + 1) for number in range(250)]
+    lines = [encode_line(entry) for entry in entries]
+    path = Path(layout.ops_file(str(tmp_path), "jam"))
+    with OpLog(tmp_path, "jam") as log:
+        first = {}
+        for number, entry in enumerate(entries):
+            first[entry["op_id"]] = log.cut().offset
+            log.append(entry)
+            with path.open("ab") as other:
+                other.write(lines[number // 2])
+            assert {op_id: start for op_id, (start, _, _) in log.find(first).items()} == first
+
+
 # -- what a handle wrote, it need not read -----------------------------------------------------------
 
 

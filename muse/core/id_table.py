@@ -7,10 +7,13 @@ that are not what was written, and a leaf that is missing or is not the one aske
 
 import sqlite3
 import struct
+import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from itertools import pairwise
 from typing import NamedTuple
+from urllib.parse import quote
 
 from muse.core.crc import crc32
 
@@ -79,9 +82,15 @@ class IdTable:
     """The table at `path`, made if it is missing. Every method may raise `TableError`."""
 
     def __init__(self, path: str) -> None:
+        self._path = path
+        self._tidying: threading.Thread | None = None
         self._connection = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
         try:
             self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            # None of many small transactions waits for the disk; a power cut may take the last ones, whole.
+            if self._connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `tidy`
             self._connection.executescript(_SCHEMA)
         except TableError:
             self.close()
@@ -124,7 +133,8 @@ class IdTable:
     def _add(self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool) -> None:
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            if self.covered() is None:
+            covered = self.covered()
+            if covered is None:
                 if not first:
                     raise sqlite3.DatabaseError("the table no longer says what it covers")
                 self._connection.execute("DELETE FROM leaves")
@@ -133,8 +143,15 @@ class IdTable:
                 new = b"".join([_ROW.pack(key, rows[key]) for key in keys if leaf.find(key) is None])
                 for part in leaf.with_rows(new):
                     self._store(part)
-            self._connection.execute("DELETE FROM covered")
-            self._connection.execute("INSERT INTO covered VALUES (?, ?)", (upto, witness))
+            if covered is None or covered[0] < upto:
+                self._connection.execute("DELETE FROM covered")
+                self._connection.execute("INSERT INTO covered VALUES (?, ?)", (upto, witness))
+
+    def tidy(self) -> None:
+        """Bring what was added from SQLite's log into the table itself, while others go on."""
+        if self._tidying is None or not self._tidying.is_alive():
+            self._tidying = threading.Thread(target=_checkpoint, args=(self._path,), daemon=True)
+            self._tidying.start()
 
     def _store(self, leaf: Leaf) -> None:
         self._connection.execute("INSERT OR REPLACE INTO leaves VALUES (?, ?)", (leaf.first, leaf.body()))
@@ -153,4 +170,13 @@ class IdTable:
             place = after
 
     def close(self) -> None:
+        if self._tidying is not None:
+            self._tidying.join()
         self._connection.close()
+
+
+def _checkpoint(path: str) -> None:
+    with suppress(TableError):
+        uri = f"file:{quote(path)}?mode=rw"  # it may be gone by now
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -7,6 +7,7 @@ log, whose own cache is bounded. So memory stays the same however long the log i
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 
 from muse.core.entry import is_op_id
 from muse.core.id_table import IdTable, TableError
@@ -16,6 +17,7 @@ from muse.errors import StorageError
 IDS_IN_MEMORY = 16_384
 """How many ids are held in memory before they move to the table (about 150 bytes each)."""
 
+_IDS_A_MOVE = 128
 _MOST_TABLES = 3  # so many damaged ones are thrown away; then memory must do
 _WITNESS_BYTES = 4096
 
@@ -48,6 +50,9 @@ class OpIndex:
         self._read = read
         self._scan = scan
         self._recent: dict[str, int] = {}
+        self._leaving: dict[str, int] = {}  # on their way to the table, all before byte `_leaving_upto`
+        self._still_to_go: list[str] = []  # those of them that are not there yet
+        self._leaving_upto = 0
         self._table: IdTable | None = None
         self._tables_left = _MOST_TABLES
         self._in_table = 0  # the table holds all ids before this byte
@@ -64,8 +69,9 @@ class OpIndex:
             except TableError:
                 self.discard()
                 continue
-            recent = self._recent
-            known = {op_id: recent[op_id] for op_id in op_ids if op_id in recent} | stored
+            parts = (self._recent, self._leaving)
+            held = (((op_id, part[op_id]) for op_id in op_ids if op_id in part) for part in parts)
+            known = dict(chain.from_iterable(held)) | stored
             return {op_id: start for op_id, start in known.items() if start < upto}
 
     def _find_in_table(self, op_ids: Sequence[str]) -> dict[str, int]:
@@ -89,22 +95,37 @@ class OpIndex:
                 self._add(found, end)
 
     def _add(self, found: Iterable[tuple[str, int]], end: int) -> None:
+        before = len(self._recent)
         for op_id, start in found:
             self._recent.setdefault(op_id, start)
         self._covered = end
-        if len(self._recent) >= IDS_IN_MEMORY:
-            self._move_to_table()
+        added = len(self._recent) - before
+        if not self._leaving and len(self._recent) >= IDS_IN_MEMORY:
+            self._begin_to_move()
+        if self._leaving and self._table is not None:
+            self._move_some(self._table, max(_IDS_A_MOVE, 2 * added))
 
-    def _move_to_table(self) -> None:
+    def _begin_to_move(self) -> None:
         if self._table is None:
             self._open_table()
         if self._table is None:
             return  # there can be no table here (a read-only directory): memory must do
-        rows = {_key(op_id): start for op_id, start in self._recent.items()}
-        witness = self._witness(self._covered)
-        if self._table.add(rows, self._covered, witness, first=not self._in_table):
-            self._in_table = self._covered
-            self._recent.clear()
+        self._leaving, self._recent = self._recent, {}
+        self._still_to_go = sorted(self._leaving, reverse=True)  # neighbours go into the same leaf
+        self._leaving_upto = self._covered
+
+    def _move_some(self, table: IdTable, count: int) -> None:
+        """Move some ids into the table: a few at each append, so that none has to wait for all of them."""
+        some = self._still_to_go[-count:]
+        is_all = len(some) == len(self._still_to_go)
+        upto = self._leaving_upto if is_all else self._in_table
+        rows = {_key(op_id): self._leaving[op_id] for op_id in some}
+        if table.add(rows, upto, self._witness(upto), first=not self._in_table):
+            del self._still_to_go[-count:]
+            if is_all:
+                self._in_table = upto
+                self._leaving = {}
+                table.tidy()
 
     def _open_table(self) -> None:
         """Open the table, or make it; one that does not fit the log is thrown away first."""
@@ -135,13 +156,15 @@ class OpIndex:
         """Forget everything, the table too: it is made anew from the log when it is next needed."""
         self._remove_table()
         self._recent.clear()
+        self._leaving = {}
+        self._still_to_go = []
         self._in_table = self._covered = 0
 
     def _remove_table(self) -> None:
         self.close()
         self._tables_left -= 1
         try:
-            for suffix in ("-journal", ""):
+            for suffix in ("-journal", "-wal", "-shm", ""):
                 self._storage.remove(self._path + suffix)
         except StorageError:
             self._tables_left = 0
