@@ -122,12 +122,12 @@ class Feed:
 
     def _fail(self, error: MuseError) -> None:
         self.failure = error
-        self.drop()
+        self.drop(error)
 
-    def drop(self) -> None:
+    def drop(self, failure: MuseError | None = None) -> None:
         """Let all who follow go: they come again, to what is then open."""
         for outbox in self._outboxes:
-            outbox.close()
+            outbox.close(failure)
         self._outboxes.clear()
 
     def _follow(self, follower: Follower, start: int) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket
 
+from muse.errors import MuseError
 from muse.receipt import Receipt
 from muse.server.access import Principal
 from muse.server.appends import submit_ops
@@ -45,13 +46,16 @@ class _Presence(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def catch_up(service: Service, session: OpenSession, outbox: Outbox) -> AsyncIterator[Batch]:
-    """Yield what lies between the outbox's cursor and the live feed, then join that: no gap, no repeat."""
+    """Yield what lies between the outbox's cursor and the live feed, then join that: no gap, no repeat.
+
+    Ends early once the outbox is closed: whoever has to go waits for no long log.
+    """
     feed = await session.feed()
     if feed.join(outbox):
         return
     follower = await service.in_thread(partial(session.log.follow, since=outbox.cursor))
     try:
-        while not feed.join(outbox):
+        while not (outbox.closed or feed.join(outbox)):
             target = feed.cursor
             batch = await service.in_thread(partial(read_batch, follower, outbox.cursor, upto=target))
             if batch.ops:
@@ -118,6 +122,15 @@ class LiveConnection:
     # -- sending --------------------------------------------------------------------------------
 
     async def _send_all(self, *, follow: bool) -> None:
+        try:
+            await self._send_updates(follow=follow)
+        except MuseError as error:
+            told = self._service.told(error)
+            await self._send(Update(_encoded({"type": "error", "id": None, **told.as_record()})))
+        code, reason = self._closing or (INTERNAL, "the session cannot be followed")
+        await self._socket.close(code, reason)
+
+    async def _send_updates(self, *, follow: bool) -> None:
         if follow:
             async for batch in catch_up(self._service, self._session, self.outbox):
                 while (answer := self.outbox.get_nowait()) is not None:
@@ -128,8 +141,6 @@ class LiveConnection:
         if self.outbox.overflowed:
             await self._send(Update(_encoded({"type": "overflow", "cursor": self.outbox.cursor})))
             self._closing = (TRY_AGAIN, "too slow: come back with the cursor")
-        code, reason = self._closing or (INTERNAL, "the session cannot be followed")
-        await self._socket.close(code, reason)
 
     async def _send(self, update: Update) -> None:
         self.sending_since = self._loop.time()
@@ -264,6 +275,8 @@ async def _event_stream(
                 stream.sending_since = None
             if outbox.overflowed:
                 yield b'event: overflow\ndata: {"cursor":%d}\n\n' % outbox.cursor
+        except MuseError as error:
+            yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
         finally:
             service.live.discard(stream)
             session.stop_following(outbox)
