@@ -294,6 +294,10 @@ def test_too_many_ops_in_one_request_are_refused(server: ServerProcess) -> None:
     assert post(server, (GOOD + "\n").encode() * 51).status_code == 413
 
 
+def test_lines_without_number_are_refused_though_they_are_empty(server: ServerProcess) -> None:
+    assert post(server, b"\n" * BODY_BYTES).status_code == 413
+
+
 def test_subscriptions_past_the_limit_are_refused(server: ServerProcess) -> None:
     url = f"{server.websocket_url}/v1/sessions/jam/live"
     with ExitStack() as stack:
