@@ -16,7 +16,7 @@ from muse.errors import MuseError
 from muse.receipt import Receipt
 from muse.server.access import Principal
 from muse.server.appends import submit_ops
-from muse.server.bodies import parse_json
+from muse.server.bodies import PARSED_AT_ONCE, parse_json
 from muse.server.calls import ANSWERED, Call, Service, one_of
 from muse.server.faults import RequestError
 from muse.server.feed import Batch, read_batch
@@ -157,7 +157,10 @@ class LiveConnection:
     async def _handle(self, data: str | bytes) -> None:
         identity: Any = None
         try:
-            document = _document(data)
+            if len(data) <= PARSED_AT_ONCE:
+                document = _document(data)
+            else:
+                document = await self._service.in_thread(partial(_document, data))
             identity = document.get("id")
             self._act(document, len(data))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
