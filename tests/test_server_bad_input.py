@@ -263,6 +263,30 @@ def test_a_frame_too_large_closes_its_socket_with_a_reason_and_no_other(server: 
         assert json.loads(other.recv()) == {"type": "receipts", "id": 1, "receipts": []}
 
 
+PING, TEXT, MORE = b"\x89\x80\0\0\0\0", b"\x01\x80\0\0\0\0", b"\x00\x80\0\0\0\0"
+
+
+@pytest.mark.parametrize("flood", [PING * 3_000, TEXT + MORE * 1_000], ids=["pings", "fragments"])
+def test_a_flood_of_small_frames_closes_its_socket_with_a_reason(server: ServerProcess, flood: bytes) -> None:
+    with connect(f"{server.websocket_url}/v1/sessions/jam/live?follow=false") as live:
+        live.recv()
+        live.socket.sendall(flood)
+        with pytest.raises(ConnectionClosedError) as caught:
+            live.recv(timeout=10)
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, "1000" in caught.value.rcvd.reason) == (1008, True)
+
+
+def test_messages_may_come_in_some_fragments_and_pings_between_them(server: ServerProcess) -> None:
+    with connect(f"{server.websocket_url}/v1/sessions/jam/live?follow=false") as live:
+        live.recv()
+        for _ in range(3):
+            live.send(['{"type": "append", "id": 1, "ops": ', *[" "] * 500, "[]}"])
+            for _ in range(100):
+                live.ping().wait(10)
+            assert json.loads(live.recv())["receipts"] == []
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [

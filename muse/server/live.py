@@ -180,8 +180,7 @@ class LiveConnection:
     async def _refuse(self, identity: Any, error: Exception) -> None:
         told = self._service.told(error)
         self.outbox.answer(_encoded({"type": "error", "id": identity, **told.as_record()}))
-        if told.retry_after is not None:
-            await asyncio.sleep(min(told.retry_after, 1.0))  # who floods waits in his own socket
+        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # who floods waits in his own socket
 
     def _move(self, message: _Presence, size: int) -> None:
         if size > _PRESENCE_BYTES:
