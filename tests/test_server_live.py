@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from muse.core.op_log import OpLog
 from muse.server.access import Tokens
+from muse.server.feed import read_batch
 from tests.server_process import ServerProcess, draft, running_server, wait_until
 
 
@@ -155,6 +157,22 @@ def _events(
             if len(found) == count:
                 return found
     pytest.fail("the stream ended")
+
+
+def test_a_batch_holds_no_more_than_its_entries(tmp_path: Path) -> None:
+    with OpLog(str(tmp_path), "jam") as log:
+        log.create()
+        for _ in range(500):
+            log.record("ada", "text", {"op": "insert", "address": "x"})
+        with log.follow(since=0) as follower:
+            tracemalloc.start()
+            try:
+                batch = read_batch(follower, 0)
+                kept, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+    assert len(batch.ops) == 500
+    assert kept < 2_000 * len(batch.ops)
 
 
 def test_who_is_here_and_where_is_told(server: ServerProcess) -> None:
