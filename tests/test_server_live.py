@@ -1,5 +1,6 @@
 """The live session over WebSockets and events: across restarts, with slow clients and runaway ones."""
 
+import asyncio
 import json
 import time
 import tracemalloc
@@ -16,7 +17,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from muse.core.op_log import OpLog
 from muse.server.access import Tokens
-from muse.server.feed import read_batch
+from muse.server.feed import Feed, read_batch
+from muse.server.outbox import Outbox
+from muse.server.settings import Settings
 from tests.server_process import ServerProcess, draft, running_server, wait_until
 
 
@@ -288,6 +291,34 @@ def test_who_follows_a_damaged_log_is_told_and_so_is_the_log_of_the_server(
         assert (caught.value.rcvd.code, bool(caught.value.rcvd.reason)) == (1011, True)
         assert "event: error" in list(lines)
     assert sum(line["event"] == "failed" and "byte" in line["error"] for line in server.log) == 2
+
+
+def test_how_far_a_follower_is_behind_is_shown_while_it_catches_up_too() -> None:
+    with running_server() as server, server.client() as client:
+        write_large(server, 1_000)
+        with live(server, "?since=0", max_queue=1) as socket:
+
+            def lag() -> float:
+                lines = client.get("/metrics").text.splitlines()
+                return float(next(line.split()[1] for line in lines if line.startswith("muse_follower_lag")))
+
+            wait_until(lambda: lag() > 1_000_000)
+            socket.ops(1_000)
+            wait_until(lambda: lag() == 0)
+
+
+def test_who_joins_a_feed_that_is_over_is_let_go(tmp_path: Path) -> None:
+    async def joined_around_its_end() -> tuple[Outbox, Outbox]:
+        with OpLog(str(tmp_path), "jam") as log:
+            feed = Feed(log, Settings(), asyncio.get_running_loop(), lambda: None)
+            feed.cursor = 10
+            early, late = Outbox(Settings(), 0), Outbox(Settings(), 10)
+            assert not feed.join(early)
+            feed.drop()
+            assert feed.join(late)
+            return early, late
+
+    assert all(outbox.closed for outbox in asyncio.run(joined_around_its_end()))
 
 
 def test_a_runaway_actor_is_refused_with_a_time_to_come_again_and_others_go_on() -> None:

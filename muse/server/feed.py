@@ -78,11 +78,13 @@ class Feed:
         self._loop = loop
         self._on_overflow = on_overflow
         self._outboxes: set[Outbox] = set()
+        self._catching_up: set[Outbox] = set()
         self._follower: Follower | None = None
         self._room = threading.Semaphore(_UNDELIVERED_AT_MOST)
         self._thread: threading.Thread | None = None
         self.cursor = 0
         self.failure: MuseError | None = None
+        self._is_over = False
 
     @property
     def followers(self) -> int:
@@ -90,7 +92,8 @@ class Feed:
 
     def lag_bytes(self) -> int:
         """How far the slowest follower is behind what was read."""
-        return self.cursor - min((outbox.cursor for outbox in self._outboxes), default=self.cursor)
+        followers = self._outboxes | self._catching_up
+        return max([0, *(self.cursor - outbox.cursor for outbox in followers)])
 
     def open(self) -> None:
         """Begin to follow at the end of the log. Blocks; for a thread."""
@@ -103,13 +106,19 @@ class Feed:
 
     def join(self, outbox: Outbox) -> bool:
         """Hand on all behind the outbox's cursor from now on; False if that lies before what is in hand."""
+        if self._is_over:
+            outbox.close(self.failure)
+            return True
         if outbox.cursor < self.cursor:
+            self._catching_up.add(outbox)
             return False
+        self._catching_up.discard(outbox)
         self._outboxes.add(outbox)
         return True
 
     def leave(self, outbox: Outbox) -> None:
         self._outboxes.discard(outbox)
+        self._catching_up.discard(outbox)
 
     def tell(self, update: Update) -> None:
         """Hand something to all who follow that is no op."""
@@ -131,7 +140,8 @@ class Feed:
 
     def drop(self, failure: MuseError | None = None) -> None:
         """Let all who follow go: they come again, to what is then open."""
-        for outbox in self._outboxes:
+        self._is_over = True
+        for outbox in self._outboxes | self._catching_up:
             outbox.close(failure)
         self._outboxes.clear()
 
