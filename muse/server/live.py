@@ -202,6 +202,8 @@ class LiveConnection:
         )
         self._pending += 1
         done.add_done_callback(partial(self._appended, message.id))
+        if self._service.tracing.is_on:
+            self._service.tracing.follow("append", done, ops=len(sent.ops), ack=message.ack)
 
     def _appended(self, identity: Any, done: "asyncio.Future[list[Receipt]]") -> None:
         self._pending -= 1
