@@ -4,6 +4,7 @@ import gzip
 import json
 import select
 import socket
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -262,6 +263,30 @@ def test_a_frame_too_large_closes_its_socket_with_a_reason_and_no_other(server: 
         assert json.loads(other.recv()) == {"type": "receipts", "id": 1, "receipts": []}
 
 
+PING, TEXT, MORE = b"\x89\x80\0\0\0\0", b"\x01\x80\0\0\0\0", b"\x00\x80\0\0\0\0"
+
+
+@pytest.mark.parametrize("flood", [PING * 3_000, TEXT + MORE * 1_000], ids=["pings", "fragments"])
+def test_a_flood_of_small_frames_closes_its_socket_with_a_reason(server: ServerProcess, flood: bytes) -> None:
+    with connect(f"{server.websocket_url}/v1/sessions/jam/live?follow=false") as live:
+        live.recv()
+        live.socket.sendall(flood)
+        with pytest.raises(ConnectionClosedError) as caught:
+            live.recv(timeout=10)
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, "1000" in caught.value.rcvd.reason) == (1008, True)
+
+
+def test_messages_may_come_in_some_fragments_and_pings_between_them(server: ServerProcess) -> None:
+    with connect(f"{server.websocket_url}/v1/sessions/jam/live?follow=false") as live:
+        live.recv()
+        for _ in range(3):
+            live.send(['{"type": "append", "id": 1, "ops": ', *[" "] * 500, "[]}"])
+            for _ in range(100):
+                live.ping().wait(10)
+            assert json.loads(live.recv())["receipts"] == []
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [
@@ -292,6 +317,39 @@ def test_a_wrong_message_is_told_and_the_socket_goes_on(
 
 def test_too_many_ops_in_one_request_are_refused(server: ServerProcess) -> None:
     assert post(server, (GOOD + "\n").encode() * 51).status_code == 413
+
+
+def test_lines_without_number_are_refused_though_they_are_empty(server: ServerProcess) -> None:
+    assert post(server, b"\n" * BODY_BYTES).status_code == 413
+
+
+MANY = b"[" + b"1, " * 5_000_000 + b"1]"
+"""JSON that takes seconds to be refused."""
+
+
+def test_nobody_waits_while_a_large_body_is_parsed(tmp_path: Path) -> None:
+    head = b"POST /v1/sessions/jam/ops HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    with ServerProcess(tmp_path) as server, server.client() as client, raw_connection(server) as large:
+        client.post("/v1/sessions", json={"session_id": "jam"})
+        large.sendall(head + b"Content-Length: %d\r\n\r\n" % len(MANY) + MANY)
+        time.sleep(0.2)  # it is in the midst of it
+        assert client.get("/v1/health").status_code == 200
+        assert not select.select([large], [], [], 0)[0]
+        assert b" 413 " in large.recv(100)
+
+
+def test_nobody_waits_while_a_large_message_is_parsed_but_the_messages_after_it(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, frame_bytes=1 << 24) as server, server.client() as client:
+        client.post("/v1/sessions", json={"session_id": "jam"})
+        with connect(f"{server.websocket_url}/v1/sessions/jam/live?follow=false") as live:
+            live.recv()
+            live.send(b'{"type":"append","id":1,"ops":%b}' % MANY)
+            live.send(json.dumps({"type": "append", "id": 2, "ops": []}))
+            time.sleep(0.2)  # it is in the midst of it
+            assert client.get("/v1/health").status_code == 200
+            with pytest.raises(TimeoutError):
+                live.recv(timeout=0)
+            assert [json.loads(live.recv())["id"] for _ in range(2)] == [1, 2]
 
 
 def test_subscriptions_past_the_limit_are_refused(server: ServerProcess) -> None:

@@ -1,6 +1,9 @@
 """The live session over WebSockets and events: across restarts, with slow clients and runaway ones."""
 
+import asyncio
 import json
+import time
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,10 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
 from muse.core.op_log import OpLog
+from muse.server.access import Tokens
+from muse.server.feed import Feed, read_batch
+from muse.server.outbox import Outbox
+from muse.server.settings import Settings
 from tests.server_process import ServerProcess, draft, running_server, wait_until
 
 
@@ -155,6 +162,22 @@ def _events(
     pytest.fail("the stream ended")
 
 
+def test_a_batch_holds_no_more_than_its_entries(tmp_path: Path) -> None:
+    with OpLog(str(tmp_path), "jam") as log:
+        log.create()
+        for _ in range(500):
+            log.record("ada", "text", {"op": "insert", "address": "x"})
+        with log.follow(since=0) as follower:
+            tracemalloc.start()
+            try:
+                batch = read_batch(follower, 0)
+                kept, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+    assert len(batch.ops) == 500
+    assert kept < 2_000 * len(batch.ops)
+
+
 def test_who_is_here_and_where_is_told(server: ServerProcess) -> None:
     with live(server, "?actor=ada") as ada:
         assert ada.receive("presence")["here"] == []
@@ -212,6 +235,90 @@ def test_a_client_that_never_reads_is_dropped() -> None:
                 return 'muse_refused_total{reason="not_reading"} 1.0' in text
 
             wait_until(is_dropped)
+
+
+def write_large(server: ServerProcess, count: int) -> None:
+    with OpLog(server.root, "jam") as log:
+        log.create()
+        for _ in range(count):
+            log.record("ada", "text", {"op": "insert", "address": "x", "content_summary": "x" * 20_000})
+
+
+def test_who_lost_his_token_reads_no_long_log_to_its_end() -> None:
+    with running_server() as server:
+        write_large(server, 4_000)
+        text, token = Tokens(str(server.root)).create("ada", "read")
+        seen = 0
+        headers = {"authorization": f"Bearer {text}"}
+        with live(server, "?since=0", additional_headers=headers, max_queue=1) as socket:
+            socket.receive("ops")
+            Tokens(str(server.root)).revoke(token.token_id)
+            with pytest.raises(ConnectionClosed) as caught:  # noqa: PT012 - what was on its way comes first
+                while True:
+                    seen += len(socket.receive("ops")["entries"])
+                    time.sleep(0.2)  # the whole log would take far longer than to find the token revoked
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1008
+        assert seen < 3_000
+
+
+@pytest.mark.parametrize("is_live", [False, True], ids=["in what was there", "in what comes"])
+def test_who_follows_a_damaged_log_is_told_and_so_is_the_log_of_the_server(
+    server: ServerProcess, *, is_live: bool
+) -> None:
+    record(server, 10)
+
+    def damage() -> None:
+        with (server.root / ".muse" / "op_log" / "jam" / "ops.jsonl").open("ab") as log:
+            log.write(b'{"no": "op"}\n')
+
+    if not is_live:
+        damage()
+    with (
+        server.client() as client,
+        live(server, "?since=0") as socket,
+        client.stream("GET", "/v1/sessions/jam/events?since=0") as events,
+    ):
+        lines = events.iter_lines()
+        if is_live:
+            socket.ops(10)
+            assert sum(next(lines) == "event: op" for _ in range(4 * 11)) == 10
+            damage()
+        assert "damaged" in socket.receive("error")["error"]["message"]
+        with pytest.raises(ConnectionClosed) as caught:
+            socket.receive("nothing more")
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, bool(caught.value.rcvd.reason)) == (1011, True)
+        assert "event: error" in list(lines)
+    assert sum(line["event"] == "failed" and "byte" in line["error"] for line in server.log) == 2
+
+
+def test_how_far_a_follower_is_behind_is_shown_while_it_catches_up_too() -> None:
+    with running_server() as server, server.client() as client:
+        write_large(server, 1_000)
+        with live(server, "?since=0", max_queue=1) as socket:
+
+            def lag() -> float:
+                lines = client.get("/metrics").text.splitlines()
+                return float(next(line.split()[1] for line in lines if line.startswith("muse_follower_lag")))
+
+            wait_until(lambda: lag() > 1_000_000)
+            socket.ops(1_000)
+            wait_until(lambda: lag() == 0)
+
+
+def test_who_joins_a_feed_that_is_over_is_let_go(tmp_path: Path) -> None:
+    async def joined_around_its_end() -> tuple[Outbox, Outbox]:
+        with OpLog(str(tmp_path), "jam") as log:
+            feed = Feed(log, Settings(), asyncio.get_running_loop(), lambda: None)
+            feed.cursor = 10
+            early, late = Outbox(Settings(), 0), Outbox(Settings(), 10)
+            assert not feed.join(early)
+            feed.drop()
+            assert feed.join(late)
+            return early, late
+
+    assert all(outbox.closed for outbox in asyncio.run(joined_around_its_end()))
 
 
 def test_a_runaway_actor_is_refused_with_a_time_to_come_again_and_others_go_on() -> None:

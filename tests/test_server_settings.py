@@ -6,11 +6,13 @@ import json
 import logging
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from muse.errors import UsageError
 from muse.server.logs import make_logger
@@ -47,7 +49,22 @@ def test_a_wrong_setting_is_named(document: dict[str, object], said: str) -> Non
         read_settings(document)
 
 
-def test_traces_are_sent_where_an_endpoint_is_configured(tmp_path: Path) -> None:
+def append_by_request(server: ServerProcess) -> None:
+    with server.client() as client:
+        client.post("/v1/sessions/jam/ops", json=[draft("ada")])
+
+
+def append_by_socket(server: ServerProcess) -> None:
+    with connect(f"{server.websocket_url}/v1/sessions/jam/live?follow=false") as live:
+        live.recv()
+        live.send(json.dumps({"type": "append", "ops": [draft("ada")]}))
+        live.recv()
+
+
+@pytest.mark.parametrize("append", [append_by_request, append_by_socket])
+def test_traces_are_sent_where_an_endpoint_is_configured(
+    tmp_path: Path, append: Callable[[ServerProcess], None]
+) -> None:
     received: list[bytes] = []
 
     class Collector(BaseHTTPRequestHandler):
@@ -64,11 +81,13 @@ def test_traces_are_sent_where_an_endpoint_is_configured(tmp_path: Path) -> None
         endpoint = f"http://127.0.0.1:{collector.server_port}/v1/traces"
         with ServerProcess(tmp_path, otlp_endpoint=endpoint) as server, server.client() as client:
             client.post("/v1/sessions", json={"session_id": "jam"})
-            client.post("/v1/sessions/jam/ops", json=[draft("ada")])
+            append(server)
             client.close()
             server.stop()
         collector.shutdown()
-    assert b"POST /v1/sessions/{session_id}/ops" in b"".join(received)
+    spans = b"".join(received)
+    assert b"\x06append" in spans  # a name stands behind its length
+    assert (b"POST /v1/sessions/{session_id}/ops" in spans) == (append is append_by_request)
 
 
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:

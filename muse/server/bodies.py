@@ -13,6 +13,9 @@ from muse.errors import InvalidEntryError
 from muse.server.calls import Call
 from muse.server.faults import RequestError
 
+PARSED_AT_ONCE = 64 << 10
+"""How many bytes of JSON are parsed while all else waits; more are parsed in a thread."""
+
 _ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 

@@ -53,9 +53,14 @@ def read_batch(follower: Follower, start: int, *, upto: int | None = None) -> Ba
         entry = follower.next_within(0)
         if entry is None:
             break
-        batch.ops.append((follower.cursor, orjson.dumps(entry)))
+        batch.ops.append((follower.cursor, _line(entry)))
         size += len(batch.ops[-1][1])
     return batch
+
+
+def _line(entry: OpEntry) -> bytes:
+    """Return an entry as JSON. A copy: what orjson gives takes up kilobytes for as long as it is kept."""
+    return bytes(memoryview(orjson.dumps(entry)))
 
 
 class Feed:
@@ -73,11 +78,13 @@ class Feed:
         self._loop = loop
         self._on_overflow = on_overflow
         self._outboxes: set[Outbox] = set()
+        self._catching_up: set[Outbox] = set()
         self._follower: Follower | None = None
         self._room = threading.Semaphore(_UNDELIVERED_AT_MOST)
         self._thread: threading.Thread | None = None
         self.cursor = 0
         self.failure: MuseError | None = None
+        self._is_over = False
 
     @property
     def followers(self) -> int:
@@ -85,7 +92,8 @@ class Feed:
 
     def lag_bytes(self) -> int:
         """How far the slowest follower is behind what was read."""
-        return self.cursor - min((outbox.cursor for outbox in self._outboxes), default=self.cursor)
+        followers = self._outboxes | self._catching_up
+        return max([0, *(self.cursor - outbox.cursor for outbox in followers)])
 
     def open(self) -> None:
         """Begin to follow at the end of the log. Blocks; for a thread."""
@@ -98,13 +106,19 @@ class Feed:
 
     def join(self, outbox: Outbox) -> bool:
         """Hand on all behind the outbox's cursor from now on; False if that lies before what is in hand."""
+        if self._is_over:
+            outbox.close(self.failure)
+            return True
         if outbox.cursor < self.cursor:
+            self._catching_up.add(outbox)
             return False
+        self._catching_up.discard(outbox)
         self._outboxes.add(outbox)
         return True
 
     def leave(self, outbox: Outbox) -> None:
         self._outboxes.discard(outbox)
+        self._catching_up.discard(outbox)
 
     def tell(self, update: Update) -> None:
         """Hand something to all who follow that is no op."""
@@ -122,18 +136,19 @@ class Feed:
 
     def _fail(self, error: MuseError) -> None:
         self.failure = error
-        self.drop()
+        self.drop(error)
 
-    def drop(self) -> None:
+    def drop(self, failure: MuseError | None = None) -> None:
         """Let all who follow go: they come again, to what is then open."""
-        for outbox in self._outboxes:
-            outbox.close()
+        self._is_over = True
+        for outbox in self._outboxes | self._catching_up:
+            outbox.close(failure)
         self._outboxes.clear()
 
     def _follow(self, follower: Follower, start: int) -> None:
         try:
             while (entry := follower.next_within(None)) is not None:
-                first = (follower.cursor, orjson.dumps(entry))
+                first = (follower.cursor, _line(entry))
                 more = read_batch(follower, follower.cursor)
                 batch = Batch(start, [first, *more.ops])
                 self._room.acquire()

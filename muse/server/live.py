@@ -12,10 +12,11 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket
 
+from muse.errors import MuseError
 from muse.receipt import Receipt
 from muse.server.access import Principal
 from muse.server.appends import submit_ops
-from muse.server.bodies import parse_json
+from muse.server.bodies import PARSED_AT_ONCE, parse_json
 from muse.server.calls import ANSWERED, Call, Service, one_of
 from muse.server.faults import RequestError
 from muse.server.feed import Batch, read_batch
@@ -45,13 +46,16 @@ class _Presence(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def catch_up(service: Service, session: OpenSession, outbox: Outbox) -> AsyncIterator[Batch]:
-    """Yield what lies between the outbox's cursor and the live feed, then join that: no gap, no repeat."""
+    """Yield what lies between the outbox's cursor and the live feed, then join that: no gap, no repeat.
+
+    Ends early once the outbox is closed: whoever has to go waits for no long log.
+    """
     feed = await session.feed()
     if feed.join(outbox):
         return
     follower = await service.in_thread(partial(session.log.follow, since=outbox.cursor))
     try:
-        while not feed.join(outbox):
+        while not (outbox.closed or feed.join(outbox)):
             target = feed.cursor
             batch = await service.in_thread(partial(read_batch, follower, outbox.cursor, upto=target))
             if batch.ops:
@@ -118,6 +122,15 @@ class LiveConnection:
     # -- sending --------------------------------------------------------------------------------
 
     async def _send_all(self, *, follow: bool) -> None:
+        try:
+            await self._send_updates(follow=follow)
+        except MuseError as error:
+            told = self._service.told(error)
+            await self._send(Update(_encoded({"type": "error", "id": None, **told.as_record()})))
+        code, reason = self._closing or (INTERNAL, "the session cannot be followed")
+        await self._socket.close(code, reason)
+
+    async def _send_updates(self, *, follow: bool) -> None:
         if follow:
             async for batch in catch_up(self._service, self._session, self.outbox):
                 while (answer := self.outbox.get_nowait()) is not None:
@@ -128,8 +141,6 @@ class LiveConnection:
         if self.outbox.overflowed:
             await self._send(Update(_encoded({"type": "overflow", "cursor": self.outbox.cursor})))
             self._closing = (TRY_AGAIN, "too slow: come back with the cursor")
-        code, reason = self._closing or (INTERNAL, "the session cannot be followed")
-        await self._socket.close(code, reason)
 
     async def _send(self, update: Update) -> None:
         self.sending_since = self._loop.time()
@@ -146,7 +157,10 @@ class LiveConnection:
     async def _handle(self, data: str | bytes) -> None:
         identity: Any = None
         try:
-            document = _document(data)
+            if len(data) <= PARSED_AT_ONCE:
+                document = _document(data)
+            else:
+                document = await self._service.in_thread(partial(_document, data))
             identity = document.get("id")
             self._act(document, len(data))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
@@ -166,8 +180,7 @@ class LiveConnection:
     async def _refuse(self, identity: Any, error: Exception) -> None:
         told = self._service.told(error)
         self.outbox.answer(_encoded({"type": "error", "id": identity, **told.as_record()}))
-        if told.retry_after is not None:
-            await asyncio.sleep(min(told.retry_after, 1.0))  # who floods waits in his own socket
+        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # who floods waits in his own socket
 
     def _move(self, message: _Presence, size: int) -> None:
         if size > _PRESENCE_BYTES:
@@ -189,6 +202,8 @@ class LiveConnection:
         )
         self._pending += 1
         done.add_done_callback(partial(self._appended, message.id))
+        if self._service.tracing.is_on:
+            self._service.tracing.follow("append", done, ops=len(sent.ops), ack=message.ack)
 
     def _appended(self, identity: Any, done: "asyncio.Future[list[Receipt]]") -> None:
         self._pending -= 1
@@ -264,6 +279,8 @@ async def _event_stream(
                 stream.sending_since = None
             if outbox.overflowed:
                 yield b'event: overflow\ndata: {"cursor":%d}\n\n' % outbox.cursor
+        except MuseError as error:
+            yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
         finally:
             service.live.discard(stream)
             session.stop_following(outbox)

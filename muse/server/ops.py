@@ -13,6 +13,7 @@ from muse.server.faults import RequestError
 
 _T = TypeVar("_T")
 Lamport = Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
+_EMPTY_LINES = 1_000
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z|unknown field `([^`]*)`|required field `([^`]*)`")
 
 
@@ -49,7 +50,10 @@ class SentOps:
 
 
 def read_lines(body: bytes, at_most: int) -> SentOps:
-    """Return the ops of JSON Lines. Empty lines are passed over."""
+    """Return the ops of JSON Lines. Empty lines are passed over; far more of them than ops are refused."""
+    count = body.count(b"\n")
+    if count > 2 * at_most + _EMPTY_LINES:  # to split them would take seconds
+        raise RequestError(413, f"{count} lines in one request: at most {at_most} ops are allowed")
     lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     if len(lines) > at_most:
         _raise_too_many(len(lines), at_most)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from websockets.frames import Frame, Opcode
 
+from muse.errors import MuseError
 from muse.server.settings import Settings
 
 
@@ -54,6 +55,7 @@ class Outbox:
         self.cursor = cursor
         self.overflowed = False
         self.closed = False
+        self._failure: MuseError | None = None
 
     def answer(self, data: bytes, event: bytes = b"") -> None:
         """Queue what only this client is told."""
@@ -80,8 +82,9 @@ class Outbox:
         self._wake.set()
         return True
 
-    def close(self) -> None:
-        """Let `get` return None once all answers and updates are out."""
+    def close(self, failure: MuseError | None = None) -> None:
+        """Let `get` return None once all answers and updates are out; or raise what the feed failed with."""
+        self._failure = self._failure or failure
         self.closed = True
         self._wake.set()
 
@@ -100,6 +103,8 @@ class Outbox:
     async def get(self) -> Update | None:
         """Wait for what is to be sent next; None once the client is behind, or all of a closed box is out."""
         while (update := self.get_nowait()) is None:
+            if self._failure is not None:
+                raise self._failure
             if self.overflowed or self.closed:
                 return None
             self._wake.clear()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from muse.core.op_log import OpLog
 from muse.core.session_file import is_archived
 from muse.policy import Policy, ReservationRule, StaleReadRule, read_policy
 from muse.server.appends import ACKS, submit_ops
-from muse.server.bodies import parse_json, read_body, read_object
+from muse.server.bodies import PARSED_AT_ONCE, parse_json, read_body, read_object
 from muse.server.calls import Call, JsonResponse, count_of, one_of
 from muse.server.faults import RequestError, request_error
 from muse.server.feed import as_json
@@ -153,7 +154,8 @@ async def append(call: Call) -> Response:
     session = call.session()
     settings = call.service.settings
     body = await read_body(call)
-    sent = _sent(call, body, settings.request_ops)
+    parse = partial(_sent, call, body, settings.request_ops)
+    sent = parse() if len(body) <= PARSED_AT_ONCE else await call.service.in_thread(parse)
     with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
         receipts = await submit_ops(
             call.service, session, call.principal, sent, is_durable=level == "durable", size=len(body)

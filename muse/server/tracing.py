@@ -1,5 +1,6 @@
 """OpenTelemetry traces, where an endpoint for them is configured; nothing else of it is imported."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,19 @@ class Tracing:
             return
         with self._tracer.start_as_current_span(name, attributes=attributes):
             yield
+
+    def follow(self, name: str, done: "asyncio.Future[Any]", **attributes: str | int) -> None:
+        """Measure from now until `done` is."""
+        if self._tracer is None:
+            return
+        span = self._tracer.start_span(name, attributes=attributes)
+
+        def end(done: "asyncio.Future[Any]") -> None:
+            if (error := done.exception()) is not None:
+                span.record_exception(error)
+            span.end()
+
+        done.add_done_callback(end)
 
     def close(self) -> None:
         """Send what is left."""

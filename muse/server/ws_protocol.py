@@ -1,7 +1,51 @@
-"""uvicorn's WebSocket protocol, which sends one frame to many, and lets go of who no longer reads."""
+"""uvicorn's WebSocket protocol: sends one frame to many, lets go of who no longer reads, or floods."""
+
+import time
+from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import ProtocolError
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.server import ServerProtocol
+
+FRAGMENTS_AT_MOST = 1_000
+"""In how many frames one message may come."""
+
+CONTROLS_AT_MOST = 1_000
+"""How many pings, and frames like them, may come in a second."""
+
+
+class BoundedFrames(ServerProtocol):
+    """Takes frames until they are a flood: small as they are, each takes its time."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._fragments = self._controls = 0
+        self._second = 0
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CONT:
+            self._fragments += 1
+            if self._fragments >= FRAGMENTS_AT_MOST:
+                self._end(f"a message came in more than {FRAGMENTS_AT_MOST} frames")
+        elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
+            self._fragments = 0
+        else:
+            self._count_control()
+        super().recv_frame(frame)
+
+    def _count_control(self) -> None:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._controls = second, 0
+        self._controls += 1
+        if self._controls > CONTROLS_AT_MOST:
+            self._end(f"more than {CONTROLS_AT_MOST} pings came in a second")
+
+    def _end(self, reason: str) -> None:
+        self.fail(CloseCode.POLICY_VIOLATION, reason)
+        raise ProtocolError(reason)  # leaves the parser
 
 
 class AbortableWebSocket(WebSocketsSansIOProtocol):
@@ -10,6 +54,10 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
     `abort` ends the connection: to close waits for the client. `send_frame` sends a whole frame that was
     serialized before. Once the application is done, the client has some seconds to take what is left.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conn = BoundedFrames(max_size=self.config.ws_max_size, logger=self.conn.logger)
 
     async def run_asgi(self) -> None:
         self.scope["state"] |= {"abort": self.transport.abort, "send_frame": self._send_frame}
