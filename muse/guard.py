@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, cast
 
 import msgspec
@@ -25,7 +25,7 @@ from muse.policy import Policy, read_policy
 from muse.proposals import Proposal, ProposalFile
 from muse.receipt import Kind, Receipt, Status
 from muse.repository import Repository
-from muse.stale_reads import Touch, Touches
+from muse.stale_reads import Arriving, Touch, Touches
 
 MOST_OPEN_PROPOSALS = 10_000
 OVERLAPS_NAMED = 100
@@ -148,9 +148,13 @@ class GuardedLog:
                 policy = self.policy()
                 if reads and policy.stale_reads != "off":
                     self._touches.catch_up()
+                several = reads and len({request.actor_id for request in requests}) > 1
+                arriving = Arriving() if several and policy.stale_reads != "off" else None
                 with self._standing(policy) as standing:
-                    self._judge(valid, policy, standing)
+                    self._judge(valid, policy, standing, arriving)
                     self._enter([offer for offer in valid if offer.is_admitted])
+                if arriving is not None:
+                    _settle_overlaps(valid)
                 self._propose([offer for offer in valid if offer.is_proposed])
             if (durability or self._log.durability) == "disk":
                 self._log.sync()
@@ -177,8 +181,17 @@ class GuardedLog:
             return nullcontext()
         return self.coordination.standing(first_too=policy.enforces_reservations)
 
-    def _judge(self, offers: Sequence[_Offer], policy: Policy, standing: Standing | None) -> None:
-        """Decide what becomes of each op; where nothing is in its way, it is admitted."""
+    def _judge(
+        self,
+        offers: Sequence[_Offer],
+        policy: Policy,
+        standing: Standing | None,
+        arriving: Arriving | None,
+    ) -> None:
+        """Decide what becomes of each op; where nothing is in its way, it is admitted.
+
+        With `arriving`, those that are admitted count as newer ops for those that come after them.
+        """
         known = self._log.find(offer.entry["op_id"] for offer in offers)
         proposals = self._proposals.all()
         left = MOST_OPEN_PROPOSALS - self._proposals.open_count
@@ -198,8 +211,10 @@ class GuardedLog:
             elif op_id in proposals and proposals[op_id].state != "accepted":
                 offer.receipt = _as_proposed(offer, proposals[op_id])
             else:
-                offer.receipt = self._judged(offer, policy, standing)
+                offer.receipt = self._judged(offer, policy, standing, arriving)
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
+                if offer.is_admitted and arriving is not None:
+                    arriving.expect(offer.entry, is_stamped=not offer.is_draft)
                 if offer.is_proposed:
                     left -= 1
                     self._check_room(offer, left)
@@ -214,7 +229,9 @@ class GuardedLog:
             reason = f"{MOST_OPEN_PROPOSALS} proposals are open, the limit: decide some first"
             offer.receipt = _refused(offer.entry, "full", reason)
 
-    def _judged(self, offer: _Offer, policy: Policy, standing: Standing | None) -> Receipt | None:
+    def _judged(
+        self, offer: _Offer, policy: Policy, standing: Standing | None, arriving: Arriving | None
+    ) -> Receipt | None:
         """Return what the policy has to say of an op; None if it is to be stored, and that is all."""
         entry, request = offer.entry, offer.request
         is_claimed = standing is not None and (entry["reservation_id"] or not standing.is_empty)
@@ -241,7 +258,7 @@ class GuardedLog:
                 status = "refused" if policy.reservations == "refuse" else "proposed"
         overlaps: list[Touch] = []
         if request.seen_frontier is not None and policy.stale_reads != "off":
-            overlaps = self._touches.unread(addresses, request.actor_id, request.seen_frontier)
+            overlaps = self._touches.unread(addresses, request.actor_id, request.seen_frontier, arriving)
             if overlaps and status == "stored" and (not kind or policy.stale_reads == "propose"):
                 newest = overlaps[-1]
                 kind, reason = "stale", f"{newest.actor_id} touched {newest.address} since it was last read"
@@ -444,6 +461,30 @@ def _check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
     """Find how a domain checks an op before it is logged; one that does not say lets all through."""
     plugin = find_plugin(domain)
     return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
+
+
+def _settle_overlaps(offers: Sequence[_Offer]) -> None:
+    """Give overlaps of one step the stamps under which they entered; leave out what the log did not take.
+
+    What was set aside because of one that the log did not take stays so: somebody decides.
+    """
+    admitted = {offer.entry["op_id"]: offer for offer in offers if offer.is_admitted}
+    for offer in offers:
+        receipt = offer.receipt
+        if receipt is None or not receipt.overlaps:
+            continue
+        overlaps: list[dict[str, Any]] = []
+        for overlap in receipt.overlaps:
+            other = admitted.get(overlap["op_id"])
+            if other is None:
+                overlaps.append(overlap)
+            elif other.said.status == "stored":
+                overlaps.append({**overlap, "lamport_ts": other.entry["lamport_ts"]})
+        overlaps.sort(key=itemgetter("lamport_ts"))
+        receipt = msgspec.structs.replace(receipt, overlaps=tuple(overlaps))
+        if receipt.kind == "stale" and receipt.status == "stored" and not overlaps:
+            receipt = msgspec.structs.replace(receipt, kind="", reason="")
+        offer.receipt = receipt
 
 
 def _refused(entry: Mapping[str, Any], kind: Kind, reason: str) -> Receipt:
