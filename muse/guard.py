@@ -81,9 +81,8 @@ class _Offer:
         return msgspec.structs.replace(said, status="known") if said.status == "stored" else said
 
     def is_same(self, entry: Mapping[str, Any]) -> bool:
-        """Whether an op that was stored or set aside is this one. A draft's stamp is not its author's."""
-        names = _DRAFT_FIELDS if self.is_draft else ENTRY_FIELDS
-        return all(self.entry[name] == entry[name] for name in names)  # type: ignore[literal-required]
+        """Whether an op that was stored or set aside is this one."""
+        return _are_same(self.entry, entry, is_draft=self.is_draft)
 
 
 class GuardedLog:
@@ -342,15 +341,15 @@ class GuardedLog:
         with self._log.alone():
             found = list(self._proposals.all().values())
             in_log = self._log.find(one.proposal_id for one in found if one.state == "open")
-        seen = [replace(one, state="accepted") if one.proposal_id in in_log else one for one in found]
+        seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in found]
         return [one for one in seen if settled or one.state == "open"]
 
     def accept(self, proposal_id: str, *, actor_id: str) -> Receipt:
         """Append a proposed op under its own op id, durably. Idempotent; a crash leaves it open or accepted.
 
         Who holds one of its addresses decides; where nobody does, anyone. A draft is stamped now. Raises
-        `NotFoundError` for no such proposal, `ConflictError` if it was rejected, `HeldError` if another
-        decides, `InvalidEntryError` if the log can no longer take it.
+        `NotFoundError` for no such proposal, `ConflictError` if it was rejected or the log holds another op
+        with its id, `HeldError` if another decides, `InvalidEntryError` if the log can no longer take it.
         """
         with self._log.alone(), self.coordination.standing() as standing:
             proposal = self._proposal(proposal_id)
@@ -360,7 +359,14 @@ class GuardedLog:
                     "another op id",
                     op_id=proposal_id,
                 )
-            known = self._log.find([proposal_id]).get(proposal_id)
+            in_log = self._log.find([proposal_id])
+            known = in_log.get(proposal_id)
+            if known is not None and not _is_in(proposal, in_log):
+                raise ConflictError(
+                    f"proposal {proposal_id} cannot be accepted: the log holds another op with its id; reject "
+                    "it, and have its op sent anew under another op id",
+                    op_id=proposal_id,
+                )
             if known is None:
                 self._check_decides(proposal, actor_id, standing)
                 entry: Any = dict(proposal.entry)
@@ -380,7 +386,7 @@ class GuardedLog:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 return proposal
-            if self._log.find([proposal_id]):
+            if _is_in(proposal, self._log.find([proposal_id])):
                 raise ConflictError(
                     f"proposal {proposal_id} was accepted, its op is in the log: 'muse undo' takes it back",
                     op_id=proposal_id,
@@ -428,6 +434,18 @@ class GuardedLog:
             for claim in _touched(entry, held)
             if claim.actor_id != entry["actor_id"] and claim.created_at <= entry["created_at"]
         ]
+
+
+def _are_same(one: Mapping[str, Any], other: Mapping[str, Any], *, is_draft: bool) -> bool:
+    """Whether two entries are one op. A draft's stamp is not its author's."""
+    return all(one[name] == other[name] for name in (_DRAFT_FIELDS if is_draft else ENTRY_FIELDS))
+
+
+def _is_in(proposal: Proposal, in_log: Mapping[str, tuple[int, int, OpEntry]]) -> bool:
+    """Whether the op of a proposal is among those that were found in the log."""
+    found = in_log.get(proposal.proposal_id)
+    is_draft = proposal.entry["lamport_ts"] is None
+    return found is not None and _are_same(proposal.entry, found[2], is_draft=is_draft)
 
 
 def _touched(entry: OpEntry, held: AddressMap[Claim]) -> Iterable[Claim]:
