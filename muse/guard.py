@@ -88,8 +88,8 @@ class _Offer:
 class GuardedLog:
     """A session's log behind its policy. For any number of threads and processes.
 
-    `policy` None: that of the session's file, read anew when it changes. `branch` None: the one HEAD names
-    now; claims count on their branch. Whoever appends by a plain `OpLog` passes by: that is not
+    `policy` None: that of the session's file, read anew when it changes. Claims count on their branch;
+    `branch` None: the one HEAD names when an op is appended or decided on, where anything is claimed. Whoever appends by a plain `OpLog` passes by: that is not
     prevented, `trespasses` finds it.
     """
 
@@ -106,7 +106,8 @@ class GuardedLog:
         self._log = log
         self._given_policy = policy
         self._policy_read: tuple[object, Policy] | None = None
-        self._branch = repository.dag.current_branch() if branch is None else layout.check_branch(branch)
+        self._given_branch = None if branch is None else layout.check_branch(branch)
+        self._branch_read: tuple[object, str] | None = None
         self.coordination = repository.coordination if coordination is None else coordination
         root, session_id = repository.root, log.session_id()
         self._policy_path = layout.policy_file(root, session_id)
@@ -194,6 +195,7 @@ class GuardedLog:
         known = self._log.find(offer.entry["op_id"] for offer in offers)
         proposals = self._proposals.all()
         left = MOST_OPEN_PROPOSALS - self._proposals.open_count
+        branch = "" if standing is None or standing.is_empty else self._branch()
         first: dict[str, _Offer] = {}
         for offer in offers:
             op_id = offer.entry["op_id"]
@@ -210,7 +212,7 @@ class GuardedLog:
             elif op_id in proposals and proposals[op_id].state != "accepted":
                 offer.receipt = _as_proposed(offer, proposals[op_id])
             else:
-                offer.receipt = self._judged(offer, policy, standing, arriving)
+                offer.receipt = self._judged(offer, policy, standing, branch, arriving)
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
                 if offer.is_admitted and arriving is not None:
                     arriving.expect(offer.entry, is_stamped=not offer.is_draft)
@@ -229,7 +231,12 @@ class GuardedLog:
             offer.receipt = _refused(offer.entry, "full", reason)
 
     def _judged(
-        self, offer: _Offer, policy: Policy, standing: Standing | None, arriving: Arriving | None
+        self,
+        offer: _Offer,
+        policy: Policy,
+        standing: Standing | None,
+        branch: str,
+        arriving: Arriving | None,
     ) -> Receipt | None:
         """Return what the policy has to say of an op; None if it is to be stored, and that is all."""
         entry, request = offer.entry, offer.request
@@ -242,7 +249,7 @@ class GuardedLog:
         status: Status = "stored"
         claims: list[Claim] = []
         if standing is not None:
-            claims = standing.claims_of_others(addresses, self._branch, request.actor_id)
+            claims = standing.claims_of_others(addresses, branch, request.actor_id)
             fault = (
                 standing.fault_of(entry["reservation_id"], request.actor_id)
                 if entry["reservation_id"]
@@ -327,12 +334,24 @@ class GuardedLog:
         if self._given_policy is not None:
             return self._given_policy
         repository = self._repository
-        found = repository.storage.look(self._policy_path)
-        version = found and (found.st_ino, found.st_mtime_ns, found.st_size)
+        version = self._version(self._policy_path)
         if self._policy_read is None or self._policy_read[0] != version:
             policy = read_policy(repository.root, self._log.session_id(), repository.storage)
             self._policy_read = version, policy
         return self._policy_read[1]
+
+    def _branch(self) -> str:
+        """Return the branch whose claims count now."""
+        if self._given_branch is not None:
+            return self._given_branch
+        version = self._version(layout.head_file(self._repository.root))
+        if self._branch_read is None or self._branch_read[0] != version:
+            self._branch_read = version, self._repository.dag.current_branch()
+        return self._branch_read[1]
+
+    def _version(self, path: str) -> object:
+        found = self._repository.storage.look(path)
+        return found and (found.st_ino, found.st_mtime_ns, found.st_size)
 
     # -- proposals ------------------------------------------------------------------------------
 
@@ -406,10 +425,11 @@ class GuardedLog:
             ) from None
 
     def _check_decides(self, proposal: Proposal, actor_id: str, standing: Standing) -> None:
+        if standing.is_empty:
+            return
         addresses = addresses_of(proposal.entry["domain_op"])
-        claims = [
-            claim for claim in standing.claims_of_others(addresses, self._branch, actor_id) if claim.epoch
-        ]
+        found = standing.claims_of_others(addresses, self._branch(), actor_id)
+        claims = [claim for claim in found if claim.epoch]
         if claims:
             raise HeldError(f"{actor_id} cannot decide this: {describe(claims)}, and decides", claims)
 
@@ -422,7 +442,7 @@ class GuardedLog:
         Accepted proposals are none. Reads the whole log.
         """
         held: AddressMap[Claim] = AddressMap()
-        for claim in self.coordination.claims(branch=self._branch):
+        for claim in self.coordination.claims(branch=self._branch()):
             for address in claim.addresses if claim.epoch else ():
                 for values in held.places(address):
                     values[claim.reservation_id] = claim

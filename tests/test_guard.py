@@ -233,6 +233,20 @@ def test_a_claim_counts_on_its_branch(tmp_path: Path) -> None:
     assert scene.one("bob", "song.mid").status == "stored"
 
 
+def test_where_head_moves_while_the_session_is_open_the_claims_of_its_branch_count(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, REFUSE)
+    scene.coordination.reserve("ada", ["a"], branch="main")
+    scene.coordination.reserve("ada", ["b"], branch="take/2")
+    assert [scene.one("bob", "a").kind, scene.one("bob", "b").kind] == ["held", ""]
+    head = tmp_path / ".muse" / "HEAD"
+    head.write_text("ref: refs/heads/take/2\n")
+    assert [scene.one("bob", "a").kind, scene.one("bob", "b").kind] == ["", "held"]
+    assert {one.claim.branch for one in scene.guarded.trespasses()} == {"take/2"}
+    head.write_text("rubbish")
+    with pytest.raises(CorruptionError, match="HEAD"):
+        scene.one("bob", "b")
+
+
 def test_an_advisory_session_stores_the_op_and_tells_of_the_claim(scene: Scene) -> None:
     assert scene.guarded.policy() == Policy("advisory", "report")
     claim = scene.coordination.reserve("ada", ["song.mid"], branch="main")
