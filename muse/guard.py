@@ -89,8 +89,8 @@ class GuardedLog:
     """A session's log behind its policy. For any number of threads and processes.
 
     `policy` None: that of the session's file, read anew when it changes. Claims count on their branch;
-    `branch` None: the one HEAD names when an op is appended or decided on, where anything is claimed. Whoever appends by a plain `OpLog` passes by: that is not
-    prevented, `trespasses` finds it.
+    `branch` None: the one HEAD names when an op is appended or decided on. Whoever appends by a plain
+    `OpLog` passes by: that is not prevented, `trespasses` finds it.
     """
 
     def __init__(
@@ -382,8 +382,8 @@ class GuardedLog:
             known = in_log.get(proposal_id)
             if known is not None and not _is_in(proposal, in_log):
                 raise ConflictError(
-                    f"proposal {proposal_id} cannot be accepted: the log holds another op with its id; reject "
-                    "it, and have its op sent anew under another op id",
+                    f"proposal {proposal_id} cannot be accepted: the log holds another op with its id; "
+                    "reject it, and have its op sent anew under another op id",
                     op_id=proposal_id,
                 )
             if known is None:
