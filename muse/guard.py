@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, cast
 
 import msgspec
@@ -25,7 +25,7 @@ from muse.policy import Policy, read_policy
 from muse.proposals import Proposal, ProposalFile
 from muse.receipt import Kind, Receipt, Status
 from muse.repository import Repository
-from muse.stale_reads import Touch, Touches
+from muse.stale_reads import Arriving, Touch, Touches
 
 MOST_OPEN_PROPOSALS = 10_000
 OVERLAPS_NAMED = 100
@@ -81,17 +81,16 @@ class _Offer:
         return msgspec.structs.replace(said, status="known") if said.status == "stored" else said
 
     def is_same(self, entry: Mapping[str, Any]) -> bool:
-        """Whether an op that was stored or set aside is this one. A draft's stamp is not its author's."""
-        names = _DRAFT_FIELDS if self.is_draft else ENTRY_FIELDS
-        return all(self.entry[name] == entry[name] for name in names)  # type: ignore[literal-required]
+        """Whether an op that was stored or set aside is this one."""
+        return _are_same(self.entry, entry, is_draft=self.is_draft)
 
 
 class GuardedLog:
     """A session's log behind its policy. For any number of threads and processes.
 
-    `policy` None: that of the session's file, read anew when it changes. `branch` None: the one HEAD names
-    now; claims count on their branch. Whoever appends by a plain `OpLog` passes by: that is not
-    prevented, `trespasses` finds it.
+    `policy` None: that of the session's file, read anew when it changes. Claims count on their branch;
+    `branch` None: the one HEAD names when an op is appended or decided on. Whoever appends by a plain
+    `OpLog` passes by: that is not prevented, `trespasses` finds it.
     """
 
     def __init__(
@@ -107,7 +106,8 @@ class GuardedLog:
         self._log = log
         self._given_policy = policy
         self._policy_read: tuple[object, Policy] | None = None
-        self._branch = repository.dag.current_branch() if branch is None else layout.check_branch(branch)
+        self._given_branch = None if branch is None else layout.check_branch(branch)
+        self._branch_read: tuple[object, str] | None = None
         self.coordination = repository.coordination if coordination is None else coordination
         root, session_id = repository.root, log.session_id()
         self._policy_path = layout.policy_file(root, session_id)
@@ -148,9 +148,13 @@ class GuardedLog:
                 policy = self.policy()
                 if reads and policy.stale_reads != "off":
                     self._touches.catch_up()
+                several = reads and len({request.actor_id for request in requests}) > 1
+                arriving = Arriving() if several and policy.stale_reads != "off" else None
                 with self._standing(policy) as standing:
-                    self._judge(valid, policy, standing)
+                    self._judge(valid, policy, standing, arriving)
                     self._enter([offer for offer in valid if offer.is_admitted])
+                if arriving is not None:
+                    _settle_overlaps(valid)
                 self._propose([offer for offer in valid if offer.is_proposed])
             if (durability or self._log.durability) == "disk":
                 self._log.sync()
@@ -190,11 +194,21 @@ class GuardedLog:
             return nullcontext()
         return self.coordination.standing(first_too=policy.enforces_reservations)
 
-    def _judge(self, offers: Sequence[_Offer], policy: Policy, standing: Standing | None) -> None:
-        """Decide what becomes of each op; where nothing is in its way, it is admitted."""
+    def _judge(
+        self,
+        offers: Sequence[_Offer],
+        policy: Policy,
+        standing: Standing | None,
+        arriving: Arriving | None,
+    ) -> None:
+        """Decide what becomes of each op; where nothing is in its way, it is admitted.
+
+        With `arriving`, those that are admitted count as newer ops for those that come after them.
+        """
         known = self._log.find(offer.entry["op_id"] for offer in offers)
         proposals = self._proposals.all()
         left = MOST_OPEN_PROPOSALS - self._proposals.open_count
+        branch = "" if standing is None or standing.is_empty else self._branch()
         first: dict[str, _Offer] = {}
         for offer in offers:
             op_id = offer.entry["op_id"]
@@ -211,8 +225,10 @@ class GuardedLog:
             elif op_id in proposals and proposals[op_id].state != "accepted":
                 offer.receipt = _as_proposed(offer, proposals[op_id])
             else:
-                offer.receipt = self._judged(offer, policy, standing)
+                offer.receipt = self._judged(offer, policy, standing, branch, arriving)
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
+                if offer.is_admitted and arriving is not None:
+                    arriving.expect(offer.entry, is_stamped=not offer.is_draft)
                 if offer.is_proposed:
                     left -= 1
                     self._check_room(offer, left)
@@ -227,7 +243,14 @@ class GuardedLog:
             reason = f"{MOST_OPEN_PROPOSALS} proposals are open, the limit: decide some first"
             offer.receipt = _refused(offer.entry, "full", reason)
 
-    def _judged(self, offer: _Offer, policy: Policy, standing: Standing | None) -> Receipt | None:
+    def _judged(
+        self,
+        offer: _Offer,
+        policy: Policy,
+        standing: Standing | None,
+        branch: str,
+        arriving: Arriving | None,
+    ) -> Receipt | None:
         """Return what the policy has to say of an op; None if it is to be stored, and that is all."""
         entry, request = offer.entry, offer.request
         is_claimed = standing is not None and (entry["reservation_id"] or not standing.is_empty)
@@ -239,7 +262,7 @@ class GuardedLog:
         status: Status = "stored"
         claims: list[Claim] = []
         if standing is not None:
-            claims = standing.claims_of_others(addresses, self._branch, request.actor_id)
+            claims = standing.claims_of_others(addresses, branch, request.actor_id)
             fault = (
                 standing.fault_of(entry["reservation_id"], request.actor_id)
                 if entry["reservation_id"]
@@ -254,7 +277,7 @@ class GuardedLog:
                 status = "refused" if policy.reservations == "refuse" else "proposed"
         overlaps: list[Touch] = []
         if request.seen_frontier is not None and policy.stale_reads != "off":
-            overlaps = self._touches.unread(addresses, request.actor_id, request.seen_frontier)
+            overlaps = self._touches.unread(addresses, request.actor_id, request.seen_frontier, arriving)
             if overlaps and status == "stored" and (not kind or policy.stale_reads == "propose"):
                 newest = overlaps[-1]
                 kind, reason = "stale", f"{newest.actor_id} touched {newest.address} since it was last read"
@@ -324,12 +347,24 @@ class GuardedLog:
         if self._given_policy is not None:
             return self._given_policy
         repository = self._repository
-        found = repository.storage.look(self._policy_path)
-        version = found and (found.st_ino, found.st_mtime_ns, found.st_size)
+        version = self._version(self._policy_path)
         if self._policy_read is None or self._policy_read[0] != version:
             policy = read_policy(repository.root, self._log.session_id(), repository.storage)
             self._policy_read = version, policy
         return self._policy_read[1]
+
+    def _branch(self) -> str:
+        """Return the branch whose claims count now."""
+        if self._given_branch is not None:
+            return self._given_branch
+        version = self._version(layout.head_file(self._repository.root))
+        if self._branch_read is None or self._branch_read[0] != version:
+            self._branch_read = version, self._repository.dag.current_branch()
+        return self._branch_read[1]
+
+    def _version(self, path: str) -> object:
+        found = self._repository.storage.look(path)
+        return found and (found.st_ino, found.st_mtime_ns, found.st_size)
 
     # -- proposals ------------------------------------------------------------------------------
 
@@ -338,15 +373,15 @@ class GuardedLog:
         with self._log.alone():
             found = list(self._proposals.all().values())
             in_log = self._log.find(one.proposal_id for one in found if one.state == "open")
-        seen = [replace(one, state="accepted") if one.proposal_id in in_log else one for one in found]
+        seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in found]
         return [one for one in seen if settled or one.state == "open"]
 
     def accept(self, proposal_id: str, *, actor_id: str) -> Receipt:
         """Append a proposed op under its own op id, durably. Idempotent; a crash leaves it open or accepted.
 
         Who holds one of its addresses decides; where nobody does, anyone. A draft is stamped now. Raises
-        `NotFoundError` for no such proposal, `ConflictError` if it was rejected, `HeldError` if another
-        decides, `InvalidEntryError` if the log can no longer take it.
+        `NotFoundError` for no such proposal, `ConflictError` if it was rejected or the log holds another op
+        with its id, `HeldError` if another decides, `InvalidEntryError` if the log can no longer take it.
         """
         with self._log.alone(), self.coordination.standing() as standing:
             proposal = self._proposal(proposal_id)
@@ -356,7 +391,14 @@ class GuardedLog:
                     "another op id",
                     op_id=proposal_id,
                 )
-            known = self._log.find([proposal_id]).get(proposal_id)
+            in_log = self._log.find([proposal_id])
+            known = in_log.get(proposal_id)
+            if known is not None and not _is_in(proposal, in_log):
+                raise ConflictError(
+                    f"proposal {proposal_id} cannot be accepted: the log holds another op with its id; "
+                    "reject it, and have its op sent anew under another op id",
+                    op_id=proposal_id,
+                )
             if known is None:
                 self._check_decides(proposal, actor_id, standing)
                 entry: Any = dict(proposal.entry)
@@ -376,7 +418,7 @@ class GuardedLog:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 return proposal
-            if self._log.find([proposal_id]):
+            if _is_in(proposal, self._log.find([proposal_id])):
                 raise ConflictError(
                     f"proposal {proposal_id} was accepted, its op is in the log: 'muse undo' takes it back",
                     op_id=proposal_id,
@@ -396,10 +438,11 @@ class GuardedLog:
             ) from None
 
     def _check_decides(self, proposal: Proposal, actor_id: str, standing: Standing) -> None:
+        if standing.is_empty:
+            return
         addresses = addresses_of(proposal.entry["domain_op"])
-        claims = [
-            claim for claim in standing.claims_of_others(addresses, self._branch, actor_id) if claim.epoch
-        ]
+        found = standing.claims_of_others(addresses, self._branch(), actor_id)
+        claims = [claim for claim in found if claim.epoch]
         if claims:
             raise HeldError(f"{actor_id} cannot decide this: {describe(claims)}, and decides", claims)
 
@@ -412,7 +455,7 @@ class GuardedLog:
         Accepted proposals are none. Reads the whole log.
         """
         held: AddressMap[Claim] = AddressMap()
-        for claim in self.coordination.claims(branch=self._branch):
+        for claim in self.coordination.claims(branch=self._branch()):
             for address in claim.addresses if claim.epoch else ():
                 for values in held.places(address):
                     values[claim.reservation_id] = claim
@@ -424,6 +467,18 @@ class GuardedLog:
             for claim in _touched(entry, held)
             if claim.actor_id != entry["actor_id"] and claim.created_at <= entry["created_at"]
         ]
+
+
+def _are_same(one: Mapping[str, Any], other: Mapping[str, Any], *, is_draft: bool) -> bool:
+    """Whether two entries are one op. A draft's stamp is not its author's."""
+    return all(one[name] == other[name] for name in (_DRAFT_FIELDS if is_draft else ENTRY_FIELDS))
+
+
+def _is_in(proposal: Proposal, in_log: Mapping[str, tuple[int, int, OpEntry]]) -> bool:
+    """Whether the op of a proposal is among those that were found in the log."""
+    found = in_log.get(proposal.proposal_id)
+    is_draft = proposal.entry["lamport_ts"] is None
+    return found is not None and _are_same(proposal.entry, found[2], is_draft=is_draft)
 
 
 def _touched(entry: OpEntry, held: AddressMap[Claim]) -> Iterable[Claim]:
@@ -457,6 +512,30 @@ def _check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
     """Find how a domain checks an op before it is logged; one that does not say lets all through."""
     plugin = find_plugin(domain)
     return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
+
+
+def _settle_overlaps(offers: Sequence[_Offer]) -> None:
+    """Give overlaps of one step the stamps under which they entered; leave out what the log did not take.
+
+    What was set aside because of one that the log did not take stays so: somebody decides.
+    """
+    admitted = {offer.entry["op_id"]: offer for offer in offers if offer.is_admitted}
+    for offer in offers:
+        receipt = offer.receipt
+        if receipt is None or not receipt.overlaps:
+            continue
+        overlaps: list[dict[str, Any]] = []
+        for overlap in receipt.overlaps:
+            other = admitted.get(overlap["op_id"])
+            if other is None:
+                overlaps.append(overlap)
+            elif other.said.status == "stored":
+                overlaps.append({**overlap, "lamport_ts": other.entry["lamport_ts"]})
+        overlaps.sort(key=itemgetter("lamport_ts"))
+        receipt = msgspec.structs.replace(receipt, overlaps=tuple(overlaps))
+        if receipt.kind == "stale" and receipt.status == "stored" and not overlaps:
+            receipt = msgspec.structs.replace(receipt, kind="", reason="")
+        offer.receipt = receipt
 
 
 def _refused(entry: Mapping[str, Any], kind: Kind, reason: str) -> Receipt:

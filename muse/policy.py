@@ -82,4 +82,10 @@ def write_policy(root: str, session_id: str, policy: Policy, storage: Storage = 
     path = layout.policy_file(root, session_id)
     storage.make_directories(os.path.dirname(path), sync=True)
     with storage.locked(layout.session_lock_file(root, session_id)):
-        storage.write_atomically(path, encode_json(policy.to_json(), "policy.json"))
+        write_policy_alone(root, session_id, policy, storage)
+
+
+def write_policy_alone(root: str, session_id: str, policy: Policy, storage: Storage = LOCAL) -> None:
+    """Do `write_policy` for one who holds the session's lock."""
+    path = layout.policy_file(root, session_id)
+    storage.write_atomically(path, encode_json(policy.to_json(), "policy.json"))

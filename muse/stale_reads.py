@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from muse.core.address import MOST_STEPS, AddressMap, addresses_of, parts_of
-from muse.core.entry import OpEntry
+from muse.core.entry import MAX_LAMPORT, OpEntry
 from muse.core.op_log import OpLog
 
 TOUCHES_HELD = 200_000
@@ -52,7 +52,7 @@ class Touches:
         with self._lock:
             end = self._log.cut().offset
             for entry in self._log.scan(self._read_to, end):
-                for one in _touches_of(entry):
+                for one in _touches_of(entry, entry["lamport_ts"]):
                     self._young.add(one)
                 if len(self._young) >= self._touches_held:
                     self._grow_old()
@@ -65,15 +65,21 @@ class Touches:
             self._ancient.take_in(finer)
         self._young, self._old = _Generation(), self._young
 
-    def unread(self, addresses: Iterable[str], actor_id: str, seen: Mapping[str, int]) -> list[Touch]:
+    def unread(
+        self,
+        addresses: Iterable[str],
+        actor_id: str,
+        seen: Mapping[str, int],
+        arriving: "Arriving | None" = None,
+    ) -> list[Touch]:
         """Return ops of others on `addresses`, above or below, that exceed what was `seen` of their actors.
 
-        Of each actor the newest, in the order of their stamps.
+        Of each actor the newest, in the order of their stamps; those that are `arriving` too.
         """
         wanted = tuple(addresses)
         newest: dict[str, Touch] = {}
         with self._lock:
-            for generation in self._generations():
+            for generation in (*self._generations(), *([] if arriving is None else [arriving])):
                 for one in generation.touching(wanted):
                     if one.actor_id != actor_id and one.lamport_ts > seen.get(one.actor_id, 0):
                         newest[one.actor_id] = max(one, newest.get(one.actor_id, one))
@@ -108,6 +114,23 @@ class _Generation:
         return address if self.depth == MOST_STEPS else "/".join(parts_of(address)[: self.depth])
 
 
-def _touches_of(entry: OpEntry) -> Iterable[Touch]:
-    stamp, op_id, actor_id = entry["lamport_ts"], entry["op_id"], entry["actor_id"]
+class Arriving(_Generation):
+    """Touches of ops that are about to enter the log, in their order.
+
+    One that has no stamp yet counts as unread, whatever its readers say, and as newer than all before it:
+    its touch has a stamp that no op can have.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._expected = 0
+
+    def expect(self, entry: OpEntry, *, is_stamped: bool) -> None:
+        self._expected += 1
+        for one in _touches_of(entry, entry["lamport_ts"] if is_stamped else MAX_LAMPORT + self._expected):
+            self.add(one)
+
+
+def _touches_of(entry: OpEntry, stamp: int) -> Iterable[Touch]:
+    op_id, actor_id = entry["op_id"], entry["actor_id"]
     return (Touch(stamp, op_id, actor_id, address) for address in addresses_of(entry["domain_op"]))

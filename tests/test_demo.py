@@ -1,9 +1,11 @@
 """The demonstration: many actors, live, and the piece as it is written in the end."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -231,6 +233,15 @@ def players_of(process: subprocess.Popen[bytes]) -> Iterator[int]:
             yield int(directory.name)
 
 
+def is_group_alive(group: int) -> bool:
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = (directory / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                return True
+    return False
+
+
 @pytest.mark.parametrize(("event", "count"), [("acknowledged", 3), ("committed", 2)])
 def test_killed_as_a_whole_it_loses_no_acknowledged_edit(tmp_path: Path, event: str, count: int) -> None:
     with start_demo(tmp_path) as process:
@@ -283,6 +294,41 @@ def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err == b""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
+@pytest.mark.parametrize("how", [[], ["--serve"]])
+def test_ctrl_c_while_the_players_start_ends_it_and_all_of_them(tmp_path: Path, how: list[str]) -> None:
+    with start_demo(tmp_path, *how) as process:
+        deadline = time.monotonic() + 30
+        while not (players := list(players_of(process))) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert len(players) < AGENTS + 1, "too late to show it"
+    assert process.returncode == 130
+    assert err == b""
+    assert events_in((tmp_path / "events").read_bytes()) == []
+    deadline = time.monotonic() + 5
+    while is_group_alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_group_alive(process.pid)
+
+
+def test_ctrl_c_before_the_command_is_read_in_leaves_no_traceback(tmp_path: Path) -> None:
+    interrupted = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from muse.cli import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", interrupted], cwd=tmp_path, capture_output=True, timeout=30, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, b"", b"")
 
 
 def test_a_second_demo_takes_the_next_free_directory_and_plays_at_the_rate_asked_for(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from muse import guard
 from muse.core.address import MOST_STEPS, addresses_of, touch
 from muse.core.coordination import Coordination, HeldError
+from muse.core.entry import MAX_LAMPORT
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.guard import GuardedLog, Request
@@ -230,6 +231,20 @@ def test_a_claim_counts_on_its_branch(tmp_path: Path) -> None:
     scene = Scene(tmp_path, REFUSE)
     scene.coordination.reserve("ada", ["song.mid"], branch="take/2")
     assert scene.one("bob", "song.mid").status == "stored"
+
+
+def test_where_head_moves_while_the_session_is_open_the_claims_of_its_branch_count(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, REFUSE)
+    scene.coordination.reserve("ada", ["a"], branch="main")
+    scene.coordination.reserve("ada", ["b"], branch="take/2")
+    assert [scene.one("bob", "a").kind, scene.one("bob", "b").kind] == ["held", ""]
+    head = tmp_path / ".muse" / "HEAD"
+    head.write_text("ref: refs/heads/take/2\n")
+    assert [scene.one("bob", "a").kind, scene.one("bob", "b").kind] == ["", "held"]
+    assert {one.claim.branch for one in scene.guarded.trespasses()} == {"take/2"}
+    head.write_text("rubbish")
+    with pytest.raises(CorruptionError, match="HEAD"):
+        scene.one("bob", "b")
 
 
 def test_an_advisory_session_stores_the_op_and_tells_of_the_claim(scene: Scene) -> None:
@@ -497,7 +512,6 @@ def test_an_op_that_another_process_appended_is_seen_as_newer(scene: Scene) -> N
     assert [one["op_id"] for one in scene.one("bob", "a", seen={}).overlaps] == [entry["op_id"]]
 
 
-@pytest.mark.xfail(strict=True, reason="ops that enter in one step are not yet seen by one another")
 @pytest.mark.parametrize("stale_reads", ["report", "propose"])
 def test_of_requests_in_one_step_the_later_is_stale_as_it_would_be_alone(
     tmp_path: Path, stale_reads: Any
@@ -508,6 +522,31 @@ def test_of_requests_in_one_step_the_later_is_stale_as_it_would_be_alone(
     assert (first.status, first.overlaps) == ("stored", ())
     assert second.status == ("proposed" if stale_reads == "propose" else "stored")
     assert [one["op_id"] for one in second.overlaps] == [first.op_id]
+
+
+def test_an_op_of_the_same_step_is_named_with_its_stamp_and_one_without_any_yet_was_read_by_nobody(
+    scene: Scene,
+) -> None:
+    read = make_op_entry("eve", DOMAIN, {"address": "a"}, 5)
+    requests = [
+        Request("eve", [read]),
+        Request("ada", [draft("a"), draft("a/1"), draft("b")]),
+        Request("bob", [draft("a"), draft("a")], seen_frontier={"eve": 5, "ada": MAX_LAMPORT}),
+        Request("bob", [draft("a/2")], seen_frontier={"eve": 4}),
+    ]
+    _, [first, second, _], both, [last] = scene.guarded.append_requests(requests)
+    newest = {"lamport_ts": second.lamport_ts, "op_id": second.op_id, "actor_id": "ada", "address": "a/1"}
+    assert [one.overlaps for one in both] == [(newest,), (newest,)]
+    assert [one["op_id"] for one in last.overlaps] == [read["op_id"], first.op_id]
+    assert [one["lamport_ts"] for one in last.overlaps] == [5, first.lamport_ts]
+
+
+def test_an_op_of_the_same_step_that_the_log_does_not_take_is_no_newer_op(scene: Scene) -> None:
+    bad = draft("a") | {"domain_op": {"address": "a", "x": float("nan")}}
+    requests = [Request("ada", [bad]), Request("bob", [draft("a")], seen_frontier={})]
+    [[refused], [stored]] = scene.guarded.append_requests(requests)
+    assert (refused.status, refused.kind) == ("refused", "invalid")
+    assert (stored.status, stored.kind, stored.reason, stored.overlaps) == ("stored", "", "", ())
 
 
 def test_in_a_guarded_session_a_stale_op_is_set_aside(tmp_path: Path) -> None:

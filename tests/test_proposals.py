@@ -172,7 +172,6 @@ def test_a_proposal_whose_op_came_into_the_log_by_another_way_is_open_no_longer(
         guarded.reject(entry["op_id"], actor_id="ada")
 
 
-@pytest.mark.xfail(strict=True, reason="accepting looks at the op id alone")
 def test_an_op_id_that_came_to_be_another_ops_is_not_accepted(
     guarded: GuardedLog, disk: DiskModelStorage
 ) -> None:
@@ -180,8 +179,11 @@ def test_an_op_id_that_came_to_be_another_ops_is_not_accepted(
     entry = make_op_entry("eve", DOMAIN, {"address": "else"}, 3)
     with OpLog(ROOT, "jam", storage=disk) as log:
         log.append({**entry, "op_id": OP_ID})
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError, match="another op with its id; reject it"):
         guarded.accept(OP_ID, actor_id="ada")
+    assert [one.state for one in guarded.proposals()] == ["open"]
+    assert guarded.reject(OP_ID, actor_id="ada").state == "rejected"
+    assert guarded.proposals() == []
 
 
 def test_two_processes_see_each_others_proposals_and_decisions(

@@ -2,10 +2,14 @@
 
 import sys
 
+INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
+
 
 def main() -> None:
     """Run the command that `sys.argv` asks for, and leave with its exit status."""
     # Every player of a live performance is a process that imports this package, and needs no command line.
-    from muse.cli.app import run  # noqa: PLC0415
-
+    try:
+        from muse.cli.app import run  # noqa: PLC0415
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     sys.exit(run(sys.argv[1:]))

@@ -7,6 +7,7 @@ import typer
 
 from muse import __version__
 from muse.cli import (
+    INTERRUPTED,
     archiving,
     blame,
     checkout,
@@ -27,8 +28,6 @@ from muse.cli.output import abandon_stdout, facts_of, prepare_streams, print_err
 from muse.core.timestamp import now_text
 from muse.errors import MuseError, UsageError
 from muse.repository import Repository
-
-INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 
 app = typer.Typer(
     name="muse",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
@@ -101,7 +102,7 @@ def _players(jobs: Sequence[Job]) -> Iterator[list[_Player]]:
     context = multiprocessing.get_context("spawn")
     players: list[_Player] = []
     try:
-        with _ctrl_c_ignored():
+        with _ctrl_c_held_back():
             for job in jobs:
                 ours, theirs = context.Pipe()
                 process = context.Process(target=run_job, args=(job, theirs), daemon=True)
@@ -121,13 +122,22 @@ def _players(jobs: Sequence[Job]) -> Iterator[list[_Player]]:
 
 
 @contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Let the processes made here inherit that Ctrl-C is the parent's: it ends them by hanging up."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Let the processes made here inherit that Ctrl-C is the parent's: it ends them by hanging up.
+
+    One that comes meanwhile is heard at the end of the block.
+    """
+    resource_tracker.ensure_running()  # as a first process is made, it would unblock the signal
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _start_together(players: list[_Player]) -> None:

@@ -1,8 +1,10 @@
 """What goes wrong, as clients see it: a status, a kind, a message, and the facts."""
 
 import errno
+import os.path
 from typing import Any
 
+from muse.core import layout
 from muse.errors import (
     ConflictError,
     CorruptionError,
@@ -16,6 +18,7 @@ from muse.errors import (
 )
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NOT_VERIFIED = frozenset({"policy.json", "proposals.jsonl", "tokens.json"})  # 'muse verify' passes them over
 _KINDS = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -82,10 +85,18 @@ def request_error(error: BaseException) -> RequestError:
         case StorageError():
             return RequestError(503, "the disk refused: nothing of this is acknowledged", retry_after=1)
         case CorruptionError():
-            return RequestError(
-                500, "stored data is damaged: 'muse verify' on the server's machine says where"
-            )
+            return RequestError(500, f"stored data is damaged: {_closer(error)}")
         case PluginError():
             return RequestError(500, str(error))
         case _:
             return RequestError(500, "a fault of the server itself: its log says more")
+
+
+def _closer(damage: CorruptionError) -> str:
+    """Say what is damaged, or which command looks there, without a path of this machine."""
+    directory, name = os.path.split(damage.path)
+    if f"{layout.coordination_directory('')}/" in damage.path:
+        return "'muse coord list' on the server's machine names the record"
+    if name in _NOT_VERIFIED:
+        return str(damage).replace(damage.path, f"{os.path.basename(directory)}/{name}")
+    return "'muse verify' on the server's machine says where"

@@ -13,7 +13,7 @@ from muse.core import layout
 from muse.core.op_log import OpLog, list_sessions
 from muse.errors import NotFoundError
 from muse.guard import GuardedLog
-from muse.policy import Policy, write_policy
+from muse.policy import Policy, write_policy_alone
 from muse.repository import Repository
 from muse.server.appending import Appender
 from muse.server.faults import RequestError
@@ -168,25 +168,28 @@ class Sessions:
 
     def check(self, session_id: str) -> str:
         """Give back the id of a session that is there; `NotFoundError` for any other."""
-        root, storage = self._repository.root, self._repository.storage
-        known = layout.is_session_id(session_id) and any(
-            storage.exists(path(root, session_id)) for path in (layout.ops_file, layout.receipt_file)
-        )
-        if not known:
+        if not (layout.is_session_id(session_id) and self._is_there(session_id)):
             raise NotFoundError(f"there is no session {session_id!r}")
         return session_id
+
+    def _is_there(self, session_id: str) -> bool:
+        root, storage = self._repository.root, self._repository.storage
+        return any(storage.exists(path(root, session_id)) for path in (layout.ops_file, layout.receipt_file))
 
     def all(self) -> list[str]:
         """Return the ids of all sessions, open or not. Blocks."""
         return list_sessions(self._repository.root, storage=self._repository.storage)
 
     def create(self, session_id: str, policy: Policy | None) -> bool:
-        """Make a session, with its policy if one is given; False if it was there. Blocks."""
-        with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
-            is_new = log.create()
-        if is_new and policy is not None:
-            write_policy(self._repository.root, session_id, policy, self._repository.storage)
-        return is_new
+        """Make a session, with its policy if one is given; False if it was there, and stays as it is. Blocks.
+
+        Of any number who make it at once, one does, with its policy. A crash leaves it whole or not there.
+        """
+        root, storage = self._repository.root, self._repository.storage
+        with OpLog(root, session_id, storage=storage) as log, log.alone():
+            if policy is not None and not self._is_there(session_id):
+                write_policy_alone(root, session_id, policy, storage)
+            return log.create()
 
     # -- lifetime -------------------------------------------------------------------------------
 
