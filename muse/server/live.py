@@ -30,6 +30,7 @@ TRY_AGAIN, RESTARTING, POLICY_VIOLATION, INTERNAL = 1013, 1012, 1008, 1011
 SUBPROTOCOL = "muse.v1"
 
 _PRESENCE_BYTES = 4096
+_ANSWERS = 1_000  # so many may wait for a client that does not read; then it is not read either
 _CONNECTIONS = count(1)
 
 
@@ -146,6 +147,14 @@ class LiveConnection:
         self.sending_since = self._loop.time()
         await self._socket.scope["state"]["send_frame"](update.frame)
         self.sending_since = None
+        self._room.set()
+
+    def _answer(self, document: dict[str, Any]) -> None:
+        """Send an answer, at once if nothing is on its way."""
+        data = _encoded(document)
+        is_idle = self.sending_since is None and not (self.outbox.answers or self.outbox.closed)
+        if not is_idle or not self._socket.scope["state"]["send_at_once"](Update(data).frame):
+            self.outbox.answer(data)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -165,7 +174,7 @@ class LiveConnection:
             self._act(document, len(data))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
             await self._refuse(identity, error)
-        while self._pending >= self._service.settings.pending_appends:
+        while self._pending >= self._service.settings.pending_appends or self.outbox.answers > _ANSWERS:
             self._room.clear()
             await self._room.wait()
 
@@ -179,7 +188,7 @@ class LiveConnection:
 
     async def _refuse(self, identity: Any, error: Exception) -> None:
         told = self._service.told(error)
-        self.outbox.answer(_encoded({"type": "error", "id": identity, **told.as_record()}))
+        self._answer({"type": "error", "id": identity, **told.as_record()})
         await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # who floods waits in his own socket
 
     def _move(self, message: _Presence, size: int) -> None:
@@ -211,9 +220,9 @@ class LiveConnection:
         error = done.exception()
         if error is not None:
             told = self._service.told(error)
-            self.outbox.answer(_encoded({"type": "error", "id": identity, **told.as_record()}))
+            self._answer({"type": "error", "id": identity, **told.as_record()})
         else:
-            self.outbox.answer(_encoded({"type": "receipts", "id": identity, "receipts": done.result()}))
+            self._answer({"type": "receipts", "id": identity, "receipts": done.result()})
 
 
 def _document(data: str | bytes) -> dict[str, Any]:

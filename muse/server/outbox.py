@@ -57,6 +57,11 @@ class Outbox:
         self.closed = False
         self._failure: MuseError | None = None
 
+    @property
+    def answers(self) -> int:
+        """How many answers wait."""
+        return len(self._answers)
+
     def answer(self, data: bytes, event: bytes = b"") -> None:
         """Queue what only this client is told."""
         self._answers.append(Update(data, event=event))

@@ -49,10 +49,11 @@ class BoundedFrames(ServerProtocol):
 
 
 class AbortableWebSocket(WebSocketsSansIOProtocol):
-    """The application finds two more ways in its scope's state.
+    """The application finds more ways in its scope's state.
 
     `abort` ends the connection: to close waits for the client. `send_frame` sends a whole frame that was
-    serialized before. Once the application is done, the client has some seconds to take what is left.
+    serialized before; `send_at_once` does so too unless it would have to wait, and says whether it did. Once
+    the application is done, the client has some seconds to take what is left.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -60,7 +61,11 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
         self.conn = BoundedFrames(max_size=self.config.ws_max_size, logger=self.conn.logger)
 
     async def run_asgi(self) -> None:
-        self.scope["state"] |= {"abort": self.transport.abort, "send_frame": self._send_frame}
+        self.scope["state"] |= {
+            "abort": self.transport.abort,
+            "send_frame": self._send_frame,
+            "send_at_once": self._send_at_once,
+        }
         try:
             await super().run_asgi()
         finally:
@@ -68,6 +73,11 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
 
     async def _send_frame(self, frame: bytes) -> None:
         await self.writable.wait()
-        if self.disconnected or self.close_sent:
+        if not self._send_at_once(frame):
             raise ClientDisconnected
+
+    def _send_at_once(self, frame: bytes) -> bool:
+        if self.disconnected or self.close_sent or not self.writable.is_set():
+            return False
         self.transport.write(frame)
+        return True
