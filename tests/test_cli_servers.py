@@ -1,5 +1,6 @@
 """The command line and a server: replicas over HTTP, and a demo whose agents work through it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -144,6 +145,18 @@ def test_a_benchmark_of_a_second_loses_nothing(tmp_path: Path) -> None:
     done = run_python(*command, *more, "--scratch", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"not acknowledged": 0' in out.read_text()
+
+
+def test_the_memory_of_a_server_under_load_stays_flat(tmp_path: Path) -> None:
+    pytest.importorskip("benchmarks.machine", reason="the benchmarks are not part of this copy")
+    out = tmp_path / "out.json"
+    command = ["-m", "benchmarks.server.run", "--only", "live", "--seconds", "8", "--agents", "30"]
+    done = run_python(
+        *command, "--rate", "60", "--followers", "4", "--out", str(out), "--scratch", str(tmp_path)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    memory = json.loads(out.read_text())["live"]["server"]
+    assert memory["second_half_mb"] - memory["first_half_mb"] < 10
 
 
 def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
