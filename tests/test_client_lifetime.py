@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from muse.client import AsyncClient, Client, Receipt, ServerError, UnauthorizedError
+from muse.client import AsyncClient, Client, DamagedError, Receipt, ServerError, UnauthorizedError
 from muse.client.appender import Appender
 from muse.client.socket import Socket, opened
 from muse.core.op_log import OpLog
@@ -326,11 +326,31 @@ def test_a_follower_that_is_asked_in_short_turns_connects_all_the_same(
     assert connects == 2
 
 
+@pytest.mark.parametrize("read", [0, 1])
+def test_a_follower_does_not_wait_for_a_damaged_log_to_mend_itself(
+    jam: tuple[ServerProcess, str], read: int
+) -> None:
+    server, session_id = jam
+    path = server.root / ".muse" / "op_log" / session_id / "ops.jsonl"
+    with Client(server.url) as client, client.session(session_id, "ada") as session:
+        session.record(DOMAIN, edit(0))
+        with session.follow() as follower:
+            if read:
+                assert len(follower.batch()) == read
+            path.write_bytes(path.read_bytes().replace(b'"n":0}', b'"n":8}'))
+            with path.open("ab") as log:
+                log.write(b"damage\n")
+            for _ in range(2):  # asked again, it looks again
+                with pytest.raises(DamagedError, match="'muse verify'") as failed:
+                    follower.batch_within(_ENOUGH_SECONDS)
+            assert (failed.value.status, failed.value.kind) == (500, "Damaged")
+
+
 def test_a_stream_that_fails_on_its_way_says_why(jam: tuple[ServerProcess, str]) -> None:
     server, session_id = jam
     with Client(server.url) as client, client.session(session_id, "ada") as session:
         session.record_many(DOMAIN, [edit(number) for number in range(3)])
         path = server.root / ".muse" / "op_log" / session_id / "ops.jsonl"
         path.write_bytes(path.read_bytes().replace(b'"n":1}', b'"n":8}'))
-        with pytest.raises(ServerError, match="damaged"):
+        with pytest.raises(DamagedError, match="damaged"):
             session.read_all()

@@ -7,6 +7,7 @@ from muse.client.blocking import Client, Follower, RemotePeer, Session
 from muse.client.client import AsyncClient
 from muse.client.failures import (
     BusyError,
+    DamagedError,
     DiskFullError,
     ForbiddenError,
     InvalidRequestError,
@@ -29,6 +30,7 @@ __all__ = [
     "AsyncSession",
     "BusyError",
     "Client",
+    "DamagedError",
     "DiskFullError",
     "Follower",
     "ForbiddenError",
