@@ -85,6 +85,12 @@ class DiskFullError(ServerError, StorageError):
     errno = None
 
 
+class OtherRepositoryError(ServerError, ConflictError):
+    """The server has another repository than the local log is of: nothing was sent there, nor taken in."""
+
+    op_id = ""
+
+
 class DamagedError(ServerError, CorruptionError):
     """What the server has stored is damaged: 500, of the kind "Damaged". Only its operator mends that."""
 
@@ -144,4 +150,4 @@ def is_untouched(error: ServerError) -> bool:
 
 def is_transient(error: ServerError) -> bool:
     """Whether the same request may succeed a little later."""
-    return error.status in _TRANSIENT and not isinstance(error, DamagedError)
+    return error.status in _TRANSIENT and not isinstance(error, DamagedError | OtherRepositoryError)
