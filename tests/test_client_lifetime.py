@@ -1,18 +1,29 @@
 """The client where a program begins, ends, forks, gives up waiting or asks for much at once."""
 
 import asyncio
+import json
 import os
+import shutil
 import signal
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muse.client import AsyncClient, Client, Receipt, ServerError, UnauthorizedError
+from muse.client import (
+    AsyncClient,
+    Client,
+    DamagedError,
+    OtherRepositoryError,
+    Receipt,
+    ServerError,
+    Session,
+    UnauthorizedError,
+)
 from muse.client.appender import Appender
 from muse.client.socket import Socket, opened
 from muse.core.op_log import OpLog
@@ -299,6 +310,101 @@ def test_a_token_that_is_revoked_is_said_and_costs_a_local_log_nothing(tmp_path:
         assert numbers(stored(server), "ada") == list(range(made))
 
 
+def refused_as_other(session: Session) -> bool:
+    try:
+        session.flush()
+    except OtherRepositoryError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_local_log_is_not_mixed_with_another_repository_behind_the_same_url(
+    tmp_path: Path, count: int
+) -> None:
+    cache = str(tmp_path / "cache")
+    with ServerProcess(tmp_path / "first") as first:
+        make_session(first)
+        with Client(first.url) as client, client.session("jam", "ada", cache=cache) as session:
+            copy = session._inner._copy
+            assert copy is not None
+            session.record_many(DOMAIN, [edit(number) for number in range(count)])
+            wait_until(lambda: copy._repo_id and len(stored(first)) == count == len(copy.log.read_all()))
+            wait_until(lambda: (copy.cursor != "0") == (count > 0))
+            first.kill()
+            cursor = copy.cursor
+            with ServerProcess(tmp_path / "second", port=first.port) as second:
+                make_session(second)
+                with OpLog(second.root, "jam") as log:
+                    log.record("bob", DOMAIN, edit(0))
+                wait_until(lambda: refused_as_other(session))  # there is nothing to send: it reads
+                assert copy.cursor == cursor
+                with suppress(OtherRepositoryError):  # "local", where it finds the old connection broken
+                    assert session.record(DOMAIN, edit(count)).status == "local"
+                with pytest.raises(OtherRepositoryError, match="another cache directory"):
+                    session.flush()
+                with pytest.raises(OtherRepositoryError):
+                    session.record(DOMAIN, edit(count + 1))
+                assert numbers(stored(second), "bob") == [0]
+                assert len(stored(second)) == 1
+                assert numbers(copy.log.read_all(), "bob") == []
+            first.start()
+            wait_until(lambda: session.unacknowledged == 0)
+            wait_until(lambda: not refused_as_other(session))
+        assert numbers(stored(first), "ada") == list(range(count + 2))
+
+
+def test_a_cache_that_names_no_repository_takes_over_that_of_the_first_server(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with ServerProcess(tmp_path / "first") as first, ServerProcess(tmp_path / "second") as second:
+        for server in (first, second):
+            make_session(server)
+        with Client(first.url) as client, client.session("jam", "ada", cache=str(cache)) as session:
+            session.record(DOMAIN, edit(0))
+        (state,) = (path for path in cache.rglob("*.json") if "cursor" in path.read_text())
+        document = json.loads(state.read_text())
+        repo_id = document.pop("repo_id")
+        state.write_text(json.dumps(document))
+        with Client(first.url) as client, client.session("jam", "ada", cache=str(cache)) as session:
+            session.record(DOMAIN, edit(1))
+            assert client.session("jam", "bob").show()["repo_id"] == repo_id
+            assert json.loads(state.read_text())["repo_id"] == repo_id  # before the first op was sent
+        with (
+            Client(second.url) as client,
+            client.session("jam", "ada", cache=str(cache)) as session,
+            pytest.raises(OtherRepositoryError, match=repo_id),
+        ):
+            session.record(DOMAIN, edit(2))
+        assert stored(second) == []
+        with Client(first.url) as client, client.session("jam", "ada", cache=str(cache)) as session:
+            session.flush()
+        assert numbers(stored(first), "ada") == [0, 1, 2]
+
+
+def test_a_cache_goes_on_where_its_repository_is_served_under_another_url(tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    with ServerProcess(tmp_path / "served") as server:
+        make_session(server)
+        with Client(server.url) as client, client.session("jam", "ada", cache=cache) as session:
+            copy = session._inner._copy
+            session.record_many(DOMAIN, [edit(number) for number in range(3)])
+            shutil.copytree(server.root, tmp_path / "moved")
+            session.record_many(DOMAIN, [edit(number) for number in range(3, 6)])
+            wait_until(lambda: copy is not None and copy.cursor == session.end())
+            server.kill()
+            assert session.record(DOMAIN, edit(6)).status == "local"
+    with ServerProcess(tmp_path / "moved") as moved:
+        assert moved.url != server.url
+        with OpLog(moved.root, "jam") as log:  # as many bytes, so that the cursor looks good there
+            for number in range(3, 6):
+                log.record("bob", DOMAIN, edit(number))
+        assert (moved.root / ".muse/op_log/jam/ops.jsonl").stat().st_size == int(copy.cursor)  # type: ignore[union-attr]
+        with Client(moved.url) as client, client.session("jam", "ada", cache=cache) as session:
+            session.flush()
+            wait_until(lambda: session.log is not None and len(session.log.read_all()) == 10)
+        assert numbers(stored(moved), "ada") == list(range(7))
+
+
 # -- following ------------------------------------------------------------------------------------
 
 
@@ -326,11 +432,31 @@ def test_a_follower_that_is_asked_in_short_turns_connects_all_the_same(
     assert connects == 2
 
 
+@pytest.mark.parametrize("read", [0, 1])
+def test_a_follower_does_not_wait_for_a_damaged_log_to_mend_itself(
+    jam: tuple[ServerProcess, str], read: int
+) -> None:
+    server, session_id = jam
+    path = server.root / ".muse" / "op_log" / session_id / "ops.jsonl"
+    with Client(server.url) as client, client.session(session_id, "ada") as session:
+        session.record(DOMAIN, edit(0))
+        with session.follow() as follower:
+            if read:
+                assert len(follower.batch()) == read
+            path.write_bytes(path.read_bytes().replace(b'"n":0}', b'"n":8}'))
+            with path.open("ab") as log:
+                log.write(b"damage\n")
+            for _ in range(2):  # asked again, it looks again
+                with pytest.raises(DamagedError, match="'muse verify'") as failed:
+                    follower.batch_within(_ENOUGH_SECONDS)
+            assert (failed.value.status, failed.value.kind) == (500, "Damaged")
+
+
 def test_a_stream_that_fails_on_its_way_says_why(jam: tuple[ServerProcess, str]) -> None:
     server, session_id = jam
     with Client(server.url) as client, client.session(session_id, "ada") as session:
         session.record_many(DOMAIN, [edit(number) for number in range(3)])
         path = server.root / ".muse" / "op_log" / session_id / "ops.jsonl"
         path.write_bytes(path.read_bytes().replace(b'"n":1}', b'"n":8}'))
-        with pytest.raises(ServerError, match="damaged"):
+        with pytest.raises(DamagedError, match="damaged"):
             session.read_all()

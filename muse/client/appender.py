@@ -11,7 +11,7 @@ from muse.client.backoff import Backoff
 from muse.client.failures import ServerError, UnreachableError, is_transient
 from muse.client.ops import Ack
 from muse.client.outbox import Outbox, Waiting
-from muse.client.socket import Socket, opened
+from muse.client.socket import Check, Socket, opened
 from muse.receipt import Receipt
 
 _ANSWER_SECONDS = 30.0
@@ -36,6 +36,7 @@ class Appender:
         *,
         ack: Ack,
         settled: Settled | None = None,
+        check: Check | None = None,
     ) -> None:
         self._address = address
         self._session_id = session_id
@@ -43,6 +44,7 @@ class Appender:
         self._outbox = outbox
         self._ack = ack
         self._settled = settled
+        self._check = check
         self._numbers = count(1)
         self._backoff = Backoff()
         self._succeeded_at = 0.0
@@ -52,7 +54,7 @@ class Appender:
         while True:
             await self._outbox.some()
             try:
-                async with opened(self._address, self._session_id, self._params) as socket:
+                async with opened(self._address, self._session_id, self._params, self._check) as socket:
                     await self._send(socket)
             except ServerError as error:
                 await self._failed(error)

@@ -5,7 +5,15 @@ from typing import Any
 
 import orjson
 
-from muse.errors import ConflictError, InvalidEntryError, MuseError, NotFoundError, StorageError, UsageError
+from muse.errors import (
+    ConflictError,
+    CorruptionError,
+    InvalidEntryError,
+    MuseError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
 
 
 class ServerError(MuseError):
@@ -77,6 +85,19 @@ class DiskFullError(ServerError, StorageError):
     errno = None
 
 
+class OtherRepositoryError(ServerError, ConflictError):
+    """The server has another repository than the local log is of: nothing was sent there, nor taken in."""
+
+    op_id = ""
+
+
+class DamagedError(ServerError, CorruptionError):
+    """What the server has stored is damaged: 500, of the kind "Damaged". Only its operator mends that."""
+
+    path = ""
+    offset = None
+
+
 _BY_STATUS: Mapping[int, type[ServerError]] = {
     401: UnauthorizedError,
     403: ForbiddenError,
@@ -96,9 +117,10 @@ def failure(status: int, body: Mapping[str, Any], what: str) -> ServerError:
     said = body.get("error")
     facts: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
     message = f"{what}: {facts.get('message') or f'the server answered with status {status}'}"
-    error = _BY_STATUS.get(status, ServerError)(message)
+    kind = str(facts.get("kind", ""))
+    error = (DamagedError if kind == "Damaged" else _BY_STATUS.get(status, ServerError))(message)
     error.status = status
-    error.kind = str(facts.get("kind", ""))
+    error.kind = kind
     retry_after = facts.get("retry_after")
     error.retry_after = float(retry_after) if isinstance(retry_after, int | float) else None
     if isinstance(error, InvalidRequestError):
@@ -128,4 +150,4 @@ def is_untouched(error: ServerError) -> bool:
 
 def is_transient(error: ServerError) -> bool:
     """Whether the same request may succeed a little later."""
-    return error.status in _TRANSIENT
+    return error.status in _TRANSIENT and not isinstance(error, DamagedError | OtherRepositoryError)

@@ -10,7 +10,7 @@ import orjson
 from muse.client.address import Address
 from muse.client.backoff import Backoff
 from muse.client.failures import ServerError
-from muse.client.socket import Socket, opened
+from muse.client.socket import Check, Socket, opened
 from muse.core.entry import OpEntry
 
 START = "0"
@@ -29,7 +29,14 @@ class AsyncFollower:
     """
 
     def __init__(
-        self, address: Address, session_id: str, actor_id: str, since: str, patience_seconds: float | None
+        self,
+        address: Address,
+        session_id: str,
+        actor_id: str,
+        since: str,
+        patience_seconds: float | None,
+        *,
+        check: Check | None = None,
     ) -> None:
         self.cursor = since
         self.present: dict[str, Any] = {}
@@ -37,6 +44,7 @@ class AsyncFollower:
         self._address = address
         self._session_id = session_id
         self._actor_id = actor_id
+        self._check = check
         self._backoff = Backoff(patience_seconds)
         self._connected_at = 0.0
         self._stack = AsyncExitStack()
@@ -91,7 +99,7 @@ class AsyncFollower:
             if failure is not None:
                 await self._backoff.wait(failure)
             try:
-                connecting = opened(self._address, self._session_id, params)
+                connecting = opened(self._address, self._session_id, params, self._check)
                 return await self._stack.enter_async_context(connecting)
             except ServerError as error:
                 failure = error

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from muse.client.failures import OtherRepositoryError
 from muse.client.follower import START
 from muse.core import layout
 from muse.core.entry import OpEntry, check_entry
@@ -21,8 +22,10 @@ class LocalCopy(Resource):
     """The log in `directory`, which is a cache: it holds what the server has, and what is yet to be sent.
 
     `cursor`: everything before it on the server was taken in. An entry of `actor_id` behind byte `_sent`
-    of the local log may not be on the server yet; those in `refused` will never be. `UsageError` if it
-    belongs to another server's session, `ConflictError` if another client uses it now.
+    of the local log may not be on the server yet; those in `refused` will never be. It belongs to a
+    repository, whatever the server's `url`; at another URL (it may be that of a clone), all is taken in
+    and sent once more. `UsageError` if it belongs to another actor, `ConflictError` if another client uses
+    it now.
     """
 
     def __init__(self, directory: str, session_id: str, actor_id: str, url: str) -> None:
@@ -40,26 +43,39 @@ class LocalCopy(Resource):
                     f"{directory} is in use by another client: end it, or give each a directory of its own"
                 )
             self.log = self._stack.enter_context(OpLog(directory, session_id))
-            self.cursor, self._sent, self.refused = self._read()
+            self._repo_id, self.cursor, self._sent, self.refused = self._read()
             self._stack = self._stack.pop_all()
 
-    def _read(self) -> tuple[str, int, set[str]]:
+    def _read(self) -> tuple[str, str, int, set[str]]:
         if not LOCAL.exists(self._path):
-            return START, 0, set()
+            return "", START, 0, set()
         document = read_json_object(self._path, LOCAL)
-        url = field(document, "url", str, self._path)
         actor_id = field(document, "actor_id", str, self._path)
-        if (url, actor_id) != (self._url, self._actor_id):
+        if actor_id != self._actor_id:
             raise UsageError(
-                f"{self._path} is of {actor_id!r} on {url}, not of {self._actor_id!r} on {self._url}: give "
-                "another cache directory"
+                f"{self._path} is of {actor_id!r}, not of {self._actor_id!r}: give another cache directory"
             )
-        refused = field_items(document, "refused", str, self._path)
+        is_elsewhere = field(document, "url", str, self._path) != self._url
+        cursor, sent = field(document, "cursor", str, self._path), field(document, "sent", int, self._path)
         return (
-            field(document, "cursor", str, self._path),
-            field(document, "sent", int, self._path),
-            set(refused),
+            field(document, "repo_id", str, self._path, ""),
+            START if is_elsewhere else cursor,
+            0 if is_elsewhere else sent,
+            set(field_items(document, "refused", str, self._path)),
         )
+
+    def check_repository(self, repo_id: str) -> None:
+        """Belong to this repository from now on; `OtherRepositoryError` if it is of another already."""
+        with self._lock:
+            if not self._repo_id and not self._is_closed:
+                self._write(repo_id)  # before anything of it is in the log
+                self._repo_id = repo_id
+        if repo_id != self._repo_id:
+            raise OtherRepositoryError(
+                f"{self._path} is of the repository {self._repo_id}, and {self._url} serves "
+                f"{repo_id or 'one without a name'}: nothing was sent or taken in; use the URL where "
+                "the first is served now, or give another cache directory"
+            )
 
     def record(
         self,
@@ -121,11 +137,12 @@ class LocalCopy(Resource):
         """Write down how far both are one. What was not written down is taken in, and sent, once more."""
         with self._lock:
             if not self._is_closed:
-                self._write()
+                self._write(self._repo_id)
 
-    def _write(self) -> None:
+    def _write(self, repo_id: str) -> None:
         document = {
             "schema_version": _SCHEMA_VERSION,
+            "repo_id": repo_id,
             "url": self._url,
             "actor_id": self._actor_id,
             "cursor": self.cursor,

@@ -8,15 +8,16 @@ from typing import Any, Literal, Self
 import orjson
 
 from muse.client.appender import Appender
-from muse.client.failures import InvalidRequestError, ServerError, failure
+from muse.client.failures import InvalidRequestError, ServerError, failure, is_transient
 from muse.client.follower import START, AsyncFollower
 from muse.client.local_copy import LocalCopy
 from muse.client.ops import Ack, draft, encoded
 from muse.client.outbox import LINGER_SECONDS, Outbox
 from muse.client.requests import Requests
+from muse.client.socket import Check
 from muse.core.entry import OpEntry, check_entry
 from muse.core.op_log import OpLog
-from muse.errors import MuseError, UsageError
+from muse.errors import MuseError, StorageError, UsageError
 from muse.receipt import Receipt
 
 Order = Literal["log", "total", "causal"]
@@ -56,9 +57,11 @@ class AsyncSession:
             self._outbox,
             ack=ack,
             settled=self._note if copy else None,
+            check=self._check_repository if copy else None,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._fault: BaseException | None = None
+        self._unread: ServerError | None = None
 
     # -- appending ------------------------------------------------------------------------------
 
@@ -149,7 +152,8 @@ class AsyncSession:
         """Wait until every op that was handed over is settled: with a local log, until the server is back.
 
         Raises the `ServerError` for which ops were given up that `submit` took; `record` has told of its own.
-        With a local log they are not given up: raises what the server says no with to all that is asked.
+        With a local log they are not given up: raises what the server says no with to all that is asked, or
+        why nothing can be taken in.
         """
         self._check_open()
         await self._outbox.empty()
@@ -157,6 +161,8 @@ class AsyncSession:
         self._outbox.given_up.clear()
         for error in given_up.values():
             raise error
+        if self._unread is not None:
+            raise self._unread
 
     async def space(self) -> None:
         """Wait until there are not too many ops on their way."""
@@ -180,7 +186,14 @@ class AsyncSession:
 
     def follow(self, since: str = START, *, patience_seconds: float | None = None) -> AsyncFollower:
         """Follow everyone's ops from a cursor on, "0" for the start; see `AsyncFollower`."""
-        return AsyncFollower(self._requests.address, self.session_id, self.actor_id, since, patience_seconds)
+        return self._following(since, patience_seconds)
+
+    def _following(
+        self, since: str, patience_seconds: float | None, *, check: Check | None = None
+    ) -> AsyncFollower:
+        return AsyncFollower(
+            self._requests.address, self.session_id, self.actor_id, since, patience_seconds, check=check
+        )
 
     async def read(
         self,
@@ -281,17 +294,36 @@ class AsyncSession:
             self._outbox.fail(ServerError(f"session {self.session_id!r} cannot go on: {self._fault!r}"))
 
     async def _take_in(self) -> None:
+        try:
+            await self._take_all_in()
+        except ServerError as error:
+            if not is_transient(error):
+                self._unread = error
+
+    async def _take_all_in(self) -> None:
         copy = self._copy
         assert copy is not None  # noqa: S101 - only started with one
         try:
-            async with self.follow(copy.cursor) as follower:
+            async with self._following(copy.cursor, None, check=self._check_repository) as follower:
                 while True:
                     entries = await follower.batch()
                     await asyncio.to_thread(copy.take, entries, follower.cursor)
         except InvalidRequestError as error:
-            if error.field == "since":  # the log is another one, as after a backup was restored
-                copy.start_over()
-                self._send_unsent(await asyncio.to_thread(copy.unsent))
+            if error.field != "since":
+                raise
+            # The log is another one, as after a backup was restored.
+            await self._check_repository((await self.show()).get("repo_id", ""))
+            copy.start_over()
+            self._send_unsent(await asyncio.to_thread(copy.unsent))
+
+    async def _check_repository(self, repo_id: str) -> None:
+        copy = self._copy
+        assert copy is not None  # noqa: S101 - only asked with one
+        try:
+            await asyncio.to_thread(copy.check_repository, repo_id)
+        except StorageError as error:
+            raise ServerError(f"session {self.session_id!r}: {error}") from error
+        self._unread = None
 
     def _send_unsent(self, entries: Iterable[OpEntry]) -> None:
         for entry in entries:

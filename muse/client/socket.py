@@ -1,6 +1,6 @@
 """One WebSocket to one session: whole messages, and errors that say what is the matter."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -16,6 +16,9 @@ from muse.core.log_reader import collector_paused
 _OPEN_SECONDS = 10.0
 _MESSAGE_BYTES = 64 << 20
 _FAULT_CODES = range(4400, 4600)  # close codes that are 4000 and a status of HTTP
+
+Check = Callable[[str], Awaitable[None]]
+"""Raises unless the repository with this id is the one that is meant."""
 
 
 class Socket:
@@ -59,8 +62,10 @@ class Socket:
 
 
 @asynccontextmanager
-async def opened(address: Address, session_id: str, params: Mapping[str, str]) -> AsyncIterator[Socket]:
-    """Connect to a session, and hang up at the end of the block."""
+async def opened(
+    address: Address, session_id: str, params: Mapping[str, str], check: Check | None = None
+) -> AsyncIterator[Socket]:
+    """Connect to a session that passes the check, and hang up at the end of the block."""
     what = f"session {session_id!r} on {address.url}"
     query = f"?{urlencode(params)}" if params else ""
     uri = f"{address.websocket}/sessions/{quote(session_id)}/live{query}"
@@ -82,6 +87,8 @@ async def opened(address: Address, session_id: str, params: Mapping[str, str]) -
         failed.was_sent = False
         raise failed from error
     try:
+        if check is not None:
+            await check(connection.response.headers.get("muse-repository", "") if connection.response else "")
         yield Socket(connection, what)
     finally:
         await connection.close()

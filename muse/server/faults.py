@@ -50,11 +50,12 @@ class RequestError(MuseError):
         field: str = "",
         line: int | None = None,
         retry_after: float | None = None,
+        kind: str = "",
         reason: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.kind = _KINDS[status]
+        self.kind = kind or _KINDS[status]
         self.field = field
         self.line = line
         self.retry_after = retry_after
@@ -85,7 +86,7 @@ def request_error(error: BaseException) -> RequestError:
         case StorageError():
             return RequestError(503, "the disk refused: nothing of this is acknowledged", retry_after=1)
         case CorruptionError():
-            return RequestError(500, f"stored data is damaged: {_closer(error)}")
+            return RequestError(500, f"stored data is damaged: {_closer(error)}", kind="Damaged")
         case PluginError():
             return RequestError(500, str(error))
         case _:

@@ -250,7 +250,8 @@ async def serve_socket(service: Service, socket: WebSocket, principal: Principal
         with subscription, service.metrics.following("websocket", counts=follows):
             socket.scope[ANSWERED] = 101
             await socket.accept(
-                subprotocol=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None
+                subprotocol=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None,
+                headers=[(b"muse-repository", service.repository.repo_id.encode())],
             )
             connection = LiveConnection(service, socket, principal, session, actor or principal.actor or "")
             await connection.run(cursor, follow=follows)

@@ -169,11 +169,12 @@ ENDPOINTS = (
         _ONE_SESSION,
         "read",
         session_api.show,
-        "Show a session: how much is in it, its policy, and who is here.",
+        "Show a session: of which repository it is, how much is in it, its policy, and who is here.",
         answers={
             200: _json(
                 _object(
                     session_id=_WORD,
+                    repo_id={"type": "string", "format": "uuid", "description": "That of .muse/repo.json."},
                     entries={"type": "integer"},
                     lamport_ts={"type": "integer"},
                     cursor={"type": "integer"},

@@ -92,6 +92,7 @@ def _facts(call: Call, log: OpLog) -> dict[str, Any]:
     repository, session_id = call.service.repository, log.session_id()
     return {
         "session_id": session_id,
+        "repo_id": repository.repo_id,
         "entries": cut.op_count,
         "lamport_ts": cut.lamport_ts,
         "cursor": cut.offset,
