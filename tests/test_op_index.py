@@ -264,7 +264,7 @@ def test_a_table_finds_what_was_added_and_the_first_place_of_what_was_added_twic
         assert table.add(added, turn, b"witness", first=not turn)
     keys = [key_of(number) for number in range(6000)]
     assert table.find_many(keys) == {key_of(number): max(0, number // 250 - 1) for number in range(5250)}
-    assert table.covered() == (19, b"witness")
+    assert table.covered() == [(19, b"witness")]
     table.close()
 
 
@@ -303,3 +303,24 @@ def test_a_table_that_cannot_be_written_leaves_the_index_in_memory(sample: Sampl
     sample.table.mkdir()  # no table can be made here
     assert sample.find() == sample.starts
     assert sample.stores_nothing_twice()
+
+
+@pytest.mark.parametrize("ops_at_the_cut", [30, 42])
+def test_ids_that_were_on_their_way_to_the_table_are_not_believed_of_another_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ops_at_the_cut: int
+) -> None:
+    monkeypatch.setattr(op_index, "IDS_IN_MEMORY", 40)
+    monkeypatch.setattr(op_index, "_IDS_A_MOVE", 4)
+    entries = [make_op_entry("ada", "notes", {"n": number}, number + 1) for number in range(95)]
+    others = [make_op_entry("bob", "notes", {"other": number}, number + 1) for number in range(60)]
+    path = Path(layout.ops_file(str(tmp_path), "jam"))
+    moved = 45 if ops_at_the_cut < 40 else 85  # in the middle of the first move, or of the second
+    with OpLog(tmp_path, "jam") as log:
+        for entry in entries[:moved]:
+            log.append(entry)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:ops_at_the_cut]))  # an older copy
+    with OpLog(tmp_path, "jam") as log:
+        for entry in others + entries[::-1] + others + entries:
+            log.append(entry)
+        ids = [entry["op_id"] for entry in log.scan(0, path.stat().st_size)]
+    assert len(ids) == len(set(ids)) == len(others) + len(entries)

@@ -96,15 +96,15 @@ class IdTable:
             self.close()
             raise
 
-    def covered(self) -> tuple[int, bytes] | None:
-        """Return up to where the table holds the log's ids, and the log's witness; None if it is empty."""
-        row = self._connection.execute("SELECT upto, witness FROM covered").fetchone()
-        if row is None:
-            return None
-        upto, witness = row
-        if not isinstance(upto, int) or not isinstance(witness, bytes):
+    def covered(self) -> list[tuple[int, bytes]]:
+        """Return up to where the table holds the log's ids, then where those end that are being added.
+
+        Each with the log's witness. Empty if the table is.
+        """
+        rows = self._connection.execute("SELECT upto, witness FROM covered ORDER BY upto").fetchall()
+        if not all(isinstance(upto, int) and isinstance(witness, bytes) for upto, witness in rows):
             raise sqlite3.DatabaseError("the table does not say what it covers")
-        return upto, witness
+        return rows
 
     def find_many(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return the offsets of those ids that are in the table."""
@@ -118,34 +118,41 @@ class IdTable:
                         found[key] = start
         return found
 
-    def add(self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool) -> bool:
-        """Add the rows whose ids are not there yet: from now on the table covers the log before `upto`.
+    def add(
+        self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool, is_all: bool = True
+    ) -> bool:
+        """Add the rows whose ids are not there yet; with `is_all`, the log before `upto` is covered now.
 
         False, with nothing added, where it cannot be written (a full disk, a read-only file). With
         `first`, the table is expected to be empty: leaves that nothing says it covers are thrown away.
         """
         try:
-            self._add(rows, upto, witness, first=first)
+            self._add(rows, upto, witness, first=first, is_all=is_all)
         except sqlite3.OperationalError:
             return False
         return True
 
-    def _add(self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool) -> None:
+    def _add(
+        self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool, is_all: bool
+    ) -> None:
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             covered = self.covered()
-            if covered is None:
+            if not covered:
                 if not first:
                     raise sqlite3.DatabaseError("the table no longer says what it covers")
                 self._connection.execute("DELETE FROM leaves")
                 self._store(Leaf(0, _END))
+                covered = [(0, b"")]
+                self._connection.execute("INSERT INTO covered VALUES (?, ?)", covered[0])
             for leaf, keys in self._by_leaf(sorted(rows)):
                 new = b"".join([_ROW.pack(key, rows[key]) for key in keys if leaf.find(key) is None])
                 for part in leaf.with_rows(new):
                     self._store(part)
-            if covered is None or covered[0] < upto:
-                self._connection.execute("DELETE FROM covered")
+            if covered[0][0] < upto and (upto, witness) not in covered:
                 self._connection.execute("INSERT INTO covered VALUES (?, ?)", (upto, witness))
+            if is_all:
+                self._connection.execute("DELETE FROM covered WHERE upto < ?", (upto,))
 
     def tidy(self) -> None:
         """Bring what was added from SQLite's log into the table itself, while others go on."""

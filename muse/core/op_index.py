@@ -118,9 +118,9 @@ class OpIndex:
         """Move some ids into the table: a few at each append, so that none has to wait for all of them."""
         some = self._still_to_go[-count:]
         is_all = len(some) == len(self._still_to_go)
-        upto = self._leaving_upto if is_all else self._in_table
+        upto = self._leaving_upto
         rows = {_key(op_id): self._leaving[op_id] for op_id in some}
-        if table.add(rows, upto, self._witness(upto), first=not self._in_table):
+        if table.add(rows, upto, self._witness(upto), first=not self._in_table, is_all=is_all):
             del self._still_to_go[-count:]
             if is_all:
                 self._in_table = upto
@@ -142,9 +142,10 @@ class OpIndex:
             self._remove_table()
 
     def _covered_by_table(self, table: IdTable) -> int | None:
-        """Return how much of the log the table covers; None if it speaks of another log."""
-        upto, witness = table.covered() or (0, self._witness(0))
-        return upto if upto >= 0 and witness == self._witness(upto) else None
+        """Return how much of the log the table covers; None if any of it speaks of another log."""
+        covered = table.covered() or [(0, b"")]
+        fits = all(not upto or (upto > 0 and witness == self._witness(upto)) for upto, witness in covered)
+        return covered[0][0] if fits else None
 
     def _witness(self, upto: int) -> bytes:
         """Digest the log's first bytes and those before `upto`: another log, or a shorter one, differs."""
