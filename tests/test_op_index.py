@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -324,3 +325,19 @@ def test_ids_that_were_on_their_way_to_the_table_are_not_believed_of_another_log
             log.append(entry)
         ids = [entry["op_id"] for entry in log.scan(0, path.stat().st_size)]
     assert len(ids) == len(set(ids)) == len(others) + len(entries)
+
+
+def test_a_child_that_is_forked_while_the_table_is_tidied_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(op_index, "IDS_IN_MEMORY", 20)
+    entries = [make_op_entry("ada", "notes", {"n": number}, number + 1) for number in range(800)]
+    with OpLog(tmp_path, "jam") as log:
+        log.append(entries[0])
+        for start in range(0, 800, 20):
+            log.append_many(entries[start : start + 20])
+            child = os.fork()
+            if not child:
+                signal.alarm(20)  # ends a child that waits for ever
+                os._exit(any(log.append(entry) for entry in entries[:40][:start]))
+            assert os.waitpid(child, 0)[1] == 0

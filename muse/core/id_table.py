@@ -5,6 +5,7 @@ over both bounds and the ids. So that an id is not in its leaf says that it is n
 that are not what was written, and a leaf that is missing or is not the one asked for, are an error.
 """
 
+import os
 import sqlite3
 import struct
 import threading
@@ -182,8 +183,16 @@ class IdTable:
         self._connection.close()
 
 
+_AT_WORK = threading.Lock()
+"""Held while a thread tidies: a child that was forked then would wait for SQLite's own locks for ever."""
+
+os.register_at_fork(
+    before=_AT_WORK.acquire, after_in_parent=_AT_WORK.release, after_in_child=_AT_WORK.release
+)
+
+
 def _checkpoint(path: str) -> None:
-    with suppress(TableError):
+    with _AT_WORK, suppress(TableError):
         uri = f"file:{quote(path)}?mode=rw"  # it may be gone by now
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
