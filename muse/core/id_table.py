@@ -22,6 +22,7 @@ TableError = sqlite3.Error
 """The table is damaged, or cannot be used."""
 
 _CACHE_KIB = 16_384
+_PATIENCE_SECONDS = 5  # another process may be adding; who cannot add keeps the ids, and tries again
 _MOST_ROWS = 160  # a leaf, bounds and crc included, fits into one of SQLite's pages of 4 KiB
 _END = 1 << 63
 
@@ -85,7 +86,9 @@ class IdTable:
     def __init__(self, path: str) -> None:
         self._path = path
         self._tidying: threading.Thread | None = None
-        self._connection = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
+        self._connection = sqlite3.connect(
+            path, timeout=_PATIENCE_SECONDS, check_same_thread=False, isolation_level=None
+        )
         try:
             self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             # None of many small transactions waits for the disk; a power cut may take the last ones, whole.

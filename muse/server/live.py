@@ -30,7 +30,6 @@ TRY_AGAIN, RESTARTING, POLICY_VIOLATION, INTERNAL = 1013, 1012, 1008, 1011
 SUBPROTOCOL = "muse.v1"
 
 _PRESENCE_BYTES = 4096
-_ANSWERS = 1_000  # so many may wait for a client that does not read; then it is not read either
 _CONNECTIONS = count(1)
 
 
@@ -152,7 +151,7 @@ class LiveConnection:
     def _answer(self, document: dict[str, Any]) -> None:
         """Send an answer, at once if nothing is on its way."""
         data = _encoded(document)
-        is_idle = self.sending_since is None and not (self.outbox.answers or self.outbox.closed)
+        is_idle = self.sending_since is None and not (self.outbox.has_answers or self.outbox.closed)
         if not is_idle or not self._socket.scope["state"]["send_at_once"](Update(data).frame):
             self.outbox.answer(data)
 
@@ -174,7 +173,7 @@ class LiveConnection:
             self._act(document, len(data))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
             await self._refuse(identity, error)
-        while self._pending >= self._service.settings.pending_appends or self.outbox.answers > _ANSWERS:
+        while self._pending >= self._service.settings.pending_appends or self.outbox.is_crowded:
             self._room.clear()
             await self._room.wait()
 

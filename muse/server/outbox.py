@@ -50,7 +50,7 @@ class Outbox:
         self._bytes_at_most = settings.queue_bytes
         self._answers: deque[Update] = deque()
         self._updates: deque[Update] = deque()
-        self._size = 0
+        self._size = self._answers_size = 0
         self._wake = asyncio.Event()
         self.cursor = cursor
         self.overflowed = False
@@ -58,13 +58,18 @@ class Outbox:
         self._failure: MuseError | None = None
 
     @property
-    def answers(self) -> int:
-        """How many answers wait."""
-        return len(self._answers)
+    def has_answers(self) -> bool:
+        return bool(self._answers)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many answers wait that no more should be caused: the client does not read."""
+        return len(self._answers) >= self._messages_at_most or self._answers_size >= self._bytes_at_most
 
     def answer(self, data: bytes, event: bytes = b"") -> None:
         """Queue what only this client is told."""
         self._answers.append(Update(data, event=event))
+        self._answers_size += len(data)
         self._wake.set()
 
     def update(self, update: Update) -> bool:
@@ -96,7 +101,9 @@ class Outbox:
     def get_nowait(self) -> Update | None:
         """Return what is to be sent next, answers first; None if there is nothing now."""
         if self._answers:
-            return self._answers.popleft()
+            answer = self._answers.popleft()
+            self._answers_size -= len(answer.data)
+            return answer
         if self._updates:
             update = self._updates.popleft()
             self._size -= len(update.data)

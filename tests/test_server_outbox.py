@@ -1,0 +1,21 @@
+"""What waits for one client is bounded, answers too."""
+
+from muse.server.outbox import Outbox
+from muse.server.settings import Settings
+
+
+def test_who_causes_answers_and_reads_none_is_crowded_by_number_and_by_size() -> None:
+    few, small = Outbox(Settings(queue_messages=3), 0), Outbox(Settings(queue_bytes=100), 0)
+    for _ in range(2):
+        few.answer(b"{}")
+        small.answer(b"x" * 40)
+    assert not few.is_crowded
+    assert not small.is_crowded
+    few.answer(b"{}")
+    small.answer(b"x" * 40)
+    assert few.is_crowded
+    assert small.is_crowded
+    assert few.get_nowait() is not None
+    assert small.get_nowait() is not None
+    assert not few.is_crowded
+    assert not small.is_crowded
