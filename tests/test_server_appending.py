@@ -5,9 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from muse.core import layout
 from muse.core.op_ids import OP_IDS
-from muse.core.op_log import OpLog
+from muse.core.op_log import OpLog, make_op_entry
 from muse.core.timestamp import now_text
+from muse.errors import StorageError
 from muse.guard import GuardedLog, Request
 from muse.receipt import Receipt
 from muse.repository import Repository
@@ -52,3 +54,28 @@ def test_nobody_waits_behind_the_flood_of_another(tmp_path: Path) -> None:
     assert len(came) == len(flood) + 1
     assert actors.index("ada") < len(flood) / 2
     assert stored == [op["op_id"] for one in flood for op in one.ops]
+
+
+def test_after_a_write_that_failed_nothing_that_waited_is_written_behind_newer_ops(tmp_path: Path) -> None:
+    repository, _ = Repository.init(str(tmp_path), now=now_text())
+    requests = [request("ada", 600) for _ in range(5)]
+
+    def move_log_away() -> None:
+        Path(layout.ops_file(str(tmp_path), "jam")).rename(tmp_path / "elsewhere")
+
+    async def append(log: OpLog) -> tuple[bool, list[BaseException | None]]:
+        with ThreadPoolExecutor(2) as threads:
+            appender = Appender(GuardedLog(repository, log), log.sync, threads, Settings(), Metrics())
+            waiting = [appender.submit(one, is_durable=False, size=100) for one in requests]
+            move_log_away()
+            await appender.drained()
+            await asyncio.sleep(0)
+            return appender.has_failed, [one.exception() for one in waiting]
+
+    with OpLog(tmp_path, "jam") as log:
+        log.append(make_op_entry("ada", "test", {"op": "insert", "address": "a"}, 1))
+        has_failed, errors = asyncio.run(append(log))
+    assert has_failed
+    assert [type(error) for error in errors] == [StorageError] * 5
+    with (tmp_path / "elsewhere").open("rb") as file:
+        assert len(file.readlines()) <= 1 + 1200  # what the first write took, and nothing after it

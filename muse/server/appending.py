@@ -175,10 +175,20 @@ class Appender:
     def _refuse(self, batch: list[_Submission], error: BaseException) -> None:
         if request_error(error).status != 507:  # a full disk takes the next op once there is space
             self.has_failed = True
+            batch = [
+                *batch,
+                *self._give_up_waiting(),
+            ]  # or it would come behind what the log opened anew takes
         for submission in batch:
             if not submission.done.done():
                 submission.done.set_exception(error)
                 submission.done.exception()  # whoever asked may have left: then nobody looks
+
+    def _give_up_waiting(self) -> list[_Submission]:
+        given_up = [submission for own in self._waiting.values() for submission in own]
+        self._waiting.clear()
+        self._waiting_count = self._waiting_bytes = 0
+        return given_up
 
     async def drained(self) -> None:
         """Wait until nothing is on its way."""
