@@ -26,156 +26,155 @@ class _HeadersTooLargeError(Exception):
     """Leaves the parser from within its callbacks."""
 
 
-def bounded_protocol(settings: Settings, count_refused: Callable[[str], None]) -> type[asyncio.Protocol]:
-    """Return the protocol class for uvicorn. `count_refused` is told the reason of each refusal."""
+class BoundedHttp(HttpToolsProtocol):
+    """One connection. `count_refused` is told the reason of each refusal."""
 
-    class BoundedHttp(HttpToolsProtocol):
-        def __init__(
-            self,
-            config: Config,
-            server_state: ServerState,
-            app_state: dict[str, Any],
-            _loop: asyncio.AbstractEventLoop | None = None,
-        ) -> None:
-            super().__init__(config, server_state, app_state, _loop)
-            self._deadline: asyncio.TimerHandle | None = None
-            self._patience: asyncio.TimerHandle | None = None
-            self._header_size = 0
-            self._in_headers = True
-            self._refused = False
+    def __init__(
+        self,
+        settings: Settings,
+        count_refused: Callable[[str], None],
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._settings = settings
+        self._count_refused = count_refused
+        self._deadline: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._header_size = 0
+        self._in_headers = True
+        self._refused = False
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            if len(self.connections) > settings.connections:
-                self._refuse(RequestError(503, "too many connections", retry_after=1, reason="connections"))
-            else:
-                self._await_headers()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.connections:
+            self._refuse(RequestError(503, "too many connections", retry_after=1, reason="connections"))
+        else:
+            self._await_headers()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        self._end_patience()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._patience = self.loop.call_later(self._settings.send_seconds, self._drop)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._end_patience()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._header_size += len(data)
+            if self._header_size > _LINGER_BYTES:
+                self.transport.close()
+            return
+        if self._in_headers:
+            self._header_size += len(data)
+        super().data_received(data)
+        if (successor := self.transport.get_protocol()) is not self:
             self._end_patience()
-            super().connection_lost(exc)
+            self._check_handshake(successor)
+            return
+        if self._in_headers or self.cycle is None or self.cycle.response_complete:
+            self._await_headers()  # an empty line, too, has ended the wait of keep-alive
+        if self._in_headers and self._header_size > self._settings.header_bytes:
+            self._refuse_large()
 
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._patience = self.loop.call_later(settings.send_seconds, self._drop)
+    # -- callbacks of the parser ------------------------------------------------------------
 
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._end_patience()
+    def on_message_begin(self) -> None:
+        self._in_headers = True
+        self._header_size = 0
+        super().on_message_begin()
+        self.scope["state"]["abort"] = self.transport.abort
 
-        def data_received(self, data: bytes) -> None:
-            if self._refused:
-                self._header_size += len(data)
-                if self._header_size > _LINGER_BYTES:
-                    self.transport.close()
-                return
-            if self._in_headers:
-                self._header_size += len(data)
-            super().data_received(data)
-            if (successor := self.transport.get_protocol()) is not self:
-                self._end_patience()
-                self._check_handshake(successor)
-                return
-            if self._in_headers or self.cycle is None or self.cycle.response_complete:
-                self._await_headers()  # an empty line, too, has ended the wait of keep-alive
-            if self._in_headers and self._header_size > settings.header_bytes:
-                self._refuse_large()
+    def on_url(self, url: bytes) -> None:
+        self._grow(len(url))
+        super().on_url(url)
 
-        # -- callbacks of the parser ------------------------------------------------------------
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._grow(len(name) + len(value))
+        super().on_header(name, value)
 
-        def on_message_begin(self) -> None:
-            self._in_headers = True
-            self._header_size = 0
-            super().on_message_begin()
-            self.scope["state"]["abort"] = self.transport.abort
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._stop_waiting()
+        super().on_headers_complete()
 
-        def on_url(self, url: bytes) -> None:
-            self._grow(len(url))
-            super().on_url(url)
+    def on_message_complete(self) -> None:
+        self.scope["state"]["is_whole"] = True  # nobody has to wait for the body
+        super().on_message_complete()
 
-        def on_header(self, name: bytes, value: bytes) -> None:
-            self._grow(len(name) + len(value))
-            super().on_header(name, value)
+    def _grow(self, size: int) -> None:
+        self._header_size += size
+        if self._header_size > 2 * self._settings.header_bytes:
+            self._refuse_large()
+            raise _HeadersTooLargeError
 
-        def on_headers_complete(self) -> None:
-            self._in_headers = False
-            self._stop_waiting()
-            super().on_headers_complete()
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(RequestError(400, msg, reason="malformed"))
 
-        def on_message_complete(self) -> None:
-            self.scope["state"]["is_whole"] = True  # nobody has to wait for the body
-            super().on_message_complete()
+    def _check_handshake(self, websocket: Any) -> None:
+        """Refuse a handshake that the WebSocket's parser does not take: uvicorn would wait for more."""
+        if websocket.conn.handshake_exc is not None and not websocket.handshake_initiated:
+            self._refuse(RequestError(400, "the handshake of the WebSocket is malformed", reason="malformed"))
 
-        def _grow(self, size: int) -> None:
-            self._header_size += size
-            if self._header_size > 2 * settings.header_bytes:
-                self._refuse_large()
-                raise _HeadersTooLargeError
+    # -- bounds -----------------------------------------------------------------------------
 
-        def send_400_response(self, msg: str) -> None:
-            self._refuse(RequestError(400, msg, reason="malformed"))
+    def _await_headers(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._settings.header_seconds, self._give_up)
 
-        def _check_handshake(self, websocket: Any) -> None:
-            """Refuse a handshake that the WebSocket's parser does not take: uvicorn would wait for more."""
-            if websocket.conn.handshake_exc is not None and not websocket.handshake_initiated:
-                self._refuse(
-                    RequestError(400, "the handshake of the WebSocket is malformed", reason="malformed")
-                )
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
-        # -- bounds -----------------------------------------------------------------------------
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
-        def _await_headers(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(settings.header_seconds, self._give_up)
+    def _drop(self) -> None:
+        self._count_refused("not_reading")
+        self.transport.abort()
 
-        def _stop_waiting(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
+    def _give_up(self) -> None:
+        seconds = self._settings.header_seconds
+        self._refuse(RequestError(408, f"no whole request came within {seconds:g} s", reason="headers"))
 
-        def _end_patience(self) -> None:
-            if self._patience is not None:
-                self._patience.cancel()
-                self._patience = None
+    def _refuse_large(self) -> None:
+        limit = self._settings.header_bytes
+        self._refuse(RequestError(431, f"the headers are longer than {limit} bytes", reason="headers"))
 
-        def _drop(self) -> None:
-            count_refused("not_reading")
-            self.transport.abort()
+    def _refuse(self, error: RequestError) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._count_refused(error.reason)
+        if self._may_answer():
+            body = orjson.dumps(error.as_record())
+            status = HTTPStatus(error.status)
+            head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+            head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(head.encode() + body)
+        # Closed at once, with data unread, the answer could be lost on its way.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
-        def _give_up(self) -> None:
-            seconds = settings.header_seconds
-            self._refuse(RequestError(408, f"no whole request came within {seconds:g} s", reason="headers"))
-
-        def _refuse_large(self) -> None:
-            limit = settings.header_bytes
-            self._refuse(RequestError(431, f"the headers are longer than {limit} bytes", reason="headers"))
-
-        def _refuse(self, error: RequestError) -> None:
-            if self._refused or self.transport.is_closing():
-                return
-            self._refused = True
-            count_refused(error.reason)
-            if self._may_answer():
-                body = orjson.dumps(error.as_record())
-                status = HTTPStatus(error.status)
-                head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
-                head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-                self.transport.write(head.encode() + body)
-            # Closed at once, with data unread, the answer could be lost on its way.
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            self.loop.call_later(_LINGER_SECONDS, self.transport.close)
-
-        def _may_answer(self) -> bool:
-            """Whether nothing of another answer is on its way, or about to be."""
-            cycle = self.cycle
-            if cycle is None or cycle.response_complete:
-                return True
-            if self._in_headers or self.pipeline or cycle.response_started:
-                return False
-            cycle.disconnected = True  # what is malformed is the body of that very request
-            cycle.message_event.set()
+    def _may_answer(self) -> bool:
+        """Whether nothing of another answer is on its way, or about to be."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
             return True
-
-    return BoundedHttp
+        if self._in_headers or self.pipeline or cycle.response_started:
+            return False
+        cycle.disconnected = True  # what is malformed is the body of that very request
+        cycle.message_event.set()
+        return True

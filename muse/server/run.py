@@ -8,6 +8,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TextIO
 
 import uvicorn
@@ -19,7 +20,7 @@ from muse.repository import Repository
 from muse.server.access import Tokens
 from muse.server.app import App
 from muse.server.calls import Live, Service
-from muse.server.http_protocol import bounded_protocol
+from muse.server.http_protocol import BoundedHttp
 from muse.server.limits import Quotas, Slots
 from muse.server.live import POLICY_VIOLATION, RESTARTING
 from muse.server.logs import make_logger
@@ -94,14 +95,14 @@ def _no_app() -> None:
 
 
 def _config(
-    settings: Settings, app: object, *, http: type[asyncio.Protocol] | str = "auto"
+    settings: Settings, app: object, *, http: Callable[..., asyncio.Protocol] | str = "auto"
 ) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         host=settings.host,
         port=settings.port,
         loop="auto",
-        http=http,
+        http=http,  # type: ignore[arg-type]  # called as the class would be
         ws=AbortableWebSocket,
         ws_max_size=settings.frame_bytes,
         ws_ping_interval=settings.ping_seconds,
@@ -148,7 +149,7 @@ async def _serve(
         log=make_logger(log_to, settings.log_level),
     )
     config = _config(
-        settings, App(service, __version__), http=bounded_protocol(settings, metrics.count_refused)
+        settings, App(service, __version__), http=partial(BoundedHttp, settings, metrics.count_refused)
     )
     try:
         config.load()
