@@ -22,12 +22,12 @@ import orjson
 
 from benchmarks.workload import DOMAIN, Work, work
 from muse.core.clock import LamportClock
-from muse.core.crc import crc32
 from muse.core.op_ids import OpIdSource
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
-from muse.core.path_watch import watch_path
 from muse.core.record import encode_line
 from muse.core.timestamp import now_text
+from muse.disk.crc import crc32
+from muse.disk.path_watch import watch_path
 
 _ROUNDS = 7
 _BAR_WIDTH = 30

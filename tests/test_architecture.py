@@ -1,6 +1,8 @@
 """Who may import whom, and who may touch files, the terminal and the environment."""
 
 import ast
+import itertools
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -8,117 +10,40 @@ from pathlib import Path
 import pytest
 
 import muse
+from tests.samples.project import ROOT
 
 PACKAGE = Path(muse.__file__).parent
+PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
-FLOORS = {
-    0: ["errors", "domain", "causality"],
-    1: [
-        "core.content_id",
-        "core.tree_path",
-        "core.address",
-        "core.layout",
-        "core.merkle",
-        "core.entry",
-        "core.clock",
-        "core.crc",
-        "core.record",
-        "core.op_list",
-        "core.reconcile",
-        "core.checkpoint",
-        "core.delta",
-        "core.seal",
-        "core.proof",
-        "core.op_ids",
-        "core.timestamp",
-        "core.group_commit",
-        "core.resource",
-    ],
-    2: [
-        "core.path_watch",
-        "core.growth_signal",
-        "core.storage",
-        "core.garbage_lock",
-        "core.file_system",
-        "core.log_file",
-        "core.id_table",
-        "core.op_index",
-        "core.json_file",
-        "core.coordination_record",
-        "core.repo_record",
-        "core.commit_record",
-        "core.archive_record",
-        "core.archive_file",
-        "core.held",
-    ],
-    3: [
-        "core.session_file",
-        "core.op_places",
-        "core.log_reader",
-        "core.log_items",
-        "core.object_store",
-        "core.checkpoint_file",
-        "core.pending",
-        "core.admission",
-        "core.incoming",
-        "core.merge",
-        "core.repair",
-        "core.follow",
-        "core.op_log",
-        "core.commit_dag",
-        "core.signing",
-        "core.coordination",
-    ],
-    4: [
-        "core.archive_survey",
-        "core.archive",
-        "core.archive_check",
-        "core.garbage",
-        "core.verify",
-        "core.working_tree",
-    ],
-    5: [
-        "repository",
-        "plugins",
-        "plugin_state",
-        "recovery",
-        "op_graph",
-        "net_delta",
-        "session",
-        "sealed",
-        "foreign",
-        "merge_commit",
-        "branch_view",
-        "code_replica",
-        "looking_back",
-        "overlaps",
-        "blame",
-        "undo",
-        "rederive",
-        "prove",
-        "signatures",
-        "peer",
-        "peer_wire",
-        "sync",
-        "transfer",
-        "policy",
-        "receipt",
-        "proposals",
-        "stale_reads",
-        "guard",
-    ],
-    6: ["testing", "client", "server"],
-    7: ["cli", "__main__"],
-}
-"""Every module, by floor; on a floor, from the ground up. A package listed whole (plugins, backends,
-server, client, testing, cli) is one place: what is inside it may import one another."""
 
-WHOLE_PACKAGES = ("plugins", "backends", "server", "client", "testing", "cli")
-WITHOUT_IMPORTS = ("", "core")  # the packages' own `__init__`: they hold no code
-PLUGINS_MAY_IMPORT = ("errors", "domain", "causality", "core.content_id", "core.tree_path")
+def rows_of(table: str) -> list[list[str]]:
+    """The cells of each row of the table of the page that has `table` as its head."""
+    lines = PAGE.partition(table)[2].splitlines()[2:]
+    rows = [
+        line.strip("|").split(" | ") for line in itertools.takewhile(lambda line: line.startswith("|"), lines)
+    ]
+    assert rows
+    return [[cell.strip() for cell in row] for row in rows]
 
-STATEFUL = {"core.op_ids", "core.timestamp", "core.group_commit", "core.resource"}
-PURE = (*FLOORS[0], *(name for name in FLOORS[1] if name not in STATEFUL), "plugins")
+
+def names_in(cell: str) -> list[str]:
+    return [name.replace("/", ".") for name in re.findall(r"`([\w/]+)`", cell)]
+
+
+def placed() -> Iterator[tuple[str, int]]:
+    """Every module of the table, and the row it is in."""
+    for place, (_floor, room, _question, modules) in enumerate(
+        rows_of("| floor | room | answers | modules |")
+    ):
+        folder = room.strip("`/").replace("/", ".")
+        for name in names_in(modules):
+            yield (name if folder == "muse" else f"{folder}.{name}"), place
+
+
+ROOM_OF = dict(placed())
+"""Module -> the row of its room: a lower number is nearer to the ground."""
+
+PLUGINS_MAY_IMPORT = ("errors", "domain", "causality", "compat.lazy", "core.content_id", "disk.tree_path")
 IMPURE_MODULES = frozenset(
     {
         "os",
@@ -147,25 +72,9 @@ HARMLESS_IN_OS_PATH = frozenset(
     {"join", "dirname", "basename", "split", "splitext", "abspath", "normpath", "relpath"}
 )
 EXCEPTIONS = {
-    ("core.path_watch", "os.read"): "inotify tells its events through a descriptor, which is no file",
-    ("core.path_watch", "os.close"): "a forked child lets go of its parent's inotify instance",
-    ("core.growth_signal", "os.read"): "the same, for a follower's own instance",
-    ("core.growth_signal", "os.close"): "the same",
-    ("core.growth_signal", "os.eventfd"): "wakes a follower that is told to stop",
-    ("core.growth_signal", "os.eventfd_write"): "the same",
-    ("core.growth_signal", "os.EFD_CLOEXEC"): "the same",
-    ("core.growth_signal", "os.EFD_NONBLOCK"): "the same",
-    ("core.path_watch", "import fcntl"): "FIONREAD asks how much inotify has to say",
-    (
-        "core.id_table",
-        "import sqlite3",
-    ): "SQLite opens its table itself; it is a cache, made anew from the log",
-    ("cli", "os.dup2"): "stdout is turned away when nobody reads it any more",
-    ("cli", "import tempfile"): "the replicas of a replay are gone once it is over",
-    ("cli", "os.getcwd"): "the command line starts where its user is",
-    ("cli", "os.environ"): "only the command line reads the environment",
-    ("cli", "os.path.realpath"): "a file named on the command line may be a link",
+    (names_in(module)[0], uses.strip("`")) for module, uses, _why in rows_of("| module | uses | because |")
 }
+"""What a module, or a folder, may do all the same."""
 
 OUTSIDE_WORLD = {
     "os": {"environ", "environb", "getenv", "getenvb", "getlogin", "getcwd"},
@@ -225,59 +134,58 @@ def dotted(node: ast.AST) -> str:
     return ""
 
 
-def place_of(module: str) -> str:
-    """The name under which a module stands in the table."""
-    package = module.partition(".")[0]
-    return package if package in WHOLE_PACKAGES else module
+def folder_of(module: str) -> str:
+    return module.partition(".")[0]
 
 
-FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
-RANK_OF = {name: (floor, place) for floor, names in FLOORS.items() for place, name in enumerate(names)}
+FACES = {name for name in MODULES if MODULES[name].name == "__init__.py"}
+"""The packages' own `__init__`: they hand names on, and hold no code."""
+
+PURE = {
+    name
+    for name in set(MODULES) - FACES
+    if name in {"errors", "domain", "causality"}
+    or folder_of(name) == "plugins"
+    or ROOM_OF.get(name) == ROOM_OF["core.entry"]
+} - {"core.op_ids", "core.timestamp", "plugins.registry"}
 
 
-# -- floors --------------------------------------------------------------------------------------
+# -- rooms ---------------------------------------------------------------------------------------
 
 
-def test_every_module_has_its_place_and_every_place_its_module() -> None:
-    placed = {place_of(module) for module in MODULES} - set(WITHOUT_IMPORTS)
-    assert placed == set(RANK_OF)
-    assert len(FLOOR_OF) == sum(map(len, FLOORS.values()))
+def test_every_module_has_its_room_and_every_place_its_module() -> None:
+    named = [module for module, _room in placed()]
+    assert sorted(named) == sorted(set(MODULES) - FACES - {"__main__"})
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in WITHOUT_IMPORTS])
-def test_a_module_imports_only_from_below(module: str) -> None:
-    rank = RANK_OF[place_of(module)]
-    for imported in own_imports(module) - set(WITHOUT_IMPORTS):
-        if place_of(imported) == place_of(module) != module:
-            continue
-        if place_of(imported) in WHOLE_PACKAGES and place_of(imported) == place_of(module):
-            continue
-        assert RANK_OF[place_of(imported)] < rank, f"muse.{module} imports muse.{imported}"
+@pytest.mark.parametrize("module", sorted(ROOM_OF))
+def test_a_module_imports_only_from_rooms_below(module: str) -> None:
+    for imported in own_imports(module) - FACES:
+        assert ROOM_OF[imported] <= ROOM_OF[module], f"muse.{module} imports muse.{imported}"
 
 
-@pytest.mark.parametrize("module", WITHOUT_IMPORTS)
-def test_a_bare_package_imports_nothing_of_its_own(module: str) -> None:
-    assert own_imports(module) == set()
+@pytest.mark.parametrize("package", sorted(FACES - {""}))
+def test_a_face_hands_on_what_is_in_its_own_folder(package: str) -> None:
+    for imported in own_imports(package):
+        assert imported == "compat.lazy" or imported.startswith(f"{package}."), imported
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("plugins")])
-def test_a_plugin_knows_ops_errors_ids_and_its_own_package_only(module: str) -> None:
+def test_a_plugin_knows_ops_errors_ids_and_its_own_folder_only(module: str) -> None:
     for imported in own_imports(module):
         assert imported in PLUGINS_MAY_IMPORT or imported.startswith("plugins"), f"muse.{imported}"
 
 
-def test_only_the_command_line_imports_the_command_line() -> None:
+def test_one_plugin_does_not_know_another() -> None:
     for module in MODULES:
-        if place_of(module) not in {"cli", "__main__"}:
-            assert not {name for name in own_imports(module) if place_of(name) == "cli"}, module
+        if module.startswith("plugins.code"):
+            assert not {name for name in own_imports(module) if name.startswith("plugins.music")}, module
+        if module.startswith("plugins.music"):
+            assert not {name for name in own_imports(module) if name.startswith("plugins.code")}, module
 
 
 def test_there_are_no_cycles() -> None:
-    left = {module: own_imports(module) - set(WITHOUT_IMPORTS) for module in MODULES}
-    for module, imported in left.items():
-        imported.discard(module)
-        # A package's `__init__` is run by each import from it, and by nothing else asked for.
-        imported -= {package for package in WHOLE_PACKAGES if module.startswith(f"{package}.")}
+    left = {module: own_imports(module) - FACES - {module} for module in MODULES}
     while free := [module for module, imported in left.items() if not imported]:
         for module in free:
             del left[module]
@@ -289,9 +197,7 @@ def test_there_are_no_cycles() -> None:
 # -- what a module may touch ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "module", [name for name in MODULES if place_of(name) in PURE and name != "plugins.registry"]
-)
+@pytest.mark.parametrize("module", sorted(PURE))
 def test_a_pure_module_has_no_time_randomness_threads_or_system(module: str) -> None:
     for name in imports(module):
         root = name.partition(".")[0]
@@ -322,18 +228,18 @@ def file_uses(module: str) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "core.storage"])
-def test_only_the_storage_touches_files(module: str) -> None:
-    unknown = {use for use in file_uses(module) if (place_of(module), use) not in EXCEPTIONS}
-    assert unknown == set()
+@pytest.mark.parametrize("module", [name for name in MODULES if folder_of(name) != "disk"])
+def test_only_the_disk_touches_files(module: str) -> None:
+    uses = set(file_uses(module))
+    assert {use for use in uses if not {(module, use), (folder_of(module), use)} & EXCEPTIONS} == set()
 
 
 def test_every_exception_is_still_needed() -> None:
-    used = {(place_of(module), use) for module in MODULES for use in file_uses(module)}
-    assert set(EXCEPTIONS) <= used
+    used = {(module, use) for module in MODULES for use in file_uses(module)}
+    assert used | {(folder_of(module), use) for module, use in used} >= EXCEPTIONS
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if place_of(name) not in {"cli", "__main__"}])
+@pytest.mark.parametrize("module", [name for name in MODULES if folder_of(name) not in {"cli", "__main__"}])
 def test_only_the_command_line_reads_the_environment_or_the_terminal(module: str) -> None:
     for node in ast.walk(syntax(module)):
         head, _, last = dotted(node).rpartition(".")

@@ -2,16 +2,16 @@
 
 import ast
 import re
-from pathlib import Path
 
-TESTS = Path(__file__).parent
+from tests.samples.project import TESTS
+
 GUARANTEES = TESTS.parent / "docs" / "guarantees.md"
 
 
 def names_of_tests() -> set[str]:
     kinds = (ast.FunctionDef, ast.ClassDef)
     found: set[str] = set()
-    for path in TESTS.glob("test_*.py"):
+    for path in TESTS.rglob("test_*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found |= {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
         assigned = [node.targets for node in tree.body if isinstance(node, ast.Assign)]

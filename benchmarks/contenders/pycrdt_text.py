@@ -1,6 +1,6 @@
 """pycrdt alone: editing traces replayed with a document an agent, in memory."""
 
-from muse.cli.script import Edit, Script
+from muse.cli.replay.script import Edit, Script
 
 
 def replay_script(script: Script) -> list[str]:

@@ -7,16 +7,16 @@ from time import perf_counter
 from benchmarks.case import Case, Job, Metrics, Row, Scale, Target, entrant
 from benchmarks.families.append import check_count
 from benchmarks.workload import work
-from muse.core.archive import archive_session, restore_session
-from muse.core.layout import ops_file
+from muse.checks.replay import rederive
 from muse.core.op_log import OpLog, make_op_entry
 from muse.core.record import encode_lines
 from muse.core.timestamp import now_text
-from muse.plugins.midi_file import Note
-from muse.plugins.notes import insert_note
-from muse.rederive import rederive
-from muse.repository import Repository
-from muse.session import LiveSession
+from muse.disk.layout import ops_file
+from muse.history.repository import Repository
+from muse.plugins.music.midi_file import Note
+from muse.plugins.music.notes import insert_note
+from muse.session.live import LiveSession
+from muse.upkeep.archive import archive_session, restore_session
 
 SESSION = "bench"
 PLAIN_DOMAIN = "bench-plain"  # no plugin: what is measured is the way, not a domain's work on its files

@@ -9,8 +9,8 @@ from benchmarks.contenders.muse_log import SESSION
 from benchmarks.datasets import DIFFERENT, HALVES
 from benchmarks.families.append import check_count
 from muse.core.op_log import MergeResult, OpLog
-from muse.peer import Batch, LocalPeer
-from muse.sync import sync_session
+from muse.replication.peer import Batch, LocalPeer
+from muse.replication.sync import sync_session
 
 
 class CountingPeer(LocalPeer):

@@ -6,12 +6,12 @@ from time import perf_counter
 from benchmarks.case import Case, Job, Metrics, Row, Scale, Target, entrant, project_root
 from benchmarks.contenders.pycrdt_text import replay_script
 from benchmarks.store import UnavailableError
-from muse.cli.replicas import Replicas
-from muse.cli.script import Script
-from muse.cli.trace import read_trace
+from muse.cli.replay.replicas import Replicas
+from muse.cli.replay.script import Script
+from muse.cli.replay.trace import read_trace
 from muse.core.timestamp import now_text
-from muse.repository import Repository
-from muse.session import LiveSession
+from muse.history.repository import Repository
+from muse.session.live import LiveSession
 
 PATH = "trace.txt"
 _TRACES = os.path.join(os.path.dirname(project_root()), "shared", "data", "traces")

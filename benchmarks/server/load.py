@@ -21,7 +21,7 @@ from benchmarks.server.latencies import Latencies, joined
 from muse.client import AsyncClient, AsyncSession, Receipt
 from muse.client.address import Address
 from muse.client.failures import ServerError
-from muse.core.crc import crc32
+from muse.disk.crc import crc32
 
 DOMAIN = "benchmark"
 _QUIET_SECONDS = 5.0

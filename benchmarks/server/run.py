@@ -17,10 +17,10 @@ import orjson
 from benchmarks import machine
 from benchmarks.server.load import Job
 from benchmarks.server.processes import MemoryLog, first_line, process, result_of, start_load, start_together
-from muse.core.crc import crc32
 from muse.core.op_log import OpLog
 from muse.core.timestamp import now_text
-from muse.repository import Repository
+from muse.disk.crc import crc32
+from muse.history.repository import Repository
 
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PEOPLE, _PEOPLE_RATE = 5, 5.0

@@ -13,21 +13,21 @@ from muse.cli import (
     checkout,
     commits,
     coord,
-    demo,
     keys,
     prove,
-    replay,
     serve,
     sessions,
     syncing,
     tokens,
     undo,
 )
+from muse.cli.demo import command as demo
 from muse.cli.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.output import abandon_stdout, facts_of, prepare_streams, print_error
+from muse.cli.replay import command as replay
 from muse.core.timestamp import now_text
 from muse.errors import MuseError, UsageError
-from muse.repository import Repository
+from muse.history.repository import Repository
 
 app = typer.Typer(
     name="muse",

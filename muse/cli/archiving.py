@@ -6,11 +6,11 @@ import typer
 
 from muse.cli.options import JsonOption, RepoOption, SessionArgument, remember
 from muse.cli.output import count_of, size_of
-from muse.core.archive import archive_session, restore_session
-from muse.core.archive_record import ArchiveManifest
 from muse.core.entry import is_op_id
-from muse.core.garbage import GRACE_SECONDS, collect_garbage
+from muse.core.file.archive_manifest import ArchiveManifest
 from muse.errors import UsageError
+from muse.upkeep.archive import archive_session, restore_session
+from muse.upkeep.garbage import GRACE_SECONDS, collect_garbage
 
 
 def archive(

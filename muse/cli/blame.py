@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from muse.blame import BlamedPart, Maker, blame_file
 from muse.cli.commits import SHORT_ID
 from muse.cli.options import JsonOption, RepoOption, remember
 from muse.cli.output import print_error
+from muse.views.blame import BlamedPart, Maker, blame_file
 
 _SHORT_OP_ID = 8
 

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from muse.cli.options import JsonOption, RepoOption, remember
-from muse.core import layout
-from muse.core.storage import Storage
-from muse.core.working_tree import WorkingTreeUpdate, update_working_tree
+from muse.disk import layout
+from muse.disk.storage import Storage
 from muse.errors import MuseError
-from muse.repository import Repository
+from muse.history.repository import Repository
+from muse.history.working_tree import WorkingTreeUpdate, update_working_tree
 
 _UNKNOWN = ""  # no object has this id
 

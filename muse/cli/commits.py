@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from muse.checks.verify import Finding, Report
+from muse.checks.verify import verify as verify_dag
 from muse.cli.evidence import gather_evidence
 from muse.cli.options import (
     Invocation,
@@ -19,16 +21,14 @@ from muse.cli.options import (
     remember,
 )
 from muse.cli.output import Output, count_of
-from muse.core import layout
-from muse.core.commit_record import CommitRecord, brief_record, covered_count
 from muse.core.op_log import OpLog, list_sessions
-from muse.core.repo_record import RepoRecord
-from muse.core.signing import Signer
-from muse.core.verify import Finding, Report
-from muse.core.verify import verify as verify_dag
+from muse.disk import layout
 from muse.errors import CorruptionError, MuseError, UsageError
-from muse.repository import Repository
-from muse.session import CommitOutcome, LiveSession
+from muse.history.commit_record import CommitRecord, brief_record, covered_count
+from muse.history.repo_record import RepoRecord
+from muse.history.repository import Repository
+from muse.history.signing import Signer
+from muse.session.live import CommitOutcome, LiveSession
 
 SHORT_ID = 12
 _OPS_SHOWN = 20

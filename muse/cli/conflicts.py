@@ -8,7 +8,7 @@ from muse.cli.commits import SHORT_ID
 from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.output import count_of
 from muse.core.entry import OpEntry
-from muse.overlaps import SessionOverlap, session_overlaps
+from muse.views.overlaps import SessionOverlap, session_overlaps
 
 _SHORT_OP_ID = 8
 

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from muse.cli.options import Invocation, JsonOption, RepoOption, check_session, help_without_command, remember
-from muse.core.coordination import DEFAULT_TTL_SECONDS, Claim, Collision, Coordination, Intent
+from muse.coordination.reservations import DEFAULT_TTL_SECONDS, Claim, Collision, Coordination, Intent
 from muse.core.op_log import OpLog
-from muse.guard import GuardedLog, Trespass
+from muse.session.guarded_log import GuardedLog, Trespass
 
 app = typer.Typer(
     help="Reservations and intents: reserve, release, renew, intent, list, forecast, prune.",

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from muse.checks.replay import Rederivation, check_archived_logs, rederive
+from muse.checks.signatures import SignatureReport, check_signatures
+from muse.checks.verify import Finding
 from muse.cli.options import current_directory
 from muse.cli.output import Output, count_of
-from muse.core.signing import TrustedKeys
-from muse.core.verify import Finding
-from muse.rederive import Rederivation, check_archived_logs, rederive
-from muse.repository import Repository
-from muse.signatures import SignatureReport, check_signatures
+from muse.history.repository import Repository
+from muse.history.signing import TrustedKeys
 
 _SHORT_ID = 12
 _IDS_SHOWN = 10

@@ -7,7 +7,7 @@ from muse.cli.feed import BareOps, Feed
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.errors import InvalidEntryError
-from muse.guard import GuardedLog
+from muse.session.guarded_log import GuardedLog
 
 
 class GuardedFeed(Feed):

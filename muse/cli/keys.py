@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from muse.cli.options import JsonOption, RepoOption, current_directory, help_without_command, remember
-from muse.core.signing import TrustedKeys, create_key
 from muse.errors import NotFoundError
+from muse.history.signing import TrustedKeys, create_key
 
 _DEFAULT_FILE = "muse-signing-key.pem"
 

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
+from muse.checks.replay import check_session as check_session_commits
+from muse.checks.verify import Finding
 from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.output import Output, count_of
-from muse.core import layout
-from muse.core.archive import is_archived, recover_checkpoint
-from muse.core.held import HeldFile
 from muse.core.op_log import Damage, OpLog
-from muse.core.verify import Finding
-from muse.rederive import check_session as check_session_commits
-from muse.session import LiveSession
+from muse.core.orphans import HeldFile
+from muse.disk import layout
+from muse.session.live import LiveSession
+from muse.upkeep.archive import is_archived, recover_checkpoint
 
 
 def print_damages(output: Output, damages: Iterable[Damage]) -> None:

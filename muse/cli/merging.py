@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
+from muse.apply.domains import entry_check
 from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_session, remember
-from muse.core import layout
-from muse.core.log_file import LogFile
+from muse.core.file.live_or_archived import SessionFile
+from muse.core.file.log_file import LogFile
 from muse.core.op_log import MergeResult, OpLog
-from muse.core.session_file import SessionFile
-from muse.core.storage import LOCAL
+from muse.disk import layout
+from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, NotFoundError, UsageError
-from muse.plugin_state import entry_check
-from muse.repository import Repository
+from muse.history.repository import Repository
 
 _REASONS_SHOWN = 10
 

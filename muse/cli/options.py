@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from muse.cli.output import Output
-from muse.core import layout
+from muse.disk import layout
 from muse.errors import NotFoundError
-from muse.repository import Repository
+from muse.history.repository import Repository
 
 RepoOption = Annotated[
     str | None,

@@ -18,7 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from muse.core.storage import LOCAL
+from muse.disk.storage import LOCAL
 from muse.errors import MuseError
 
 _COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")

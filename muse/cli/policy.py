@@ -10,12 +10,12 @@ import typer
 from muse.cli.coord import ActorOption
 from muse.cli.entry_line import entry_line
 from muse.cli.options import Invocation, JsonOption, RepoOption, SessionArgument, check_session, remember
-from muse.core import layout
 from muse.core.op_log import OpLog
+from muse.disk import layout
 from muse.errors import NotFoundError
-from muse.guard import GuardedLog
-from muse.policy import Policy, read_policy, write_policy
-from muse.proposals import Proposal
+from muse.session.guarded_log import GuardedLog
+from muse.session.policy import Policy, read_policy, write_policy
+from muse.session.proposals import Proposal
 
 _Proposal = Annotated[
     str, typer.Argument(metavar="PROPOSAL", help="Its op id, or how that starts.", show_default=False)

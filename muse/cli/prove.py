@@ -8,12 +8,12 @@ import typer
 
 from muse.cli.options import JsonOption, RepoOption, current_directory, remember
 from muse.cli.output import Output
-from muse.core.commit_record import parse_commit
-from muse.core.json_file import read_json_object
-from muse.core.proof import Proven, check_proof, decode_proof, encode_proof
-from muse.core.storage import LOCAL
+from muse.disk.json_file import read_json_object
+from muse.disk.storage import LOCAL
 from muse.errors import UsageError
-from muse.prove import prove as make_proof_of
+from muse.history.commit_record import parse_commit
+from muse.history.proof import Proven, check_proof, decode_proof, encode_proof
+from muse.views.prove import prove as make_proof_of
 
 
 def prove(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from muse.cli.options import JsonOption, RepoOption, current_directory, remember
-from muse.core.storage import LOCAL
+from muse.disk.storage import LOCAL
 from muse.errors import UsageError
 
 
@@ -69,7 +69,8 @@ def serve(
 def _server() -> tuple[Any, Any, Any]:
     """Import the server; `UsageError` says how to install what it needs."""
     try:
-        from muse.server import access, run, settings  # noqa: PLC0415 - it needs an extra
+        from muse.server import run, settings  # noqa: PLC0415 - it needs an extra
+        from muse.server.edge import access  # noqa: PLC0415 - it needs an extra
     except ImportError as error:
         raise UsageError(
             f"the server is not installed ({error}): pip install 'muse-oplog[server]'"

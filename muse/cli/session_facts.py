@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from muse.core import layout
+from muse.core.file.live_or_archived import is_archived
 from muse.core.op_log import Damage, OpLog, OpLogCheckpoint
-from muse.core.session_file import is_archived
+from muse.disk import layout
 from muse.errors import CorruptionError, MuseError
-from muse.repository import Repository
+from muse.history.repository import Repository
 
 _PROGRESS_EVERY = 4096
 

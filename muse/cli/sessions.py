@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from muse.apply.domains import check_of
 from muse.cli.archiving import archive, restore
 from muse.cli.conflicts import conflicts
 from muse.cli.entry_line import entry_line
 from muse.cli.feed import BareOps, Feed
-from muse.cli.graph import graph
+from muse.cli.graph.command import graph
 from muse.cli.guarded_feed import GuardedFeed
 from muse.cli.mending import check, print_damages, recover, repair
 from muse.cli.merging import merge
@@ -31,9 +32,8 @@ from muse.cli.state import chosen_point, show_state
 from muse.cli.syncing import sync
 from muse.core.op_log import OpEntry, OpLog, list_sessions
 from muse.errors import UsageError
-from muse.guard import GuardedLog
-from muse.plugin_state import check_of
-from muse.policy import read_policy
+from muse.session.guarded_log import GuardedLog
+from muse.session.policy import read_policy
 
 app = typer.Typer(
     help="Live sessions: list, show, append, tail, and mend.",

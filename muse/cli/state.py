@@ -6,12 +6,19 @@ from typing import Any
 
 from muse.cli.options import Invocation
 from muse.cli.output import count_of
-from muse.core import layout
 from muse.core.entry import OpEntry
-from muse.core.storage import Storage
+from muse.disk import layout
+from muse.disk.storage import Storage
 from muse.errors import UsageError
-from muse.looking_back import SessionState, read_session, state_at, up_to_lamport, up_to_op, up_to_time
-from muse.repository import Repository
+from muse.history.repository import Repository
+from muse.views.as_of import (
+    SessionState,
+    read_session,
+    state_at,
+    up_to_lamport,
+    up_to_op,
+    up_to_time,
+)
 
 
 def chosen_point(

@@ -9,15 +9,15 @@ import typer
 from muse.cli.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.output import Output, count_of, size_of
 from muse.cli.servers import is_url, remote_peer
-from muse.core import layout
-from muse.core.storage import LOCAL
+from muse.disk import layout
+from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, MuseError, UsageError
-from muse.peer import CountingPeer, LocalPeer, Traffic
-from muse.sync import SessionSync, sync_sessions
-from muse.transfer import Exchange, Transfer
-from muse.transfer import clone as clone_repository
-from muse.transfer import pull as pull_branch
-from muse.transfer import push as push_branch
+from muse.replication.peer import CountingPeer, LocalPeer, Traffic
+from muse.replication.sync import SessionSync, sync_sessions
+from muse.replication.transfer import Exchange, Transfer
+from muse.replication.transfer import clone as clone_repository
+from muse.replication.transfer import pull as pull_branch
+from muse.replication.transfer import push as push_branch
 
 if TYPE_CHECKING:
     from muse.client import RemotePeer

@@ -8,7 +8,7 @@ import typer
 
 from muse.cli.options import JsonOption, RepoOption, help_without_command, remember
 from muse.errors import UsageError
-from muse.server.access import SCOPES, Token, Tokens
+from muse.server.edge.access import SCOPES, Token, Tokens
 
 app = typer.Typer(
     help="Tokens for 'muse serve': made, listed, revoked.", no_args_is_help=False, invoke_without_command=True

@@ -9,9 +9,16 @@ from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_sess
 from muse.cli.output import Output, count_of
 from muse.core.entry import OpEntry
 from muse.errors import UsageError
-from muse.session import LiveSession
-from muse.undo import LeftOp, UndoOutcome, by_actor, by_intent, by_op, named_ops
-from muse.undo import undo as undo_ops
+from muse.session.live import LiveSession
+from muse.views.undo import (
+    LeftOp,
+    UndoOutcome,
+    by_actor,
+    by_intent,
+    by_op,
+    named_ops,
+)
+from muse.views.undo import undo as undo_ops
 
 
 def undo(

@@ -22,7 +22,7 @@ from muse.client.failures import (
 from muse.client.follower import AsyncFollower
 from muse.client.ops import Ack
 from muse.client.session import AsyncSession
-from muse.receipt import Receipt
+from muse.session.receipt import Receipt
 
 __all__ = [
     "Ack",

@@ -12,7 +12,7 @@ from muse.client.failures import ServerError, UnreachableError, is_transient
 from muse.client.ops import Ack
 from muse.client.outbox import Outbox, Waiting
 from muse.client.socket import Check, Socket, opened
-from muse.receipt import Receipt
+from muse.session.receipt import Receipt
 
 _ANSWER_SECONDS = 30.0
 _OF_ONE_OP = frozenset({409, 413, 422})

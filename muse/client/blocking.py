@@ -17,9 +17,9 @@ from muse.client.session import AsyncSession
 from muse.core.entry import OpEntry
 from muse.core.op_ids import OP_IDS
 from muse.core.op_log import OpLog
-from muse.core.resource import Resource
-from muse.peer_wire import WirePeer
-from muse.receipt import Receipt
+from muse.disk.resource import Resource
+from muse.replication.wire import WirePeer
+from muse.session.receipt import Receipt
 
 _A = TypeVar("_A")
 _P = ParamSpec("_P")
@@ -163,7 +163,7 @@ class Client(_Facade[AsyncClient]):
 
 
 class RemotePeer(WirePeer, Resource):
-    """The repository that the server at `url` holds, as a peer: `muse.sync` and `muse.transfer` take it."""
+    """The repository that the server at `url` holds, as a peer: `pull`, `push`, `clone` and sync take it."""
 
     def __init__(
         self, url: str, *, token: str = "", tls: ssl.SSLContext | None = None, patience_seconds: float = 30.0

@@ -7,12 +7,12 @@ from typing import Any
 
 from muse.client.failures import OtherRepositoryError
 from muse.client.follower import START
-from muse.core import layout
 from muse.core.entry import OpEntry, check_entry
-from muse.core.json_file import encode_json, field, field_items, read_json_object
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.resource import Resource
-from muse.core.storage import LOCAL
+from muse.disk import layout
+from muse.disk.json_file import encode_json, field, field_items, read_json_object
+from muse.disk.resource import Resource
+from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, UsageError
 
 _SCHEMA_VERSION = 1

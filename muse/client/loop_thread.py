@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from muse.core.resource import Resource
+from muse.disk.resource import Resource
 from muse.errors import UsageError
 
 _T = TypeVar("_T")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from muse.client.failures import ServerError
-from muse.receipt import Receipt
+from muse.session.receipt import Receipt
 
 BATCH_OPS = 1_000
 BATCH_BYTES = 1 << 20

@@ -18,7 +18,7 @@ from muse.client.socket import Check
 from muse.core.entry import OpEntry, check_entry
 from muse.core.op_log import OpLog
 from muse.errors import MuseError, StorageError, UsageError
-from muse.receipt import Receipt
+from muse.session.receipt import Receipt
 
 Order = Literal["log", "total", "causal"]
 

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from muse.client.address import Address
 from muse.client.failures import ServerError, UnreachableError, failure, failure_in
-from muse.core.log_reader import collector_paused
+from muse.core.file.log_reader import collector_paused
 
 _OPEN_SECONDS = 10.0
 _MESSAGE_BYTES = 64 << 20

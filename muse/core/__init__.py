@@ -1,1 +1,1 @@
-"""The log, the history, and the pure rules they share."""
+"""What is the op log?"""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from muse.core.clock import LamportClock
 from muse.core.entry import Limits, OpEntry
-from muse.core.log_reader import LogReader
+from muse.core.file.log_reader import LogReader
 from muse.errors import ConflictError, InvalidEntryError
 
 Fresh = dict[str, tuple[OpEntry, bytes]]

@@ -15,11 +15,9 @@ from operator import itemgetter
 from typing import Any, Literal, NoReturn
 
 from muse.causality import causal_order
-from muse.core import layout
 from muse.core.admission import Admission
-from muse.core.checkpoint import Coverage, Cut, OpLogCheckpoint
-from muse.core.checkpoint_file import CheckpointFile
 from muse.core.clock import LamportClock
+from muse.core.coverage import Coverage, Cut, OpLogCheckpoint
 from muse.core.delta import collapse
 from muse.core.entry import (
     DEFAULT_LIMITS,
@@ -32,16 +30,19 @@ from muse.core.entry import (
     matches,
     total_order,
 )
-from muse.core.follow import Follower
-from muse.core.group_commit import GroupCommit
-from muse.core.held import HeldFile
-from muse.core.incoming import Incoming, Refusal, from_entries, from_log
-from muse.core.log_file import LogFile
-from muse.core.log_reader import LogReader, collector_paused
+from muse.core.file.checkpoint_store import CheckpointFile
+from muse.core.file.group_commit import GroupCommit
+from muse.core.file.live_or_archived import SessionFile
+from muse.core.file.log_file import LogFile
+from muse.core.file.log_reader import LogReader, collector_paused
+from muse.core.file.objects import ObjectStore
+from muse.core.file.op_places import OpPlaces
+from muse.core.file.repair import Repair, repair_log
+from muse.core.file.tail import Follower
+from muse.core.intake import Incoming, Refusal, from_entries, from_log
 from muse.core.merge import Check, Merge, MergeResult
-from muse.core.object_store import ObjectStore
 from muse.core.op_ids import OP_IDS
-from muse.core.op_places import OpPlaces
+from muse.core.orphans import HeldFile
 from muse.core.pending import LacksOpsError, PendingOps
 from muse.core.record import (
     Damage,
@@ -51,11 +52,10 @@ from muse.core.record import (
     lean,
     lean_order,
 )
-from muse.core.repair import Repair, repair_log
-from muse.core.resource import Resource
-from muse.core.session_file import SessionFile
-from muse.core.storage import LOCAL, Storage, storage_error
 from muse.core.timestamp import now_text
+from muse.disk import layout
+from muse.disk.resource import Resource
+from muse.disk.storage import LOCAL, Storage, storage_error
 from muse.domain import DomainOp, StructuredDelta
 from muse.errors import (
     CorruptionError,
@@ -757,7 +757,7 @@ class OpLog(Resource):
         return self._reader.damages()
 
     def repair(self) -> Repair:
-        """Move damaged bytes to a side file and blank them; say what was done. See `muse.core.repair`."""
+        """Move damaged bytes to a side file and blank them; say what was done."""
         self._check_open()
         with self._storage.locked(self._lock_path), self._lock:
             return repair_log(self._file, self._reader, self._storage)

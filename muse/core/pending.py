@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from muse.core.checkpoint import Coverage, Cut
-from muse.core.checkpoint_file import CheckpointFile
+from muse.core.coverage import Coverage, Cut
 from muse.core.entry import Limits, OpEntry
-from muse.core.log_reader import LogReader
-from muse.core.object_store import ObjectStore
+from muse.core.file.checkpoint_store import CheckpointFile
+from muse.core.file.log_reader import LogReader
+from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
 from muse.errors import CorruptionError
 

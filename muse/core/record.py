@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, NoReturn, TypedDict, cast
 import msgspec
 import orjson
 
-from muse.core.crc import crc32
 from muse.core.entry import (
     DEFAULT_LIMITS,
     MAX_LAMPORT,
@@ -25,6 +24,7 @@ from muse.core.entry import (
     check_causes,
     check_entry,
 )
+from muse.disk.crc import crc32
 from muse.errors import InvalidEntryError
 
 PREFIX = b'{"op_id":"'

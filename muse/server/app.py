@@ -14,12 +14,19 @@ from starlette.routing import Match, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from muse.server.access import ANYBODY, Principal
-from muse.server.calls import ANSWERED, Call, Endpoint, Handler, JsonResponse, Service
+from muse.server.api.calls import (
+    ANSWERED,
+    Call,
+    Endpoint,
+    Handler,
+    JsonResponse,
+    Service,
+)
+from muse.server.api.live import SUBPROTOCOL, serve_socket
+from muse.server.api.openapi import make_document
+from muse.server.api.routes import ENDPOINTS
+from muse.server.edge.access import ANYBODY, Principal
 from muse.server.faults import RequestError
-from muse.server.live import SUBPROTOCOL, serve_socket
-from muse.server.openapi import make_document
-from muse.server.routes import ENDPOINTS
 
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 64 << 20

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from muse.guard import GuardedLog, Request
-from muse.receipt import Receipt
 from muse.server.faults import RequestError, request_error
 from muse.server.metrics import Metrics
 from muse.server.settings import Settings
+from muse.session.guarded_log import GuardedLog, Request
+from muse.session.receipt import Receipt
 
 _OPS_A_WRITE = 1_000
 _OPS_ON_THE_LOOP = 200

@@ -4,7 +4,7 @@ import errno
 import os.path
 from typing import Any
 
-from muse.core import layout
+from muse.disk import layout
 from muse.errors import (
     ConflictError,
     CorruptionError,

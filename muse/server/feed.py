@@ -10,7 +10,7 @@ from functools import cached_property
 import orjson
 
 from muse.core.entry import OpEntry
-from muse.core.follow import Follower
+from muse.core.file.tail import Follower
 from muse.core.op_log import OpLog
 from muse.errors import MuseError
 from muse.server.outbox import Outbox, Update

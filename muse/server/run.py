@@ -14,22 +14,22 @@ from typing import TextIO
 import uvicorn
 
 from muse import __version__
-from muse.core.storage import LOCAL, Storage
+from muse.disk.storage import LOCAL, Storage
 from muse.errors import MuseError, UsageError
-from muse.repository import Repository
-from muse.server.access import Tokens
+from muse.history.repository import Repository
+from muse.server.api.calls import Live, Service
+from muse.server.api.live import POLICY_VIOLATION, RESTARTING
 from muse.server.app import App
-from muse.server.calls import Live, Service
-from muse.server.http_protocol import BoundedHttp
-from muse.server.limits import Quotas, Slots
-from muse.server.live import POLICY_VIOLATION, RESTARTING
+from muse.server.edge.access import Tokens
+from muse.server.edge.http_protocol import BoundedHttp
+from muse.server.edge.limits import Quotas, Slots
+from muse.server.edge.ws_protocol import AbortableWebSocket
 from muse.server.logs import make_logger
 from muse.server.metrics import Metrics
 from muse.server.peers import Peers
 from muse.server.sessions import Sessions
 from muse.server.settings import Settings
 from muse.server.tracing import Tracing
-from muse.server.ws_protocol import AbortableWebSocket
 
 _HOUSEKEEPING_SECONDS = 1.0
 _BACKLOG = 2048

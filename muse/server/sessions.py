@@ -9,18 +9,18 @@ from typing import Any
 
 import orjson
 
-from muse.core import layout
 from muse.core.op_log import OpLog, list_sessions
+from muse.disk import layout
 from muse.errors import NotFoundError
-from muse.guard import GuardedLog
-from muse.policy import Policy, write_policy_alone
-from muse.repository import Repository
+from muse.history.repository import Repository
 from muse.server.appending import Appender
 from muse.server.faults import RequestError
 from muse.server.feed import Feed
 from muse.server.metrics import Metrics
 from muse.server.outbox import Outbox, Update
 from muse.server.settings import Settings
+from muse.session.guarded_log import GuardedLog
+from muse.session.policy import Policy, write_policy_alone
 
 
 class OpenSession:

@@ -5,8 +5,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from muse.core.path_watch import PathWatch
-from muse.core.storage import LOCAL, Storage
+from muse.disk.path_watch import PathWatch
+from muse.disk.storage import LOCAL, Storage
 from muse.errors import MuseError
 
 Fault = Literal["ENOSPC", "EIO", "short", "sync", "crash"]

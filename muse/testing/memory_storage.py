@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from muse.core.path_watch import PathWatch
-from muse.core.storage import Storage
+from muse.disk.path_watch import PathWatch
+from muse.disk.storage import Storage
 
 _FIRST_DESCRIPTOR = 1 << 24  # no number that a real file has
 _ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from muse.core.op_log import OpLog, list_sessions
-from muse.core.storage import Storage
+from muse.disk.storage import Storage
 from muse.errors import NotFoundError, StorageError
 
 _NEW = os.O_RDWR | os.O_CREAT

@@ -15,7 +15,7 @@ from muse.errors import DomainError
 from muse.plugins.code.live_tree import AbsentCauseError, LiveTree
 from muse.plugins.code.ops import CodeOp, Fetch, read_op
 from muse.plugins.code.raw import RawOps, stamp_of
-from muse.plugins.music_tree import address_of
+from muse.plugins.music.tree import address_of
 
 WAITING = "waiting"
 MAX_WAITING = 10_000

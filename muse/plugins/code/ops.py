@@ -10,8 +10,8 @@ from muse.core.content_id import object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
 from muse.plugins.code.update import Update, Vector, read_update, read_vector
-from muse.plugins.midi_file import shown
-from muse.plugins.music_tree import check_path
+from muse.plugins.music.midi_file import shown
+from muse.plugins.music.tree import check_path
 
 TEXT_DOMAIN = "code_text"
 """The child domain of a `patch` of text edits."""

@@ -10,7 +10,7 @@ from muse.plugins.code.document import check_place
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.names import parents_of
 from muse.plugins.code.ops import CodeOp, Fetch, read_op
-from muse.plugins.music_tree import address_of
+from muse.plugins.music.tree import address_of
 
 
 def apply_code(files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch) -> Application:

@@ -1,0 +1,72 @@
+"""How entries go through their domain's plugin, and what it keeps beside the files, commit by commit."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from muse.core.entry import OpEntry
+from muse.domain import Application, CheckingPlugin, MergingPlugin
+from muse.history.commit_record import STATE_KEY, state_snapshots
+from muse.history.repository import Repository, TreeFiles
+from muse.history.seal import read_seal
+from muse.plugins.registry import find_plugin
+
+
+def apply_entries(
+    domain: str,
+    entries: Sequence[OpEntry],
+    files: Mapping[str, bytes],
+    fetch: Callable[[str], bytes],
+    state: Mapping[str, bytes],
+) -> Application:
+    """Apply entries of one domain, in the total order. Without a plugin, nothing changes."""
+    plugin = find_plugin(domain)
+    if plugin is None:
+        return Application({})
+    if isinstance(plugin, MergingPlugin):
+        return plugin.merge(files, entries, fetch, state)
+    return plugin.apply(files, [entry["domain_op"] for entry in entries], fetch)
+
+
+def check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
+    """Find how a domain checks an op before it is logged; one that does not say lets all through."""
+    plugin = find_plugin(domain)
+    return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
+
+
+def entry_check() -> Callable[[OpEntry], None]:
+    """Return how each entry's domain checks its op; asked for once a domain."""
+    find: Callable[[str], Callable[[Mapping[str, Any]], None]] = cache(check_of)
+    return lambda entry: find(entry["domain"])(entry["domain_op"])
+
+
+def read_states(repository: Repository, commit_id: str | None) -> dict[str, dict[str, str]]:
+    """Return, for each domain, what its plugin keeps beside the files of a commit: name -> object id.
+
+    A commit names them as snapshots in its metadata, `state:<domain>`, and hands on its parent's.
+    One that another tool made names none: then the nearest ancestor that was made from a log counts.
+    """
+    if commit_id is None:
+        return {}
+    for record in repository.dag.history(commit_id):
+        named = state_snapshots(record)
+        if named or read_seal(record["message"]) is not None:
+            snapshots = ((domain, repository.dag.read_snapshot(name)) for domain, name in named.items())
+            return {domain: dict(snapshot["manifest"]) for domain, snapshot in snapshots}
+    return {}
+
+
+def read_state(repository: Repository, commit_id: str | None, domain: str) -> Mapping[str, bytes]:
+    """Return what a domain's plugin keeps beside the files of a commit: name -> bytes."""
+    return TreeFiles(repository, read_states(repository, commit_id).get(domain, {}))
+
+
+def write_states(
+    repository: Repository, states: Mapping[str, Mapping[str, str]], created_at: str
+) -> dict[str, str]:
+    """Store them and return the metadata that names them."""
+    return {
+        f"{STATE_KEY}{domain}": repository.dag.write_snapshot(manifest, created_at)
+        for domain, manifest in sorted(states.items())
+        if manifest
+    }

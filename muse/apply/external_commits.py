@@ -1,0 +1,140 @@
+"""What commits that were not made from a log did to files, where a merge makes these from ops."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from muse.domain import MergingPlugin
+from muse.errors import ConflictError
+from muse.history.commit_record import CommitRecord
+from muse.history.repository import Repository
+from muse.history.seal import read_seal
+from muse.history.session_history import oldest_first
+from muse.plugins.registry import find_plugin
+
+Changes = dict[str, str | None]
+"""Path -> object id, or None for a file that went."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignChanges:
+    """`before`: what the ops are applied to. `after`: what has them all in it, and stands."""
+
+    before: Changes = field(default_factory=dict)
+    after: Changes = field(default_factory=dict)
+
+
+def foreign_changes(
+    repository: Repository,
+    heads: tuple[str, str],
+    behind: Mapping[str, list[str]],
+    foreign: Collection[str],
+) -> ForeignChanges:
+    """Sort what the commits `foreign` did, among those of two lines, `behind` (with their parents).
+
+    The same for either order of the lines. Raises `ConflictError` for a file that others changed too, so that
+    no order of the commit and the ops has the work of both once.
+    """
+    if not foreign:
+        return ForeignChanges()
+    changes = ForeignChanges()
+    trees = [repository.read_tree(head) for head in heads]
+    lines = _Lines(behind)
+    for path, steps in sorted(_steps(repository, lines.order, foreign).items()):
+        by_hand = [step for step in steps if step.is_foreign]
+        by_ops = [step for step in steps if not step.is_foreign]
+        last = [step for step in by_hand if not any(lines.descends(other, step) for other in by_hand)]
+        strangers = [step for step in last if step.object_id != last[0].object_id]
+        early = [step for step in by_ops if not _comes_after(step, by_hand, last, lines)]
+        late = [step for step in by_ops if not any(lines.descends(end, step) for end in last)]
+        if not strangers and not early:
+            changes.before[path] = last[0].object_id
+        elif not strangers and not late:
+            changes.after[path] = last[0].object_id
+        elif trees[0].get(path) == trees[1].get(path):
+            changes.after[path] = trees[0].get(path)
+        else:
+            other = (strangers or late)[0]
+            raise ConflictError(
+                f"commit {last[0].commit_id[:12]} changed {path} and was not made from a log, and commit "
+                f"{other.commit_id[:12]} changed it too: there are no ops to tell the work of the two apart; "
+                f"make {path} the same on both sides, commit it there, then merge again"
+            )
+    return changes
+
+
+def with_changes(files: Mapping[str, str], changes: Changes) -> dict[str, str]:
+    """Return `files` with the changes in them. `ConflictError` where a file would be in another."""
+    after: Changes = {**files, **changes}
+    changed = {path: object_id for path, object_id in after.items() if object_id is not None}
+    for path in changed if changes else ():
+        for parent in accumulate(path.split("/")[:-1], "{}/{}".format):
+            if parent in changed:
+                raise ConflictError(
+                    f"one side made the file {parent}, the other {path} in a directory of this name: remove "
+                    "or move one of them, commit that, then merge again"
+                )
+    return changed
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a commit made of a file. `merges`: its ops merge with whatever others did meanwhile."""
+
+    commit_id: str
+    object_id: str | None
+    is_foreign: bool
+    merges: bool
+
+
+def _comes_after(step: _Step, by_hand: Iterable[_Step], last: Iterable[_Step], lines: "_Lines") -> bool:
+    """Whether ops mean the same once all that was done by hand comes before them."""
+    if any(lines.descends(other, step) for other in by_hand):
+        return False
+    return step.merges or any(lines.descends(step, end) for end in last)
+
+
+def _steps(repository: Repository, order: Iterable[str], foreign: Collection[str]) -> dict[str, list[_Step]]:
+    """Return who changed each of the files that a foreign commit changed, oldest first."""
+    records = {commit_id: repository.dag.read_commit(commit_id) for commit_id in foreign}
+    paths = {path for record in records.values() for path in _changes(repository, record)}
+    steps: dict[str, list[_Step]] = defaultdict(list)
+    for commit_id in order:
+        record = records.get(commit_id) or repository.dag.read_commit(commit_id)
+        is_foreign = commit_id in records
+        if is_foreign or read_seal(record["message"]):
+            domain = (record["structured_delta"] or {"domain": ""})["domain"]
+            merges = not is_foreign and isinstance(find_plugin(domain), MergingPlugin)
+            for path, object_id in _changes(repository, record).items():
+                if path in paths:
+                    steps[path].append(_Step(commit_id, object_id, is_foreign, merges))
+    return steps
+
+
+def _changes(repository: Repository, record: CommitRecord) -> Changes:
+    """Return what a commit did to its first parent's files."""
+    before = repository.read_tree(record["parent_commit_id"])
+    after = repository.dag.read_snapshot(record["snapshot_id"])["manifest"]
+    return {
+        path: after.get(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+    }
+
+
+class _Lines:
+    """How the commits of two lines descend from one another."""
+
+    def __init__(self, behind: Mapping[str, list[str]]) -> None:
+        self.order = oldest_first(behind)
+        self._behind = behind
+        self._descendants: dict[str, set[str]] = {}
+
+    def descends(self, step: _Step, ancestor: _Step) -> bool:
+        """Whether `ancestor` is in the history of `step`, and another commit."""
+        if ancestor.commit_id not in self._descendants:
+            found = {ancestor.commit_id}
+            for commit_id in self.order:
+                if not found.isdisjoint(self._behind[commit_id]):
+                    found.add(commit_id)
+            self._descendants[ancestor.commit_id] = found - {ancestor.commit_id}
+        return step.commit_id in self._descendants[ancestor.commit_id]

@@ -1,0 +1,246 @@
+"""Two lines of history become one: a commit with two parents, whose files come from the ops of both.
+
+The files are those of the commit both lines stem from, with the ops that either line covers since
+applied in the total order. Nothing else goes in: not who merges, nor when, nor in which direction. So
+all replicas that merge the same two commits make the very same commit, and are done.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from muse.apply.domains import apply_entries, read_states, write_states
+from muse.apply.external_commits import foreign_changes, with_changes
+from muse.core import content_id
+from muse.core.delta import summarize
+from muse.core.entry import OpEntry, total_order
+from muse.domain import DomainOp, StructuredDelta
+from muse.errors import CorruptionError
+from muse.history.commit_record import CommitRecord, make_commit_record, parents
+from muse.history.covered_ops import SessionOps, op_ids_of
+from muse.history.repository import Repository, TreeFiles
+from muse.history.seal import read_seal
+from muse.history.session_history import oldest_first
+
+_BASE = re.compile(r"^Muse-Merge-Base: ([0-9a-f]{64})$", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class MergedTree:
+    """What two lines of history came to: path -> object id, and what plugins keep beside, by domain.
+
+    `contents`: object id -> bytes of what the ops made. Nothing is stored.
+    """
+
+    files: dict[str, str]
+    states: dict[str, dict[str, str]]
+    op_count: int
+    contents: dict[str, bytes]
+
+
+@dataclass(slots=True)
+class MergedWork:
+    """What two lines of history did since the commit they stem from.
+
+    `entries`: in the total order, each once; `came_in`: by op id, the commit and session of each.
+    `behind`: the commits and their parents; `foreign`: those of them that were not made from a log.
+    """
+
+    entries: list[OpEntry]
+    came_in: dict[str, tuple[str, str]]
+    behind: dict[str, list[str]]
+    foreign: list[str]
+
+
+def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> str:
+    """Return the commit that unites two heads: one of them, if it has all of the other's work, or a new one.
+
+    The branch is not moved. Raises `ConflictError` where commits that were not made from a log changed
+    the same file on both sides, `CorruptionError` where the ops of a commit are not here.
+    """
+    dag = repository.dag
+    for old, new in ((ours, theirs), (theirs, ours)):
+        if any(record["commit_id"] == old for record in dag.history(new)):
+            return new
+    first, second = sorted((ours, theirs))
+    if is_same_work(repository, first, second):
+        return max(first, second, key=lambda head: _rank(repository, head))
+    base = merge_base(repository, first, second)
+    merged = merged_tree(repository, first, second, base)
+    repository.objects.put_many(merged.contents.values())
+    committed_at = max(dag.read_commit(head)["committed_at"] for head in (first, second))
+    record = make_commit_record(
+        repo_id=repository.repo_id,
+        branch=branch,
+        snapshot_id=dag.write_snapshot(merged.files, committed_at),
+        message=(
+            f"Merge {second[:12]} into {first[:12]}\n\nMuse-Merge-Base: {base or '0' * 64}\n"
+            f"Muse-Op-Count: {merged.op_count}\n"
+        ),
+        committed_at=committed_at,
+        parent_commit_id=first,
+        parent2_commit_id=second,
+        author="muse",
+        structured_delta=file_delta(repository.read_tree(first), merged.files),
+        metadata=write_states(repository, merged.states, committed_at),
+    )
+    return dag.write_commit(record)
+
+
+def is_same_work(repository: Repository, one: str, other: str) -> bool:
+    """Whether what two heads do not share are merges alone: then either stands for both."""
+    behind = [
+        {record["commit_id"]: record for record in repository.dag.history(head)} for head in (one, other)
+    ]
+    apart = behind[0].keys() ^ behind[1].keys()
+    return all(is_merge_of_ops(behind[0].get(name) or behind[1][name]) for name in apart)
+
+
+def is_merge_of_ops(record: CommitRecord) -> bool:
+    """Whether a commit was made by `merge_heads`."""
+    return record["parent2_commit_id"] is not None and _BASE.search(record["message"]) is not None
+
+
+def stated_base(record: CommitRecord) -> str | None:
+    """Return the base that such a commit's message names."""
+    found = _BASE.search(record["message"])
+    return found[1] if found and found[1].strip("0") else None
+
+
+def _rank(repository: Repository, head: str) -> tuple[int, str]:
+    """Order heads the same everywhere, each above those in its history."""
+    return sum(1 for _ in repository.dag.history(head)), head
+
+
+def merge_base(repository: Repository, first: str, second: str) -> str | None:
+    """Return the newest commit through which every way back from either head leads; None if there is none.
+
+    No op behind it is concurrent with one that came since: so all of these can be applied in their order.
+    """
+    behind: dict[str, list[str]] = {}
+    for head in (first, second):
+        for record in repository.dag.history(head, stop=behind):
+            behind[record["commit_id"]] = parents(record)
+    place = {commit_id: number for number, commit_id in enumerate(oldest_first(behind))}
+    ways = {first, second}
+    while len(ways) > 1:
+        newest = max(ways, key=place.__getitem__)
+        ways.remove(newest)
+        if not behind[newest]:
+            return None
+        ways.update(behind[newest])
+    return ways.pop()
+
+
+def merged_tree(repository: Repository, first: str, second: str, base: str | None) -> MergedTree:
+    """Return the files of `base` with all that either line brought since."""
+    work = merged_work(repository, first, second, base)
+    foreign = foreign_changes(repository, (first, second), work.behind, work.foreign)
+    files = with_changes(repository.read_tree(base), foreign.before)
+    states = read_states(repository, base)
+    contents: dict[str, bytes] = {}
+    by_domain: dict[str, list[OpEntry]] = defaultdict(list)
+    for entry in work.entries:
+        by_domain[entry["domain"]].append(entry)
+    for domain, own in sorted(by_domain.items()):
+        state = TreeFiles(repository, states.get(domain, {}))
+        before = TreeFiles(repository, files, contents)
+        made = apply_entries(domain, own, before, repository.objects.get, state)
+        files = _with_content(files, made.files, contents)
+        if made.state:
+            states[domain] = _with_content(states.get(domain, {}), made.state, contents)
+    return MergedTree(with_changes(files, foreign.after), states, len(work.entries), contents)
+
+
+def merged_work(repository: Repository, first: str, second: str, base: str | None) -> MergedWork:
+    """Gather what either line brought since `base`. `CorruptionError` if the ops of a commit are not here."""
+    known = {record["commit_id"] for record in repository.dag.history(base)} if base else set()
+    came_in: dict[str, tuple[str, str]] = {}
+    sessions: dict[str, set[str]] = defaultdict(set)
+    behind: dict[str, list[str]] = {}
+    foreign: list[str] = []
+    for head in (first, second):
+        for record in repository.dag.history(head, stop=known | behind.keys()):
+            behind[record["commit_id"]] = parents(record)
+            seal = read_seal(record["message"])
+            if seal is not None:
+                op_ids = op_ids_of(repository.objects, seal)
+                sessions[seal.session_id].update(op_ids)
+                came_in |= dict.fromkeys(op_ids, (record["commit_id"], seal.session_id))
+            elif not is_merge_of_ops(record):
+                foreign.append(record["commit_id"])
+    for commit_id in known:
+        seal = read_seal(repository.dag.read_commit(commit_id)["message"])
+        if seal is not None and seal.session_id in sessions:
+            sessions[seal.session_id].difference_update(op_ids_of(repository.objects, seal))
+    entries = [entry for name, op_ids in sessions.items() for entry in _entries(repository, name, op_ids)]
+    return MergedWork(sorted(entries, key=total_order), came_in, behind, foreign)
+
+
+def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[OpEntry]:
+    if not op_ids:
+        return []
+    with closing(SessionOps(repository.root, session_id, repository.storage)) as ops:
+        entries = ops.covered(op_ids).entries
+    if len(entries) < len(op_ids):
+        raise CorruptionError(
+            f"the log of session {session_id!r} lacks {len(op_ids) - len(entries)} ops that commits cover: "
+            "bring them with 'muse session sync'"
+        )
+    return entries
+
+
+def _with_content(
+    files: Mapping[str, str], changed: Mapping[str, bytes | None], contents: dict[str, bytes]
+) -> dict[str, str]:
+    """Return `files` with the changed ones in their places; what they hold goes into `contents`."""
+    after = dict(files)
+    for path, content in changed.items():
+        if content is None:
+            after.pop(path, None)
+        else:
+            after[path] = content_id.object_id(content)
+            contents[after[path]] = content
+    return after
+
+
+def file_delta(before: Mapping[str, str], after: Mapping[str, str]) -> StructuredDelta:
+    """Say file by file what the merge brought its first parent."""
+    ops: list[DomainOp] = []
+    for path in sorted(before.keys() | after.keys()):
+        old, new = before.get(path), after.get(path)
+        if old is None and new is not None:
+            ops.append(
+                {
+                    "op": "insert",
+                    "address": path,
+                    "position": None,
+                    "content_id": new,
+                    "content_summary": path,
+                }
+            )
+        elif new is None and old is not None:
+            ops.append(
+                {
+                    "op": "delete",
+                    "address": path,
+                    "position": None,
+                    "content_id": old,
+                    "content_summary": path,
+                }
+            )
+        elif old is not None and new is not None and old != new:
+            ops.append(
+                {
+                    "op": "replace",
+                    "address": path,
+                    "position": None,
+                    "old_content_id": old,
+                    "new_content_id": new,
+                    "old_summary": path,
+                    "new_summary": path,
+                }
+            )
+    return {"domain": "files", "ops": ops, "summary": summarize(ops)}

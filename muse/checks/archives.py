@@ -1,0 +1,173 @@
+"""Checks archives: compressed file, log and seals against the manifest, the manifest against its receipt.
+
+Streams. Where manifest and receipt differ, the one is at fault that the rest speaks against.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from muse.core.content_id import sha256_hex
+from muse.core.coverage import decode_checkpoint
+from muse.core.file.archive_frames import ArchiveFile
+from muse.core.file.archive_manifest import (
+    ArchiveManifest,
+    CoveringCommit,
+    Receipt,
+    encode_manifest,
+    encode_receipt,
+    make_receipt,
+    read_manifest,
+    read_receipt,
+)
+from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.file.log_reader import LogReader
+from muse.disk import layout
+from muse.disk.storage import Storage
+from muse.errors import CorruptionError, MuseError
+from muse.history.dag import CommitDag
+from muse.history.seal import read_seal
+from muse.upkeep.archive import check_leftover_archive, check_leftover_log
+from muse.upkeep.survey import log_facts, pending_ops
+
+Fault = tuple[str, str]
+"""The path of a file and what is wrong with it."""
+
+
+def archive_names(root: str, storage: Storage) -> list[str]:
+    """Return the ids of all sessions that have an archive or a receipt, sorted."""
+    found = {
+        name
+        for name, is_directory in storage.list_directory(layout.op_log_directory(root))
+        if is_directory and layout.is_session_id(name) and is_archived(root, name, storage=storage)
+    }
+    for name, is_directory in storage.list_directory(layout.archives_directory(root)):
+        if is_directory and layout.is_session_id(name):
+            found.add(name)
+    return sorted(found)
+
+
+def archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fault]:
+    """Yield every fault of one session's archive; none if the session is live, and has all it has."""
+    if not is_archived(root, session_id, storage=storage):
+        if not storage.is_file(layout.ops_file(root, session_id)):
+            path = layout.receipt_file(root, session_id)
+            yield path, f"{path} is missing, and so is the log: 'muse session restore' brings both back"
+        else:
+            directory = layout.archive_directory(root, session_id)
+            yield from _reported(directory, lambda: check_leftover_archive(root, session_id, storage))
+        return
+    receipt: Receipt | None = None
+    try:
+        receipt = read_receipt(root, session_id, storage)
+    except MuseError as error:
+        yield layout.receipt_file(root, session_id), str(error)
+    path = layout.manifest_file(root, session_id)
+    try:
+        manifest = read_manifest(root, session_id, storage, None)
+    except MuseError as error:
+        yield path, str(error)
+        return
+    faults = list(_manifest_faults(root, session_id, manifest, storage))
+    data = storage.read_bytes(path)
+    # Where the receipt names another manifest, and all else bears this one out, the receipt is wrong.
+    is_borne_out = not faults and data == encode_manifest(manifest)
+    if receipt is None:
+        yield from faults
+    elif receipt["manifest_sha256"] != sha256_hex(data) and not (
+        is_borne_out and _different(receipt, manifest) == ["manifest_sha256"]
+    ):
+        yield path, f"{path} is not the manifest that its receipt names: restore it from another copy"
+        return
+    else:
+        yield from faults
+        yield from _receipt_faults(layout.receipt_file(root, session_id), receipt, manifest, storage)
+    path = layout.ops_file(root, session_id)
+    yield from _reported(path, lambda: check_leftover_log(root, session_id, manifest, storage))
+
+
+def _manifest_faults(
+    root: str, session_id: str, manifest: ArchiveManifest, storage: Storage
+) -> Iterator[Fault]:
+    """Compare the manifest with all that it speaks of."""
+    path = layout.archived_ops_file(root, session_id)
+    faults = list(_reported(path, lambda: _check_file(path, manifest, storage)))
+    yield from faults
+    stated = layout.manifest_file(root, session_id)
+    if not faults:
+        yield from _reported(stated, lambda: _check_log(root, session_id, manifest, storage))
+    yield from _reported(stated, lambda: _check_checkpoint(session_id, manifest, stated))
+    for commit in manifest["commits"]:
+        yield from _reported(stated, lambda one=commit: _check_commit(root, manifest, one, stated, storage))  # type: ignore[misc]
+
+
+def _different(receipt: Receipt, manifest: ArchiveManifest) -> list[str]:
+    """Name what a receipt says otherwise than the one that `manifest` would get."""
+    return [name for name, value in make_receipt(manifest).items() if dict(receipt)[name] != value]
+
+
+def _receipt_faults(
+    path: str, receipt: Receipt, manifest: ArchiveManifest, storage: Storage
+) -> Iterator[Fault]:
+    if different := _different(receipt, manifest):
+        advice = "restore it from another copy, or move it aside and restore the session"
+        yield path, f"{path} differs from its manifest in {', '.join(different)}: {advice}"
+    elif storage.read_bytes(path) != encode_receipt(make_receipt(manifest)):
+        yield path, f"{path} holds the right values, but no tool writes them so: a byte was changed"
+
+
+def _reported(path: str, check: Callable[[], None]) -> Iterator[Fault]:
+    try:
+        check()
+    except MuseError as error:
+        yield getattr(error, "path", "") or path, str(error)
+
+
+def _check_file(path: str, manifest: ArchiveManifest, storage: Storage) -> None:
+    with closing(ArchiveFile(path, manifest, storage)) as archive:
+        archive.check_bytes()
+        for _ in archive.chunks():
+            pass
+
+
+class _ArchivedLog(SessionFile):
+    """An archived log as its manifest says it is, whatever its receipt says of that."""
+
+    def __init__(self, root: str, session_id: str, storage: Storage, manifest: ArchiveManifest) -> None:
+        super().__init__(root, session_id, storage)
+        self._archive = ArchiveFile(layout.archived_ops_file(root, session_id), manifest, storage)
+
+
+def _check_log(root: str, session_id: str, manifest: ArchiveManifest, storage: Storage) -> None:
+    """Count and hash the entries again; every fact of the manifest must come out."""
+    stated = manifest["log"]
+    path = layout.manifest_file(root, session_id)
+    with (
+        closing(_ArchivedLog(root, session_id, storage, manifest)) as file,
+        closing(LogReader(file, layout.op_index_file(root, session_id), storage)) as reader,
+    ):
+        found = log_facts(reader, file.end())
+        different = [name for name, value in found.items() if stated[name] != value]  # type: ignore[literal-required]
+        if different:
+            raise CorruptionError(f"{path} is not what its log says, in: {', '.join(different)}", path=path)
+        commits = manifest["commits"]
+        abandoned = pending_ops(root, session_id, file, reader, commits, abandon=True, storage=storage)
+    if manifest["abandoned"] != abandoned:
+        raise CorruptionError(f"{path} names other ops as abandoned than its log has", path=path)
+
+
+def _check_checkpoint(session_id: str, manifest: ArchiveManifest, path: str) -> None:
+    if manifest["checkpoint"] is not None:
+        decode_checkpoint(manifest["checkpoint"].encode(), session_id, path)
+
+
+def _check_commit(
+    root: str, manifest: ArchiveManifest, commit: CoveringCommit, path: str, storage: Storage
+) -> None:
+    """The commit's seal, which its id holds fast, must say of the log what the manifest says."""
+    commit_id = commit["commit_id"]
+    seal = read_seal(CommitDag(root, storage).read_commit(commit_id)["message"])
+    stated = (manifest["session_id"], commit["cut_offset"], commit["op_count"], commit["root"])
+    if seal is None or (seal.session_id, seal.cut_offset, seal.op_count, seal.root) != stated:
+        raise CorruptionError(f"{path} differs from the seal of commit {commit_id}", path=path)
+    if seal.cut_offset > manifest["log"]["size_bytes"]:
+        raise CorruptionError(f"{path} is of a log that is shorter than commit {commit_id} covers", path=path)

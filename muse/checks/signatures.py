@@ -1,0 +1,137 @@
+"""Checks the signatures of all stored commits, and the trusted keys. Reads only, and goes on after a fault.
+
+Where keys are known, commits are expected to be signed from the first signed one on: an unsigned
+commit passes only if it is older, so that a signed one has it in its history, and it has none. A
+commit that was made with a signature says so in its message, and is never taken for one without.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from muse.checks.verify import Finding
+from muse.disk import layout
+from muse.errors import MuseError
+from muse.history.commit_record import CommitRecord, parents
+from muse.history.covered_ops import commit_ids
+from muse.history.repository import Repository
+from muse.history.seal import read_seal
+from muse.history.signing import SigningUnavailableError, TrustedKeys
+
+
+@dataclass(slots=True)
+class SignatureReport:
+    """What was found. `signed` counts the commits whose signatures hold, `unsigned` names the others' ids."""
+
+    findings: list[Finding] = field(default_factory=list)
+    signed: int = 0
+    unsigned: list[str] = field(default_factory=list)
+
+
+def check_signatures(repository: Repository, keys: TrustedKeys, *, required: bool = False) -> SignatureReport:
+    """Check every signed commit against the trusted keys, and every key in `.muse/keys`.
+
+    An unsigned commit is a fault where it was signed once, where keys are known and it is not older
+    than the first signed commit of its history, and with `required` always.
+    """
+    run = _Run(repository, keys, required=required)
+    try:
+        run.check_keys()
+        run.check_commits()
+    except SigningUnavailableError as error:
+        path = layout.keys_directory(repository.root)
+        run.report.findings.append(Finding(path, "signature", f"signatures cannot be checked: {error}"))
+    else:
+        run.check_unsigned()
+    return run.report
+
+
+class _Run:
+    """One run. The steps are called in the order of `check_signatures`."""
+
+    def __init__(self, repository: Repository, keys: TrustedKeys, *, required: bool) -> None:
+        self.report = SignatureReport()
+        self._repository = repository
+        self._keys = keys
+        self._required = required
+        self._parents: dict[str, list[str]] = {}
+        self._signed: set[str] = set()
+        self._stripped: set[str] = set()
+
+    def _found(self, path: str, message: object) -> None:
+        self.report.findings.append(Finding(path, "signature", str(message)))
+
+    def _commit_path(self, commit_id: str) -> str:
+        return layout.commit_file(self._repository.root, commit_id)
+
+    def check_keys(self) -> None:
+        for key_id in self._keys.ids():
+            try:
+                self._keys.check_file(key_id)
+            except SigningUnavailableError:
+                raise
+            except MuseError as error:
+                self._found(layout.public_key_file(self._repository.root, key_id), error)
+
+    def check_commits(self) -> None:
+        for commit_id in commit_ids(self._repository.root, self._repository.storage):
+            path = self._commit_path(commit_id)
+            try:
+                record = self._repository.dag.read_commit(commit_id)
+                self._parents[commit_id] = parents(record)
+                self._check(record, path)
+            except SigningUnavailableError:
+                raise
+            except MuseError as error:
+                self._found(path, error)
+
+    def _check(self, record: CommitRecord, path: str) -> None:
+        seal = read_seal(record["message"])
+        signer = seal.signer_key_id if seal else None
+        if record["signature"] or record["signer_key_id"]:
+            self._signed.add(record["commit_id"])
+            if signer not in {None, record["signer_key_id"]}:
+                self._found(path, f"{path} is signed with another key than {signer}, which it was made with")
+                return
+            self._keys.check(record, path)
+            self.report.signed += 1
+            return
+        self.report.unsigned.append(record["commit_id"])
+        if signer is not None:
+            self._stripped.add(record["commit_id"])
+            advice = "restore it from another copy"
+            self._found(path, f"{path} was signed with key {signer}, and its signature is gone: {advice}")
+
+    def check_unsigned(self) -> None:
+        """Name the unsigned commits that should be signed."""
+        if not self._required and not self._keys:
+            return
+        children: dict[str, list[str]] = defaultdict(list)
+        for commit_id, parent_ids in self._parents.items():
+            for parent_id in parent_ids:
+                children[parent_id].append(commit_id)
+        signed = self._signed | self._stripped
+        later = _reached(signed, children)
+        older = _reached(signed, self._parents) - later
+        for commit_id in self.report.unsigned:
+            if commit_id in self._stripped or (commit_id in older and not self._required):
+                continue
+            path = self._commit_path(commit_id)
+            why = ""
+            if not self._required:
+                why = ", and a commit before it is: ask who made it"
+                if commit_id not in later:
+                    why = ", and keys are known here: to vouch for it, sign the next commit, with --sign"
+            self._found(path, f"{path} is not signed{why}")
+
+
+def _reached(starts: Iterable[str], links: Mapping[str, list[str]]) -> set[str]:
+    """Return what `links` lead to from `starts`, in one step or more."""
+    found: set[str] = set()
+    waiting = [step for start in starts for step in links.get(start, ())]
+    while waiting:
+        commit_id = waiting.pop()
+        if commit_id not in found:
+            found.add(commit_id)
+            waiting.extend(links.get(commit_id, ()))
+    return found

@@ -1,0 +1,1 @@
+"""`muse demo`: agents write a piece together, live."""

@@ -1,0 +1,1 @@
+"""`muse session graph`: the ops of a session as a picture."""

@@ -1,0 +1,1 @@
+"""`muse replay`: what exists already is made again, live, edit by edit."""

@@ -1,0 +1,227 @@
+"""`muse replay`: what exists already is made again, live, edit by edit, and comes out the same."""
+
+import os
+import tempfile
+from collections.abc import Collection
+from typing import Annotated, Protocol
+
+import typer
+
+from muse.cli.options import Invocation, JsonOption, RepoOption, remember
+from muse.cli.replay.git_history import COMMITS, read_git_history
+from muse.cli.replay.midi import MidiPiece
+from muse.cli.replay.player import ScriptPiece
+from muse.cli.replay.script import Script
+from muse.cli.replay.text_shares import ACTORS, share_text
+from muse.cli.replay.trace import is_trace, read_trace, trace_name
+from muse.cli.stage.audience import audience_for
+from muse.cli.stage.performance import perform
+from muse.cli.stage.places import (
+    free_directory,
+    free_session_id,
+    open_or_make,
+    require_free_paths,
+    session_id_from,
+)
+from muse.cli.stage.players import Job
+from muse.cli.stage.report import Comparison, conclude, present
+from muse.disk import layout
+from muse.disk.storage import LOCAL
+from muse.errors import DomainError, NotFoundError, UsageError
+from muse.history.repository import Repository
+from muse.plugins.code.encodings import detect
+from muse.session.live import LiveSession
+
+_DIRECTORY = "muse-replay"
+_FILE_BYTES = 64 << 20
+_TEXT_BYTES = 4 << 20
+_MIDI_MAGIC = b"MThd"
+_MIDI_ENDINGS = (".mid", ".midi")
+
+
+class Piece(Protocol):
+    """What is replayed: its jobs, and how what came out compares."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def domain(self) -> str:
+        """Of its ops."""
+
+    @property
+    def paths(self) -> Collection[str]:
+        """Where its files will be."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people should know before it starts."""
+
+    def prepare(self, live: LiveSession) -> None:
+        """Log what is there before the actors start."""
+
+    def jobs(self, root: str, session_id: str, rate: float | None, scratch: str) -> list[Job]:
+        """Share the work out to processes, which may write below `scratch`."""
+
+    def compare(self, repository: Repository) -> Comparison:
+        """Hold what is in the repository against what was to come out."""
+
+
+def replay(
+    ctx: typer.Context,
+    *,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A MIDI file, an editing trace, a git repository or a text.",
+            show_default=False,
+        ),
+    ],
+    session: Annotated[
+        str | None, typer.Option(help="A new session's id. Default: from the source's name.")
+    ] = None,
+    rate: Annotated[str, typer.Option(help="Edits a second of each actor, or max.")] = "100",
+    commit_every: Annotated[
+        float, typer.Option(min=0.05, metavar="SECONDS", help="How often to commit.")
+    ] = 1.0,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The file's name in the repository; of a git history, a directory for it."),
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, max=64, help=f"How many type a text. Default: {ACTORS}.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000, help=f"How many commits of git, the newest. Default: {COMMITS}."),
+    ] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make something again, live, from its edits.
+
+    What SOURCE is shows from its content. Of a MIDI file each track is an actor, each note an edit. Of an
+    editing trace (JSON, mostly .json.gz) each agent is an actor with a replica of its own, and sees what it
+    saw then. Of a git repository's directory each commit's author is an actor. Any other text is typed in
+    word by word by several agents at once. It ends with a check that exactly the same came out. Outside a
+    repository, a new directory is made here: muse-replay, or muse-replay-2 and so on.
+
+    Example: muse replay song.mid --rate 200
+
+    muse replay trace.json.gz --rate max
+
+    muse replay ~/my-project --limit 50
+
+    muse replay essay.txt --actors 3
+    """
+    invocation = remember(ctx, repo, as_json=as_json)
+    edits_per_second = _rate(rate)
+    piece = _piece(source, name, actors, limit)
+    repository = _place(invocation, session, piece)
+    session_id = session or free_session_id(
+        repository, session_id_from(os.path.splitext(piece.name)[0], "replay")
+    )
+    output = invocation.output
+    if not output.as_json:
+        output.line(f"{piece.name}, in {repository.root}, session {session_id}")
+        for remark in piece.remarks:
+            output.line(remark)
+    with (
+        LiveSession(repository.root, session_id, author="muse replay") as live,
+        tempfile.TemporaryDirectory(prefix="muse-replay-") as scratch,
+    ):
+        piece.prepare(live)
+        with audience_for(output) as audience:
+            performance = perform(
+                live,
+                piece.jobs(repository.root, session_id, edits_per_second, scratch),
+                title=f"Replay of {piece.name}",
+                commit_seconds=commit_every,
+                audience=audience,
+            )
+        present(conclude(live, performance, piece.compare(repository)), output)
+
+
+def _rate(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0
+    if not 0.1 <= rate <= 1_000_000:
+        raise UsageError(f"rate {text!r} is none: give edits a second, 0.1 to 1000000, or 'max'")
+    return rate
+
+
+def _piece(source: str, name: str | None, actors: int | None, limit: int | None) -> Piece:
+    """Read what is to be replayed, before anything is made; `UsageError` if it is nothing of the kind."""
+    path = os.path.realpath(source)
+    if LOCAL.is_directory(path):
+        _refuse(actors, "--actors", "a text file")
+        return ScriptPiece(read_git_history(path, f"{name.rstrip('/')}/" if name else "", limit))
+    _refuse(limit, "--limit", "a git repository")
+    data = _read(source, path)
+    base = os.path.basename(source)
+    ending = os.path.splitext(base)[1].lower()
+    try:
+        if data.startswith(_MIDI_MAGIC) or ending in _MIDI_ENDINGS:
+            _refuse(actors, "--actors", "a text file")
+            return MidiPiece(name or base, data)
+        if is_trace(data) or ending == ".gz":
+            _refuse(actors, "--actors", "a text file")
+            return ScriptPiece(read_trace(data, name or trace_name(base)))
+        return ScriptPiece(_typed(data, name or base, actors))
+    except DomainError as error:
+        raise DomainError(f"{source}: {error}", path=source) from error
+
+
+def _typed(data: bytes, path: str, actors: int | None) -> Script:
+    encoding = detect(data)
+    if encoding is None:
+        raise DomainError("this is no MIDI file, no editing trace, and no text in UTF-8 or marked UTF-16")
+    if len(data) > _TEXT_BYTES:
+        raise DomainError(f"the text has {len(data)} bytes: at most {_TEXT_BYTES} are typed")
+    return share_text(data.decode(encoding), encoding, path, actors or ACTORS)
+
+
+def _refuse(value: int | None, option: str, kind: str) -> None:
+    if value is not None:
+        raise UsageError(f"{option} is for {kind}, which this is not: leave it out")
+
+
+def _read(source: str, path: str) -> bytes:
+    size = LOCAL.file_size(path)
+    if size is None:
+        raise NotFoundError(f"{source} is not a file or directory: give the path of what is to be replayed")
+    if size > _FILE_BYTES:
+        raise UsageError(f"{source} has {size} bytes: at most {_FILE_BYTES} are replayed")
+    return LOCAL.read_bytes(path)
+
+
+def _place(invocation: Invocation, session: str | None, piece: Piece) -> Repository:
+    """Find or make the repository, once it is clear that the session and the files have room in it."""
+    if session is not None:
+        layout.check_session_id(session)
+    repository = _found_repository(invocation)
+    if repository is None:
+        return open_or_make(invocation.repo or free_directory(_DIRECTORY), piece.domain)
+    require_free_paths(
+        repository, piece.paths, "give another name with --name, or another repository with --repo"
+    )
+    if session is not None and LOCAL.exists(layout.ops_file(repository.root, session)):
+        raise UsageError(f"session {session!r} is there already: give a new id, or leave --session out")
+    return repository
+
+
+def _found_repository(invocation: Invocation) -> Repository | None:
+    if invocation.repo is not None and not LOCAL.exists(os.path.join(os.path.abspath(invocation.repo))):
+        return None
+    try:
+        return invocation.repository()
+    except NotFoundError:
+        if invocation.repo is None or not LOCAL.list_directory(os.path.abspath(invocation.repo)):
+            return None
+        raise

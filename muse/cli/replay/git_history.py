@@ -1,0 +1,235 @@
+"""The history of a git repository as a script: each commit a step, its author the actor.
+
+The way of first parents is followed, from the oldest commit to HEAD: what a merge brought into that line
+is one step of who merged. So the script comes to exactly the files of HEAD. Symbolic links, submodules and
+file modes are left out.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from muse.cli.replay.script import (
+    CONDUCTOR,
+    Change,
+    Create,
+    Move,
+    Remove,
+    Script,
+    Step,
+    Write,
+)
+from muse.disk import layout
+from muse.errors import MuseError, UsageError
+
+COMMITS = 200
+_CONTENT_BYTES = 256 << 20
+_TIMEOUT_SECONDS = 120
+_NAME_LENGTH = 100
+_PLAIN_FILE = re.compile("100[0-7]{3}")
+# Nothing that the settings of the repository or its user say may run a program, fetch, or change the output.
+_GIT = (
+    *("git", "--no-pager", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never"),
+    *("-c", "log.showRoot=true", "-c", "log.showSignature=false"),
+)
+_ENVIRONMENT = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_LOG = (
+    *("log", "-z", "--first-parent", "-m", "--raw", "-r", "-M", "--no-abbrev", "--no-color"),
+    *("--no-ext-diff", "--no-textconv", "--encoding=UTF-8", "--format=%x01%H %P%x00%aN"),
+)
+
+
+class GitError(MuseError):
+    """Git could not be asked, or could not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What a commit did to a file: the blob it has now, "" if none; where it was before, "" if here."""
+
+    path: str
+    blob: str
+    from_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    parents: list[str]
+    author: str
+    differences: list[_Difference]
+
+
+def read_git_history(directory: str, prefix: str = "", limit: int | None = None) -> Script:
+    """Make a script of the newest `limit` commits of HEAD; the files come to lie below `prefix`.
+
+    Raises `UsageError` if this is no git repository or has no commit, `GitError` if git is not there,
+    fails, or has more to give than is replayed.
+    """
+    git = _Git(directory)
+    commits = git.commits(limit or COMMITS)
+    files = git.tree(commits[0].parents[0]) if commits[0].parents else {}
+    brought = {each.blob for commit in commits for each in commit.differences}
+    contents = git.contents(brought.union(files.values()) - {""})
+    first = [Create(prefix + path, contents[blob]) for path, blob in files.items()]
+    steps = [Step(CONDUCTOR, (), tuple(first))] if first else []
+    for commit in commits:
+        changes = tuple(_changes(files, commit.differences, prefix, contents))
+        steps.append(Step(commit.author, (len(steps) - 1,) if steps else (), changes))
+    remarks = [f"{len(commits)} commits of {directory}, from first parent to first parent"]
+    if git.left_out:
+        names = sorted(map(ascii, git.left_out))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        remarks.append(f"links, submodules and unusable names are left out: {', '.join(names[:3])}{more}")
+    wanted = {prefix + path: contents[blob] for path, blob in files.items()}
+    return Script(os.path.basename(directory) or "git", tuple(steps), wanted, tuple(remarks))
+
+
+def _changes(
+    files: dict[str, str], differences: list[_Difference], prefix: str, contents: Mapping[str, bytes]
+) -> Iterator[Change]:
+    """Yield what makes of `files` (path -> blob) what they are after a commit, and bring them there."""
+    moves = {each.path: each.from_path for each in differences if each.blob and each.from_path in files}
+    gone = [each.path for each in differences if not each.blob]
+    gone += [each.from_path for each in differences if each.from_path not in moves.values()]
+    for path in gone:
+        if files.pop(path, ""):
+            yield Remove(prefix + path)
+    while free := [path for path in moves if path not in files]:
+        for path in free:
+            source = moves.pop(path)
+            files[path] = files.pop(source)
+            yield Move(prefix + source, prefix + path)
+    for source in moves.values():  # files that change places with one another
+        del files[source]
+        yield Remove(prefix + source)
+    for each in differences:
+        if each.blob and files.get(each.path) != each.blob:
+            kind = Write if each.path in files else Create
+            files[each.path] = each.blob
+            yield kind(prefix + each.path, contents[each.blob])
+
+
+class _Git:
+    """Asks git about one repository. `left_out` gathers the paths that are no plain files with good names."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self.left_out: set[str] = set()
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+            **_ENVIRONMENT,
+            # A directory inside a repository is not that repository.
+            "GIT_CEILING_DIRECTORIES": os.path.dirname(directory),
+        }
+        if self._run(("rev-parse", "--git-dir")) is None:
+            raise UsageError(
+                f"{directory} is not a git repository, or git refuses it: name the top directory of one"
+            )
+        if self._run(("rev-parse", "--verify", "--quiet", "HEAD^{commit}")) is None:
+            raise UsageError(
+                f"the git repository {directory} has no commit at HEAD: there is nothing to replay"
+            )
+
+    def commits(self, limit: int) -> list[_Commit]:
+        """Return the newest `limit` commits on the way of first parents, the oldest first."""
+        tokens = iter(self._ask((*_LOG, f"--max-count={limit}", "HEAD")).split(b"\0"))
+        found: list[_Commit] = []
+        for token in tokens:
+            if token.startswith(b"\1"):
+                parents = token[1:].decode().split(" ")[1:]
+                author = next(tokens).decode("utf-8", "replace").strip()[:_NAME_LENGTH]
+                found.append(_Commit([parent for parent in parents if parent], author or "unknown", []))
+            elif token.strip().startswith(b":"):
+                found[-1].differences.append(self._difference(token, tokens))
+        return found[::-1]
+
+    def _difference(self, token: bytes, paths: Iterator[bytes]) -> _Difference:
+        """Read one line of raw difference: `:old-mode new-mode old-blob new-blob status`, then its paths."""
+        _, mode, _, blob, status = token.strip().decode().split(" ")
+        from_path = self._path(next(paths)) if status.startswith("R") else ""
+        path = self._path(next(paths))
+        return _Difference(path, self._plain(path, mode, blob), from_path)
+
+    def tree(self, commit: str) -> dict[str, str]:
+        """Return path -> blob of the files of a commit."""
+        files = {}
+        for line in self._ask(("ls-tree", "-r", "-z", "--full-tree", commit)).split(b"\0")[:-1]:
+            facts, _, name = line.partition(b"\t")
+            mode, _, blob = facts.decode().split(" ")
+            path = self._path(name)
+            if self._plain(path, mode, blob):
+                files[path] = blob
+        return files
+
+    @staticmethod
+    def _path(name: bytes) -> str:
+        return name.decode("utf-8", "surrogateescape")
+
+    def _plain(self, path: str, mode: str, blob: str) -> str:
+        """Give back `blob` if it is a plain file with a name that can be used, else ""."""
+        if mode == "000000":
+            return ""
+        try:
+            layout.check_tree_path(path)
+        except UsageError:
+            mode = "unusable"
+        if _PLAIN_FILE.fullmatch(mode):
+            return blob
+        self.left_out.add(path)
+        return ""
+
+    def contents(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """Return blob -> bytes, if they are not too many."""
+        sizes = self._ask(("cat-file", "--batch-check=%(objecttype) %(objectsize)"), blobs)
+        lines = [line.split() for line in sizes.splitlines()]
+        if any(line[0] != b"blob" for line in lines):
+            raise GitError(
+                f"the git repository {self._directory} lacks files of its commits: run 'git fetch'"
+            )
+        if (total := sum(int(line[1]) for line in lines)) > _CONTENT_BYTES:
+            raise GitError(
+                f"the files of these commits have {total} bytes, of which at most {_CONTENT_BYTES} are "
+                "replayed: take fewer with --limit"
+            )
+        data = self._ask(("cat-file", "--batch=%(objectname) %(objectsize)"), blobs)
+        found, place = {}, 0
+        while place < len(data):
+            end = data.index(b"\n", place)
+            name, size = data[place:end].split()
+            found[name.decode()] = data[end + 1 : end + 1 + int(size)]
+            place = end + 2 + int(size)  # and a newline
+        return found
+
+    def _ask(self, arguments: Iterable[str], lines: Iterable[str] = ()) -> bytes:
+        answer = self._run(arguments, lines)
+        if answer is None:
+            raise GitError(f"git could not read {self._directory}: run 'git fsck' there")
+        return answer
+
+    def _run(self, arguments: Iterable[str], lines: Iterable[str] = ()) -> bytes | None:
+        """Run git, `lines` as its input; None if it failed."""
+        try:
+            done = subprocess.run(  # noqa: S603 - no shell; what varies is a number or git's own ids
+                (*_GIT, "-C", self._directory, *arguments),
+                input="".join(f"{line}\n" for line in lines).encode(),
+                capture_output=True,
+                env=self._environment,
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise GitError(
+                "git is not installed, or not on the PATH: install it to replay a repository"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise GitError(
+                f"git took more than {_TIMEOUT_SECONDS} seconds: take fewer commits with --limit"
+            ) from error
+        return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""A live performance: its players, its commits, its audience and its report."""

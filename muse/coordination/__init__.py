@@ -1,0 +1,1 @@
+"""Who may work where? Reservations and intents."""

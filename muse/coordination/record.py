@@ -1,0 +1,235 @@
+"""The records of coordination: what is in the file of a reservation, its renewal or release, or an intent."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from muse.core.address import ADDRESS_LENGTH, MOST_STEPS, steps_of
+from muse.core.entry import check_text, is_op_id
+from muse.disk import layout
+from muse.disk.json_file import field, field_items
+from muse.errors import CorruptionError, UsageError
+
+SCHEMA_VERSION = 1
+MOST_ADDRESSES = 1000
+DETAIL_LENGTH = 4096
+LONGEST_TTL_SECONDS = 7 * 86_400.0
+
+_RECORD_NAME = re.compile(r"([0-9A-Za-z][0-9A-Za-z_-]{0,63})\.json\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A reservation as it stands: one actor's, on one branch, until `expires_at`, renewals counted.
+
+    `epoch` rises with every grant in the repository. 0: another tool made it and nobody granted it; it is
+    shown and keeps grants away, but no op is refused for it, and none can rest on it.
+    """
+
+    reservation_id: str
+    actor_id: str
+    run_id: str
+    branch: str
+    addresses: tuple[str, ...]
+    operation: str
+    created_at: str
+    expires_at: str
+    epoch: int
+
+    @property
+    def expires(self) -> float:
+        return seconds_of(self.expires_at)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "addresses": list(self.addresses)}
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What somebody says they will do. `actor_id`: who said so; of another tool's, its `run_id`."""
+
+    intent_id: str
+    reservation_id: str
+    actor_id: str
+    run_id: str
+    branch: str
+    addresses: tuple[str, ...]
+    operation: str
+    created_at: str
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "addresses": list(self.addresses)}
+
+
+# -- to and from documents ------------------------------------------------------------------------
+
+
+def reservation_document(claim: Claim) -> dict[str, Any]:
+    """Return the eight keys of a reservation's file."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "reservation_id": claim.reservation_id,
+        "run_id": claim.run_id,
+        "branch": claim.branch,
+        "addresses": list(claim.addresses),
+        "created_at": claim.created_at,
+        "expires_at": claim.expires_at,
+        "operation": claim.operation,
+    }
+
+
+def intent_document(intent: Intent) -> dict[str, Any]:
+    """Return the nine keys of an intent's file."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "intent_id": intent.intent_id,
+        "reservation_id": intent.reservation_id,
+        "run_id": intent.run_id,
+        "branch": intent.branch,
+        "addresses": list(intent.addresses),
+        "operation": intent.operation,
+        "created_at": intent.created_at,
+        "detail": intent.detail,
+    }
+
+
+def read_reservation(document: Mapping[str, Any], grant: Mapping[str, Any] | None, path: str) -> Claim:
+    """Return the claim that a reservation's file makes, with its grant if it has one."""
+    run_id = field(document, "run_id", str, path, "")
+    return Claim(
+        reservation_id=_id_in(document, "reservation_id", path),
+        actor_id=run_id if grant is None else field(grant, "actor_id", str, f"the grant of {path}"),
+        run_id=run_id,
+        branch=field(document, "branch", str, path, ""),
+        addresses=tuple(field_items(document, "addresses", str, path)),
+        operation=field(document, "operation", str, path, ""),
+        created_at=_time_in(document, "created_at", path),
+        expires_at=_time_in(document, "expires_at", path),
+        epoch=0 if grant is None else field(grant, "epoch", int, f"the grant of {path}"),
+    )
+
+
+def read_intent(document: Mapping[str, Any], author: Mapping[str, Any] | None, path: str) -> Intent:
+    """Return the intent of a file, with the record of its author if it has one."""
+    run_id = field(document, "run_id", str, path, "")
+    return Intent(
+        intent_id=_id_in(document, "intent_id", path),
+        reservation_id=field(document, "reservation_id", str, path, ""),
+        actor_id=run_id if author is None else field(author, "actor_id", str, f"the author of {path}"),
+        run_id=run_id,
+        branch=field(document, "branch", str, path, ""),
+        addresses=tuple(field_items(document, "addresses", str, path)),
+        operation=field(document, "operation", str, path, ""),
+        created_at=_time_in(document, "created_at", path),
+        detail=field(document, "detail", str, path, ""),
+    )
+
+
+def read_renewal(document: Mapping[str, Any], path: str) -> tuple[str, str]:
+    """Return which reservation is renewed, and until when."""
+    return field(document, "reservation_id", str, path), _time_in(document, "expires_at", path)
+
+
+def read_release(document: Mapping[str, Any], path: str) -> tuple[str, str]:
+    """Return which reservation was released, and when."""
+    return field(document, "reservation_id", str, path), _time_in(document, "created_at", path)
+
+
+def read_created(document: Mapping[str, Any], path: str) -> float:
+    """Return when a record was made, in seconds."""
+    return seconds_of(_time_in(document, "created_at", path))
+
+
+def record_id(name: str) -> str:
+    """Return the id in a record's file name; "" for any other file."""
+    found = _RECORD_NAME.match(name)
+    return found[1] if found else ""
+
+
+def _id_in(document: Mapping[str, Any], key: str, path: str) -> str:
+    found = field(document, key, str, path)
+    if not path.endswith(f"/{found}.json"):
+        raise CorruptionError(
+            f"{path} has {found!r} as {key!r}: a record's file is named by its id", path=path
+        )
+    return found
+
+
+def _time_in(document: Mapping[str, Any], key: str, path: str) -> str:
+    text = field(document, key, str, path)
+    try:
+        seconds_of(text)
+    except (ValueError, OverflowError) as error:
+        raise CorruptionError(f"{path} has {text!r} as {key!r}: no ISO 8601 time", path=path) from error
+    return text
+
+
+# -- time -----------------------------------------------------------------------------------------
+
+
+def time_text(seconds: float) -> str:
+    """Return a wall-clock time as ISO 8601, UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def seconds_of(text: str) -> float:
+    """Return an ISO 8601 time as seconds; without an offset it is UTC."""
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+# -- what may be asked for ------------------------------------------------------------------------
+
+
+def check_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Return addresses that may be claimed, each once; `UsageError` for any other."""
+    if isinstance(addresses, str):
+        raise UsageError(f"addresses are a list, not the text {addresses!r}: put it in a list")
+    found = tuple(dict.fromkeys(addresses))
+    if not 0 < len(found) <= MOST_ADDRESSES:
+        raise UsageError(f"{len(found)} addresses: give 1 to {MOST_ADDRESSES}")
+    for address in found:
+        if (
+            not isinstance(address, str)
+            or not 0 < len(address) <= ADDRESS_LENGTH
+            or not address.isprintable()
+        ):
+            raise UsageError(f"address {address!r} is none: 1 to {ADDRESS_LENGTH} printable characters")
+        steps = steps_of(address)
+        if not 0 < len(steps) <= MOST_STEPS or ".." in steps:
+            raise UsageError(
+                f"address {address!r} is none: name a thing, such as 'song.mid', in 1 to {MOST_STEPS} steps"
+            )
+    return found
+
+
+def check_ttl(seconds: float) -> float:
+    """Give back for how long something is claimed; `UsageError` if that cannot be."""
+    if not 0 < seconds <= LONGEST_TTL_SECONDS:
+        raise UsageError(
+            f"{seconds} seconds cannot be: claim for more than 0 and at most {LONGEST_TTL_SECONDS}"
+        )
+    return float(seconds)
+
+
+def check_words(branch: str, actor_id: str, run_id: str, operation: str, detail: str = "") -> None:
+    """Raise `UsageError` unless these may stand in a record."""
+    layout.check_branch(branch)
+    check_text("actor_id", actor_id)
+    for name, text, longest in (
+        ("run_id", run_id, 256),
+        ("operation", operation, 256),
+        ("detail", detail, DETAIL_LENGTH),
+    ):
+        if not isinstance(text, str) or len(text) > longest:
+            raise UsageError(f"{name} must be text of at most {longest} characters")
+
+
+def check_id(name: str, record: str) -> str:
+    """Give back an id that a caller chose for a record; `UsageError` unless it is a UUID4."""
+    if not is_op_id(record):
+        raise UsageError(f"{name} {record!r} is not a lower-case UUID4: leave it out to have one made")
+    return record

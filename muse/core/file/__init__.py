@@ -1,0 +1,1 @@
+"""Where are a log's bytes? The file, its index, its archive, and how it is read."""

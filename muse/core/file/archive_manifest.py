@@ -1,0 +1,156 @@
+"""What an archive says of itself, and the receipt that stands in place of the log: read without trust."""
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
+
+import msgspec
+
+from muse.core.content_id import sha256_hex
+from muse.core.coverage import Count
+from muse.disk import layout
+from muse.disk.json_file import encode_json
+from muse.disk.storage import Storage
+from muse.errors import CorruptionError, NotFoundError
+
+FRAME_BYTES = 1 << 22
+"""Of the log, in each frame but the last: what is held in memory at once, and read for one entry."""
+
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Record = TypeVar("_Record")
+
+
+class LogFacts(TypedDict):
+    """The log that was archived. `root` is the Merkle root over its ops, each once, in the log's order."""
+
+    sha256: Digest
+    size_bytes: Count
+    entry_count: Count
+    first_lamport_ts: Count
+    last_lamport_ts: Count
+    frontier: dict[str, Count]
+    root: Digest
+
+
+class ArchiveFacts(TypedDict):
+    """The compressed file. `frames`: where in it each zstd frame starts, with `frame_bytes` of log in it."""
+
+    sha256: Digest
+    size_bytes: Count
+    frame_bytes: Annotated[int, msgspec.Meta(ge=1, le=FRAME_BYTES)]
+    frames: Annotated[list[Count], msgspec.Meta(min_length=1)]
+
+
+class CoveringCommit(TypedDict):
+    """A commit made from this log, with what its seal says."""
+
+    commit_id: Digest
+    cut_offset: Count
+    op_count: Count
+    root: Digest
+
+
+class AbandonedOps(TypedDict):
+    """Ops that no commit covered. `op_ids` names them if they are not too many; `root` seals all."""
+
+    op_count: Count
+    root: Digest
+    op_ids: list[str]
+
+
+class ArchiveManifest(TypedDict):
+    """Everything that is known of an archived session. `checkpoint`: the text of its file, if any."""
+
+    format_version: Literal[1]
+    session_id: str
+    archived_at: str
+    log: LogFacts
+    archive: ArchiveFacts
+    commits: list[CoveringCommit]
+    abandoned: AbandonedOps
+    checkpoint: str | None
+
+
+class Receipt(TypedDict):
+    """What is left in a session's directory: the digest of its manifest, and the log's."""
+
+    format_version: Literal[1]
+    session_id: str
+    archived_at: str
+    manifest_sha256: Digest
+    log_sha256: Digest
+    entry_count: Count
+
+
+def make_receipt(manifest: ArchiveManifest) -> Receipt:
+    return {
+        "format_version": 1,
+        "session_id": manifest["session_id"],
+        "archived_at": manifest["archived_at"],
+        "manifest_sha256": sha256_hex(encode_manifest(manifest)),
+        "log_sha256": manifest["log"]["sha256"],
+        "entry_count": manifest["log"]["entry_count"],
+    }
+
+
+def encode_manifest(manifest: ArchiveManifest) -> bytes:
+    return encode_json(manifest, "the archive's manifest")
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    return encode_json(receipt, "the receipt")
+
+
+def read_receipt(root: str, session_id: str, storage: Storage) -> Receipt:
+    """Return a session's receipt.
+
+    Raises `NotFoundError` if there is none, `CorruptionError` if it is damaged or another session's.
+    """
+    path = layout.receipt_file(root, session_id)
+    advice = "move it aside and restore the session: its archive's manifest says the rest"
+    receipt = _parse(storage.read_bytes(path), Receipt, path, advice)
+    _check_session(receipt["session_id"], session_id, path)
+    return receipt
+
+
+def read_manifest(root: str, session_id: str, storage: Storage, receipt: Receipt | None) -> ArchiveManifest:
+    """Return the manifest of a session's archive, the one that `receipt` (None: it is lost) was given for.
+
+    Raises `CorruptionError` if it is missing, damaged, or not what the receipt says.
+    """
+    path = layout.manifest_file(root, session_id)
+    advice = "restore it from another copy"
+    try:
+        data = storage.read_bytes(path)
+    except NotFoundError as error:
+        raise CorruptionError(
+            f"{path} is missing, though session {session_id!r} is archived: {advice}", path=path
+        ) from error
+    if receipt is not None and sha256_hex(data) != receipt["manifest_sha256"]:
+        raise CorruptionError(f"{path} is not the manifest that its receipt names: {advice}", path=path)
+    manifest = _parse(data, ArchiveManifest, path, advice)
+    _check_session(manifest["session_id"], session_id, path)
+    _check_frames(manifest, path)
+    return manifest
+
+
+def _parse(data: bytes, kind: type[_Record], path: str, advice: str) -> _Record:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptionError(f"{path} is damaged: {error}; {advice}", path=path) from error
+
+
+def _check_session(stated: str, session_id: str, path: str) -> None:
+    if stated != session_id:
+        raise CorruptionError(f"{path} is of session {stated!r}, not {session_id!r}", path=path)
+
+
+def _check_frames(manifest: ArchiveManifest, path: str) -> None:
+    """The table must lead through the whole file: what is read rests on it."""
+    facts: Any = manifest["archive"]
+    bounds = [*facts["frames"], facts["size_bytes"]]
+    rising = bounds[0] == 0 and all(low < high for low, high in pairwise(bounds))
+    size = manifest["log"]["size_bytes"]
+    needed = max(1, -(-size // facts["frame_bytes"]))
+    if not rising or len(facts["frames"]) != needed:
+        raise CorruptionError(f"{path} has a table of frames that does not fit: it is damaged", path=path)

@@ -1,0 +1,96 @@
+"""A session's log as bytes, wherever they are: in `ops.jsonl`, or in its archive, which takes no appends."""
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from muse.core.file.archive_frames import ArchiveFile
+from muse.core.file.archive_manifest import read_manifest, read_receipt
+from muse.core.file.log_file import LogFile
+from muse.disk import layout
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import UsageError
+
+
+def is_archived(root: str, session_id: str, *, storage: Storage = LOCAL) -> bool:
+    """Whether the session is archived: its receipt says so by being there."""
+    return storage.exists(layout.receipt_file(root, session_id))
+
+
+def _nothing() -> None:
+    return None
+
+
+class SessionFile(LogFile):
+    """The log of `session_id`. Reads an archived one as if it stood where it was."""
+
+    def __init__(
+        self,
+        root: str,
+        session_id: str,
+        storage: Storage,
+        *,
+        prepare: Callable[[], None] = _nothing,
+        allow_network: bool = False,
+    ) -> None:
+        path = layout.ops_file(root, session_id)
+        super().__init__(path, storage, prepare=prepare, allow_network=allow_network)
+        self._root = root
+        self._session_id = session_id
+        self._archive: ArchiveFile | None = None
+
+    def _is_archived(self) -> bool:
+        return is_archived(self._root, self._session_id, storage=self._storage)
+
+    def _refuse_archived(self) -> NoReturn:
+        raise UsageError(
+            f"session {self._session_id!r} is archived and takes no ops: 'muse session restore "
+            f"{self._session_id}' brings its log back"
+        )
+
+    def open_for_append(self) -> None:
+        """Open the file as `LogFile` does; `UsageError` if the session is archived."""
+        if self._writer >= 0:
+            return
+        if self._is_archived():
+            self._refuse_archived()
+        super().open_for_append()
+        # Whoever archives holds the file's lock until the receipt stands: now that it is shared with
+        # us, the receipt is there or will not be. An empty file may be left, which nobody reads.
+        if self._is_archived():
+            super().close()
+            self._refuse_archived()
+        self._forget_archive()
+
+    def blank(self, places: list[tuple[int, int]]) -> None:
+        if self._is_archived():
+            self._refuse_archived()
+        super().blank(places)
+
+    def read(self, offset: int, length: int) -> bytes:
+        archive = self._open_archive()
+        return super().read(offset, length) if archive is None else archive.read(offset, length)
+
+    def _measure(self) -> int:
+        if self._archive is not None and not self._is_archived():
+            self._forget_archive()  # restored meanwhile
+        self._let_go_if_moved()
+        archive = self._open_archive()
+        return super()._measure() if archive is None else archive.size
+
+    def _open_archive(self) -> ArchiveFile | None:
+        """Return the archive to read from; None if the log is where it is written to."""
+        if self._archive is None and self._writer < 0 and self._reader < 0 and self._is_archived():
+            receipt = read_receipt(self._root, self._session_id, self._storage)
+            manifest = read_manifest(self._root, self._session_id, self._storage, receipt)
+            path = layout.archived_ops_file(self._root, self._session_id)
+            self._archive = ArchiveFile(path, manifest, self._storage)
+        return self._archive
+
+    def _forget_archive(self) -> None:
+        if self._archive is not None:
+            self._archive.close()
+        self._archive = None
+
+    def close(self) -> None:
+        self._forget_archive()
+        super().close()

@@ -1,0 +1,394 @@
+"""One session's `ops.jsonl`: appended with single writes, read in blocks of whole lines.
+
+There is no lock between processes on the way of an append: the file is opened `O_APPEND` and a
+line is one `os.write`, which local file systems never interleave. What that does not cover - a
+writer killed half-way, a short write, a file swapped underneath - is handled here.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NoReturn
+
+from muse.disk.file_system import NETWORK_KINDS, file_system_kind
+from muse.disk.path_watch import PathWatch
+from muse.disk.storage import Storage, storage_error, translated
+from muse.errors import CorruptionError, ShortWriteError, StorageError
+
+BLOCK_BYTES = 1 << 18
+LONGEST_LINE_BYTES = 1 << 26
+"""A longer run without a newline is no line of ours, and is not held in memory to look at."""
+
+_NOTHING_WAS_SYNCED = frozenset({errno.EMFILE, errno.ENFILE})
+_SETTLE_CHECKS = 4
+_SETTLE_SECONDS = 0.0005
+
+
+def _nothing() -> None:
+    return None
+
+
+class LogFile:
+    """The bytes of one log. Not for use by several threads at once, except for `blocks`.
+
+    `prepare` runs before the file is made. `measure` and `put` are `end` and the write of `append`
+    bare: no translation of errors, and after a `put` the caller asks `watch` and calls `settle` if
+    there is anything to see to.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        storage: Storage,
+        *,
+        prepare: Callable[[], None] = _nothing,
+        allow_network: bool = False,
+    ) -> None:
+        self.path = path
+        self.is_open_for_append = False
+        self._storage = storage
+        self._prepare = prepare
+        self._allow_network = allow_network
+        self._reader = -1
+        self._reader_lock = threading.Lock()
+        self._writer = -1
+        self._identity = (0, 0)
+        self.watch = PathWatch.always()
+        self.measure: Callable[[], int] = self._measure
+        self.put: Callable[[bytes], int] = self._open_and_put
+        self._names_synced = False
+        self._synced_to = 0
+        self._failed_sync: StorageError | None = None
+
+    # -- appending ------------------------------------------------------------------------------
+
+    def open_for_append(self) -> None:
+        """Open the file, made with its directory if missing; refuse what appends are not safe on.
+
+        Refused: anything but a regular file with one name, and a network file system, where
+        appends of several machines overwrite one another (unless `allow_network`). A shared lock
+        on the file tells others that a writer lives.
+        """
+        if self._writer >= 0:
+            return
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._prepare()
+        self._storage.make_directories(os.path.dirname(self.path))
+        with translated(self.path, "open"):
+            descriptor = self._storage.open(self.path, flags)
+        try:
+            self._identity = self._check_kind(descriptor)
+            self._check_local(self._identity[0])
+            self._share(descriptor)
+            self.watch = self._storage.watch(self.path)
+            self._check_in_place()
+        except BaseException:
+            self._storage.close(descriptor)
+            raise
+        self._writer = descriptor
+        self.is_open_for_append = True
+        self.measure = partial(self._storage.seek, descriptor, 0, os.SEEK_END)
+        self.put = self._bare_put()
+        try:
+            self._write_doubtful_anew()
+        except BaseException:
+            self.close()  # or the next call would take what is in doubt for written
+            raise
+
+    def _check_kind(self, descriptor: int) -> tuple[int, int]:
+        with translated(self.path, "look at"):
+            status = self._storage.status(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"{self.path} is not a regular file: it is refused as a log", path=self.path)
+        if status.st_nlink > 1:
+            raise StorageError(
+                f"{self.path} has {status.st_nlink} names (hard links): it is refused as a log",
+                path=self.path,
+            )
+        return status.st_dev, status.st_ino
+
+    def _check_local(self, device: int) -> None:
+        kind = file_system_kind(device, self._storage)
+        if kind in NETWORK_KINDS and not self._allow_network:
+            raise StorageError(
+                f"{self.path} is on a network file system ({kind}), where appends are not atomic: put the "
+                "repository on a local disk, or say allow_network=True if only one machine ever writes",
+                path=self.path,
+            )
+
+    def _share(self, descriptor: int) -> None:
+        with translated(self.path, "lock"):
+            shared = self._storage.lock(descriptor, exclusive=False, wait=False)
+        if not shared:
+            raise StorageError(f"{self.path} is being archived or restored: try again later", path=self.path)
+
+    def append(self, data: bytes) -> int:
+        """Append whole lines with one write; return how many bytes went in.
+
+        On return the bytes are in the file that stands at the path, and visible to all. Raises
+        `StorageError` with nothing acknowledged when the write fails or is short, or when the
+        file was renamed, replaced or deleted.
+        """
+        try:
+            written = self.put(data)
+        except OSError as error:
+            raise storage_error(error, self.path, "append to") from error
+        self.watch.ask()
+        if written != len(data) or self.watch.answer[0]:
+            self.settle(data, written)
+        return written
+
+    def settle(self, data: bytes, written: int) -> None:
+        """See to a `put` that was short, or after which the file may have moved; raise what is wrong."""
+        if written != len(data):
+            ended = self._end_torn_line()
+            if not ended:
+                self.put = self._put_on_new_line
+            only_newline_was_missing = ended and written == len(data) - 1
+        if written != len(data) and not only_newline_was_missing:
+            raise ShortWriteError(
+                f"only {written} of {len(data)} bytes went into {self.path}: the disk may be full; "
+                "the op is not in the log, append it again once there is space",
+                path=self.path,
+            )
+        if self.watch.may_have_moved():
+            self._check_in_place()
+
+    # What `put` is: the bare write, but before the first one, after a torn line, after a failed sync.
+
+    def _open_and_put(self, data: bytes) -> int:
+        self.open_for_append()
+        return self.put(data)
+
+    def _put_on_new_line(self, data: bytes) -> int:
+        written = self._storage.write(self._writer, b"\n" + data) - 1
+        if written == len(data):
+            self.put = self._bare_put()
+        return written
+
+    def _refuse(self, data: bytes) -> NoReturn:
+        failed = self._failed_sync
+        raise StorageError(
+            f"{failed}; the log takes no more ({len(data)} bytes were not written): what the disk holds is "
+            "in doubt",
+            path=self.path,
+        ) from failed
+
+    def _bare_put(self) -> Callable[[bytes], int]:
+        """Return the write without a frame of Python around it: it is called at every append."""
+        return partial(self._storage.write, self._writer)
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        try:
+            there, ours = self._storage.path_status(self.path), self._storage.status(descriptor)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def _end_torn_line(self) -> bool:
+        """Close our own cut-off line, so that the next writer's starts clean."""
+        try:
+            return self._storage.write(self._writer, b"\n") == 1
+        except OSError:
+            return False
+
+    def start_clean(self) -> None:
+        """See to it that the next append starts a line of its own, whoever left a torn one.
+
+        A line may look torn because its writer is still at it, so the end is watched until it
+        settles; a newline too many is an empty line, which readers pass over.
+        """
+        end = self.end()
+        for _ in range(_SETTLE_CHECKS):
+            if end == 0 or self.read(end - 1, 1) == b"\n":
+                return
+            time.sleep(_SETTLE_SECONDS)
+            before, end = end, self.end()
+            if end == before:
+                break
+        self.put = self._put_on_new_line
+
+    def _check_in_place(self) -> None:
+        """Raise `StorageError` unless the open file is the one at the path."""
+        try:
+            status = self._storage.path_status(self.path)
+            in_place = (status.st_dev, status.st_ino) == self._identity
+        except OSError:
+            in_place = False
+        if not in_place:
+            raise StorageError(
+                f"{self.path} was renamed, replaced or deleted while it was open: the op is not in the "
+                "session's log; put the file back or open the session anew, then append it again",
+                path=self.path,
+            )
+
+    def sync(self) -> None:
+        """Bring all that was appended to the disk, and the file's name before the first time.
+
+        After a failure the log takes no more: what the disk lost in it, a second sync would not
+        tell (the kernel drops the failed pages and reports success; Rebello et al. 2020, "Can
+        Applications Recover from fsync Failures?"). A note beside the log says from where on its
+        bytes are in doubt, so that the next writer writes them anew.
+        """
+        self.open_for_append()
+        if self._failed_sync is not None:
+            self._refuse(b"")
+        end = self.end()
+        try:
+            self._storage.sync_data(self._writer)
+            if not self._names_synced:
+                self._sync_names()
+        except (OSError, StorageError) as error:
+            if isinstance(error, StorageError) and error.errno in _NOTHING_WAS_SYNCED:
+                raise  # a directory could not be opened: no doubt about any bytes, it can be tried again
+            self._failed_sync = (
+                error if isinstance(error, StorageError) else storage_error(error, self.path, "sync")
+            )
+            self.put = self._refuse
+            self._note_doubt()
+            raise self._failed_sync from error
+        self._synced_to = end
+
+    def _sync_names(self) -> None:
+        directory = os.path.dirname(self.path)
+        for _ in range(4):  # the session, op_log, .muse and the root: each may be new
+            self._storage.sync_directory(directory or ".")
+            directory = os.path.dirname(directory)
+        self._names_synced = True
+
+    def known_durable(self, offset: int) -> None:
+        """Take note that everything before `offset` was synced earlier, a checkpoint's cut for example."""
+        self._synced_to = max(self._synced_to, offset)
+
+    @property
+    def _doubt_path(self) -> str:
+        return self.path.removesuffix(".jsonl") + ".doubt"
+
+    def _note_doubt(self) -> None:
+        with contextlib.suppress(StorageError, OSError):
+            self._storage.write_atomically(self._doubt_path, b"%d\n" % self._synced_to, sync=False)
+
+    def _write_doubtful_anew(self) -> None:
+        """Append once more what a failed sync left in doubt; readers pass over the repeated lines."""
+        if not self._storage.exists(self._doubt_path):
+            return
+        # A power cut may have spoiled the note itself: then all is in doubt.
+        text, newline, _ = self._storage.read_bytes(self._doubt_path).partition(b"\n")
+        start = int(text) if newline and text.isdigit() else 0
+        self.start_clean()
+        for _, data in list(self.blocks(start, self.end())):
+            self.append(data)
+        self.sync()
+        self._storage.remove(self._doubt_path)
+
+    def blank(self, places: list[tuple[int, int]]) -> None:
+        """Overwrite each (offset, length), bytes of finished lines, by spaces and a newline; sync."""
+        with translated(self.path, "repair"):
+            descriptor = self._storage.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
+            try:
+                for offset, length in places:
+                    self._storage.pwrite(descriptor, b" " * (length - 1) + b"\n", offset)
+                self._storage.sync_data(descriptor)
+            finally:
+                self._storage.close(descriptor)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def end(self) -> int:
+        """Return the file's size in bytes; 0 if there is none."""
+        try:
+            return self.measure()
+        except OSError as error:
+            raise storage_error(error, self.path, "measure") from error
+
+    def _measure(self) -> int:
+        self._let_go_if_moved()
+        descriptor = self._any_descriptor()
+        return self._storage.seek(descriptor, 0, os.SEEK_END) if descriptor >= 0 else 0
+
+    def _let_go_if_moved(self) -> None:
+        """Close a reader whose file is no longer at the path: archived, and perhaps restored meanwhile."""
+        with self._reader_lock:
+            if self._reader >= 0 and not self._is_in_place(self._reader):
+                self._storage.close(self._reader)
+                self._reader = -1
+
+    def _any_descriptor(self) -> int:
+        if self._writer >= 0:
+            return self._writer
+        if self._reader < 0:
+            with self._reader_lock:  # `blocks` may run in several threads: one of them opens
+                if self._reader < 0:
+                    self._reader = self._open_for_reading()
+        return self._reader
+
+    def _open_for_reading(self) -> int:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = self._storage.open(self.path, flags)
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
+        except OSError as error:
+            raise storage_error(error, self.path, "open") from error
+        try:
+            self._check_kind(descriptor)
+        except BaseException:
+            self._storage.close(descriptor)
+            raise
+        return descriptor
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`; fewer only at the end of the file."""
+        descriptor = self._any_descriptor()
+        parts = []
+        with translated(self.path, "read"):
+            while length > 0 and descriptor >= 0:
+                part = self._storage.pread(descriptor, length, offset)
+                if not part:
+                    break
+                parts.append(part)
+                offset += len(part)
+                length -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def blocks(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """Yield (offset, whole lines) from `start` up to the last newline before `stop`.
+
+        `start` must be where a line starts. Memory is bounded by the block size and the longest line;
+        a run of more than `LONGEST_LINE_BYTES` without a newline raises `CorruptionError`.
+        """
+        size = BLOCK_BYTES
+        while start < stop:
+            data = self.read(start, min(size, stop - start))
+            newline = data.rfind(b"\n") + 1
+            if newline:
+                yield start, data[:newline]
+                start += newline
+                size = BLOCK_BYTES
+            elif len(data) < min(size, stop - start) or start + len(data) >= stop:
+                return
+            elif size >= LONGEST_LINE_BYTES:
+                raise CorruptionError(
+                    f"{self.path} has no newline in {size} bytes from byte {start}: it is no op log",
+                    path=self.path,
+                    offset=start,
+                )
+            else:
+                size *= 4
+
+    # -- lifetime -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release the descriptors. What was appended is in the file already."""
+        for descriptor in (self._writer, self._reader):
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):
+                    self._storage.close(descriptor)
+        self._writer = self._reader = -1
+        self.is_open_for_append = False
+        self.measure, self.put = self._measure, self._open_and_put

@@ -1,0 +1,320 @@
+"""Reads one log: entries in order, each op once, damage named. Streams; memory is bounded."""
+
+import contextlib
+import gc
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from heapq import merge
+from itertools import accumulate, chain
+from operator import itemgetter, lt
+from typing import NoReturn
+
+from muse.core.entry import OpEntry, is_op_id
+from muse.core.file.log_file import LogFile
+from muse.core.file.op_index import Found, OpIndex
+from muse.core.file.op_places import OpPlaces, line_of
+from muse.core.record import (
+    Block,
+    Damage,
+    Position,
+    decode_block,
+    decode_positions,
+    decode_stamps,
+    op_id_of,
+    split_framed,
+)
+from muse.disk.storage import Storage
+from muse.errors import ConflictError, CorruptionError
+
+_LOOK_UP_COST = 20
+"""How many entries can be passed by in the time that one is looked up in the index."""
+
+PLACES_AT_MOST = 1 << 20
+"""Of how many ops a merge remembers where they are."""
+
+NEWEST_AT_MOST = 1 << 11
+"""Of how many ops, those that came last, a look-up needs no look at the file: small batches name those."""
+
+_NOWHERE = (-1, 0)
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the cyclic collector still while many entries are made: they hold no cycles to be found.
+
+    It would cost half of the time, walking the new entries again and again.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class LogReader:
+    """The entries of the log at `log_file`. `index_path` is where the index may keep its table."""
+
+    def __init__(self, log_file: LogFile, index_path: str, storage: Storage) -> None:
+        self._file = log_file
+        self._index_path = index_path
+        self._storage = storage
+        self._index: OpIndex | None = None
+        self._index_lock = threading.Lock()
+        self._places: OpPlaces | None = None
+        self._newest: dict[str, tuple[int, int]] = {}  # op id -> start and stamp, as the index took them in
+
+    @property
+    def path(self) -> str:
+        return self._file.path
+
+    def scan(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[int, OpEntry]]:
+        """Yield (offset, entry) for every line, repeated ones too.
+
+        Raises `CorruptionError` at damage that may hide an op, unless `salvage`.
+        """
+        for block, _ in self.blocks(start, stop, salvage=salvage):
+            yield from zip(block.starts, block.entries, strict=True)
+
+    def located(self, start: int, stop: int) -> Iterator[tuple[int, OpEntry | None]]:
+        """Yield (offset, entry) for every line, and (offset, None) where bytes may hide an op."""
+        for offset, data in self._file.blocks(start, stop):
+            block = decode_block(data, offset)
+            found: list[tuple[int, OpEntry | None]] = list(zip(block.starts, block.entries, strict=True))
+            hidden = [(damage.offset, None) for damage in block.damages if damage.kind == "corrupt"]
+            yield from merge(found, hidden, key=itemgetter(0)) if hidden else found
+
+    def blocks(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[Block, int]]:
+        """Yield decoded lines and the byte they reach to; all before a damage, then `CorruptionError`."""
+        for offset, data in self._file.blocks(start, stop):
+            block = decode_block(data, offset)
+            corrupt = (damage for damage in block.damages if damage.kind == "corrupt" and not salvage)
+            damage = next(corrupt, None)
+            if damage is None:
+                yield block, offset + len(data)
+                continue
+            bad_line = offset + data.rfind(b"\n", 0, damage.offset - offset) + 1
+            good = bisect_left(block.starts, bad_line)
+            if good:
+                yield Block(block.entries[:good], block.starts[:good]), bad_line
+            self._raise_at(damage)
+
+    def distinct(
+        self, start: int, stop: int, frontier: dict[str, int] | None = None, *, salvage: bool = False
+    ) -> Iterator[tuple[int, OpEntry]]:
+        """Yield (offset, entry) for every op once, at its first line in the log.
+
+        A line repeats an op only if its stamp does not exceed its actor's stamps so far; only those
+        are looked up in the index; `frontier` are each actor's stamps before `start`. Raises
+        `ConflictError` where the bodies differ, unless `salvage`.
+        """
+        return chain.from_iterable(self._distinct_blocks(start, stop, dict(frontier or {}), salvage=salvage))
+
+    def _distinct_blocks(
+        self, start: int, stop: int, frontier: dict[str, int], *, salvage: bool
+    ) -> Iterator[Iterable[tuple[int, OpEntry]]]:
+        highest = max(frontier.values(), default=0)
+        for block, _ in self.blocks(start, stop, salvage=salvage):
+            located = zip(block.starts, block.entries, strict=True)
+            stamps = [entry["lamport_ts"] for entry in block.entries]
+            if stamps and stamps[0] > highest and all(map(lt, stamps, stamps[1:])):
+                # Every stamp is new, as where one process writes: nothing to look at one by one.
+                frontier.update(zip([entry["actor_id"] for entry in block.entries], stamps, strict=True))
+                yield located
+            else:
+                yield [found for found in located if self._is_first(*found, frontier, salvage=salvage)]
+            highest = max([highest, *stamps])
+
+    def _is_first(self, offset: int, entry: OpEntry, frontier: dict[str, int], *, salvage: bool) -> bool:
+        actor, stamp = entry["actor_id"], entry["lamport_ts"]
+        if stamp > frontier.get(actor, 0):
+            frontier[actor] = stamp
+            return True
+        return not self.repeats(entry, offset, salvage=salvage)
+
+    def repeats(self, entry: OpEntry, offset: int, *, salvage: bool = False) -> bool:
+        """Whether the line at `offset` is not the first of its op. `ConflictError` if the bodies differ."""
+        first = self.find(entry["op_id"], offset)
+        if first is None or first >= offset:
+            return False
+        if not salvage and self.entry_at(first) != entry:
+            self.raise_two_bodies(entry, offset)
+        return True
+
+    def raise_two_bodies(self, entry: OpEntry, offset: int) -> NoReturn:
+        raise ConflictError(
+            f"{self._file.path} holds op {entry['op_id']} twice with different bodies (again at byte "
+            f"{offset}): one of them is not its author's; read with salvage=True to see the first",
+            op_id=entry["op_id"],
+        )
+
+    def positions(self, start: int, stop: int) -> Iterator[Position]:
+        for offset, data in self._file.blocks(start, stop):
+            yield from decode_positions(data, offset)
+
+    # -- by id ----------------------------------------------------------------------------------
+
+    def find(self, op_id: str, upto: int) -> int | None:
+        """Return where the op's first line starts, if before byte `upto`. Builds the index if needed."""
+        return self.find_many([op_id], upto).get(op_id)
+
+    def find_many(self, op_ids: Sequence[str], upto: int) -> dict[str, int]:
+        """Return where the first lines of those ops start that are in the log before byte `upto`."""
+        with self._index_lock:
+            if self._index is None:
+                self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
+            found = self._index.find_many(op_ids, upto)
+            if not all(self._is_at(op_id, start) for op_id, start in found.items()):
+                self._index.discard()  # a table that does not fit the log
+                found = self._index.find_many(op_ids, upto)
+            return found
+
+    def _is_at(self, op_id: str, start: int) -> bool:
+        return self._newest.get(op_id, _NOWHERE)[0] == start or self.entry_at(start)["op_id"] == op_id
+
+    def stamp_at(self, op_id: str, start: int) -> int:
+        """Return the stamp of an op that `find_many` found."""
+        place, stamp = self._newest.get(op_id, _NOWHERE)
+        return stamp if place == start else self.entry_at(start)["lamport_ts"]
+
+    def _remember_newest(self, places: Mapping[str, tuple[int, int]]) -> None:
+        if len(self._newest) >= NEWEST_AT_MOST:
+            self._newest.clear()
+        if len(places) <= NEWEST_AT_MOST:
+            self._newest.update(places)
+
+    def lines_of(self, wanted: Mapping[str, bytes], end: int, op_count: int) -> dict[str, bytes]:
+        """Return the lines, without newline, of those ops that are in the log before byte `end`.
+
+        `wanted` are op ids, each with the line that is expected, if any: which spares a look at the crc.
+        Few are looked up in the index; for many, the whole log of `op_count` ops is read.
+        """
+        if not wanted or not end:
+            return {}
+        if op_count > min(PLACES_AT_MOST, len(wanted) * _LOOK_UP_COST):
+            starts = self.find_many(list(filter(is_op_id, wanted)), end)
+            return {op_id: line_of(self.entry_at(start)) for op_id, start in starts.items()}
+        places = self._places or OpPlaces(self._file)
+        places.catch_up(end)
+        return places.lines(wanted)
+
+    @contextlib.contextmanager
+    def remembering(self) -> Iterator[OpPlaces]:
+        """Keep in memory, of a log of not too many ops, where they are, as far as it is read meanwhile."""
+        self._places = OpPlaces(self._file)
+        try:
+            yield self._places
+        finally:
+            self._places = None
+
+    def remember(self, end: int, op_count: int, other_end: int) -> None:
+        """Remember the ops before byte `end`, if what is merged, of `other_end` bytes, is not far less."""
+        if self._places is not None and op_count <= PLACES_AT_MOST and end <= other_end * _LOOK_UP_COST:
+            self._places.catch_up(end)
+
+    def stamps(self, data: bytes, offset: int) -> list[int]:
+        """Return the stamps of the entries in a block; crcs are checked only where a line is unusual."""
+        places = self._places
+        if places is not None and places.end == offset and len(places) < PLACES_AT_MOST:
+            return places.look(data, offset)
+        stamps = decode_stamps(data)
+        if stamps is None:
+            stamps = [entry["lamport_ts"] for entry in decode_block(data, offset).entries]
+        return stamps
+
+    def learn(
+        self, op_ids: list[str], stamps: list[int], lengths: Iterable[int], start: int, end: int
+    ) -> None:
+        """Take note of ops: all that was just written from byte `start` to `end`, in lines so long."""
+        if self._places is not None and self._places.end == start:
+            self._places.learn(op_ids, start, end - start)
+        with self._index_lock:
+            if self._index is not None:
+                starts = list(accumulate(lengths, initial=start))[:-1]
+                self._index.learn(zip(op_ids, starts, strict=True), start, end)
+                self._remember_newest(dict(zip(op_ids, zip(starts, stamps, strict=True), strict=True)))
+
+    def _ids(self, start: int, stop: int) -> Iterator[Found]:
+        for offset, data in self._file.blocks(start, stop):
+            positions = decode_positions(data, offset)
+            self._remember_newest({one.op_id: (one.offset, one.lamport_ts) for one in positions})
+            yield offset + len(data), [(one.op_id, one.offset) for one in positions]
+
+    def entry_at(self, offset: int) -> OpEntry:
+        """Return the entry whose line starts at byte `offset`; `CorruptionError` if there is none."""
+        return self.line_at(offset)[0]
+
+    def line_at(self, offset: int) -> tuple[OpEntry, int]:
+        """Return the entry whose line starts at byte `offset`, as `entry_at`, and the byte after the line."""
+        size = 1 << 12
+        while b"\n" not in (data := self._file.read(offset, size)) and len(data) == size:
+            size *= 8
+        line, newline, _ = data.partition(b"\n")
+        block = decode_block(line + newline, offset) if newline else Block()
+        if not block.entries:
+            raise CorruptionError(
+                f"{self._file.path} has no readable entry at byte {offset}: see 'muse session check'",
+                path=self._file.path,
+                offset=offset,
+            )
+        return block.entries[0], offset + len(line) + 1
+
+    def op_id_before(self, end: int) -> str:
+        """Return the op id of the line that ends at byte `end`; "" if that is no entry of ours."""
+        size = 1 << 12
+        while True:
+            start = max(0, end - size)
+            lines = self._file.read(start, end - start).split(b"\n")
+            if len(lines) > 2 or start == 0:
+                break
+            size *= 8
+        framed = split_framed(lines[-2] + b"\n") if len(lines) > 1 else None
+        return op_id_of(framed[0]).decode() if framed else ""
+
+    def forget_ids(self) -> None:
+        """Throw the index away, its table too: after the log's bytes were changed."""
+        if self._index is None:
+            self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
+        self._index.discard()
+        self._index = None
+        self._newest.clear()
+
+    def close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+        self._index = None
+
+    # -- damage ---------------------------------------------------------------------------------
+
+    def damages(self, *, unfinished: bool = True) -> Iterator[Damage]:
+        """Yield all bytes of the log that are no entry, with their line numbers.
+
+        With `unfinished`, also what follows the last newline: a write that is under way, or was cut.
+        """
+        lines, reached = 1, 0
+        stop = self._file.end()
+        for offset, data in self._file.blocks(0, stop):
+            for damage in decode_block(data, offset).damages:
+                yield replace(damage, line=lines + data.count(b"\n", 0, damage.offset - offset))
+            lines += data.count(b"\n")
+            reached = offset + len(data)
+        if unfinished and reached < stop:
+            yield Damage(reached, stop - reached, "torn", "no newline yet", line=lines)
+
+    def line_number(self, offset: int) -> int:
+        """Return the number, from 1, of the line that byte `offset` is in."""
+        before = (data.count(b"\n") for _, data in self._file.blocks(0, offset))
+        return 1 + sum(before)
+
+    def _raise_at(self, damage: Damage) -> NoReturn:
+        op = f", op {damage.op_id}" if damage.op_id else ""
+        raise CorruptionError(
+            f"{self._file.path} is damaged at byte {damage.offset} (line "
+            f"{self.line_number(damage.offset)}{op}), {damage.length} bytes: {damage.reason}; "
+            "'muse session check' lists all damage, salvage=True reads the rest",
+            path=self._file.path,
+            offset=damage.offset,
+        )

@@ -1,0 +1,86 @@
+"""Immutable blobs, each named by the SHA-256 of its bytes."""
+
+import os.path
+import re
+from collections.abc import Iterable, Iterator
+
+from muse.core import content_id
+from muse.disk import layout
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import CorruptionError, NotFoundError
+
+_FAN_OUT = re.compile(r"[0-9a-f]{2}\Z")
+_REST = re.compile(r"[0-9a-f]{62}\Z")
+
+
+class ObjectStore:
+    """The blobs of one repository, under `.muse/objects/<2 hex>/<62 hex>`.
+
+    What `put` has returned is durable. What `get` returns has the bytes its name promises.
+    """
+
+    def __init__(self, root: str, storage: Storage = LOCAL) -> None:
+        self._root = root
+        self._storage = storage
+
+    def put(self, content: bytes) -> str:
+        """Store `content` and return its object id; nothing is rewritten if it is there already."""
+        return self.put_many([content])[0]
+
+    def put_many(self, contents: Iterable[bytes]) -> list[str]:
+        """Store each content and return the object ids in the same order, all durable on return.
+
+        A crash leaves some of them stored: harmless, as nothing refers to them yet.
+        """
+        directory = layout.objects_directory(self._root)
+        self._storage.make_directories(directory, sync=True)
+        object_ids = [self._store(content) for content in contents]
+        if object_ids:
+            # One sync for every fan-out directory made here, or made earlier by a run that failed.
+            self._storage.sync_directory(directory)
+        return object_ids
+
+    def _store(self, content: bytes) -> str:
+        object_id = content_id.object_id(content)
+        path = layout.object_file(self._root, object_id)
+        if self._is_stored(path, content):
+            self._storage.make_durable(path)
+        else:
+            self._storage.make_directories(os.path.dirname(path))
+            self._storage.write_atomically(path, content)
+        return object_id
+
+    def _is_stored(self, path: str, content: bytes) -> bool:
+        """Compare the bytes, not the size alone: a power cut can leave a file of zeros."""
+        return self._storage.file_size(path) == len(content) and self._storage.read_bytes(path) == content
+
+    def get(self, object_id: str) -> bytes:
+        """Return the bytes of `object_id`.
+
+        Raises `NotFoundError` if it is not stored and `CorruptionError` if its bytes are not what
+        the id says.
+        """
+        path = layout.object_file(self._root, object_id)
+        try:
+            content = self._storage.read_bytes(path)
+        except NotFoundError as error:
+            raise NotFoundError(f"object {object_id} is not in this repository: {path} is missing") from error
+        found = content_id.object_id(content)
+        if found != object_id:
+            raise CorruptionError(
+                f"object {path} is damaged: its bytes hash to {found}; restore it from another copy",
+                path=path,
+            )
+        return content
+
+    def has(self, object_id: str) -> bool:
+        """Tell whether a file of that name is stored; its bytes are not looked at."""
+        return self._storage.file_size(layout.object_file(self._root, object_id)) is not None
+
+    def ids(self) -> Iterator[str]:
+        """Yield the id of every stored object in order, one fan-out directory at a time."""
+        directory = layout.objects_directory(self._root)
+        for prefix, is_directory in self._storage.list_directory(directory):
+            if is_directory and _FAN_OUT.match(prefix):
+                names = self._storage.list_directory(os.path.join(directory, prefix))
+                yield from (prefix + name for name, nested in names if not nested and _REST.match(name))

@@ -1,0 +1,1 @@
+"""How do we touch files? The only folder that opens one."""

@@ -1,0 +1,107 @@
+"""One JSON object in one file: written for people to read, read without trust.
+
+What is read is garbage until shown otherwise: every fault of the file is a `CorruptionError` that
+names it. What is written comes back equal, or is refused before a byte is on the disk.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, TypeVar
+
+import orjson
+
+from muse.disk.storage import Storage
+from muse.errors import CorruptionError, UsageError
+
+_T = TypeVar("_T")
+_MISSING: Any = object()
+# orjson would turn dates and dataclasses into text of its own choice: nothing is coerced here.
+_OPTIONS = (
+    orjson.OPT_INDENT_2
+    | orjson.OPT_APPEND_NEWLINE
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
+
+def encode_json(document: Mapping[str, Any], what: str) -> bytes:
+    """Return `document` as UTF-8 JSON, two spaces deep, ending in a newline, keys in their order.
+
+    Raises `UsageError` naming `what` if reading the bytes would not give an equal document: NaN,
+    a tuple, a date, an integer beyond 64 bits, a lone surrogate, nesting past what is readable.
+    """
+    try:
+        data = orjson.dumps(document, option=_OPTIONS)
+        same = orjson.loads(data) == document
+    except (orjson.JSONEncodeError, orjson.JSONDecodeError, RecursionError) as error:
+        raise UsageError(f"{what} cannot be written as JSON: {error}") from error
+    if not same:
+        raise UsageError(f"{what} would not come back from JSON as it is: use plain finite JSON values")
+    return data
+
+
+def is_as_written(data: bytes) -> bool:
+    """Whether `data`, which is JSON, is byte for byte what this package or Python's json writes of its value.
+
+    A changed byte may leave the value as it is: a space that became a tab, a key that stands twice.
+    """
+    document = orjson.loads(data)
+    return data == orjson.dumps(document, option=_OPTIONS) or data in _python_forms(document)
+
+
+def _python_forms(document: object) -> Iterator[bytes]:
+    separators = (None, (",", ":"))
+    for indent, ascii_only, ordered, between in product(
+        (None, 2, 4), (True, False), (False, True), separators
+    ):
+        text = json.dumps(
+            document, indent=indent, ensure_ascii=ascii_only, sort_keys=ordered, separators=between
+        )
+        yield text.encode()
+        yield f"{text}\n".encode()
+
+
+def read_json_object(path: str, storage: Storage) -> dict[str, Any]:
+    """Return the JSON object in the file `path`.
+
+    Raises `NotFoundError` if there is no file, `CorruptionError` if it holds anything else.
+    """
+    data = storage.read_bytes(path)
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise CorruptionError(f"{path} is not JSON: {error}", path=path) from error
+    if not isinstance(document, dict):
+        raise CorruptionError(f"{path} holds {_name(document)} where a JSON object is expected", path=path)
+    return document
+
+
+def field(document: Mapping[str, Any], key: str, kind: type[_T], path: str, default: _T = _MISSING) -> _T:
+    """Return the value of `key`, which must be exactly of JSON type `kind`.
+
+    A missing or null value is `default`; without one, and for any other type, `CorruptionError`.
+    """
+    value = document.get(key)
+    if value is None and default is not _MISSING:
+        return default
+    if type(value) is not kind:
+        found = _name(value) if key in document else "nothing"
+        raise CorruptionError(f"{path} has {found} as {key!r} where {kind.__name__} is expected", path=path)
+    return value
+
+
+def field_items(document: Mapping[str, Any], key: str, kind: type[_T], path: str) -> list[_T]:
+    """Return the list `key`, each item exactly of JSON type `kind`; empty if missing or null."""
+    items = field(document, key, list, path, [])
+    for item in items:
+        if type(item) is not kind:
+            raise CorruptionError(
+                f"{path} has {_name(item)} in {key!r} where {kind.__name__} is expected", path=path
+            )
+    return items
+
+
+def _name(value: object) -> str:
+    return "null" if value is None else type(value).__name__

@@ -1,0 +1,261 @@
+"""The name of every file under `.muse/`, and the rules for names that become paths. Pure."""
+
+import os.path
+import re
+
+from muse.disk.tree_path import path_fault
+from muse.errors import UsageError
+
+MUSE_DIRECTORY = ".muse"
+SESSION_ID_LENGTH = 128
+BRANCH_LENGTH = 200
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+_BRANCH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def check_session_id(session_id: str) -> str:
+    """Give back `session_id` if it is a safe directory name; raise `UsageError` if not.
+
+    Safe: 1 to 128 of A-Z a-z 0-9 `.` `_` `-`, not starting with `.` or `-`, not ending with `.`,
+    without `..`. So a session id can never leave the log directory, on any file system.
+    """
+    if not isinstance(session_id, str) or not session_id:
+        raise UsageError("the session id is empty: give a name such as 'jam-1'")
+    if len(session_id) > SESSION_ID_LENGTH:
+        raise UsageError(
+            f"the session id has {len(session_id)} characters: at most {SESSION_ID_LENGTH} are allowed"
+        )
+    if not _SESSION_ID.match(session_id) or ".." in session_id or session_id.endswith("."):
+        raise UsageError(
+            f"session id {session_id!r} is not allowed: use letters, digits, '.', '_' and '-', "
+            "start with a letter, digit or '_', no '..', no '.' at the end"
+        )
+    return session_id
+
+
+def is_session_id(name: str) -> bool:
+    """Whether `name` may be a session id."""
+    try:
+        check_session_id(name)
+    except UsageError:
+        return False
+    return True
+
+
+def check_branch(branch: str) -> str:
+    """Give back `branch` if every part between slashes is a safe file name; else raise `UsageError`."""
+    parts = branch.split("/") if isinstance(branch, str) else []
+    safe = all(_BRANCH_PART.match(part) and ".." not in part and not part.endswith(".lock") for part in parts)
+    if not branch or len(branch) > BRANCH_LENGTH or not safe or branch.endswith("."):
+        raise UsageError(f"branch name {branch!r} is not allowed: use a name such as 'main' or 'take/2'")
+    return branch
+
+
+def is_digest(text: object) -> bool:
+    """Whether `text` is 64 lower-case hex digits."""
+    return isinstance(text, str) and _SHA256.match(text) is not None
+
+
+def check_digest(digest: str, what: str) -> str:
+    """Give back `digest` if it is 64 lower-case hex digits; else raise `UsageError` naming `what`."""
+    if not is_digest(digest):
+        raise UsageError(f"{digest!r} is not a {what}: 64 lower-case hex digits are expected")
+    return digest
+
+
+def check_tree_path(path: str) -> str:
+    """Give back `path` if it names a file in a tree, as `path_fault` has it; else raise `UsageError`."""
+    if (fault := path_fault(path)) is not None:
+        raise UsageError(f"path {path!r} does not name a file inside the working tree: {fault}")
+    return path
+
+
+def muse_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY)
+
+
+def repo_file(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "repo.json")
+
+
+def head_file(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "HEAD")
+
+
+def branches_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "refs", "heads")
+
+
+def branch_file(root: str, branch: str) -> str:
+    return os.path.join(branches_directory(root), *check_branch(branch).split("/"))
+
+
+def refs_lock_file(root: str) -> str:
+    """Held exclusively while a branch ref is compared and swapped."""
+    return os.path.join(root, MUSE_DIRECTORY, "refs.lock")
+
+
+def working_tree_lock_file(root: str) -> str:
+    """Held exclusively while the files of the working tree are brought up to date."""
+    return os.path.join(root, MUSE_DIRECTORY, "working_tree.lock")
+
+
+def objects_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "objects")
+
+
+def object_file(root: str, object_id: str) -> str:
+    check_digest(object_id, "object id")
+    return os.path.join(objects_directory(root), object_id[:2], object_id[2:])
+
+
+def snapshots_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "snapshots")
+
+
+def snapshot_file(root: str, snapshot_id: str) -> str:
+    return os.path.join(snapshots_directory(root), check_digest(snapshot_id, "snapshot id") + ".json")
+
+
+def commits_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "commits")
+
+
+def commit_file(root: str, commit_id: str) -> str:
+    return os.path.join(commits_directory(root), check_digest(commit_id, "commit id") + ".json")
+
+
+def op_log_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "op_log")
+
+
+def session_directory(root: str, session_id: str) -> str:
+    return os.path.join(op_log_directory(root), check_session_id(session_id))
+
+
+def ops_file(root: str, session_id: str) -> str:
+    return os.path.join(session_directory(root, session_id), "ops.jsonl")
+
+
+def checkpoint_file(root: str, session_id: str) -> str:
+    return os.path.join(session_directory(root, session_id), "checkpoint.json")
+
+
+def session_lock_file(root: str, session_id: str) -> str:
+    """Held exclusively by whoever appends ready-made entries or writes the checkpoint."""
+    return os.path.join(session_directory(root, session_id), "session.lock")
+
+
+def session_commit_lock_file(root: str, session_id: str) -> str:
+    """Held exclusively by whoever carries the session's ops into a branch."""
+    return os.path.join(session_directory(root, session_id), "commit.lock")
+
+
+def op_index_file(root: str, session_id: str) -> str:
+    """A cache: op id -> offset; made anew from the log when it is missing."""
+    return os.path.join(session_directory(root, session_id), "op_index.sqlite")
+
+
+def held_file(root: str, session_id: str) -> str:
+    """Entries whose causes have not arrived; there only while there are any."""
+    return os.path.join(session_directory(root, session_id), "held.jsonl")
+
+
+def policy_file(root: str, session_id: str) -> str:
+    """What the session asks of those who append to it; without one, the default."""
+    return os.path.join(session_directory(root, session_id), "policy.json")
+
+
+def proposals_file(root: str, session_id: str) -> str:
+    """Ops that are set aside until somebody decides, and the decisions; append-only."""
+    return os.path.join(session_directory(root, session_id), "proposals.jsonl")
+
+
+def receipt_file(root: str, session_id: str) -> str:
+    """Stands where a session's log was, once that is archived: while it is there, the session is."""
+    return os.path.join(session_directory(root, session_id), "receipt.json")
+
+
+def archives_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "archives")
+
+
+def archive_directory(root: str, session_id: str) -> str:
+    return os.path.join(archives_directory(root), check_session_id(session_id))
+
+
+def archived_ops_file(root: str, session_id: str) -> str:
+    return os.path.join(archive_directory(root, session_id), "ops.jsonl.zst")
+
+
+def manifest_file(root: str, session_id: str) -> str:
+    return os.path.join(archive_directory(root, session_id), "manifest.json")
+
+
+def garbage_lock_file(root: str) -> str:
+    """Held exclusively by `muse gc`, and shared by a commit from its first object to its ref."""
+    return os.path.join(root, MUSE_DIRECTORY, "gc.lock")
+
+
+def garbage_turnstile_file(root: str) -> str:
+    """Held by `muse gc` from before it waits, and for a moment by whoever is about to share its lock."""
+    return os.path.join(root, MUSE_DIRECTORY, "gc.turnstile.lock")
+
+
+def keys_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "keys")
+
+
+def public_key_file(root: str, key_id: str) -> str:
+    """A public key whose signatures count in this repository."""
+    return os.path.join(keys_directory(root), check_digest(key_id, "key id") + ".pub")
+
+
+def server_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "server")
+
+
+def tokens_file(root: str) -> str:
+    """Hashes of the tokens that a server of this repository accepts."""
+    return os.path.join(server_directory(root), "tokens.json")
+
+
+def tokens_lock_file(root: str) -> str:
+    """Held exclusively while the tokens are changed."""
+    return os.path.join(server_directory(root), "tokens.lock")
+
+
+def coordination_directory(root: str) -> str:
+    return os.path.join(root, MUSE_DIRECTORY, "coordination")
+
+
+def coordination_record_directory(root: str, kind: str) -> str:
+    """Where the records of one kind are (`reservations`, `intents`...): one file each, written once."""
+    return os.path.join(coordination_directory(root), kind)
+
+
+def coordination_journal_file(root: str) -> str:
+    """Names each coordination record as it is written, so that a reader need not list them all again."""
+    return os.path.join(coordination_directory(root), "journal")
+
+
+def coordination_lock_file(root: str) -> str:
+    """Held exclusively by whoever grants, renews or releases; shared by whoever acts on what is granted."""
+    return os.path.join(coordination_directory(root), "coordination.lock")
+
+
+def coordination_turnstile_file(root: str) -> str:
+    """Held by whoever waits to grant, and for a moment by whoever is about to share that lock."""
+    return os.path.join(coordination_directory(root), "coordination.turnstile.lock")
+
+
+def client_state_file(root: str, session_id: str) -> str:
+    """Return the file of how far a client's local log is one with its server's."""
+    return os.path.join(session_directory(root, session_id), "client.json")
+
+
+def client_lock_file(root: str, session_id: str) -> str:
+    """Return the file whose lock the one client holds that uses a local log."""
+    return os.path.join(session_directory(root, session_id), "client.lock")

@@ -1,0 +1,239 @@
+"""Which ops a commit covers: the list that its seal names, found again in the session's log.
+
+The list says which, wherever their lines stand: a log that was merged has them elsewhere than the one
+the commit was made from.
+"""
+
+import os.path
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from muse.core.coverage import Coverage
+from muse.core.entry import OpEntry, total_order
+from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.file.log_reader import LogReader
+from muse.core.file.objects import ObjectStore
+from muse.core.op_list import decode_op_list
+from muse.core.op_log import list_sessions
+from muse.core.record import decode_block
+from muse.disk import layout
+from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
+from muse.errors import CorruptionError
+from muse.history.commit_record import CommitRecord, parents
+from muse.history.seal import Seal, read_seal, root_of
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCommit:
+    """A commit that was made from a log. `domain` is "" if it has no delta to say it."""
+
+    commit_id: str
+    parent_ids: tuple[str, ...]
+    snapshot_id: str
+    domain: str
+    seal: Seal
+
+
+@dataclass(slots=True)
+class SealedCommits:
+    """The sealed commits among those that were added, and how all of them descend from one another."""
+
+    _by_id: dict[str, SealedCommit] = field(default_factory=dict)
+    _parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _by_session: dict[str, list[SealedCommit]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, record: CommitRecord) -> SealedCommit | None:
+        """Take in a commit, in any order; what is kept of it is small. Returns it if it is sealed."""
+        commit_id = record["commit_id"]
+        parent_ids = self._parents[commit_id] = tuple(parents(record))
+        seal = read_seal(record["message"])
+        if seal is None or commit_id in self._by_id:
+            return None
+        domain = (record["structured_delta"] or {"domain": ""})["domain"]
+        commit = SealedCommit(commit_id, parent_ids, record["snapshot_id"], domain, seal)
+        self._by_id[commit_id] = commit
+        self._by_session[seal.session_id].append(commit)
+        return commit
+
+    def __contains__(self, commit_id: str) -> bool:
+        return commit_id in self._parents
+
+    def session_ids(self) -> list[str]:
+        return sorted(self._by_session)
+
+    def of_session(self, session_id: str) -> list[SealedCommit]:
+        """Return the session's commits by their cuts, lowest first."""
+        found = self._by_session.get(session_id, [])
+        return sorted(found, key=lambda commit: (commit.seal.cut_offset, commit.domain, commit.commit_id))
+
+    def is_behind(self, ancestor: SealedCommit, commit: SealedCommit) -> bool:
+        """Whether `ancestor` is in the history of `commit`."""
+        seen: set[str] = set()
+        waiting = list(commit.parent_ids)
+        while waiting:
+            commit_id = waiting.pop()
+            if commit_id == ancestor.commit_id:
+                return True
+            if commit_id not in seen:
+                seen.add(commit_id)
+                waiting.extend(self._parents.get(commit_id, ()))
+        return False
+
+
+Run = tuple[int, int]
+"""Where the first and the last of some entries of one domain start, between which there is no other of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The entries of one commit, in the total order, and where they stand in the log."""
+
+    entries: list[OpEntry]
+    runs: list[Run]
+
+
+class SessionOps:
+    """The entries of one session's log by their places, each once; damage is passed over.
+
+    An archived log is read where it is.
+    """
+
+    def __init__(self, root: str, session_id: str, storage: Storage = LOCAL) -> None:
+        archived = is_archived(root, session_id, storage=storage)
+        self.path = (layout.archived_ops_file if archived else layout.ops_file)(root, session_id)
+        self.is_there = archived or storage.exists(self.path)
+        self._file = SessionFile(root, session_id, storage)
+        self._reader = LogReader(self._file, layout.op_index_file(root, session_id), storage)
+
+    def end(self) -> int:
+        """Return the length of the log in bytes."""
+        return self._file.end()
+
+    def covered(self, op_ids: Collection[str], domain: str | None = None, *, start: int = 0) -> Covered:
+        """Return the entries of those ids that are in the log; damage is passed over.
+
+        The search begins at byte `start`, where a line starts, and goes round, until all are found.
+        """
+        wanted = set(op_ids)
+        found: list[OpEntry] = []
+        runs: list[Run] = []
+        for first, stop in ((start, self._file.end()), (0, start)):
+            run: Run | None = None
+            for offset, entry in self._reader.scan(first, stop, salvage=True):
+                if entry["op_id"] in wanted:
+                    wanted.discard(entry["op_id"])
+                    found.append(entry)
+                    run = (run[0] if run else offset, offset)
+                    if not wanted:
+                        break
+                elif run and entry["domain"] == (domain or entry["domain"]):
+                    runs.append(run)
+                    run = None
+            runs += [run] if run else []
+            if not wanted:
+                break
+        found.sort(key=total_order)
+        return Covered(found, runs)
+
+    def counted_outside(
+        self, runs: Mapping[str, list[Run]], coverage: Coverage, listed: Container[str]
+    ) -> Iterator[OpEntry]:
+        """Yield the entries, each once, that count as covered and that none of their domain's `runs` holds.
+
+        `listed` are the ops of the lists of `coverage`.
+        """
+        united = {domain: _united(own) for domain, own in runs.items()}
+        for offset, entry in self._reader.distinct(0, self._file.end(), salvage=True):
+            if coverage.is_pending(entry["domain"], offset) and entry["op_id"] not in listed:
+                continue
+            own = united.get(entry["domain"], [])
+            place = bisect_right(own, offset, key=itemgetter(0)) - 1
+            if place < 0 or own[place][1] < offset:
+                yield entry
+
+    def find(self, op_id: str) -> tuple[int, OpEntry] | None:
+        """Return where an op's first line starts, and the entry; None if the log does not have it.
+
+        Reads the log up to there, without decoding what does not hold the id.
+        """
+        needle = op_id.encode()
+        for offset, data in self._file.blocks(0, self._file.end()):
+            if needle not in data:
+                continue
+            block = decode_block(data, offset)
+            for start, entry in zip(block.starts, block.entries, strict=True):
+                if entry["op_id"] == op_id:
+                    return start, entry
+        return None
+
+    def first_of_each_actor(self) -> dict[str, str]:
+        """Return actor -> the id of its first op."""
+        found: dict[str, str] = {}
+        for position in self._reader.positions(0, self._file.end()):
+            found.setdefault(position.actor_id, position.op_id)
+        return found
+
+    def close(self) -> None:
+        self._reader.close()
+        self._file.close()
+
+
+def _united(runs: list[Run]) -> list[Run]:
+    """Return runs that overlap no longer, in their order."""
+    united: list[Run] = []
+    for first, last in sorted(runs):
+        if united and first <= united[-1][1]:
+            united[-1] = united[-1][0], max(last, united[-1][1])
+        else:
+            united.append((first, last))
+    return united
+
+
+def op_ids_of(objects: ObjectStore, seal: Seal) -> list[str]:
+    """Return the ids of the ops that a commit covers, in the total order."""
+    return decode_op_list(objects.get(seal.op_list), seal.op_list)
+
+
+def covered_by(commit: SealedCommit, ops: SessionOps, objects: ObjectStore) -> list[OpEntry]:
+    """Return the entries that `commit` covers, in the total order: those whose root it seals.
+
+    `CorruptionError` if the log does not hold them: it was cut or changed.
+    """
+    entries = ops.covered(op_ids_of(objects, commit.seal), commit.domain).entries
+    if root_of(entries) == commit.seal.root:
+        return entries
+    raise CorruptionError(
+        f"{ops.path} and commit {commit.commit_id} differ: the ops there do not hash to the sealed root; "
+        "see 'muse verify --replay'",
+        path=ops.path,
+    )
+
+
+def open_session(root: str, session_id: str, storage: Storage = LOCAL) -> SessionOps:
+    """Open the ops of a session for reading, live or archived; `UsageError` for a bad session id."""
+    return SessionOps(root, layout.check_session_id(session_id), storage)
+
+
+def session_ids(root: str, storage: Storage = LOCAL) -> list[str]:
+    """Name every session whose ops are here, live or archived, sorted."""
+    names = storage.list_directory(layout.op_log_directory(root))
+    archived = (
+        name
+        for name, is_directory in names
+        if is_directory and layout.is_session_id(name) and is_archived(root, name, storage=storage)
+    )
+    return sorted({*list_sessions(root, storage=storage), *archived})
+
+
+def commit_ids(root: str, storage: Storage = LOCAL) -> Iterator[str]:
+    """Yield the id of every stored commit, reachable or not, by the names of the files."""
+    for name, _ in storage.list_directory(layout.commits_directory(root)):
+        stem, extension = os.path.splitext(name)
+        if extension == ".json" and TEMPORARY_MARK not in name and _DIGEST.match(stem):
+            yield stem

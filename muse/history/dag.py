@@ -1,0 +1,359 @@
+"""Snapshots, commits, branches and history, in the Muse repository format.
+
+Data comes before pointer: a snapshot is durable before its commit, a commit before its branch. The
+branch ref is the only commit point; everything written before it is unreachable until it moves.
+"""
+
+import itertools
+import os.path
+import re
+from collections import Counter, deque
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import suppress
+
+from muse.core import content_id
+from muse.disk import layout
+from muse.disk.json_file import encode_json, read_json_object
+from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
+from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.history.commit_record import (
+    CommitRecord,
+    Snapshot,
+    make_commit_record,
+    parents,
+    parse_commit,
+    parse_snapshot,
+)
+
+__all__ = ["CommitDag", "CommitRecord", "Snapshot", "make_commit_record"]
+
+PREFIX_LENGTH = 4  # hex digits an abbreviated commit id needs
+CANDIDATES_SHOWN = 10
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_PREFIX = re.compile(rf"[0-9a-f]{{{PREFIX_LENGTH},63}}\Z")
+# Older Muse tools write HEAD without the "ref: ".
+_HEAD = re.compile(r"(?:ref: *)?refs/heads/(.+)\Z")
+
+
+class CommitDag:
+    """The commit DAG of the repository at `root`.
+
+    Ids read from disk are checked against the content they name, so what comes back is what was
+    written. Faults of stored files are `CorruptionError`, things that are not there `NotFoundError`.
+    """
+
+    def __init__(self, root: str, storage: Storage = LOCAL) -> None:
+        self._root = root
+        self._storage = storage
+
+    # -- snapshots ------------------------------------------------------------------------------
+
+    def write_snapshot(self, manifest: Mapping[str, str], created_at: str) -> str:
+        """Store the tree `manifest` (path -> object id) and return its id, durable on return.
+
+        The same tree has the same id: if it is there already, it stays as it was. `UsageError` for
+        a path outside the tree or something that is no object id.
+        """
+        for path, object_id in manifest.items():
+            layout.check_tree_path(path)
+            layout.check_digest(object_id, "object id")
+        snapshot_id = content_id.snapshot_id(manifest)
+        snapshot = Snapshot(
+            snapshot_id=snapshot_id, manifest=dict(sorted(manifest.items())), created_at=created_at
+        )
+        data = encode_json(snapshot, "the snapshot")
+        path = layout.snapshot_file(self._root, snapshot_id)
+        if not self._is_stored(snapshot_id):
+            # Commits seal the time of a tree: of two that write the same one at once, the first one's stays.
+            with self._storage.locked(layout.refs_lock_file(self._root)):
+                if not self._is_stored(snapshot_id):
+                    self._storage.write_atomically(path, data)
+                    return snapshot_id
+        self._storage.make_durable(path)
+        return snapshot_id
+
+    def _is_stored(self, snapshot_id: str) -> bool:
+        """Whether a snapshot is there and whole; a damaged one is mended by writing it again."""
+        with suppress(NotFoundError, CorruptionError):
+            self.read_snapshot(snapshot_id)
+            return True
+        return False
+
+    def read_snapshot(self, snapshot_id: str) -> Snapshot:
+        """Return a snapshot whose manifest hashes to `snapshot_id`."""
+        path = layout.snapshot_file(self._root, snapshot_id)
+        snapshot = parse_snapshot(self._read(path, f"snapshot {snapshot_id}"), path)
+        _check_name(snapshot["snapshot_id"], snapshot_id, path)
+        return snapshot
+
+    # -- commits --------------------------------------------------------------------------------
+
+    def write_commit(self, record: CommitRecord) -> str:
+        """Store `record` and return its id, durable on return. No branch points at it yet.
+
+        Writing the same commit again changes nothing, and notes that other tools added since
+        stay. Raises `NotFoundError` if its snapshot or a parent is not stored, `UsageError` if the
+        record does not match its id, `ConflictError` if another author or delta has the id.
+        """
+        path = layout.commit_file(self._root, record["commit_id"])
+        data = encode_json(record, "the commit")
+        try:
+            parse_commit(record, path)
+        except CorruptionError as error:
+            raise UsageError(f"the commit cannot be stored: {error}") from error
+        self._check_ancestry(record)
+        with suppress(NotFoundError, CorruptionError):
+            _check_same(self.read_commit(record["commit_id"]), record)
+            self._storage.make_durable(path)
+            return record["commit_id"]
+        self._storage.write_atomically(path, data)
+        return record["commit_id"]
+
+    def _check_ancestry(self, record: CommitRecord) -> None:
+        if not self.has_snapshot(record["snapshot_id"]):
+            raise NotFoundError(f"snapshot {record['snapshot_id']} is not stored: write it before its commit")
+        for parent_id in parents(record):
+            if not self.has_commit(parent_id):
+                raise NotFoundError(f"parent commit {parent_id} is not in this repository")
+
+    def read_commit(self, commit_id: str) -> CommitRecord:
+        """Return a commit whose parents, snapshot, message and time hash to `commit_id`."""
+        path = layout.commit_file(self._root, commit_id)
+        record = parse_commit(self._read(path, f"commit {commit_id}"), path)
+        _check_name(record["commit_id"], commit_id, path)
+        return record
+
+    def has_commit(self, commit_id: str) -> bool:
+        return self._storage.file_size(layout.commit_file(self._root, commit_id)) is not None
+
+    def has_snapshot(self, snapshot_id: str) -> bool:
+        return self._storage.file_size(layout.snapshot_file(self._root, snapshot_id)) is not None
+
+    def _read(self, path: str, what: str) -> dict[str, object]:
+        try:
+            return read_json_object(path, self._storage)
+        except NotFoundError as error:
+            raise NotFoundError(f"{what} is not in this repository: {path} is missing") from error
+
+    def history(self, commit_id: str, *, stop: Container[str | None] = ()) -> Iterator[CommitRecord]:
+        """Yield `commit_id` and all its ancestors, newest first, each once, reading as it goes.
+
+        A commit in `stop` is left out, and what is reached through it alone.
+
+        The line of first parents comes first, down to its root; then, from the newest merge to the
+        oldest, the line of its second parent as far as it is new. The order is the same everywhere.
+        """
+        seen: set[str] = set()
+        starts = deque([commit_id])
+        child = ""
+        while starts:
+            cursor: str | None = starts.popleft()
+            while cursor and cursor not in seen and cursor not in stop:
+                seen.add(cursor)
+                record = self._ancestor(cursor, child)
+                yield record
+                child = cursor
+                if record["parent2_commit_id"]:
+                    starts.append(record["parent2_commit_id"])
+                cursor = record["parent_commit_id"]
+
+    def children_first(self, commit_id: str) -> Iterator[CommitRecord]:
+        """Yield `commit_id` and all its ancestors, each once and before its parents; of several, the newest.
+
+        Reads as it goes up to the first merge, and there all that is left. The order is the same everywhere.
+        """
+        cursor: str | None = commit_id
+        while cursor:
+            record = self.read_commit(cursor) if cursor == commit_id else self._ancestor(cursor, commit_id)
+            yield record
+            cursor = record["parent_commit_id"]
+            if record["parent2_commit_id"]:
+                break
+        else:
+            return
+        behind = {
+            found["commit_id"]: (found["committed_at"], parents(found))
+            for found in self.reachable(parents(record))
+        }
+        children = Counter(parent for _, named in behind.values() for parent in named)
+        free = {name for name in behind if not children[name]}
+        while free:
+            newest = max(free, key=lambda name: (behind[name][0], name))
+            free.remove(newest)
+            yield self.read_commit(newest)
+            for parent in behind[newest][1]:
+                children[parent] -= 1
+                if not children[parent]:
+                    free.add(parent)
+
+    def reachable(self, tips: Iterable[str | None]) -> Iterator[CommitRecord]:
+        """Yield every commit that `tips` lead to, each once, in no promised order. See `history`."""
+        waiting = [(tip, "") for tip in tips if tip is not None]
+        seen: set[str] = set()
+        while waiting:
+            commit_id, child = waiting.pop()
+            if commit_id not in seen:
+                seen.add(commit_id)
+                record = self._ancestor(commit_id, child)
+                yield record
+                waiting.extend((parent_id, commit_id) for parent_id in parents(record))
+
+    def _ancestor(self, commit_id: str, child: str) -> CommitRecord:
+        try:
+            return self.read_commit(commit_id)
+        except NotFoundError as error:
+            if not child:
+                raise
+            path = layout.commit_file(self._root, commit_id)
+            raise CorruptionError(
+                f"the history is broken: {path} is missing, a parent of a stored commit; "
+                "restore it from another copy",
+                path=path,
+            ) from error
+
+    # -- branches -------------------------------------------------------------------------------
+
+    def current_branch(self) -> str:
+        """Return the branch that HEAD names."""
+        path = layout.head_file(self._root)
+        try:
+            text = self._storage.read_bytes(path).decode().strip()
+        except NotFoundError as error:
+            raise CorruptionError(
+                f"{path} is missing: write 'ref: refs/heads/main' into it", path=path
+            ) from error
+        except UnicodeDecodeError as error:
+            raise CorruptionError(f"{path} is not text", path=path) from error
+        found = _HEAD.match(text)
+        if not found:
+            raise CorruptionError(
+                f"{path} holds {text[:80]!r} where 'ref: refs/heads/<branch>' is expected", path=path
+            )
+        with suppress(UsageError):
+            return layout.check_branch(found[1])
+        raise CorruptionError(f"{path} names {found[1][:80]!r}, which is no branch name", path=path)
+
+    def head(self, branch: str) -> str | None:
+        """Return the commit id of `branch`; None if it has no commit yet, or is not there."""
+        path = layout.branch_file(self._root, branch)
+        if self._storage.is_directory(path):  # 'take' where there are branches 'take/1' and 'take/2'
+            return None
+        try:
+            text = self._storage.read_bytes(path).strip()
+        except NotFoundError:
+            return None
+        commit_id = text.decode("ascii", "replace")
+        if commit_id and not _DIGEST.match(commit_id):
+            raise CorruptionError(f"{path} holds {commit_id[:80]!r} where a commit id is expected", path=path)
+        return commit_id or None
+
+    def branch_names(self) -> Iterator[str]:
+        """Yield the name of every branch, with or without commits, sorted within each directory."""
+        waiting = [""]
+        while waiting:
+            prefix = waiting.pop()
+            directory = os.path.join(layout.branches_directory(self._root), prefix)
+            for name, is_directory in self._storage.list_directory(directory):
+                if is_directory:
+                    waiting.append(f"{prefix}{name}/")
+                elif TEMPORARY_MARK not in name and _is_branch(prefix + name):
+                    yield prefix + name
+
+    def branches(self) -> dict[str, str | None]:
+        """Return the commit id of every branch, None where there is no commit yet, sorted by name."""
+        return {name: self.head(name) for name in sorted(self.branch_names())}
+
+    def swap_head(self, branch: str, expected: str | None, new: str) -> None:
+        """Move `branch` from `expected` (None: no commit yet) to the stored commit `new`.
+
+        Whoever else moved the branch since `expected` was read wins: `ConflictError`, and nothing
+        is changed. On return the branch is durable at `new`; after an error or a crash it is at
+        one of the two. Moving it from `new` to `new` makes durable what a crash left in doubt.
+        """
+        if not self.has_commit(new):
+            raise NotFoundError(f"commit {new} is not stored: write it before a branch points at it")
+        path = layout.branch_file(self._root, branch)
+        with self._storage.locked(layout.refs_lock_file(self._root)):
+            found = self.head(branch)
+            if found != expected:
+                raise ConflictError(
+                    f"branch {branch!r} moved: it was expected at {expected or 'no commit'} and is at "
+                    f"{found or 'no commit'}; read it again, commit on top of that"
+                )
+            self._check_room(branch)
+            self._storage.write_atomically(path, new.encode())
+
+    def _check_room(self, branch: str) -> None:
+        """A file cannot stand where a directory is: 'take' and 'take/2' exclude each other."""
+        if self._storage.is_directory(layout.branch_file(self._root, branch)):
+            raise UsageError(f"branch {branch!r} cannot be made: there are branches below {branch!r}/")
+        parts = branch.split("/")
+        for above in itertools.accumulate(parts[:-1], "{}/{}".format):
+            if self._storage.file_size(layout.branch_file(self._root, above)) is not None:
+                raise UsageError(f"branch {branch!r} cannot be made: {above!r} is a branch")
+
+    # -- names ----------------------------------------------------------------------------------
+
+    def resolve(self, text: str) -> str:
+        """Return the commit id that `text` names.
+
+        Tried in this order: "HEAD", a full commit id, a branch, the first 4 or more digits of an
+        id. Raises `NotFoundError` if it names nothing, `UsageError` if it names several commits.
+        """
+        if text == "HEAD":
+            return self._tip(self.current_branch())
+        if _DIGEST.match(text):
+            if self.has_commit(text):
+                return text
+            raise NotFoundError(f"commit {text} is not in this repository: see 'muse log'")
+        if _is_branch(text) and self._storage.file_size(layout.branch_file(self._root, text)) is not None:
+            return self._tip(text)
+        return self._resolve_prefix(text)
+
+    def _tip(self, branch: str) -> str:
+        commit_id = self.head(branch)
+        if commit_id is None:
+            raise NotFoundError(f"branch {branch!r} has no commit yet: make one first")
+        return commit_id
+
+    def _resolve_prefix(self, text: str) -> str:
+        found = sorted(self._commits_starting_with(text)) if _PREFIX.match(text) else []
+        if not found:
+            raise NotFoundError(
+                f"{text!r} names no commit or branch here: give a branch, 'HEAD', or at least "
+                f"{PREFIX_LENGTH} digits of a commit id"
+            )
+        if len(found) > 1:
+            shown = ", ".join(commit_id[:16] for commit_id in found[:CANDIDATES_SHOWN])
+            more = f" and {len(found) - CANDIDATES_SHOWN} more" if len(found) > CANDIDATES_SHOWN else ""
+            raise UsageError(f"{text!r} names {len(found)} commits: {shown}{more}; give more digits")
+        return found[0]
+
+    def _commits_starting_with(self, prefix: str) -> Iterator[str]:
+        for name, _ in self._storage.list_directory(layout.commits_directory(self._root)):
+            stem, extension = os.path.splitext(name)
+            if extension == ".json" and stem.startswith(prefix) and _DIGEST.match(stem):
+                yield stem
+
+
+def _is_branch(text: str) -> bool:
+    try:
+        layout.check_branch(text)
+    except UsageError:
+        return False
+    return True
+
+
+def _check_name(stated: str, name: str, path: str) -> None:
+    if stated != name:
+        raise CorruptionError(f"{path} holds {stated}: its name and its content differ", path=path)
+
+
+def _check_same(stored: CommitRecord, record: CommitRecord) -> None:
+    """The id does not seal the author and the delta: a commit that differs there is another one."""
+    if stored["author"] != record["author"] or stored["structured_delta"] != record["structured_delta"]:
+        raise ConflictError(
+            f"commit {record['commit_id']} is stored with another author or delta: "
+            "commit again, at another time"
+        )

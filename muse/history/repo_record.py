@@ -1,0 +1,79 @@
+"""`repo.json`: which repository this is. Its presence is what makes a directory a repository."""
+
+import re
+import uuid
+from datetime import datetime
+from typing import TypedDict
+
+from muse.disk import layout
+from muse.disk.json_file import encode_json, field, read_json_object
+from muse.disk.storage import Storage
+from muse.errors import UsageError
+from muse.history.seal import json_digest
+
+SCHEMA_VERSION = "0.1.5"
+_DOMAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\Z")
+
+
+class RepoRecord(TypedDict):
+    """The four keys of `repo.json`, in the order they are written."""
+
+    repo_id: str
+    schema_version: str
+    created_at: str
+    domain: str
+
+
+def make_repo_record(*, repo_id: str, created_at: str, domain: str) -> RepoRecord:
+    """Return the record of a new repository; `UsageError` for a bad id, time or domain name."""
+    if not _DOMAIN.match(domain):
+        raise UsageError(f"domain {domain!r} is not allowed: use a name such as 'code' or 'music'")
+    try:
+        uuid.UUID(repo_id)
+    except ValueError as error:
+        raise UsageError(f"repo id {repo_id!r} is not a UUID") from error
+    return RepoRecord(
+        repo_id=repo_id,
+        schema_version=SCHEMA_VERSION,
+        created_at=canonical_time(created_at),
+        domain=domain,
+    )
+
+
+def canonical_time(text: str) -> str:
+    """Return an ISO 8601 time in the one form that is hashed: that of Python, `+00:00`, microseconds or none.
+
+    Other Muse tools parse a commit's time and print it again before they hash it, so `Z` or
+    milliseconds would change the commit's id under them. The offset stays. Raises `UsageError` if
+    `text` is no such time or has no offset.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"time {text!r} is not ISO 8601: write 2026-01-31T12:00:00+00:00") from error
+    if time.tzinfo is None:
+        raise UsageError(f"time {text!r} has no offset from UTC: write 2026-01-31T12:00:00+00:00")
+    return time.isoformat()
+
+
+def read_repo_record(root: str, storage: Storage) -> RepoRecord:
+    """Read `repo.json`; `NotFoundError` if there is none, `CorruptionError` if it is not a record."""
+    path = layout.repo_file(root)
+    document = read_json_object(path, storage)
+    return RepoRecord(
+        repo_id=field(document, "repo_id", str, path),
+        schema_version=field(document, "schema_version", str, path, ""),
+        created_at=field(document, "created_at", str, path, ""),
+        domain=field(document, "domain", str, path, "code"),
+    )
+
+
+def repository_digest(root: str, storage: Storage) -> str:
+    """Return the digest of the four keys of `repo.json` as they stand there, null where one is missing."""
+    document = read_json_object(layout.repo_file(root), storage)
+    return json_digest({name: document.get(name) for name in RepoRecord.__annotations__})
+
+
+def write_repo_record(root: str, record: RepoRecord, storage: Storage) -> None:
+    """Write `repo.json`, durably and in one step."""
+    storage.write_atomically(layout.repo_file(root), encode_json(record, "repo.json"))

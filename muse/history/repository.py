@@ -1,0 +1,137 @@
+"""A repository: opens a root and wires the stores."""
+
+import os.path
+import uuid
+from collections.abc import Iterator, Mapping
+
+from muse.coordination.reservations import Coordination
+from muse.core.file.objects import ObjectStore
+from muse.core.timestamp import now_text
+from muse.disk import layout
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import NotFoundError
+from muse.history.dag import CommitDag
+from muse.history.repo_record import RepoRecord, make_repo_record, read_repo_record, write_repo_record
+
+FIRST_BRANCH = "main"
+
+
+class Repository:
+    """The repository whose working tree is `root`: its identity, objects, commit DAG and coordination."""
+
+    def __init__(self, root: str, storage: Storage = LOCAL, record: RepoRecord | None = None) -> None:
+        """Open `root`. `record` stands for what is in a `repo.json` that is damaged."""
+        record = record or read_repo_record(root, storage)
+        self.root = root
+        self.storage = storage
+        self.repo_id = record["repo_id"]
+        self.domain = record["domain"]
+        self.created_at = record["created_at"]
+        self.objects = ObjectStore(root, storage)
+        self.dag = CommitDag(root, storage)
+        self.coordination = Coordination(root, storage=storage)
+
+    @classmethod
+    def init(
+        cls,
+        root: str,
+        *,
+        now: str | None = None,
+        domain: str = "code",
+        repo_id: str | None = None,
+        storage: Storage = LOCAL,
+    ) -> tuple["Repository", bool]:
+        """Make a repository at `root`; return it, and whether it was made by this call.
+
+        One that is there already keeps everything, its domain too. One that a crash left
+        half-made is completed: `repo.json` comes last, and without it there is no repository.
+        `now` is an ISO 8601 time with its offset; left out, it is the present. Raises `UsageError` for
+        a bad argument and `CorruptionError` if the `repo.json` found is damaged: it is not replaced.
+        """
+        record = make_repo_record(
+            repo_id=repo_id or str(uuid.uuid4()), created_at=now or now_text(), domain=domain
+        )
+        storage.make_directories(layout.muse_directory(root), sync=True)
+        # Of two at once, the second finds what the first made.
+        with storage.locked(layout.refs_lock_file(root)):
+            _make_furniture(root, storage)
+            created = not storage.exists(layout.repo_file(root))
+            if created:
+                write_repo_record(root, record, storage)
+        return cls(root, storage), created
+
+    @classmethod
+    def open(cls, root: str, storage: Storage = LOCAL) -> "Repository":
+        """Open the repository at `root` itself; `NotFoundError` if there is none."""
+        if not storage.exists(layout.repo_file(root)):
+            raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
+        return cls(root, storage)
+
+    @classmethod
+    def find(cls, start: str, storage: Storage = LOCAL) -> "Repository":
+        """Open the repository that `start` is in: the nearest directory upward that holds one."""
+        directory = os.path.abspath(start)
+        while not storage.exists(layout.repo_file(directory)):
+            directory, name = os.path.split(directory)
+            if not name:
+                raise NotFoundError(f"{start} is not a Muse repository (or any parent): run 'muse init'")
+        return cls(directory, storage)
+
+    def read_tree(self, commit_id: str | None) -> dict[str, str]:
+        """Return the manifest (path -> object id) of a commit; None is the empty tree."""
+        if commit_id is None:
+            return {}
+        return self.dag.read_snapshot(self.dag.read_commit(commit_id)["snapshot_id"])["manifest"]
+
+    def read_files(self, manifest: Mapping[str, str]) -> dict[str, bytes]:
+        """Return path -> content of every file of `manifest`, each checked against its id."""
+        return {path: self.objects.get(object_id) for path, object_id in manifest.items()}
+
+
+def _make_furniture(root: str, storage: Storage) -> None:
+    """Make the directories, the empty first branch and HEAD, as far as they are missing."""
+    for directory in (
+        layout.branches_directory(root),
+        layout.objects_directory(root),
+        layout.snapshots_directory(root),
+        layout.commits_directory(root),
+        layout.op_log_directory(root),
+    ):
+        storage.make_directories(directory, sync=True)
+    if storage.exists(layout.head_file(root)):
+        return
+    # HEAD after its branch, so that it never names nothing.
+    if not storage.exists(layout.branch_file(root, FIRST_BRANCH)):
+        storage.write_atomically(layout.branch_file(root, FIRST_BRANCH), b"")
+    storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{FIRST_BRANCH}\n".encode())
+
+
+class TreeFiles(Mapping[str, bytes]):
+    """The files of a manifest, each read and checked when it is first asked for.
+
+    `unstored`: object id -> content of what is not in the object store yet.
+    """
+
+    def __init__(
+        self, repository: Repository, manifest: Mapping[str, str], unstored: Mapping[str, bytes] | None = None
+    ) -> None:
+        self._repository = repository
+        self._manifest = manifest
+        self._unstored = unstored or {}
+        self._read: dict[str, bytes] = {}
+
+    def __getitem__(self, path: str) -> bytes:
+        if path not in self._read:
+            object_id = self._manifest[path]
+            stored = self._unstored.get(object_id)
+            self._read[path] = self._repository.objects.get(object_id) if stored is None else stored
+        return self._read[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._manifest)
+
+    def __len__(self) -> int:
+        return len(self._manifest)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._manifest

@@ -1,0 +1,145 @@
+"""Which ops a commit came from, written as trailers at the end of its message. Pure.
+
+The message is hashed into the commit id, so the id seals the trailers, and the trailers seal the
+ops: their place in the log, their number, and the Merkle root over their bytes; and whatever else
+of the commit, its snapshot and its repository no other hash covers.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from muse.core.content_id import sha256_hex
+from muse.core.entry import OpEntry
+from muse.core.op_list import encode_op_list
+from muse.core.record import entry_json
+from muse.domain import StructuredDelta
+from muse.errors import InvalidEntryError
+from muse.history.merkle import root_hash
+
+_TRAILER = re.compile(r"(Muse-[A-Za-z-]+): (.*)\Z")
+
+
+_NUMBER = re.compile(r"[0-9]{1,16}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The covered ops of one domain of one session.
+
+    `cut_offset`: everything of the session before this byte of its log is in history, once this
+    commit is. `first`, `last`: the (Lamport, op id) of the first and last covered entry in the
+    total order. `frontier_digest`, `delta_digest`: SHA-256 of the session's frontier and of the
+    stored delta, as JSON with sorted keys. `root`: the Merkle root over the covered entries in the
+    total order, each as the JSON bytes of its log line without crc. `op_list`: the object that lists
+    their ids, see `muse.core.op_list`.
+
+    The rest is None in commits of versions that did not seal it. `record_digest`, `snapshot_digest`,
+    `repository_digest`: of what nothing else covers of the commit, its snapshot and `repo.json`.
+    `signer_key_id`: the key that the commit was signed with; None too if it was made unsigned.
+    """
+
+    session_id: str
+    cut_offset: int
+    first: str
+    last: str
+    op_count: int
+    frontier_digest: str
+    delta_digest: str
+    root: str
+    op_list: str
+    record_digest: str | None = None
+    snapshot_digest: str | None = None
+    repository_digest: str | None = None
+    signer_key_id: str | None = None
+
+
+_FIELDS = {
+    "Muse-Session": "session_id",
+    "Muse-Cut": "cut_offset",
+    "Muse-First": "first",
+    "Muse-Last": "last",
+    "Muse-Op-Count": "op_count",
+    "Muse-Frontier": "frontier_digest",
+    "Muse-Delta": "delta_digest",
+    "Muse-Root": "root",
+    "Muse-Ops": "op_list",
+}
+_OPTIONAL_FIELDS = {
+    "Muse-Record": "record_digest",
+    "Muse-Snapshot": "snapshot_digest",
+    "Muse-Repository": "repository_digest",
+    "Muse-Signer": "signer_key_id",
+}
+
+
+def make_seal(
+    session_id: str,
+    cut_offset: int,
+    entries: list[OpEntry],
+    frontier: Mapping[str, int],
+    delta: StructuredDelta,
+) -> Seal:
+    """Seal `entries`, which are in the total order and not empty."""
+    return Seal(
+        session_id=session_id,
+        cut_offset=cut_offset,
+        first=position_text(entries[0]),
+        last=position_text(entries[-1]),
+        op_count=len(entries),
+        frontier_digest=json_digest(frontier),
+        delta_digest=json_digest(delta),
+        root=root_of(entries),
+        op_list=sha256_hex(encode_op_list(entry["op_id"] for entry in entries)),
+    )
+
+
+def position_text(entry: OpEntry) -> str:
+    return f"{entry['lamport_ts']} {entry['op_id']}"
+
+
+def json_digest(value: object) -> str:
+    return sha256_hex(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+
+
+def leaf_of(entry: OpEntry) -> bytes:
+    """Return the bytes of an entry that are hashed: its JSON as the log has it, without the crc."""
+    try:
+        return entry_json(entry)
+    except TypeError as error:  # a line that another tool framed
+        raise InvalidEntryError(f"op {entry['op_id']} holds what JSON here cannot: {error}") from error
+
+
+def root_of(entries: Iterable[OpEntry]) -> str:
+    return root_hash(map(leaf_of, entries)).hex()
+
+
+def add_trailers(message: str, seal: Seal) -> str:
+    """Return `message` with the seal as its last paragraph."""
+    values = {key: getattr(seal, name) for key, name in (_FIELDS | _OPTIONAL_FIELDS).items()}
+    trailers = "\n".join(f"{key}: {value}" for key, value in values.items() if value is not None)
+    return f"{message.rstrip()}\n\n{trailers}\n".lstrip("\n")
+
+
+def read_seal(message: str) -> Seal | None:
+    """Return the seal in a commit message; None if it ends in no complete one."""
+    paragraph = message.rstrip("\n").rpartition("\n\n")[2]
+    matches = filter(None, map(_TRAILER.match, paragraph.split("\n")))
+    found = {match[1]: match[2] for match in matches}
+    if not set(_FIELDS) <= set(found):
+        return None
+    values = {name: found[key] for key, name in _FIELDS.items()}
+    numbers = {name: values.pop(name) for name in ("cut_offset", "op_count")}
+    if not all(_NUMBER.match(text) for text in numbers.values()):
+        return None
+    values |= {name: found[key] for key, name in _OPTIONAL_FIELDS.items() if key in found}
+    return Seal(**values, **{name: int(text) for name, text in numbers.items()})  # type: ignore[arg-type]
+
+
+def message_text(message: str) -> str:
+    """Return a commit message without its seal: what a person wrote."""
+    if read_seal(message) is None:
+        return message.rstrip("\n")
+    return message.rstrip("\n").rpartition("\n\n")[0].rstrip("\n")

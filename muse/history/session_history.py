@@ -1,0 +1,98 @@
+"""What history says of a session: which of its ops the branches hold, told by the seals in the commits."""
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from muse.errors import CorruptionError
+from muse.history.commit_record import parents
+from muse.history.dag import CommitDag
+from muse.history.seal import read_seal
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCommit:
+    """A commit made from a session's log; `op_list` is the object that lists the ops it covers."""
+
+    commit_id: str
+    parent_id: str | None
+    snapshot_id: str
+    op_list: str
+
+
+@dataclass(slots=True)
+class SessionHistory:
+    """The commits of one session that were found, each behind those in its own history.
+
+    `branch` leads to some of them. `met`: the commits at which the search ended.
+    """
+
+    commits: list[SessionCommit] = field(default_factory=list)
+    branch: str = ""
+    met: set[str] = field(default_factory=set)
+
+    @property
+    def op_lists(self) -> list[str]:
+        return [commit.op_list for commit in self.commits]
+
+
+def session_history(
+    dag: CommitDag, session_id: str, tips: Mapping[str, str | None], stop: Container[object] = ()
+) -> SessionHistory:
+    """Search the histories of `tips` (branch -> commit) for commits of a session, each commit once.
+
+    No search goes past a commit in `stop`: it and what is behind it were taken in before. Where
+    several branches lead to such commits, the first of `tips` is named. `CorruptionError` at a commit
+    of the session that does not name its ops.
+    """
+    result = SessionHistory()
+    behind: dict[str, list[str]] = {}
+    edge = _Edge(stop, behind, result.met)
+    found: dict[str, SessionCommit] = {}
+    for branch, tip in tips.items():
+        if tip is None:
+            continue
+        for record in dag.history(tip, stop=edge):
+            commit_id = record["commit_id"]
+            behind[commit_id] = parents(record)
+            seal = read_seal(record["message"])
+            if seal is None and f"\nMuse-Session: {session_id}\n" in record["message"]:
+                raise CorruptionError(
+                    f"commit {commit_id} was made from session {session_id!r} and does not name its ops, as "
+                    "an earlier version wrote it: go on in a new session"
+                )
+            if seal is not None and seal.session_id == session_id:
+                before, snapshot_id = record["parent_commit_id"], record["snapshot_id"]
+                found[commit_id] = SessionCommit(commit_id, before, snapshot_id, seal.op_list)
+                result.branch = result.branch or branch
+    result.commits = [found[commit_id] for commit_id in oldest_first(behind) if commit_id in found]
+    return result
+
+
+def oldest_first(behind: Mapping[str, Iterable[str]]) -> list[str]:
+    """Order commits so that each comes after its parents, those of its first parent first."""
+    ordered: dict[str, None] = {}
+    for start in behind:
+        waiting = [(start, False)]
+        while waiting:
+            commit_id, are_parents_done = waiting.pop()
+            if are_parents_done:
+                ordered.setdefault(commit_id)
+            elif commit_id in behind and commit_id not in ordered:
+                waiting.append((commit_id, True))
+                waiting += [(parent, False) for parent in reversed(list(behind[commit_id]))]
+    return list(ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """Where a search ends: at what it was told, which it notes in `met`, and at what it has seen."""
+
+    stop: Container[object]
+    seen: Container[object]
+    met: set[str]
+
+    def __contains__(self, commit_id: object) -> bool:
+        if commit_id in self.stop:
+            self.met.add(str(commit_id))
+            return True
+        return commit_id in self.seen

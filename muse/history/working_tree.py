@@ -1,0 +1,146 @@
+"""The working tree: the files of a commit, brought into the root beside what people do there.
+
+A commit has happened before its files are written here, so nothing is lost by holding back. What a
+person changed by hand is never overwritten and never removed.
+"""
+
+import contextlib
+import os.path
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from muse.core import content_id
+from muse.core.file.objects import ObjectStore
+from muse.disk import layout
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import CorruptionError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingTreeUpdate:
+    """What became of the changed files: paths in order. `kept` were changed by hand, and left so."""
+
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+
+class _Place(Enum):
+    """What stands where a file is to be, when it is not a file."""
+
+    EMPTY = "empty"
+    BLOCKED = "blocked"  # a directory, a link or a special file there, or a parent that is no directory
+
+
+def update_working_tree(
+    root: str,
+    objects: ObjectStore,
+    *,
+    before: Mapping[str, str] | None,
+    after: Mapping[str, str],
+    known: Callable[[str, str], bool],
+    storage: Storage = LOCAL,
+) -> WorkingTreeUpdate:
+    """Bring the tree at `root` from the manifest `before` (None: nothing) to the manifest `after`.
+
+    Only paths that differ between the two are looked at. A file on disk is replaced or removed if
+    its bytes are those of `before`, or if `known(path, object_id)` says that history holds them;
+    any other file, and everything that is not a plain file in plain directories, is kept. A file
+    that is missing is written. Running it again does what is left to do. A crash leaves each file
+    whole, old or new.
+
+    Raises `CorruptionError`, before anything is touched, if a path could leave the tree.
+    """
+    before = before or {}
+    tree = _Tree(root, before, after, known, storage)
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    _check_paths(changed)
+    update = WorkingTreeUpdate()
+    # Removals first: where the file 'a' was, there may now be 'a/b'.
+    for path in (path for path in changed if path not in after):
+        _remove(tree, path, update)
+    for path in (path for path in changed if path in after):
+        _write(tree, path, objects, update)
+    update.kept.sort()
+    return update
+
+
+def _check_paths(paths: Iterable[str]) -> None:
+    for path in paths:
+        try:
+            layout.check_tree_path(path)
+        except UsageError as error:
+            raise CorruptionError(f"the snapshot is not safe to write out: {error}", path=path) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """The root on disk, seen with the two manifests."""
+
+    root: str
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    known: Callable[[str, str], bool]
+    storage: Storage
+
+    def file(self, path: str) -> str:
+        return os.path.join(self.root, *path.split("/"))
+
+    def parents(self, path: str) -> Iterator[str]:
+        """The directories above `path` within the root, the outermost first."""
+        parts = path.split("/")
+        return (os.path.join(self.root, *parts[:count]) for count in range(1, len(parts)))
+
+    def place(self, path: str) -> _Place | str:
+        """Return the object id of the file at `path`, or what else is there. No link is followed."""
+        for directory in self.parents(path):
+            found = self.storage.look(directory)
+            if found is None:
+                return _Place.EMPTY
+            if not stat.S_ISDIR(found.st_mode):
+                return _Place.BLOCKED
+        found = self.storage.look(self.file(path))
+        if found is None:
+            return _Place.EMPTY
+        if not stat.S_ISREG(found.st_mode):
+            return _Place.BLOCKED
+        return content_id.object_id(self.storage.read_bytes(self.file(path)))
+
+    def is_ours(self, path: str, object_id: str) -> bool:
+        return object_id == self.before.get(path) or self.known(path, object_id)
+
+
+def _remove(tree: _Tree, path: str, update: WorkingTreeUpdate) -> None:
+    place = tree.place(path)
+    if place is _Place.EMPTY:
+        return
+    if isinstance(place, _Place) or not tree.is_ours(path, place):
+        update.kept.append(path)
+        return
+    tree.storage.remove(tree.file(path))
+    update.removed.append(path)
+    # An error means that the directory is not empty, or in use: it stays.
+    with contextlib.suppress(OSError):
+        for directory in reversed(list(tree.parents(path))):
+            tree.storage.remove_directory(directory)
+
+
+def _write(tree: _Tree, path: str, objects: ObjectStore, update: WorkingTreeUpdate) -> None:
+    place, wanted = tree.place(path), tree.after[path]
+    if place == wanted:
+        return
+    if place is _Place.BLOCKED or (isinstance(place, str) and not tree.is_ours(path, place)):
+        update.kept.append(path)
+        return
+    content = objects.get(wanted)
+    mode = None if place is _Place.EMPTY else _permissions(tree, path)
+    tree.storage.write_atomically(tree.file(path), content, sync=False, mode=mode)
+    update.written.append(path)
+
+
+def _permissions(tree: _Tree, path: str) -> int | None:
+    """A script that is replaced stays executable."""
+    found = tree.storage.look(tree.file(path))
+    return None if found is None else stat.S_IMODE(found.st_mode)

@@ -1,0 +1,108 @@
+"""The music domain: ops on a tree of files, and on the notes inside its MIDI files. Pure.
+
+On files: `insert`, `delete` and `replace` of a whole file, whose bytes are in the op's `content`
+(base64) or in the store under its content id; a `patch` with `from_address` renames. On notes: a
+`patch` of child domain `midi_notes`, its child ops as `note_ops` describes. A `delete`, `replace` or
+`patch` with `expected` takes effect only on a file that is there and has the `content_id` it names, if any.
+
+Ops stand in an append-only log, so a bad one must not stand in the way of the others: whatever
+cannot take effect is listed as ignored, with the reason.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from muse.domain import Application, DomainOp, IgnoredOp, Origin, Overlap, Undoing
+from muse.errors import DomainError
+from muse.plugins.music.blame import blame_notes
+from muse.plugins.music.note_ops import read_note_edit
+from muse.plugins.music.overlaps import overlaps_of_music
+from muse.plugins.music.squash import squash_music
+from muse.plugins.music.tree import (
+    Fetch,
+    MusicTree,
+    address_of,
+    check_patch,
+    check_path,
+    content_id_of,
+    content_of,
+    expected_of,
+    kind_of,
+)
+from muse.plugins.music.undo import undo_music
+
+__all__ = ["MusicPlugin", "check_op", "check_path"]
+
+
+class MusicPlugin:
+    """Applies music ops. Stateless, and as pure as `DomainPlugin` asks."""
+
+    def check_op(self, op: Mapping[str, Any]) -> None:
+        """Check an op before it is logged; see the function of this name."""
+        check_op(op)
+
+    def apply(
+        self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
+    ) -> Application:
+        """Apply `ops` in order. Raises nothing over an op, only what `fetch` raises of a broken store.
+
+        Applying a part of the ops, and then the rest to the outcome, gives the same bytes as all at once.
+        """
+        tree = MusicTree(files, fetch)
+        for index, op in enumerate(ops):
+            try:
+                tree.apply(index, op)
+            except DomainError as error:
+                tree.ignored.append(IgnoredOp(index, address_of(op), str(error)))
+        return Application(tree.changes(), tree.ignored)
+
+    def squash(
+        self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
+    ) -> list[DomainOp]:
+        """Return the net of `ops`: a note inserted and then moved is one insert; see `squash_music`."""
+        return squash_music(files, ops, fetch)
+
+    def blame(
+        self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch, path: str
+    ) -> list[Origin]:
+        """Tell, for each note of the file `path`, which of `ops` made it and which changed it last."""
+        return blame_notes(files, ops, fetch, path)
+
+    def undo(
+        self,
+        files: Mapping[str, bytes],
+        ops: Sequence[Mapping[str, Any]],
+        fetch: Fetch,
+        undone: Collection[int],
+        now: Mapping[str, bytes],
+    ) -> Undoing:
+        """Take ops back, field by field, and leave the later work of others; see `undo_music`."""
+        return undo_music(files, ops, fetch, undone, now)
+
+    def overlaps(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Fetch,
+        state: Mapping[str, bytes],
+    ) -> list[Overlap]:
+        """List the edits that came in each other's way; see `overlaps_of_music`. There is no `state`."""
+        del state
+        return overlaps_of_music(files, entries, fetch)
+
+
+def check_op(op: Any) -> None:
+    """Check an op before it is logged. Raises DomainError, saying what is wrong, and nothing else.
+
+    An op that passes is one that `MusicPlugin.apply` can apply, the state of the tree allowing; of
+    a `patch`, every child op must pass.
+    """
+    kind = kind_of(op)
+    check_path(op.get("address"))
+    expected_of(op)
+    if kind == "patch":
+        check_patch(op)
+        for child in op["child_ops"]:
+            read_note_edit(child)
+    elif kind != "delete":
+        content_of(op, content_id_of(op), fetch=None)

@@ -1,0 +1,183 @@
+"""The net of many music ops: what they came to, in as few note ops as say it. Pure.
+
+Writing a file is a pure function of its notes and other events. So the net of a run of note edits
+is found by comparing the notes before it and after it: a note inserted and moved is one insert, one
+inserted and deleted is nothing. Ops on whole files stay, in order; each ends the runs it could touch.
+
+Edits that cancel out may still have left a trace: a new file, a further track, a file rewritten as
+Muse writes it. Then the edit that left it stays, with the one that takes it back.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from muse.domain import OP_KINDS, DomainOp, PatchOp
+from muse.errors import DomainError
+from muse.plugins.music.identified_score import names_path
+from muse.plugins.music.notes import delete_note, insert_note, move_note, mutate_note, one_patch
+from muse.plugins.music.tree import EditedNote, Fetch, MusicTree, Placed
+
+
+def squash_music(
+    files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
+) -> list[DomainOp]:
+    """Return the net of `ops`; what has no effect is no part of it. The net of a net is itself."""
+    return _Squasher(files, fetch).net_of(ops)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The effective note edits of one file since the last op on the whole file.
+
+    `existed`: whether the file was there; `canonical`: whether it was as Muse writes it for sure.
+    `touched`: what each note was before. `first`: what the first edit made of its note. `widest`: the
+    name and outcome of the edit that last added a track.
+    """
+
+    existed: bool
+    canonical: bool
+    track_count: int
+    first: Placed | None
+    patches: list[Any] = field(default_factory=list)
+    touched: dict[str, Placed | None] = field(default_factory=dict)
+    widest: tuple[str, Placed | None] | None = None
+
+
+class _Squasher:
+    def __init__(self, files: Mapping[str, bytes], fetch: Fetch) -> None:
+        self._tree = MusicTree(files, fetch, on_edit=self._edited)
+        self._runs: dict[str, _Run] = {}
+        self._net: list[Any] = []
+        self._op: Any = None
+
+    def net_of(self, ops: Sequence[Mapping[str, Any]]) -> list[DomainOp]:
+        for index, op in enumerate(ops):
+            self._op = op
+            if edits_notes_only(op):
+                with suppress(DomainError):
+                    self._tree.apply(index, op)
+            else:
+                self._take_whole(index, op)
+        for path, run in self._runs.items():
+            self._net += self._net_of_run(path, run)
+        return self._net
+
+    def _take_whole(self, index: int, op: Any) -> None:
+        named = [op.get("address"), op.get("from_address")] if isinstance(op, Mapping) else []
+        ended: dict[str, list[Any]] = {
+            path: self._net_of_run(path, run)
+            for path, run in self._runs.items()
+            if path in named or not run.existed  # another file may need the place of a new one
+        }
+        with suppress(DomainError):
+            self._tree.apply(index, op)
+            for path, net in ended.items():
+                self._net += net
+                del self._runs[path]
+            self._net.append(op)
+            self._runs.pop(op["address"], None)  # the edits that come with a rename stay in it
+
+    def _edited(self, edited: EditedNote) -> None:
+        run = self._runs.get(edited.path)
+        if run is None:
+            run = self._runs[edited.path] = _Run(
+                existed=self._tree.exists(edited.path),
+                canonical=edited.path in self._tree.edited,
+                track_count=edited.track_count,
+                first=edited.after,
+            )
+        if not run.patches or run.patches[-1] is not self._op:
+            run.patches.append(self._op)
+        entity_id = edited.edit.entity_id
+        run.touched.setdefault(entity_id, edited.before)
+        if len(edited.score.score.tracks) > edited.track_count:
+            run.widest = (entity_id, edited.after)
+
+    def _net_of_run(self, path: str, run: _Run) -> list[Any]:
+        children = self._children(path, run)
+        if children is None:
+            return run.patches
+        if not children:
+            return []
+        kinds = Counter[str](child["op"] for child in children)
+        summary = ", ".join(f"{kinds[kind]} {kind}" for kind in OP_KINDS if kind in kinds)
+        return [{**one_patch(path, (), summary), "child_ops": children}]
+
+    def _children(self, path: str, run: _Run) -> list[DomainOp] | None:
+        """Return the net of a run; None where nothing shorter than its ops leaves the same file."""
+        score = self._tree.scores[path]
+        changes = {
+            entity_id: (before, score.notes.get(entity_id))
+            for entity_id, before in run.touched.items()
+            if before != score.notes.get(entity_id)
+        }
+        reached = max((after[0] + 1 for _, after in changes.values() if after), default=0)
+        if max(reached, run.track_count) < len(score.score.tracks):
+            traces = _come_and_gone(run, run.widest)
+            names = sorted(changes, key=lambda name: run.widest is None or name != run.widest[0])
+        else:
+            traces = [] if changes or self._is_untouched(path, run) else _trace(run)
+            names = list(changes)
+        return None if traces is None else [*traces, *(_net_op(name, *changes[name]) for name in names)]
+
+    def _is_untouched(self, path: str, run: _Run) -> bool:
+        """Whether a file whose notes are as before the run has the same bytes too."""
+        if run.canonical or not run.existed:
+            return run.existed
+        before = (self._tree.content(path), self._tree.content(names_path(path)))
+        return self._tree.scores[path].write() == before
+
+
+def edits_notes_only(op: Any) -> bool:
+    """Whether an op is a patch that renames nothing."""
+    if not isinstance(op, Mapping) or op.get("op") != "patch":
+        return False
+    source = op.get("from_address")
+    return source is None or source == op.get("address")
+
+
+def _trace(run: _Run) -> list[DomainOp] | None:
+    """Return the least that lets a file be written: its notes are the same after it."""
+    entity_id, before = next(iter(run.touched.items()))
+    if before is None:
+        return _come_and_gone(run, (entity_id, run.first))
+    track, note = before
+    return _child(mutate_note("", entity_id, note, track=track, velocity=note.velocity))
+
+
+def _come_and_gone(run: _Run, passing: tuple[str, Placed | None] | None) -> list[DomainOp] | None:
+    """Return the insert and the delete of a note that was not there before the run."""
+    if passing is None or passing[1] is None or run.touched[passing[0]] is not None:
+        return None
+    entity_id, (track, note) = passing[0], passing[1]
+    return _child(insert_note("", entity_id, note, track=track)) + _child(delete_note("", entity_id, note))
+
+
+def _net_op(entity_id: str, before: Placed | None, after: Placed | None) -> DomainOp:
+    if before is None and after is not None:
+        [child] = _child(insert_note("", entity_id, after[1], track=after[0]))
+    elif before is not None and after is None:
+        [child] = _child(delete_note("", entity_id, before[1]))
+    elif before is not None and after is not None:
+        [child] = _child(change_note("", entity_id, before, after))
+    else:
+        raise AssertionError("a note that is in neither state is no change")
+    return child
+
+
+def change_note(path: str, entity_id: str, before: Placed, after: Placed) -> PatchOp:
+    """Make the op that turns a note from `before` into `after`, which differ."""
+    (old_track, old), (track, new) = before, after
+    values = new.fields()
+    changes = {name: values[name] for name, value in old.fields().items() if values[name] != value}
+    if track == old_track and changes.keys() == {"start_tick"}:
+        return move_note(path, entity_id, old, new.start_tick)
+    to_track = track if track != old_track else None
+    return mutate_note(path, entity_id, old, track=old_track, to_track=to_track, **changes)
+
+
+def _child(patch: PatchOp) -> list[DomainOp]:
+    return patch["child_ops"]

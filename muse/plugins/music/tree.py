@@ -1,0 +1,305 @@
+"""A tree of files while music ops are applied to it, and what such an op must be. Pure."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from muse.core.content_id import object_id
+from muse.disk.tree_path import path_fault
+from muse.domain import IgnoredOp
+from muse.errors import DomainError, NotFoundError
+from muse.plugins.music.identified_score import NAMES_DIRECTORY, IdentifiedScore, identify, names_path
+from muse.plugins.music.midi_file import Note, shown
+from muse.plugins.music.note_ops import NOTE_DOMAIN, NoteEdit, read_note_edit
+
+FILE_OP_KINDS = ("insert", "delete", "replace", "patch")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Fetch = Callable[[str], bytes]
+Placed = tuple[int, Note]
+
+
+class EditedNote(NamedTuple):
+    """An edit of a note that took effect: of the op at `op_index`, in the file at `path`.
+
+    `before` is what the note was, `track_count` how many tracks there were; `score` is as it is after.
+    """
+
+    op_index: int
+    path: str
+    edit: NoteEdit
+    before: Placed | None
+    track_count: int
+    score: IdentifiedScore
+
+    @property
+    def after(self) -> Placed | None:
+        return self.score.notes.get(self.edit.entity_id)
+
+
+def check_path(path: Any) -> None:
+    """Check where a file, and the page of its names, may be. Raises DomainError for any other place.
+
+    What passes can be stored: a path that no tree may have is the fault of one op, not of a commit.
+    """
+    if (fault := path_fault(path)) is not None:
+        raise DomainError(f"the address of a file is a path inside the tree, not {shown(path)}: {fault}")
+    if _CONTROL.search(path):
+        raise DomainError(f"{shown(path)} has control characters in it: choose another name")
+    if path.partition("/")[0] == NAMES_DIRECTORY:
+        raise DomainError(f"{shown(path)} is in a directory that Muse keeps for itself: choose another")
+    if (fault := path_fault(names_path(path))) is not None:
+        raise DomainError(f"{shown(path)} is too long for {NAMES_DIRECTORY}, its names' place: {fault}")
+
+
+@dataclass(slots=True)
+class MusicTree:
+    """The files while ops are applied. `files` is never changed; `changed` holds what differs.
+
+    A score in `scores` is ahead of its bytes when its path is in `edited`. `unreadable` remembers,
+    by path, why the bytes are not MIDI, so that they are parsed once; `directories` all that
+    files have been in. `on_edit` is told of each edit of a note; `exists` does not know yet of a
+    file that the edit makes.
+    """
+
+    files: Mapping[str, bytes]
+    fetch: Fetch
+    changed: dict[str, bytes | None] = field(default_factory=dict)
+    scores: dict[str, IdentifiedScore] = field(default_factory=dict)
+    edited: set[str] = field(default_factory=set)
+    unreadable: dict[str, DomainError] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
+    ignored: list[IgnoredOp] = field(default_factory=list)
+    on_edit: Callable[[EditedNote], None] | None = None
+
+    def apply(self, index: int, op: Any) -> None:
+        """Apply one op, or raise DomainError; parts of a patch without effect go to `ignored`."""
+        kind = kind_of(op)
+        path = op.get("address")
+        check_path(path)
+        if kind == "patch":
+            self._patch(index, path, op)
+        elif kind == "delete":
+            self._require(path)
+            self._check_expected(path, op)
+            self._remove(path)
+        else:
+            self._write_file(kind, path, op)
+
+    def changes(self) -> dict[str, bytes | None]:
+        """Tell which files differ now, with their new content."""
+        for path in sorted(self.edited):
+            self._flush(path)
+        changed = self.changed.items()
+        return {path: content for path, content in changed if content != self.files.get(path)}
+
+    def _write_file(self, kind: str, path: str, op: Mapping[str, Any]) -> None:
+        content_id = content_id_of(op)
+        if kind == "insert":
+            self._require_room(path)
+        else:
+            self._require(path)
+            self._check_expected(path, op)
+        content = content_of(op, content_id, self.fetch)
+        self._flush(path)  # the page of names must describe the notes that the new content replaces
+        self._forget(path)
+        self.changed[path] = content
+
+    def _patch(self, index: int, path: str, op: Mapping[str, Any]) -> None:
+        check_patch(op)
+        source: Any = op.get("from_address")
+        self._check_expected(source or path, op)
+        if source not in {None, path}:
+            self._rename(source, path)
+        try:
+            if op["child_ops"]:
+                self._edit_notes(index, path, op["child_ops"])
+        except DomainError as error:
+            if source in {None, path}:
+                raise
+            self.ignored.append(IgnoredOp(index, path, str(error)))  # the rename took effect
+
+    def _edit_notes(self, index: int, path: str, child_ops: Sequence[Any]) -> None:
+        score = self.score(path)
+        for child in child_ops:
+            try:
+                edit = read_note_edit(child)
+                before, tracks = score.notes.get(edit.entity_id), len(score.score.tracks)
+                edit.apply_to(score)
+            except DomainError as error:
+                self.ignored.append(IgnoredOp(index, f"{path}/{address_of(child)}", str(error)))
+                continue
+            if self.on_edit is not None:
+                self.on_edit(EditedNote(index, path, edit, before, tracks, score))
+            self.scores[path] = score
+            self.edited.add(path)
+
+    def score(self, path: str) -> IdentifiedScore:
+        """Open the score at `path`, a new one where there is no file."""
+        if path in self.scores:
+            return self.scores[path]
+        if path in self.unreadable:
+            raise self.unreadable[path]
+        content = self.content(path)
+        if content is None:
+            self._require_room(path)
+            return IdentifiedScore()
+        try:
+            self.scores[path] = identify(content, self.content(names_path(path)))
+        except DomainError as error:
+            self.unreadable[path] = DomainError(f"{path}: {error}", path=path)
+            raise self.unreadable[path] from error
+        return self.scores[path]
+
+    def _rename(self, source: str, target: str) -> None:
+        self._require(source)
+        self._require_room(target)
+        self._flush(source)
+        content, page = self.content(source), self.content(names_path(source))
+        self._remove(source)
+        self.changed[target] = content
+        self.changed[names_path(target)] = page
+
+    def _flush(self, path: str) -> None:
+        """Bring the bytes of an edited score up to date."""
+        if path in self.edited:
+            self.changed[path], self.changed[names_path(path)] = self.scores[path].write()
+            self.edited.discard(path)
+
+    def _remove(self, path: str) -> None:
+        self._forget(path)
+        self.changed[path] = self.changed[names_path(path)] = None
+
+    def _forget(self, path: str) -> None:
+        self.scores.pop(path, None)
+        self.edited.discard(path)
+        self.unreadable.pop(path, None)
+
+    def content(self, path: str) -> bytes | None:
+        return self.changed[path] if path in self.changed else self.files.get(path)
+
+    def exists(self, path: str) -> bool:
+        return path in self.edited or self.content(path) is not None
+
+    def data(self, path: str) -> bytes | None:
+        """Return the bytes that the file would have if it were written now."""
+        return self.scores[path].write()[0] if path in self.edited else self.content(path)
+
+    def _check_expected(self, path: str, op: Mapping[str, Any]) -> None:
+        expected = expected_of(op)
+        if expected is None:
+            return
+        data = self.data(path)
+        if data is None or expected.get("content_id") not in {None, object_id(data)}:
+            raise DomainError(f"{path!r} is not as the op expects it: it was changed or deleted since")
+
+    def _require(self, path: str) -> None:
+        if not self.exists(path):
+            raise DomainError(f"there is no file {path!r}: it was deleted or renamed, or never inserted")
+
+    def _require_room(self, path: str) -> None:
+        """Raise DomainError unless a file can be made at `path`."""
+        if self.exists(path):
+            raise DomainError(f"a file {path!r} is already there")
+        places = (path, names_path(path))
+        for place in places:
+            for parent in _parents(place):
+                if self.exists(parent):
+                    raise DomainError(f"{parent!r} is a file, so {place!r} cannot be in it")
+            if self._is_directory(place):
+                raise DomainError(f"{place!r} is a directory, so it cannot be a file")
+        self.directories.update(parent for place in places for parent in _parents(place))
+
+    def _is_directory(self, path: str) -> bool:
+        """Tell whether any file is below `path`; looks only where a file is, or once was."""
+        if not self.directories:
+            self.directories.update(parent for file in self.files for parent in _parents(file))
+        files = {*self.files, *self.changed, *self.edited} if path in self.directories else ()
+        return any(file.startswith(f"{path}/") and self.exists(file) for file in files)
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def kind_of(op: Any) -> str:
+    """Tell the kind of an op on a file. Raises DomainError when it has none."""
+    kind = op.get("op") if isinstance(op, Mapping) else op
+    if not isinstance(op, Mapping) or not isinstance(kind, str) or kind not in FILE_OP_KINDS:
+        raise DomainError(
+            f"an op on a file is an object whose `op` is one of {', '.join(FILE_OP_KINDS)}, not {shown(kind)}"
+        )
+    return kind
+
+
+def check_patch(op: Mapping[str, Any]) -> None:
+    child_ops, source = op.get("child_ops"), op.get("from_address")
+    if not isinstance(child_ops, list | tuple):
+        raise DomainError(f"`child_ops` is a list, not {shown(child_ops)}")
+    if child_ops and op.get("child_domain") != NOTE_DOMAIN:
+        raise DomainError(f"`child_domain` is {NOTE_DOMAIN!r}, not {shown(op.get('child_domain'))}")
+    if source is not None:
+        check_path(source)
+    if not child_ops and source in {None, op.get("address")}:
+        raise DomainError("the patch has no child ops and renames nothing: give one or the other")
+
+
+def expected_of(op: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what an op on a file expects of it: that it is there and, if it says so, its content id."""
+    expected: Mapping[str, Any] | None = op.get("expected")
+    if expected is None:
+        return None
+    content_id = expected.get("content_id", "") if isinstance(expected, Mapping) else None
+    if not isinstance(content_id, str):
+        raise DomainError(
+            f"`expected` is an object whose `content_id`, if any, is text, not {shown(expected)}"
+        )
+    return expected
+
+
+def content_id_of(op: Mapping[str, Any]) -> str:
+    name = "content_id" if op["op"] == "insert" else "new_content_id"
+    content_id = op.get(name)
+    if not isinstance(content_id, str) or not _SHA256.fullmatch(content_id):
+        raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(content_id)}")
+    return content_id
+
+
+def content_of(op: Mapping[str, Any], content_id: str, fetch: Fetch | None) -> bytes:
+    """Get the bytes that an op names and check them; without `fetch`, only those it carries."""
+    if "content" in op:
+        content = _decoded(op["content"])
+    elif fetch is None:
+        return b""
+    else:
+        content = _fetched(content_id, fetch)
+    if object_id(content) != content_id:
+        raise DomainError(f"the content does not have the sha256 {content_id}: send the bytes again")
+    return content
+
+
+def _decoded(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise DomainError("`content` is not base64: encode the file's bytes in base64") from error
+
+
+def _fetched(content_id: str, fetch: Fetch) -> bytes:
+    try:
+        return fetch(content_id)
+    except (NotFoundError, KeyError) as error:
+        raise DomainError(
+            f"no object {content_id} is in the store: put the bytes in the op's `content`"
+        ) from error
+
+
+def address_of(op: Any) -> str:
+    """Tell what an op names, for the list of ignored ones; "" when it names nothing."""
+    address = op.get("address") if isinstance(op, Mapping) else None
+    return address if isinstance(address, str) else ""

@@ -1,0 +1,436 @@
+"""Takes music ops back with further ops, and leaves the later work of others untouched. Pure.
+
+Field by field: what an op wrote is taken back where it is still the last to have written it, and
+goes back to what stood there before all that is undone with it. A note that an op inserted goes
+unless others changed it since; one that an op deleted comes back as it was. The same for whole
+files, which come back with the names of their notes. What others took away and brought back as it was
+counts as never gone: so an undoing that was undone is not in the way of the next.
+
+Others may write before a compensating op is applied. So each says what it `expected` to find, and has
+no effect where it finds something else. A value that another wrote anew meanwhile, and is the same, is
+no other value.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from muse.core.content_id import object_id
+from muse.domain import Compensation, DomainOp, NotUndone, PatchOp, Undoing
+from muse.errors import DomainError
+from muse.plugins.music.identified_score import IdentifiedScore, identify, names_path
+from muse.plugins.music.note_ops import NOTE_PREFIX
+from muse.plugins.music.notes import (
+    delete_file,
+    delete_note,
+    insert_file,
+    insert_note,
+    one_patch,
+    rename_file,
+    replace_file,
+)
+from muse.plugins.music.squash import change_note
+from muse.plugins.music.trails import (
+    FileContent,
+    FileStep,
+    FileTrail,
+    NoteStep,
+    Trails,
+    file_content,
+)
+from muse.plugins.music.tree import Fetch, MusicTree, Placed, address_of
+
+_UNDOES_LIMIT = 256  # how many causes an entry can name
+_CHILDREN_LIMIT = 500  # keeps a patch well within what a log takes as one line
+_ELSEWHERE = "it is otherwise in the files now: another session or a hand edit changed it"
+
+
+def undo_music(
+    files: Mapping[str, bytes],
+    ops: Sequence[Mapping[str, Any]],
+    fetch: Fetch,
+    undone: Collection[int],
+    now: Mapping[str, bytes],
+) -> Undoing:
+    """Find the ops that take back those at the places `undone`; see `UndoingPlugin`."""
+    trails = Trails(files, fetch)
+    trails.follow(ops)
+    outcome = Undoing([], [])
+    effective = {index for trail in trails.all for index in trail.touched_by}
+    for index in sorted(set(undone) - effective):
+        reason = trails.refused.get(index, "nothing was changed by it")
+        outcome.left.append(NotUndone(index, address_of(ops[index]), f"it had no effect: {reason}"))
+    now_tree, after_tree = MusicTree(now, fetch), MusicTree(now, fetch)
+    for trail in trails.all:
+        wanted = set(undone) & set(trail.touched_by)
+        if wanted:
+            _FileUndo(trail, wanted, trails, now_tree, after_tree, outcome).run()
+    dealt_with = {index for done in outcome.compensations for index in done.undoes}
+    dealt_with |= {item.index for item in outcome.left}
+    for index in sorted(set(undone) - dealt_with):
+        outcome.left.append(NotUndone(index, address_of(ops[index]), "nothing of it is there any more"))
+    outcome.left.sort(key=lambda item: item.index)
+    return outcome
+
+
+@dataclass(slots=True)
+class _FileUndo:
+    """The undoing of ops of one file. `wanted` loses those that turn out to stay.
+
+    `after` is the tree with the compensating ops so far: what the next one expects to find.
+    """
+
+    trail: FileTrail
+    wanted: set[int]
+    trails: Trails
+    now: MusicTree
+    after: MusicTree
+    outcome: Undoing
+    path: str = ""
+    agrees: bool = False
+    content: FileContent | None = None
+    notes: Mapping[str, Placed] = field(default_factory=dict)
+    edits: list[tuple[DomainOp, tuple[int, ...]]] = field(default_factory=list)
+
+    def run(self) -> None:
+        self.path = self.trail.path
+        self.content = file_content(self.now, self.path)
+        self.agrees = self.content == (self.trails.content(self.path) if self.trail.alive else None)
+        self.notes = self.content.notes if self.content else {}
+        if not self._undo_file_steps():
+            return
+        if not self.trail.alive and not self._revived():
+            self._leave_all(*self._what_came_after(self.trail.steps[-1]))
+            return
+        for entity_id, steps in self.trail.notes.items():
+            if any(step.op_index in self.wanted for step in steps):
+                self._undo_note(entity_id, steps)
+        self._write_edits()
+
+    # -- whole files ----------------------------------------------------------------------------
+
+    def _undo_file_steps(self) -> bool:
+        """Take back ops on the whole file, the newest first; False when there is nothing left to do."""
+        steps = list(self.trail.steps)
+        if self._came_and_went(steps):
+            return False
+        while steps and steps[-1].op_index in self.wanted:
+            step = steps.pop()
+            later = next(
+                (i for i in self.trail.touched_by if i > step.op_index and i not in self.wanted), None
+            )
+            if step.kind == "rename":
+                self._rename_back(step)
+            elif later is not None:
+                if step.kind != "make":
+                    self._leave(step.op_index, self.path, "the file was changed since", later)
+                break
+            elif step.kind in {"insert", "make"}:
+                if self._delete(step):
+                    return False
+                break
+            else:
+                self._bring_back(step)
+        for step in steps:
+            if step.op_index in self.wanted and step.kind != "make":
+                self._leave(step.op_index, self.path, *self._what_came_after(steps[-1]))
+        return True
+
+    def _what_came_after(self, step: FileStep) -> tuple[str, int]:
+        """Say what stands in the way of undoing what was before `step`, and which op it is."""
+        if (later := self._brought_back_by(step)) is not None:
+            return "the file was brought back since", later
+        return f"the file was {'deleted' if step.kind == 'delete' else 'changed'} since", step.op_index
+
+    def _brought_back_by(self, step: FileStep) -> int | None:
+        """Return the op that put a file where `step` deleted one, if it is there still."""
+        if step.kind != "delete":
+            return None
+        for trail in self.trails.all:
+            if trail.alive and trail.path == self.trail.path and trail is not self.trail:
+                return next((one.op_index for one in trail.steps if one.op_index > step.op_index), None)
+        return None
+
+    def _came_and_went(self, steps: Sequence[FileStep]) -> bool:
+        made = bool(steps) and steps[0].kind in {"insert", "make"}
+        return made and not self.trail.alive and self.wanted == set(self.trail.touched_by)
+
+    def _revived(self) -> bool:
+        return self.trail.steps[-1].op_index in self.wanted
+
+    def _rename_back(self, step: FileStep) -> None:
+        if self.now.exists(step.source) or not self.now.exists(self.path):
+            self._leave(
+                step.op_index, self.path, f"there is no room to move the file back to {step.source!r}"
+            )
+            return
+        if self._add(rename_file(self.path, step.source), (step.op_index,)):
+            self.path = step.source
+
+    def _delete(self, step: FileStep) -> bool:
+        if self.content is None or not self.agrees:
+            if step.kind == "insert":
+                self._leave(step.op_index, self.path, _ELSEWHERE)
+            return False
+        self._add(self._as_it_is(delete_file(self.path, self.content.data)), self._since(step))
+        return True
+
+    def _since(self, step: FileStep) -> tuple[int, ...]:
+        return tuple(index for index in self.trail.touched_by if index >= step.op_index)
+
+    def _bring_back(self, step: FileStep) -> None:
+        """Give the file the content from before a deletion or a replacement."""
+        before = step.before
+        if before is None or not self.agrees:
+            later = self._brought_back_by(step)
+            reason = _ELSEWHERE if later is None else "the file was brought back since"
+            self._leave(step.op_index, self.path, reason, later)
+            return
+        page = self.now.content(names_path(self.trail.path)) if self.content else None
+        whole = _names_itself(before, page)
+        data = before.data if whole or before.score is None else IdentifiedScore(before.score).write()[0]
+        if self.content is None:
+            op: Any = insert_file(self.path, data)
+        else:
+            op = self._as_it_is(replace_file(self.path, self.content.data, data))
+        if not self._add(op, self._since(step)):
+            return
+        self.content = before
+        if not whole:
+            patches = [
+                insert_note("", name, note, track=track) for name, (track, note) in before.notes.items()
+            ]
+            self.edits = [(_child(patch), self._since(step)) for patch in patches]
+            self._write_edits(anew=True)
+        self.notes = before.notes
+        for entity_id, steps in self.trail.notes.items():
+            self.trail.notes[entity_id] = [one for one in steps if one.op_index < step.op_index]
+
+    # -- notes ----------------------------------------------------------------------------------
+
+    def _undo_note(self, entity_id: str, steps: list[NoteStep]) -> None:
+        address = f"{self.path}/{NOTE_PREFIX}{entity_id}"
+        wanted = {step.op_index for step in steps} & self.wanted
+        current = steps[-1].after
+        kept = self._steps_left(address, _without_returns(steps, wanted), wanted)
+        self._leave_earlier_lives(address, kept, wanted)
+        target = kept[-1].after if kept else steps[0].before
+        if target is None and kept and wanted:
+            for index in sorted(wanted & {step.op_index for step in kept}):
+                self._leave(index, address, "the note was deleted since", kept[-1].op_index, file_too=False)
+        elif target is not None:
+            try:
+                target = self._fields_restored(address, kept, steps[0].before, target, wanted)
+            except DomainError as error:
+                self._leave(max(wanted), address, f"the note cannot be as it was: {error}", file_too=False)
+                return
+        if target != current and wanted:
+            self._add_edit(entity_id, address, (current, target), tuple(sorted(wanted)))
+
+    def _steps_left(self, address: str, steps: list[NoteStep], wanted: set[int]) -> list[NoteStep]:
+        """Drop the insertions and deletions that are undone, with all that came after them."""
+        while (place := _last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
+            step = steps[place]
+            own = [one.op_index in wanted for one in steps]
+            last = len(own) - 1 - own[::-1].index(True)
+            between = next((one.op_index for one in steps[place:last] if one.op_index not in wanted), None)
+            after = [(one.op_index, one.after) for one in steps[last + 1 :]]
+            later = _in_the_way(after, steps[last].after, wanted) if between is None else between
+            if later is not None:
+                self._leave(step.op_index, address, "the note was changed since", later, file_too=False)
+                wanted.discard(step.op_index)
+                break
+            del steps[place:]
+        return steps
+
+    def _leave_earlier_lives(self, address: str, steps: Sequence[NoteStep], wanted: set[int]) -> None:
+        """Leave what was done to a note before another deleted it and put one of its name in anew."""
+        birth = _last_change_of_life(steps)
+        if birth is None or steps[birth].after is None:
+            return
+        lives = [{one.op_index for one in part} for part in (steps[:birth], steps[birth:])]
+        for index in sorted(wanted & lives[0] - lives[1]):
+            self._leave(
+                index, address, "the note was brought back since", steps[birth].op_index, file_too=False
+            )
+            wanted.discard(index)
+
+    def _fields_restored(
+        self, address: str, steps: list[NoteStep], base: Placed | None, state: Placed, wanted: set[int]
+    ) -> Placed:
+        """Return the note with each field as the last one to write it, of those not undone, left it."""
+        birth = _last_change_of_life(steps)
+        life = steps if birth is None else steps[birth + 1 :]
+        start = base if birth is None else steps[birth].after
+        if start is None:
+            return state
+        values = _fields(start)
+        blocked: dict[int, dict[str, int]] = {}
+        taken: set[int] = set()
+        for name in values:
+            writers = [
+                (one.op_index, _fields(one.after)[name]) for one in life if name in one.wrote and one.after
+            ]
+            while place := _last_wanted(writers, wanted):
+                if _in_the_way(writers[place:], writers[place - 1][1], wanted) is not None:
+                    break
+                taken.add(writers[place - 1][0])
+                del writers[place - 1 :]
+            if writers:
+                values[name] = writers[-1][1]
+            for index in wanted & {index for index, _ in writers}:
+                blocked.setdefault(index, {})[name] = writers[-1][0]
+        for index, names in blocked.items():
+            reason = f"the note's {' and '.join(sorted(names))} was changed since"
+            self._leave(index, address, reason, max(names.values()), file_too=False)
+        wanted -= blocked.keys() - taken
+        track = values.pop("track")
+        return track, replace(state[1], **values)
+
+    def _add_edit(
+        self,
+        entity_id: str,
+        address: str,
+        change: tuple[Placed | None, Placed | None],
+        undoes: tuple[int, ...],
+    ) -> None:
+        current, target = change
+        found = self.notes.get(entity_id)
+        try:
+            if target is None or current is None:
+                agrees = found == current
+                edit = _made_or_gone(entity_id, current, target)
+            else:
+                old, new = _fields(current), _fields(target)
+                differing = {name: new[name] for name in old if old[name] != new[name]}
+                agrees = found is not None and all(_fields(found)[name] == old[name] for name in differing)
+                patch = change_note("", entity_id, found or current, _with(found or current, differing))
+                edit = {**_child(patch), "expected": {name: old[name] for name in differing}}
+        except DomainError as error:
+            self._leave(undoes[-1], address, f"the note cannot be as it was: {error}", file_too=False)
+            return
+        if agrees:
+            self.edits.append((edit, undoes))
+        else:
+            self._leave(undoes[-1], address, _ELSEWHERE, file_too=False)
+
+    # -- the outcome ----------------------------------------------------------------------------
+
+    def _write_edits(self, *, anew: bool = False) -> None:
+        """Add the edits found so far; with `anew`, to the content that was just brought back and no other."""
+        for group in _grouped(self.edits):
+            undoes = sorted({index for _, indexes in group for index in indexes})
+            patch: Any = one_patch(self.path, (), f"undo: {len(group)} edits of notes")
+            op = {**patch, "child_ops": [child for child, _ in group], "expected": {}}
+            self._add(self._as_it_is(op) if anew else op, tuple(undoes))
+        self.edits = []
+
+    def _add(self, op: Any, undoes: tuple[int, ...]) -> bool:
+        """Add a compensating op; False, and what it should undo is left, where it would have no effect."""
+        try:
+            self.after.apply(0, op)
+        except DomainError as error:
+            for index in undoes:
+                if index in self.wanted:
+                    self._leave(index, self.path, f"the file cannot be as it was: {error}")
+            return False
+        self.outcome.compensations.append(Compensation(op, undoes))
+        return True
+
+    def _as_it_is(self, op: Any) -> Any:
+        """Let an op on the whole file expect the content that it will meet."""
+        data = self.after.data(self.path)
+        return op if data is None else {**op, "expected": {"content_id": object_id(data)}}
+
+    def _leave(
+        self, index: int, address: str, reason: str, because: int | None = None, *, file_too: bool = True
+    ) -> None:
+        self.outcome.left.append(NotUndone(index, address, reason, because))
+        if file_too:
+            self.wanted.discard(index)
+
+    def _leave_all(self, reason: str, because: int | None = None) -> None:
+        for index in sorted(self.wanted):
+            self._leave(index, self.path, reason, because)
+
+
+def _grouped(
+    edits: Sequence[tuple[DomainOp, tuple[int, ...]]],
+) -> Iterator[list[tuple[DomainOp, tuple[int, ...]]]]:
+    """Split edits of notes into patches that a log takes."""
+    group: list[tuple[DomainOp, tuple[int, ...]]] = []
+    causes: set[int] = set()
+    for edit in edits:
+        if group and (len(causes | set(edit[1])) > _UNDOES_LIMIT or len(group) >= _CHILDREN_LIMIT):
+            yield group
+            group, causes = [], set()
+        group.append(edit)
+        causes |= set(edit[1])
+    if group:
+        yield group
+
+
+def _without_returns(steps: Sequence[NoteStep], wanted: Collection[int]) -> list[NoteStep]:
+    """Drop each deletion that an insertion of the very same note took back, both of others.
+
+    An undoing that was undone is such a pair.
+    """
+    kept: list[NoteStep] = []
+    for step in steps:
+        ours = bool(kept) and (kept[-1].op_index in wanted or step.op_index in wanted)
+        if kept and not ours and kept[-1].after is None and kept[-1].before == step.after:
+            kept.pop()
+        else:
+            kept.append(step)
+    return kept
+
+
+def _last_change_of_life(steps: Sequence[NoteStep]) -> int | None:
+    """Find the last step that made the note or took it away."""
+    places = range(len(steps) - 1, -1, -1)
+    return next((place for place in places if None in (steps[place].before, steps[place].after)), None)
+
+
+def _last_wanted(writers: Sequence[tuple[int, Any]], wanted: Collection[int]) -> int:
+    """Return the place after the last writer that is to be undone; 0 if there is none."""
+    return next((place for place in range(len(writers), 0, -1) if writers[place - 1][0] in wanted), 0)
+
+
+def _in_the_way(later: Sequence[tuple[int, Any]], value: Any, wanted: Collection[int]) -> int | None:
+    """Return the op of another that changed `value` last; None if all `later` ones cancel out.
+
+    They do when they lead away from the value and back to it, as an edit and its undoing do.
+    """
+    others = [index for index, _ in later if index not in wanted]
+    if not others or (later[-1][1] == value and any(new != value for _, new in later)):
+        return None
+    return others[-1]
+
+
+def _fields(placed: Placed) -> dict[str, Any]:
+    return {**placed[1].fields(), "track": placed[0]}
+
+
+def _with(placed: Placed, values: Mapping[str, Any]) -> Placed:
+    fields = {**_fields(placed), **values}
+    track = fields.pop("track")
+    return track, replace(placed[1], **fields)
+
+
+def _made_or_gone(entity_id: str, current: Placed | None, target: Placed | None) -> Any:
+    if target is not None:
+        return _child(insert_note("", entity_id, target[1], track=target[0]))
+    if current is None:
+        raise AssertionError("a note that is in neither state needs no edit")
+    return {**_child(delete_note("", entity_id, current[1])), "expected": _fields(current)}
+
+
+def _child(patch: PatchOp) -> DomainOp:
+    return patch["child_ops"][0]
+
+
+def _names_itself(content: FileContent, page: bytes | None) -> bool:
+    """Whether the file's bytes alone, with the page that is there, give its notes their names."""
+    if content.score is None:
+        return True
+    return identify(content.data, page).notes == content.notes

@@ -1,0 +1,222 @@
+"""Commits, from one replica to another: pull, push, clone.
+
+The ops go first, then objects, snapshots and commits, each checked by its hash before it is written,
+parents before children; the branch last. So whatever cuts a transfer short, nothing of it is to be
+seen, and the next one does what was left.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from muse.apply.merge_heads import merge_heads
+from muse.disk import layout
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import ConflictError, NotFoundError, UsageError
+from muse.history.commit_record import CommitRecord, parents, state_snapshots
+from muse.history.repository import Repository
+from muse.replication.peer import LocalPeer, Peer, commit_in, descends
+from muse.replication.sync import SessionSync, copy_objects, sync_sessions
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_ATTEMPTS = 100
+_REASONS_SHOWN = 3
+
+Result = Literal["up to date", "ahead", "fast-forward", "merged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What a pull or push came to: the branch's commit before and after, and the commits copied.
+
+    `result` "ahead": the side that receives has commits that the other lacks, and nothing was moved.
+    `kept` are files of the working tree that were changed by hand, and left so.
+    """
+
+    branch: str
+    before: str | None
+    after: str | None
+    result: Result
+    commits: int = 0
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What became of each session, and then of each branch."""
+
+    sessions: tuple[SessionSync, ...]
+    transfers: tuple[Transfer, ...] = ()
+
+
+def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
+    """Bring the ops of all sessions, and what `branch` (default: HEAD's) has there, to this side.
+
+    Where both sides have commits of their own, they are merged. `NotFoundError` if the branch has no
+    commit there; `ConflictError`, and the branch stays, if the ops of a commit did not come in, or cannot be
+    merged, or if the branch is moved here again and again meanwhile.
+    """
+    branch = own.identity().branch if branch is None else layout.check_branch(branch)
+    theirs = peer.branches().get(branch)  # before the ops, so that all that it covers are among them
+    sessions = _sync_all(own, peer, send=False)
+    if theirs is None:
+        raise NotFoundError(
+            f"branch {branch!r} has no commit there: give another with --branch, or push first"
+        )
+    with own.receiving():
+        commits = _copy(peer, own, theirs, sessions)
+        for _ in range(_ATTEMPTS):
+            ours = own.repository.dag.head(branch)
+            after, result = _joined(own.repository, branch, ours, theirs)
+            try:
+                kept = own.advance(branch, ours, after) if after != ours else []
+            except ConflictError:
+                continue  # a commit was made here meanwhile: join with that
+            break
+        else:
+            raise ConflictError(f"branch {branch!r} moved at each of {_ATTEMPTS} attempts: try again")
+    own.settle()
+    return Exchange(sessions, (Transfer(branch, ours, after, result, commits, tuple(kept)),))
+
+
+def _joined(repository: Repository, branch: str, ours: str | None, theirs: str) -> tuple[str, Result]:
+    """Return the commit that holds both: one of them where it descends from the other, else their merge."""
+    if ours == theirs:
+        return theirs, "up to date"
+    if ours is None or descends(repository, theirs, ours):
+        return theirs, "fast-forward"
+    if descends(repository, ours, theirs):
+        return ours, "ahead"
+    return merge_heads(repository, branch, ours, theirs), "merged"
+
+
+def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
+    """Bring the ops of all sessions, and what `branch` (default: HEAD's) has here, to the other side.
+
+    `NotFoundError` if the branch has no commit here; `ConflictError`, and the branch stays, if the other
+    side has commits that this one lacks, or does not take in the ops of a commit.
+    """
+    branch = own.identity().branch if branch is None else layout.check_branch(branch)
+    dag = own.repository.dag
+    ours = dag.head(branch)
+    if ours is None:
+        raise NotFoundError(f"branch {branch!r} has no commit here: make one with 'muse commit'")
+    sessions = _sync_all(own, peer, receive=False)
+    theirs = peer.branches().get(branch)
+    if theirs == ours:
+        return Exchange(sessions, (Transfer(branch, theirs, ours, "up to date"),))
+    if theirs is not None and not (dag.has_commit(theirs) and descends(own.repository, ours, theirs)):
+        raise ConflictError(f"branch {branch!r} has commits there that are not here: run 'muse pull' first")
+    with peer.receiving():
+        commits = _copy(own, peer, ours, sessions)
+        kept = peer.advance(branch, theirs, ours)
+    return Exchange(sessions, (Transfer(branch, theirs, ours, "fast-forward", commits, tuple(kept)),))
+
+
+def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
+    """Make a replica of a repository at `root`, with all sessions and branches; go on with one begun.
+
+    `UsageError` if something else is at `root`; `ConflictError` if the ops of a commit did not come in.
+    """
+    identity, heads = peer.identity(), peer.branches()
+    _check_free(root, identity.repo_id, storage)
+    Repository.init(
+        root, now=identity.created_at, domain=identity.domain, repo_id=identity.repo_id, storage=storage
+    )
+    with LocalPeer(root, storage) as own:
+        sessions = _sync_all(own, peer, send=False)
+        storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{identity.branch}\n".encode())
+        made = []
+        for branch, head in heads.items():
+            before = own.repository.dag.head(branch)
+            if head is None:
+                continue
+            with own.receiving():
+                commits = _copy(peer, own, head, sessions)
+                kept = own.advance(branch, before, head)
+            made.append(Transfer(branch, before, head, "fast-forward", commits, tuple(kept)))
+    return Exchange(sessions, tuple(made))
+
+
+def _check_free(root: str, repo_id: str, storage: Storage) -> None:
+    """Raise `UsageError` unless there is nothing at `root`, or what a clone that was cut short has left."""
+    if storage.exists(layout.repo_file(root)):
+        if Repository.open(root, storage).repo_id != repo_id:
+            raise UsageError(f"{root} is another repository: name a new directory")
+    elif storage.exists(root):
+        names = storage.list_directory(root) if storage.is_directory(root) else [("", False)]
+        if names not in ([], [(layout.MUSE_DIRECTORY, True)]):
+            raise UsageError(f"{root} is in the way: name a new directory, or an empty one")
+
+
+def _sync_all(
+    own: LocalPeer, peer: Peer, *, send: bool = True, receive: bool = True
+) -> tuple[SessionSync, ...]:
+    """Bring the ops along unchecked: history may hold some that had no effect."""
+    return tuple(sync_sessions(own, peer, send=send, receive=receive, check=False))
+
+
+def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync]) -> int:
+    """Copy the history of `tip`; what kept ops out is told with what it led to."""
+    try:
+        return copy_history(source, target, tip)
+    except ConflictError as error:
+        found = [
+            f"{session.session_id}: {reason}"
+            for session in sessions
+            for reason in (
+                *session.faults,
+                *(f"op {each.op_id}: {each.reason}" for each in session.reasons),
+                *([f"{session.held} wait for parents that are on neither side"] if session.held else ()),
+            )
+        ]
+        raise ConflictError("; ".join([str(error), *found[:_REASONS_SHOWN]])) from error
+
+
+def copy_history(source: Peer, target: Peer, tip: str) -> int:
+    """Copy the commits of `tip`'s history that `target` lacks, with all they need; return how many.
+
+    `CorruptionError` where something does not hash to its id, `ConflictError` where the ops of a commit are
+    not there as it seals them: what was copied before it stays, and nothing refers to it.
+    """
+    missing = _missing_commits(source, target, tip)
+    for commit_id in missing:
+        content = source.get("commit", commit_id)
+        copy_objects(source, target, content.object_ids)
+        for snapshot_id in _snapshot_ids(commit_in(content.data, commit_id), source):
+            _copy_snapshot(source, target, snapshot_id)
+        target.put("commit", commit_id, content.data)
+    return len(missing)
+
+
+def _missing_commits(source: Peer, target: Peer, tip: str) -> list[str]:
+    """Return the commits to copy, each after its parents. Whoever has a commit has its history."""
+    ordered: list[str] = []
+    seen: set[str] = set()
+    waiting = [(tip, False)]
+    while waiting:
+        commit_id, is_after_parents = waiting.pop()
+        if is_after_parents:
+            ordered.append(commit_id)
+        elif commit_id not in seen:
+            seen.add(commit_id)
+            if target.lacks("commit", [commit_id]):
+                record = commit_in(source.get("commit", commit_id).data, commit_id)
+                waiting.append((commit_id, True))
+                waiting += ((parent_id, False) for parent_id in parents(record))
+    return ordered
+
+
+def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:
+    """Return the snapshots of a commit: that of its files, and those its metadata names that are there."""
+    named = [value for value in dict.fromkeys(state_snapshots(record).values()) if _DIGEST.match(value)]
+    absent = set(source.lacks("snapshot", named)) if named else set()
+    return [record["snapshot_id"], *(value for value in named if value not in absent)]
+
+
+def _copy_snapshot(source: Peer, target: Peer, snapshot_id: str) -> None:
+    if target.lacks("snapshot", [snapshot_id]):
+        content = source.get("snapshot", snapshot_id)
+        copy_objects(source, target, content.object_ids)
+        target.put("snapshot", snapshot_id, content.data)

@@ -1,0 +1,42 @@
+"""What appends have in common, over HTTP and WebSocket: rights, quotas, and the way into the log."""
+
+import asyncio
+
+from muse.server.api.calls import Service
+from muse.server.api.ops import SentOps
+from muse.server.edge.access import Principal
+from muse.server.faults import RequestError
+from muse.server.sessions import OpenSession
+from muse.session.guarded_log import Request
+from muse.session.receipt import Receipt
+
+ACKS = ("written", "durable")
+"""How sure an acknowledgement is: it survives the death of the server, or a power cut."""
+
+
+def submit_ops(
+    service: Service,
+    session: OpenSession,
+    principal: Principal,
+    sent: SentOps,
+    *,
+    is_durable: bool,
+    size: int,
+    actor: str | None = None,
+) -> "asyncio.Future[list[Receipt]]":
+    """Append what a client sent, in the order of the calls; the receipts come once they say the truth.
+
+    All ops pass the actor's quota, or none does. `actor`: who speaks where neither token nor ops say it.
+    """
+    if sent.actor_id is not None:
+        principal.check_actor(sent.actor_id)
+    if not sent.ops:
+        nothing: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
+        nothing.set_result([])
+        return nothing
+    author = sent.actor_id or principal.actor or actor
+    if not author:
+        raise RequestError(422, "actor_id is missing: say who speaks", field="actor_id")
+    service.quotas.charge(author, len(sent.ops), size)
+    request = Request(author, sent.ops, sent.run_id, sent.seen_frontier)
+    return session.appender.submit(request, is_durable=is_durable, size=size)

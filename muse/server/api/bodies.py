@@ -1,0 +1,114 @@
+"""Bodies of requests: bounded in size, in what they unpack to, and in the time they take; strict JSON."""
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.types import Receive
+
+from muse.core.record import parse_strictly
+from muse.errors import InvalidEntryError
+from muse.server.api.calls import Call
+from muse.server.faults import RequestError
+
+PARSED_AT_ONCE = 64 << 10
+"""How many bytes of JSON are parsed while all else waits; more are parsed in a thread."""
+
+_ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+
+
+async def read_body(call: Call, *, limit: int | None = None) -> bytes:
+    """Return the body, unpacked; raise the refusal of one that is too large or too slow.
+
+    One that says that it is too large is refused before any of it is read.
+    """
+    settings = call.service.settings
+    limit = settings.body_bytes if limit is None else limit
+    length = call.header(b"content-length") or "0"
+    if not length.isdigit() or len(length) > 18:
+        raise RequestError(400, "content-length is no number")
+    if int(length) > limit:
+        _raise_too_large(limit)
+    encoding = (call.header(b"content-encoding") or "identity").strip().lower()
+    if encoding != "identity" and encoding not in _ENCODINGS:
+        raise RequestError(415, f"content-encoding {encoding!r} is not understood: use gzip, deflate or none")
+    if call.request.scope["state"].get("is_whole"):
+        data = await _read(call.request.receive, limit)
+    else:
+        data = await _read_in_time(call.request.receive, limit, settings.body_seconds)
+    if encoding == "identity":
+        return data
+    return await call.service.in_thread(lambda: _unpack(data, encoding, limit))
+
+
+async def _read_in_time(receive: Receive, limit: int, seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(receive, limit)
+    except TimeoutError:
+        raise RequestError(408, f"the body took longer than {seconds:g} s", reason="body") from None
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    is_more = True
+    while is_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestError(400, "the client left before its body was here", reason="disconnect")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            _raise_too_large(limit)
+        is_more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _unpack(data: bytes, encoding: str, limit: int) -> bytes:
+    """Unpack no further than to the limit, whatever the data would come to."""
+    unpacker = zlib.decompressobj(_ENCODINGS[encoding])
+    try:
+        unpacked = unpacker.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise RequestError(400, f"the body is not {encoding}: {error}") from None
+    if len(unpacked) > limit:
+        _raise_too_large(limit)
+    if not unpacker.eof or unpacker.unused_data:
+        raise RequestError(400, f"the body is not one whole {encoding} stream")
+    return unpacked
+
+
+def _raise_too_large(limit: int) -> None:
+    raise RequestError(413, f"the body is larger than {limit} bytes: send less at a time")
+
+
+def parse_json(data: bytes | str, *, line: int | None = None) -> Any:
+    """Return what JSON says, to the letter; raise the refusal of what is not quite JSON. `line`: where it is.
+
+    What is written as most programs write it is parsed at once; anything else with care: a key that
+    stands twice, NaN, a lone surrogate and a number too large are refused, as in a log.
+    """
+    try:
+        value = orjson.loads(data)
+        if orjson.dumps(value) == (data if isinstance(data, bytes) else data.encode()):
+            return value
+    except orjson.JSONDecodeError as error:
+        if "UTF-8" not in error.msg:  # then it knows no place
+            line = line or error.lineno
+    except orjson.JSONEncodeError:
+        pass
+    try:
+        return parse_strictly(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"))
+    except InvalidEntryError as error:
+        raise RequestError(422, f"{f'line {line}: ' if line else ''}{error}", line=line) from None
+
+
+async def read_object(call: Call) -> Mapping[str, Any]:
+    """Return the JSON object that is the body."""
+    value = parse_json(await read_body(call))
+    if not isinstance(value, dict):
+        raise RequestError(422, "the body must be a JSON object")
+    return value

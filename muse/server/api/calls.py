@@ -1,0 +1,194 @@
+"""One request as its endpoint sees it, and what an endpoint is: its route, its rights, its description."""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from structlog.typing import FilteringBoundLogger
+
+from muse.core.file.live_or_archived import SessionFile
+from muse.errors import MuseError
+from muse.history.repository import Repository
+from muse.server.edge.access import Principal, Scope, Tokens
+from muse.server.edge.limits import Quotas, Slots
+from muse.server.faults import RequestError, request_error
+from muse.server.metrics import Metrics
+from muse.server.peers import Peers
+from muse.server.sessions import OpenSession, Sessions
+from muse.server.settings import Settings
+from muse.server.tracing import Tracing
+
+_T = TypeVar("_T")
+
+
+class Live(Protocol):
+    """One who follows."""
+
+    principal: Principal
+    sending_since: float | None
+
+    def leave(self, code: int, reason: str, *, message: dict[str, Any] | None = None) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Service:
+    """What all requests share."""
+
+    repository: Repository
+    settings: Settings
+    tokens: Tokens
+    sessions: Sessions
+    quotas: Quotas
+    sockets: Slots
+    subscriptions: Slots
+    sorts: Slots
+    peers: Peers
+    metrics: Metrics
+    tracing: Tracing
+    threads: ThreadPoolExecutor
+    log: FilteringBoundLogger
+    live: "set[Live]" = field(default_factory=set)
+    is_stopping: bool = False
+
+    def told(self, error: BaseException) -> RequestError:
+        """Return `error` as a client is told of it, counted by its reason; a fault of ours is logged."""
+        told = request_error(error)
+        self.metrics.count_refused(told.reason)
+        if told.status >= 500:
+            self.log.error("failed", status=told.status, error=str(error), kind=type(error).__name__)
+            if told.status == 500 and not isinstance(error, MuseError):
+                self.log.error("fault", traceback="".join(traceback.format_exception(error)))
+        return told
+
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
+        """Run what touches files in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+    def check_cursor(self, session_id: str, text: str, name: str = "since") -> int:
+        """Return the byte that a cursor stands for; a refusal if it is none of this session. Blocks."""
+        repository = self.repository
+        file = SessionFile(repository.root, session_id, repository.storage)
+        try:
+            end = file.end()
+            cursor = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+            if not 0 <= cursor <= end or (cursor and file.read(cursor - 1, 1) != b"\n"):
+                raise RequestError(422, f"{name} {text[:40]!r} is no cursor of this session", field=name)
+        finally:
+            file.close()
+        return cursor
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, or the handshake of a WebSocket."""
+
+    service: Service
+    connection: HTTPConnection
+    principal: Principal
+    headers: Mapping[bytes, bytes]
+
+    @property
+    def request(self) -> Request:
+        return cast("Request", self.connection)
+
+    def header(self, name: bytes) -> str | None:
+        """Return the value of a header; `name` in lower case."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def session_id(self) -> str:
+        """Return the id in the path; the token must be for it."""
+        session_id: str = self.connection.path_params["session_id"]
+        self.principal.check_session(session_id)
+        return session_id
+
+    def session(self) -> OpenSession:
+        """Return the session in the path; `NotFoundError` if it is not there."""
+        return self.service.sessions.get(self.session_id())
+
+    def actor(self, named: str | None) -> str:
+        """Return who speaks: whom the token names, or on a server without tokens, who was named."""
+        if named is not None:
+            self.principal.check_actor(named)
+        actor = self.principal.actor if named is None else named
+        if not actor:
+            raise RequestError(422, "actor_id is missing: say who speaks", field="actor_id")
+        return actor
+
+    def query(self, *names: str) -> list[str | None]:
+        """Return the values of query parameters; a refusal for one that is unknown or stands twice."""
+        if not self.connection.scope["query_string"]:
+            return [None] * len(names)
+        given = self.connection.query_params.multi_items()
+        for name, _ in given:
+            if name not in names:
+                raise RequestError(422, f"the query parameter {name[:40]!r} is unknown here", field=name[:40])
+        values = dict(given)
+        if len(values) != len(given):
+            raise RequestError(422, "a query parameter stands twice")
+        return [values.get(name) for name in names]
+
+
+def one_of(name: str, value: str | None, *allowed: str) -> str:
+    """Give back a value that is allowed, the first by default."""
+    if value is None:
+        return allowed[0]
+    if value not in allowed:
+        raise RequestError(422, f"{name} is {value[:40]!r}: use {', '.join(allowed)}", field=name)
+    return value
+
+
+def count_of(name: str, value: str | None, at_most: int) -> int | None:
+    """Return a number from 1 to `at_most`; None if there is none."""
+    if value is None:
+        return None
+    number = int(value) if value.isascii() and value.isdigit() and len(value) < 19 else 0
+    if not 1 <= number <= at_most:
+        raise RequestError(422, f"{name} is {value[:40]!r}: use a number from 1 to {at_most}", field=name)
+    return number
+
+
+class JsonResponse(Response):
+    """Bytes of JSON."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return msgspec.json.encode(content)
+
+
+ANSWERED = "muse.answered"
+"""The key of a scope under which stands the status that is being sent."""
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A method and path, who may call it, what answers, and what the OpenAPI document says of it.
+
+    `scope` None: anyone may, without a token. `is_of_all`: it shows what is of all sessions. `body` maps
+    media types to schemas, `answers` statuses to (media type, schema). `may_be_empty`: it needs no
+    body.
+    """
+
+    method: str
+    path: str
+    scope: Scope | None
+    handler: Handler
+    summary: str
+    query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    body: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    answers: Mapping[int, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    errors: tuple[int, ...] = ()
+    is_of_all: bool = False
+    may_be_empty: bool = False

@@ -1,0 +1,157 @@
+"""Reservations and intents over HTTP; see `muse.coordination.reservations`."""
+
+from typing import Annotated, Any
+
+import msgspec
+from starlette.responses import Response
+
+from muse.coordination.reservations import Coordination
+from muse.server.api.bodies import parse_json, read_body
+from muse.server.api.calls import Call, JsonResponse
+from muse.server.api.ops import checked
+
+_Addresses = Annotated[list[str], msgspec.Meta(min_length=1, max_length=1_000)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86_400)]
+
+
+class Reserve(msgspec.Struct, forbid_unknown_fields=True):
+    """Addresses to be claimed."""
+
+    addresses: _Addresses
+    actor_id: str | None = None
+    branch: str | None = None
+    run_id: str = ""
+    ttl_seconds: _Seconds = 300.0
+    operation: str = ""
+    reservation_id: str = ""
+
+
+class Renew(msgspec.Struct, forbid_unknown_fields=True):
+    """How long a claim goes on."""
+
+    actor_id: str | None = None
+    ttl_seconds: _Seconds = 300.0
+
+
+class Release(msgspec.Struct, forbid_unknown_fields=True):
+    """Who gives a claim back."""
+
+    actor_id: str | None = None
+    force: bool = False
+
+
+class Intend(msgspec.Struct, forbid_unknown_fields=True):
+    """What somebody is going to do."""
+
+    addresses: _Addresses
+    actor_id: str | None = None
+    branch: str | None = None
+    run_id: str = ""
+    operation: str = ""
+    detail: str = ""
+    reservation_id: str = ""
+    intent_id: str = ""
+
+
+class Forecast(msgspec.Struct, forbid_unknown_fields=True):
+    """Plans to be compared: those of `party` on `addresses`, or all."""
+
+    addresses: list[str] = []
+    party: str = ""
+    branch: str | None = None
+
+
+async def reservations(call: Call) -> Response:
+    (branch,) = call.query("branch")
+    found = await call.service.in_thread(lambda: _coordination(call).claims(branch=branch))
+    return JsonResponse({"reservations": [claim.to_json() for claim in found]})
+
+
+async def reserve(call: Call) -> Response:
+    wanted = await _body(call, Reserve)
+    actor = _writer(call, wanted.actor_id)
+    claim = await call.service.in_thread(
+        lambda: _coordination(call).reserve(
+            actor,
+            wanted.addresses,
+            branch=_branch(call, wanted.branch),
+            run_id=wanted.run_id,
+            ttl_seconds=wanted.ttl_seconds,
+            operation=wanted.operation,
+            reservation_id=wanted.reservation_id,
+        )
+    )
+    return JsonResponse({"reservation": claim.to_json()}, status_code=201)
+
+
+async def release(call: Call) -> Response:
+    wanted = await _body(call, Release)
+    actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
+    if wanted.force:
+        call.principal.check_scope("admin")
+    stood = await call.service.in_thread(
+        lambda: _coordination(call).release(reservation_id, actor, force=wanted.force)
+    )
+    return JsonResponse({"released": stood})
+
+
+async def renew(call: Call) -> Response:
+    wanted = await _body(call, Renew)
+    actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
+    claim = await call.service.in_thread(
+        lambda: _coordination(call).renew(reservation_id, actor, ttl_seconds=wanted.ttl_seconds)
+    )
+    return JsonResponse({"reservation": claim.to_json()})
+
+
+async def intents(call: Call) -> Response:
+    (branch,) = call.query("branch")
+    found = await call.service.in_thread(lambda: _coordination(call).intents(branch=branch))
+    return JsonResponse({"intents": [intent.to_json() for intent in found]})
+
+
+async def intend(call: Call) -> Response:
+    wanted = await _body(call, Intend)
+    actor = _writer(call, wanted.actor_id)
+    intent = await call.service.in_thread(
+        lambda: _coordination(call).intend(
+            actor,
+            wanted.addresses,
+            branch=_branch(call, wanted.branch),
+            run_id=wanted.run_id,
+            operation=wanted.operation,
+            detail=wanted.detail,
+            reservation_id=wanted.reservation_id,
+            intent_id=wanted.intent_id,
+        )
+    )
+    return JsonResponse({"intent": intent.to_json()}, status_code=201)
+
+
+async def forecast(call: Call) -> Response:
+    wanted = await _body(call, Forecast)
+    found = await call.service.in_thread(
+        lambda: _coordination(call).forecast(wanted.addresses, party=wanted.party, branch=wanted.branch)
+    )
+    return JsonResponse({"collisions": [collision.to_json() for collision in found]})
+
+
+def _coordination(call: Call) -> Coordination:
+    return call.service.repository.coordination
+
+
+def _writer(call: Call, named: str | None) -> str:
+    """Return who speaks, and may write a record now."""
+    actor = call.actor(named)
+    call.service.quotas.charge_claim(actor)
+    return actor
+
+
+def _branch(call: Call, branch: str | None) -> str:
+    return call.service.repository.dag.current_branch() if branch is None else branch
+
+
+async def _body(call: Call, kind: type[Any]) -> Any:
+    call.query()
+    body = await read_body(call)
+    return checked(parse_json(body) if body else {}, kind)

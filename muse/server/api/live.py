@@ -1,0 +1,326 @@
+"""The live session of one client: over a WebSocket, both ways, or as Server-Sent Events, one way."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any, Literal
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+from starlette.websockets import WebSocket
+
+from muse.errors import MuseError
+from muse.server.api.appends import submit_ops
+from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
+from muse.server.api.calls import ANSWERED, Call, Service, one_of
+from muse.server.api.ops import Append, checked, sent_ops
+from muse.server.edge.access import Principal
+from muse.server.faults import RequestError
+from muse.server.feed import Batch, read_batch
+from muse.server.outbox import Outbox, Update
+from muse.server.sessions import OpenSession
+from muse.session.receipt import Receipt
+
+TRY_AGAIN, RESTARTING, POLICY_VIOLATION, INTERNAL = 1013, 1012, 1008, 1011
+"""Close codes of WebSockets (the IANA registry): behind or full, stopping, no longer allowed, a fault."""
+
+SUBPROTOCOL = "muse.v1"
+
+_PRESENCE_BYTES = 4096
+_CONNECTIONS = count(1)
+
+
+class _Append(Append, forbid_unknown_fields=True):
+    type: str = "append"
+    id: int | str | None = None
+    ack: Literal["written", "durable"] = "written"
+
+
+class _Presence(msgspec.Struct, forbid_unknown_fields=True):
+    where: Any
+    type: str = "presence"
+    id: int | str | None = None
+
+
+async def catch_up(service: Service, session: OpenSession, outbox: Outbox) -> AsyncIterator[Batch]:
+    """Yield what lies between the outbox's cursor and the live feed, then join that: no gap, no repeat.
+
+    Ends early once the outbox is closed: whoever has to go waits for no long log.
+    """
+    feed = await session.feed()
+    if feed.join(outbox):
+        return
+    follower = await service.in_thread(partial(session.log.follow, since=outbox.cursor))
+    try:
+        while not (outbox.closed or feed.join(outbox)):
+            target = feed.cursor
+            batch = await service.in_thread(partial(read_batch, follower, outbox.cursor, upto=target))
+            if batch.ops:
+                yield batch
+            outbox.cursor = batch.end if batch.ops else max(outbox.cursor, target)
+    finally:
+        await service.in_thread(follower.close)
+
+
+async def start_cursor(service: Service, session: OpenSession, since: str | None) -> int:
+    """Return where to follow from: a client's cursor, or the end of the log."""
+    if since is None:
+        return (await service.in_thread(session.log.cut)).offset
+    return await service.in_thread(partial(service.check_cursor, session.session_id, since))
+
+
+class LiveConnection:
+    """One WebSocket in a session, from its acceptance to its end."""
+
+    def __init__(
+        self, service: Service, socket: WebSocket, principal: Principal, session: OpenSession, actor: str
+    ) -> None:
+        self._service = service
+        self._socket = socket
+        self._session = session
+        self._actor = actor
+        self.principal = principal
+        self.outbox = Outbox(service.settings, 0)
+        self._pending = 0
+        self._room = asyncio.Event()
+        self._closing: tuple[int, str] | None = None
+        self._number = next(_CONNECTIONS)
+        self._loop = asyncio.get_running_loop()
+        self.sending_since: float | None = None
+
+    async def run(self, cursor: int, *, follow: bool) -> None:
+        """Serve the client until it leaves, is too slow, or has to go."""
+        self.outbox.cursor = cursor
+        self.outbox.answer(self._session.arrive(self._number, self._actor))
+        self._service.live.add(self)
+        sender = self._loop.create_task(self._send_all(follow=follow))
+        reader = self._loop.create_task(self._read_all())
+        try:
+            await asyncio.wait([sender, reader], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._service.live.discard(self)
+            self._session.leave(self._number)
+            self._session.stop_following(self.outbox)
+            for task in (sender, reader):
+                task.cancel()
+            await asyncio.gather(sender, reader, return_exceptions=True)
+
+    def leave(self, code: int, reason: str, *, message: dict[str, Any] | None = None) -> None:
+        """Send what waits, then a last message, and close."""
+        if message is not None:
+            self.outbox.answer(_encoded(message))
+        self._closing = self._closing or (code, reason)
+        self.outbox.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once, what waits with it."""
+        self._socket.scope["state"]["abort"]()
+
+    # -- sending --------------------------------------------------------------------------------
+
+    async def _send_all(self, *, follow: bool) -> None:
+        try:
+            await self._send_updates(follow=follow)
+        except MuseError as error:
+            told = self._service.told(error)
+            await self._send(Update(_encoded({"type": "error", "id": None, **told.as_record()})))
+        code, reason = self._closing or (INTERNAL, "the session cannot be followed")
+        await self._socket.close(code, reason)
+
+    async def _send_updates(self, *, follow: bool) -> None:
+        if follow:
+            async for batch in catch_up(self._service, self._session, self.outbox):
+                while (answer := self.outbox.get_nowait()) is not None:
+                    await self._send(answer)
+                await self._send(batch.update)
+        while (update := await self.outbox.get()) is not None:
+            await self._send(update)
+        if self.outbox.overflowed:
+            await self._send(Update(_encoded({"type": "overflow", "cursor": self.outbox.cursor})))
+            self._closing = (TRY_AGAIN, "too slow: come back with the cursor")
+
+    async def _send(self, update: Update) -> None:
+        self.sending_since = self._loop.time()
+        await self._socket.scope["state"]["send_frame"](update.frame)
+        self.sending_since = None
+        self._room.set()
+
+    def _answer(self, document: dict[str, Any]) -> None:
+        """Send an answer, at once if nothing is on its way."""
+        data = _encoded(document)
+        is_idle = self.sending_since is None and not (self.outbox.has_answers or self.outbox.closed)
+        if not is_idle or not self._socket.scope["state"]["send_at_once"](Update(data).frame):
+            self.outbox.answer(data)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def _read_all(self) -> None:
+        while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+            data = message.get("text")
+            await self._handle(message["bytes"] if data is None else data)
+
+    async def _handle(self, data: str | bytes) -> None:
+        identity: Any = None
+        try:
+            if len(data) <= PARSED_AT_ONCE:
+                document = _document(data)
+            else:
+                document = await self._service.in_thread(partial(_document, data))
+            identity = document.get("id")
+            self._act(document, len(data))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+            await self._refuse(identity, error)
+        while self._pending >= self._service.settings.pending_appends or self.outbox.is_crowded:
+            self._room.clear()
+            await self._room.wait()
+
+    def _act(self, document: dict[str, Any], size: int) -> None:
+        if document.get("type") == "append":
+            self._append(checked(document, _Append), size)
+        elif document.get("type") == "presence":
+            self._move(checked(document, _Presence), size)
+        else:
+            raise RequestError(422, "type must be 'append' or 'presence'", field="type")
+
+    async def _refuse(self, identity: Any, error: Exception) -> None:
+        told = self._service.told(error)
+        self._answer({"type": "error", "id": identity, **told.as_record()})
+        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # who floods waits in his own socket
+
+    def _move(self, message: _Presence, size: int) -> None:
+        if size > _PRESENCE_BYTES:
+            raise RequestError(413, f"where is longer than {_PRESENCE_BYTES} bytes", field="where")
+        self._service.quotas.charge_presence(self._actor)
+        self._session.move(self._number, message.where)
+
+    def _append(self, message: _Append, size: int) -> None:
+        self.principal.check_scope("append")
+        sent = sent_ops(message, self._service.settings.request_ops)
+        done = submit_ops(
+            self._service,
+            self._service.sessions.get(self._session.session_id),  # opened anew, where a disk had failed
+            self.principal,
+            sent,
+            is_durable=message.ack == "durable",
+            size=size,
+            actor=self._actor,
+        )
+        self._pending += 1
+        done.add_done_callback(partial(self._appended, message.id))
+        if self._service.tracing.is_on:
+            self._service.tracing.follow("append", done, ops=len(sent.ops), ack=message.ack)
+
+    def _appended(self, identity: Any, done: "asyncio.Future[list[Receipt]]") -> None:
+        self._pending -= 1
+        self._room.set()
+        error = done.exception()
+        if error is not None:
+            told = self._service.told(error)
+            self._answer({"type": "error", "id": identity, **told.as_record()})
+        else:
+            self._answer({"type": "receipts", "id": identity, "receipts": done.result()})
+
+
+def _document(data: str | bytes) -> dict[str, Any]:
+    document = parse_json(data)
+    if not isinstance(document, dict):
+        raise RequestError(422, "a message must be a JSON object")
+    return document
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(document)
+
+
+async def serve_socket(service: Service, socket: WebSocket, principal: Principal) -> None:
+    """Serve a WebSocket: `GET /v1/sessions/{session_id}/live`."""
+    call = Call(service, socket, principal, {})
+    since, follow, actor = call.query("since", "follow", "actor")
+    follows = one_of("follow", follow, "true", "false") == "true"
+    session = call.session()
+    if actor is not None:
+        principal.check_actor(actor)
+    with session.in_use(), service.sockets.one(principal.token_id):
+        cursor = await start_cursor(service, session, since)
+        subscription = service.subscriptions.one(principal.token_id) if follows else nullcontext()
+        with subscription, service.metrics.following("websocket", counts=follows):
+            socket.scope[ANSWERED] = 101
+            await socket.accept(
+                subprotocol=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None,
+                headers=[(b"muse-repository", service.repository.repo_id.encode())],
+            )
+            connection = LiveConnection(service, socket, principal, session, actor or principal.actor or "")
+            await connection.run(cursor, follow=follows)
+
+
+async def events(call: Call) -> Response:
+    """Follow as Server-Sent Events, each op with its cursor as id: a browser resumes by itself."""
+    (since,) = call.query("since")
+    session = call.session()
+    last = call.header(b"last-event-id") or since
+    cursor = await start_cursor(call.service, session, last)
+    stack = ExitStack()
+    stack.enter_context(call.service.subscriptions.one(call.principal.token_id))
+    stack.enter_context(session.in_use())
+    stack.enter_context(call.service.metrics.following("events", counts=True))
+    stream = _event_stream(call, session, cursor, stack)
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+
+async def _event_stream(
+    call: Call, session: OpenSession, cursor: int, stack: ExitStack
+) -> AsyncIterator[bytes]:
+    service, outbox = call.service, Outbox(call.service.settings, cursor)
+    stream = LiveEvents(call.principal, outbox, call.request.scope["state"]["abort"])
+    with stack:
+        service.live.add(stream)
+        try:
+            yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
+            async for batch in catch_up(service, session, outbox):
+                yield batch.update.events
+            while (update := await _next(outbox, service.settings.ping_seconds)) is not None:
+                stream.sending_since = asyncio.get_running_loop().time()
+                yield update.events
+                stream.sending_since = None
+            if outbox.overflowed:
+                yield b'event: overflow\ndata: {"cursor":%d}\n\n' % outbox.cursor
+        except MuseError as error:
+            yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
+        finally:
+            service.live.discard(stream)
+            session.stop_following(outbox)
+
+
+_QUIET = Update(b"", event=b": still here\n\n")
+
+
+async def _next(outbox: Outbox, seconds: float) -> Update | None:
+    """Return what is to be sent next; a sign of life if nothing comes for long."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await outbox.get()
+    except TimeoutError:
+        return _QUIET
+
+
+@dataclass(eq=False, slots=True)
+class LiveEvents:
+    """One stream of Server-Sent Events."""
+
+    principal: Principal
+    outbox: Outbox
+    abort: Callable[[], None]
+    sending_since: float | None = None
+
+    def leave(self, code: int, reason: str, *, message: dict[str, Any] | None = None) -> None:
+        """Send what waits, then a last event, and close."""
+        del code, reason
+        if message is not None:
+            retry = f"retry: {int(1000 * message['retry_after'])}\n" if "retry_after" in message else ""
+            head = f"event: {message['type']}\n{retry}data: "
+            self.outbox.answer(b"", b"%b%b\n\n" % (head.encode(), _encoded(message)))
+        self.outbox.close()

@@ -1,0 +1,316 @@
+"""Sessions over HTTP: made, shown, appended to, read, committed; and their proposals."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, nullcontext
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+from starlette.responses import Response, StreamingResponse
+
+from muse.core.entry import matches, total_order
+from muse.core.file.live_or_archived import is_archived
+from muse.core.op_log import OpLog
+from muse.server.api.appends import ACKS, submit_ops
+from muse.server.api.bodies import PARSED_AT_ONCE, parse_json, read_body, read_object
+from muse.server.api.calls import Call, JsonResponse, count_of, one_of
+from muse.server.api.ops import Lamport, SentOps, checked, read_document, read_lines
+from muse.server.faults import RequestError, request_error
+from muse.server.feed import as_json
+from muse.session.live import HandEditedError, LiveSession
+from muse.session.policy import Policy, ReservationRule, StaleReadRule, read_policy
+
+_CHUNK_BYTES = 1 << 18
+_READ_AT_MOST = 1_000_000_000
+_Key = tuple[int, str, str]
+
+
+class PolicyRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """The rules of a session."""
+
+    reservations: ReservationRule = "advisory"
+    stale_reads: StaleReadRule = "report"
+    schema_version: int = 1
+
+
+class NewSession(msgspec.Struct, forbid_unknown_fields=True):
+    """A session to be made."""
+
+    session_id: str
+    policy: PolicyRecord | None = None
+
+
+class NewCommit(msgspec.Struct, forbid_unknown_fields=True):
+    """What a commit is told."""
+
+    message: Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
+    author: str | None = None
+    branch: str | None = None
+    full: bool = False
+
+
+class Decision(msgspec.Struct, forbid_unknown_fields=True):
+    """Who decides on a proposal, and why."""
+
+    actor_id: str | None = None
+    reason: str = ""
+
+
+# -- sessions -------------------------------------------------------------------------------------
+
+
+async def list_all(call: Call) -> Response:
+    call.query()
+    found = await call.service.in_thread(call.service.sessions.all)
+    return JsonResponse({"sessions": [name for name in found if call.principal.may_use(name)]})
+
+
+async def create(call: Call) -> Response:
+    call.query()
+    wanted = checked(await read_object(call), NewSession)
+    call.principal.check_session(wanted.session_id)
+    rules = wanted.policy
+    policy = Policy(rules.reservations, rules.stale_reads) if rules is not None else None
+    sessions = call.service.sessions
+    is_new = await call.service.in_thread(lambda: sessions.create(wanted.session_id, policy))
+    return JsonResponse(
+        {"session_id": wanted.session_id, "created": is_new}, status_code=201 if is_new else 200
+    )
+
+
+async def show(call: Call) -> Response:
+    call.query()
+    session = call.session()
+    facts = await call.service.in_thread(lambda: _facts(call, session.log))
+    return JsonResponse({**facts, "present": session.present()})
+
+
+def _facts(call: Call, log: OpLog) -> dict[str, Any]:
+    cut = log.cut()
+    repository, session_id = call.service.repository, log.session_id()
+    return {
+        "session_id": session_id,
+        "repo_id": repository.repo_id,
+        "entries": cut.op_count,
+        "lamport_ts": cut.lamport_ts,
+        "cursor": cut.offset,
+        "archived": is_archived(repository.root, session_id, storage=repository.storage),
+        "policy": read_policy(repository.root, session_id, repository.storage).to_json(),
+    }
+
+
+async def checkpoint(call: Call) -> Response:
+    call.query()
+    log = call.session().log
+    return JsonResponse({"checkpoint": await call.service.in_thread(log.read_checkpoint)})
+
+
+async def delta(call: Call) -> Response:
+    (domain,) = call.query("domain")
+    if not domain:
+        raise RequestError(422, "domain is missing: name one", field="domain")
+    session_id, repository = call.session().session_id, call.service.repository
+
+    def collapse() -> Any:
+        with OpLog(repository.root, session_id, storage=repository.storage) as log:
+            return log.to_structured_delta(domain)
+
+    return JsonResponse(await call.service.in_thread(collapse))
+
+
+async def commit(call: Call) -> Response:
+    call.query()
+    session = call.session()
+    wanted = checked(await read_object(call), NewCommit)
+    if wanted.author is not None:
+        call.principal.check_actor(wanted.author)
+    author = wanted.author or call.principal.actor or ""
+    repository = call.service.repository
+
+    def make() -> dict[str, Any]:
+        with LiveSession(
+            repository.root,
+            session.session_id,
+            branch=wanted.branch,
+            author=author,
+            storage=repository.storage,
+        ) as live:
+            try:
+                return live.commit(wanted.message, full=wanted.full).as_record()
+            except HandEditedError as error:
+                return error.outcome.as_record()
+
+    with session.in_use(), call.service.tracing.span("commit"):
+        return JsonResponse(await call.service.in_thread(make))
+
+
+# -- ops ------------------------------------------------------------------------------------------
+
+
+async def append(call: Call) -> Response:
+    (ack,) = call.query("ack")
+    level = one_of("ack", ack, *ACKS)
+    session = call.session()
+    settings = call.service.settings
+    body = await read_body(call)
+    parse = partial(_sent, call, body, settings.request_ops)
+    sent = parse() if len(body) <= PARSED_AT_ONCE else await call.service.in_thread(parse)
+    with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
+        receipts = await submit_ops(
+            call.service, session, call.principal, sent, is_durable=level == "durable", size=len(body)
+        )
+    return JsonResponse({"receipts": receipts})
+
+
+def _sent(call: Call, body: bytes, at_most: int) -> SentOps:
+    media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+    if media_type == "application/x-ndjson":
+        sent = read_lines(body, at_most)
+    elif media_type == "application/json":
+        sent = read_document(body, at_most)
+    else:
+        raise RequestError(415, "send application/x-ndjson or application/json")
+    seen = call.header(b"muse-seen-frontier")
+    if seen is None:
+        return sent
+    try:
+        frontier = checked(parse_json(seen), dict[str, Lamport])
+    except RequestError as error:
+        raise RequestError(422, f"the header muse-seen-frontier: {error}", field="seen_frontier") from None
+    return SentOps(sent.ops, sent.actor_id, frontier, sent.run_id)
+
+
+async def read(call: Call) -> Response:
+    since, until, domain, actor, address, order, limit = call.query(
+        "since", "until", "domain", "actor", "address", "order", "limit"
+    )
+    order = one_of("order", order, "log", "total", "causal")
+    count = count_of("limit", limit, _READ_AT_MOST)
+    session = call.session()
+    service = call.service
+
+    def begin() -> Iterator[bytes]:
+        start = service.check_cursor(session.session_id, since, "since") if since is not None else 0
+        stop = session.log.cut().offset
+        if until is not None:
+            stop = service.check_cursor(session.session_id, until, "until")
+        wanted = {"domain": domain, "actor": actor, "address": address}
+        if order == "log":
+            return islice(_in_log_order(session.log, start, stop, wanted), count)
+        if order == "total":
+            return islice(
+                _in_total_order(session.log, start, stop, wanted, service.settings.sorted_bytes), count
+            )
+        if stop - start > service.settings.sorted_bytes:
+            raise RequestError(
+                413,
+                f"order {order!r} of {stop - start} bytes of log: at most "
+                f"{service.settings.sorted_bytes} are sorted so here; read in another order",
+                field="order",
+            )
+        found = session.log.entries(since=start, until=stop, order="causal", **wanted)  # type: ignore[arg-type]
+        return islice((orjson.dumps(entry) for entry in found), count)
+
+    sorting = nullcontext() if order == "log" else service.sorts.one(call.principal.token_id)
+    with ExitStack() as held:
+        held.enter_context(sorting)
+        lines = await service.in_thread(begin)
+        stream = _stream(call, lines, held.pop_all())
+    return StreamingResponse(stream, media_type="application/x-ndjson")
+
+
+def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | None]) -> Iterator[bytes]:
+    with log.follow(since=start) as follower:
+        while follower.cursor < stop and (entry := follower.next_within(0)) is not None:
+            if follower.cursor <= stop and matches(entry, **wanted):
+                yield as_json(entry, follower.cursor)
+
+
+def _in_total_order(
+    log: OpLog, start: int, stop: int, wanted: dict[str, str | None], at_most: int
+) -> Iterator[bytes]:
+    """Yield lines in the total order, holding about `at_most` bytes: a longer log is read again and again.
+
+    Each pass keeps the lowest lines behind those that are out already.
+    """
+    out: _Key = (0, "", "")
+    is_more = True
+    while is_more:
+        kept: list[tuple[_Key, bytes]] = []
+        bound: _Key | None = None
+        size = 0
+        for entry in log.entries(since=start, until=stop):
+            key = total_order(entry)
+            if key > out and (bound is None or key < bound) and matches(entry, **wanted):
+                # A copy: what orjson gives takes up kilobytes for as long as it is kept.
+                kept.append((key, bytes(memoryview(orjson.dumps(entry)))))
+                size += len(kept[-1][1])
+            if size > at_most and len(kept) > 1:
+                kept.sort()
+                del kept[len(kept) // 2 :]
+                bound, size = kept[-1][0], sum(len(line) for _, line in kept)
+        kept.sort()
+        yield from (line for _, line in kept)
+        is_more = bound is not None
+        out = kept[-1][0] if is_more else out
+
+
+def _chunk(lines: Iterator[bytes]) -> bytes:
+    """Take some lines; none if there are no more."""
+    taken: list[bytes] = []
+    size = 0
+    while size < _CHUNK_BYTES and (line := next(lines, None)) is not None:
+        taken += (line, b"\n")
+        size += len(line) + 1
+    return b"".join(taken)
+
+
+async def _stream(call: Call, lines: Iterator[bytes], held: ExitStack) -> AsyncIterator[bytes]:
+    """Send lines as they are read. What goes wrong on the way is a last line, and the answer is cut short."""
+    with held:
+        try:
+            while chunk := await call.service.in_thread(lambda: _chunk(lines)):
+                call.service.tokens.check_valid(call.principal)
+                yield chunk
+        except Exception as error:
+            yield orjson.dumps(request_error(error).as_record()) + b"\n"
+            raise
+
+
+# -- proposals ------------------------------------------------------------------------------------
+
+
+async def proposals(call: Call) -> Response:
+    (settled,) = call.query("settled")
+    with_settled = one_of("settled", settled, "false", "true") == "true"
+    guarded = call.session().guarded
+    found = await call.service.in_thread(lambda: guarded.proposals(settled=with_settled))
+    return JsonResponse({"proposals": [proposal.to_json() for proposal in found]})
+
+
+async def accept(call: Call) -> Response:
+    decision, actor = await _decision(call)
+    session, proposal_id = call.session(), call.request.path_params["proposal_id"]
+    del decision
+    with session.in_use():
+        receipt = await call.service.in_thread(lambda: session.guarded.accept(proposal_id, actor_id=actor))
+    return JsonResponse({"receipt": receipt})
+
+
+async def reject(call: Call) -> Response:
+    decision, actor = await _decision(call)
+    session, proposal_id = call.session(), call.request.path_params["proposal_id"]
+    with session.in_use():
+        proposal = await call.service.in_thread(
+            lambda: session.guarded.reject(proposal_id, actor_id=actor, reason=decision.reason)
+        )
+    return JsonResponse({"proposal": proposal.to_json()})
+
+
+async def _decision(call: Call) -> tuple[Decision, str]:
+    call.query()
+    body = await read_body(call)
+    decision = checked(parse_json(body) if body else {}, Decision)
+    return decision, call.actor(decision.actor_id)

@@ -1,0 +1,58 @@
+"""Synchronisation over HTTP: this repository as a peer of distant replicas. See `muse.replication.wire`."""
+
+from starlette.responses import Response
+
+from muse.errors import CorruptionError
+from muse.history.garbage_lock import uncollected
+from muse.replication.peer import entries_in
+from muse.replication.reconcile import ProtocolError
+from muse.replication.wire import CALLS, WRITING_CALLS, answer, unpack
+from muse.server.api.bodies import read_body
+from muse.server.api.calls import Call
+from muse.server.edge.access import SCOPES, Principal
+from muse.server.faults import RequestError
+
+_BODY_BYTES = 1 << 28
+
+
+async def message(call: Call) -> Response:
+    call.query()
+    name = call.request.path_params["call"]
+    if name not in CALLS:
+        raise RequestError(404, f"there is no message {name[:40]!r}: there are {', '.join(CALLS)}")
+    principal, service = call.principal, call.service
+    principal.check_scope("commit" if name in {"put", "advance"} else "append" if name == "offer" else "read")
+    body = await read_body(call, limit=max(_BODY_BYTES, service.settings.body_bytes))
+    if name == "offer" and not _may_bring_all(principal):
+        service.quotas.charge_batch(principal.actor or "", body.count(b"\n"), len(body))
+    key = f"{principal.token_id}/{(call.header(b'muse-replica') or '')[:64]}"
+
+    def respond() -> bytes:
+        try:
+            if name == "offer":
+                _check_authors(principal, body)
+            with service.peers.use(key, anew=name == "identity") as peer:
+                if name not in WRITING_CALLS:
+                    return answer(peer, name, body)
+                with uncollected(service.repository.root, service.repository.storage):
+                    return answer(peer, name, body)
+        except ProtocolError as error:
+            raise RequestError(422, str(error)) from error
+        except CorruptionError as error:
+            if name in WRITING_CALLS:  # what was sent is not what it says to be
+                raise RequestError(422, str(error)) from error
+            raise
+
+    with service.tracing.span("sync", call=name):
+        return Response(await service.in_thread(respond), media_type="application/octet-stream")
+
+
+def _may_bring_all(principal: Principal) -> bool:
+    return principal.scope == SCOPES[-1]
+
+
+def _check_authors(principal: Principal, body: bytes) -> None:
+    """Refuse ops of others: a token speaks as its own actor, but for those that may bring everything."""
+    if not _may_bring_all(principal):
+        for entry in entries_in(unpack(body)[1]):
+            principal.check_actor(entry["actor_id"])

@@ -1,0 +1,77 @@
+"""What of a session's ops one has seen who has a branch before them."""
+
+from collections.abc import Iterable
+from contextlib import closing
+
+from muse.apply.merge_heads import is_merge_of_ops
+from muse.core.entry import OpEntry
+from muse.history.commit_record import CommitRecord, parents
+from muse.history.covered_ops import SessionOps, op_ids_of
+from muse.history.repository import Repository
+from muse.history.seal import Seal, read_seal
+
+_OPS = 10_000
+
+
+def committed_heads(repository: Repository, session_id: str, domain: str, commit_id: str | None) -> list[str]:
+    """Return the ids of ops behind a commit from which all of the domain's ops behind it follow.
+
+    They are in the session's log: of each actor the last op, unless another names it as a parent. Only
+    the newest ops are looked at, 10,000 on each line of history, so that cost does not grow with the log.
+    """
+    wanted: list[str] = []
+    starts: list[int] = []
+    seen: set[str] = set()
+    waiting = [(commit_id, _OPS)] if commit_id else []
+    while waiting:
+        name, left = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        record = repository.dag.read_commit(name)
+        seal = _seal_of(record, session_id, domain)
+        if seal is not None:
+            if not left:
+                starts.append(seal.cut_offset)  # what is wanted stands behind it, if it is of this log
+                continue
+            wanted += op_ids_of(repository.objects, seal)[-left:]
+            left = max(left - seal.op_count, 0)
+        waiting += [(parent, left) for parent in parents(record)]
+    return heads_of(_entries(repository, session_id, wanted, min(starts, default=0))) if wanted else []
+
+
+def _entries(repository: Repository, session_id: str, op_ids: list[str], start: int) -> list[OpEntry]:
+    with closing(SessionOps(repository.root, session_id, repository.storage)) as ops:
+        found = ops.covered(op_ids, start=min(start, ops.end())).entries
+        return found if len(found) == len(op_ids) or not start else ops.covered(op_ids).entries
+
+
+def heads_of(entries: Iterable[OpEntry]) -> list[str]:
+    """Return the last op of each actor that none of `entries`, in the total order, names as a parent."""
+    last: dict[str, str] = {}
+    named: set[str] = set()
+    for entry in entries:
+        last[entry["actor_id"]] = entry["op_id"]
+        named.update(entry["parent_op_ids"])
+    return [op_id for op_id in last.values() if op_id not in named]
+
+
+def is_made_of_ops(
+    repository: Repository, session_id: str, domain: str, before: str | None, after: str | None
+) -> bool:
+    """Whether all that came to a branch from `before` to `after` are the session's ops, of one domain."""
+    if after is None or before == after:
+        return before == after
+    met = before is None
+    for record in repository.dag.history(after, stop={before}):
+        if _seal_of(record, session_id, domain) is None and not is_merge_of_ops(record):
+            return False
+        met = met or before in parents(record)
+    return met
+
+
+def _seal_of(record: CommitRecord, session_id: str, domain: str) -> Seal | None:
+    """Return the seal of a commit made from the session's ops of the domain."""
+    seal, delta = read_seal(record["message"]), record["structured_delta"]
+    is_own = seal is not None and seal.session_id == session_id
+    return seal if is_own and delta is not None and delta["domain"] == domain else None

@@ -1,0 +1,206 @@
+"""Ops that are set aside until somebody decides: kept durably beside the log they may enter.
+
+One line for each proposal and each decision, framed by a crc as the log's lines are. An op enters the log
+before its acceptance is noted, so a proposal whose op is in the log is accepted, noted or not.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NoReturn
+
+import msgspec
+import orjson
+
+from muse.core.record import frame, frame_holds
+from muse.disk.storage import Storage, translated
+from muse.errors import CorruptionError, StorageError
+from muse.session.receipt import Kind
+
+State = Literal["open", "accepted", "rejected"]
+_NULS = b"\0" * 8
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An op that is set aside. Its id is that of its op; `entry` has the nine fields.
+
+    Of a draft, `lamport_ts` is null: it is stamped when it enters the log. `kind` and `reason` say why it is
+    here. The last three are "" until somebody has decided.
+    """
+
+    entry: dict[str, Any]
+    kind: Kind
+    reason: str
+    run_id: str
+    proposed_at: str
+    state: State = "open"
+    decided_by: str = ""
+    decided_at: str = ""
+    decision_reason: str = ""
+
+    @property
+    def proposal_id(self) -> str:
+        return str(self.entry["op_id"])
+
+    def to_json(self) -> dict[str, Any]:
+        return {"proposal_id": self.proposal_id, **asdict(self)}
+
+
+class _Line(msgspec.Struct):
+    """A line of the file: a proposal (`entry`) or a decision."""
+
+    proposal_id: str
+    state: State
+    actor_id: str
+    at: str
+    reason: str = ""
+    kind: Kind = ""
+    run_id: str = ""
+    entry: dict[str, Any] | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+class ProposalFile:
+    """The proposals of one session, at `path`. Whoever calls holds the session's lock."""
+
+    def __init__(self, path: str, storage: Storage) -> None:
+        self._path = path
+        self._storage = storage
+        self._found: dict[str, Proposal] = {}
+        self._names_synced = False
+        self._open_count = 0
+        self._read_to = 0
+        self._line_number = 0
+
+    def all(self) -> Mapping[str, Proposal]:
+        """Return all proposals by id, in the order they came.
+
+        `CorruptionError` where a line is not what was written: an op may be lost. What a crash left of a
+        line that nobody was told of is passed over.
+        """
+        size = self._storage.file_size(self._path) or 0
+        if size < self._read_to:
+            raise CorruptionError(
+                f"{self._path} became shorter: {size} bytes, {self._read_to} were read; put it back whole",
+                path=self._path,
+                offset=size,
+            )
+        if size > self._read_to:
+            self._take_in(self._read(self._read_to, size))
+        return self._found
+
+    @property
+    def open_count(self) -> int:
+        """How many are open, of those that were read."""
+        return self._open_count
+
+    def add(self, proposals: Sequence[Proposal]) -> None:
+        """Set ops aside; on return they are on the disk."""
+        lines = [
+            _Line(
+                one.proposal_id,
+                "open",
+                one.entry["actor_id"],
+                one.proposed_at,
+                one.reason,
+                one.kind,
+                one.run_id,
+                one.entry,
+            )
+            for one in proposals
+        ]
+        self._append(lines)
+
+    def decide(self, proposal_id: str, state: State, actor_id: str, at: str, reason: str = "") -> Proposal:
+        """Note a decision; on return it is on the disk."""
+        self._append([_Line(proposal_id, state, actor_id, at, reason)])
+        return self._found[proposal_id]
+
+    # -- bytes ----------------------------------------------------------------------------------
+
+    def _append(self, lines: Sequence[_Line]) -> None:
+        data = b"".join(frame(orjson.dumps(msgspec.structs.asdict(line))) for line in lines)
+        self.all()
+        with translated(self._path, "open"):
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            descriptor = self._storage.open(self._path, flags)
+        try:
+            with translated(self._path, "append to"):
+                # What stands behind the last whole line was never acknowledged, and nobody else is at work.
+                self._storage.truncate(descriptor, self._read_to)
+                try:
+                    self._storage.write_all(descriptor, data)
+                    self._storage.sync_data(descriptor)
+                    self._sync_names()
+                except (OSError, StorageError):
+                    # A second sync could not be believed: what is in doubt goes, to be written anew.
+                    self._storage.truncate(descriptor, self._read_to)
+                    raise
+        finally:
+            self._storage.close(descriptor)
+        self.all()
+
+    def _sync_names(self) -> None:
+        if not self._names_synced:
+            directory = os.path.dirname(self._path)
+            self._storage.sync_directory(directory)
+            self._storage.sync_directory(os.path.dirname(directory))
+            self._names_synced = True
+
+    def _read(self, start: int, end: int) -> bytes:
+        with translated(self._path, "read"):
+            descriptor = self._storage.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                return self._storage.pread(descriptor, end - start, start)
+            finally:
+                self._storage.close(descriptor)
+
+    def _take_in(self, data: bytes) -> None:
+        *lines, torn = data.split(b"\n")
+        for line in lines:
+            if frame_holds(line):
+                self._take(self._decoded(line))
+            elif _NULS not in line:  # those are what a power cut left of a line nobody was told of
+                self._raise_damaged()
+            self._read_to += len(line) + 1
+            self._line_number += 1
+        if frame_holds(torn[:-1]):  # a whole line, and something else where its newline was
+            self._raise_damaged()
+
+    def _decoded(self, line: bytes) -> _Line:
+        try:
+            return _DECODER.decode(line)
+        except msgspec.MsgspecError as error:
+            raise CorruptionError(
+                f"{self._path} has no proposal in line {self._line_number + 1}: {error}; a newer version may "
+                "have written it",
+                path=self._path,
+                offset=self._read_to,
+            ) from error
+
+    def _raise_damaged(self) -> NoReturn:
+        raise CorruptionError(
+            f"{self._path} is damaged in line {self._line_number + 1}: an op that was set aside may be lost; "
+            "put the line right, or remove it and have its op sent again",
+            path=self._path,
+            offset=self._read_to,
+        )
+
+    def _take(self, line: _Line) -> None:
+        known = self._found.get(line.proposal_id)
+        if known is None and line.entry is not None:
+            found = Proposal(line.entry, line.kind, line.reason, line.run_id, line.at)
+            self._found[line.proposal_id] = found
+            self._open_count += 1
+        elif known is not None and line.entry is None:
+            self._found[line.proposal_id] = replace(
+                known,
+                state=line.state,
+                decided_by=line.actor_id,
+                decided_at=line.at,
+                decision_reason=line.reason,
+            )
+            self._open_count -= known.state == "open"

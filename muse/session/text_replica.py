@@ -1,0 +1,351 @@
+"""A replica of the text files of a branch, for an editor: its edits are recorded, those of others come in."""
+
+import secrets
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from muse.apply.domains import read_state
+from muse.core.content_id import object_id
+from muse.core.entry import OpEntry, total_order
+from muse.core.op_log import OpLog
+from muse.errors import DomainError
+from muse.history.repository import Repository, TreeFiles
+from muse.plugins.code.document import Patch, check_place, patch_between
+from muse.plugins.code.encodings import check_text, decode, detect
+from muse.plugins.code.live_tree import LiveFile, LiveTree
+from muse.plugins.code.merge import Merger, is_raw
+from muse.plugins.code.ops import encoded, read_op, text_edit
+from muse.plugins.code.raw import stamp_of
+from muse.plugins.code.update import write_vector
+from muse.session.causes import committed_heads, is_made_of_ops
+from muse.session.live import LiveSession
+
+DOMAIN = "code"
+PARENTS = 256
+INLINE_BYTES = 1 << 19
+
+
+class CodeReplica:
+    """One actor's view of a branch and of the ops of a log that are still to come into it.
+
+    Each edit is in the log, for every process to read, when its method returns. Those of others come in with
+    `take` or `refresh`. Replicas that took in the same entries show the same files. For one thread.
+    Of insertions at one place, made at the same time, those of the replica with the lower `rank` (0 to 4095)
+    stand first; None leaves that to chance.
+    """
+
+    def __init__(
+        self,
+        session_or_repository: LiveSession | Repository,
+        log: OpLog,
+        actor_id: str,
+        *,
+        branch: str | None = None,
+        rank: int | None = None,
+    ) -> None:
+        if isinstance(session_or_repository, LiveSession):
+            self._repository = session_or_repository.repository
+            branch = branch or session_or_repository.branch
+        else:
+            self._repository = session_or_repository
+        self._branch = branch or self._repository.dag.current_branch()
+        self._log = log
+        self.actor_id = actor_id
+        self._rank = rank
+        self._committed: tuple[str | None, list[str]] = (
+            None,
+            [],
+        )  # a head, and what all behind it follows from
+        self._reopen()
+
+    def _reopen(self) -> None:
+        dag, head = self._repository.dag, None
+        while True:
+            head, cut = dag.head(self._branch), self._log.cut()
+            pending = [
+                entry for entry in self._log.replay_since_checkpoint(until=cut) if entry["domain"] == DOMAIN
+            ]
+            if dag.head(self._branch) == head:
+                break
+        if head != self._committed[0]:
+            session_id = self._log.session_id()
+            self._committed = (head, committed_heads(self._repository, session_id, DOMAIN, head))
+        self._head = head
+        files = TreeFiles(self._repository, self._repository.read_tree(head))
+        state = read_state(self._repository, head, DOMAIN)
+        merger = Merger(files, state, self._repository.objects.get, secrets.token_hex(16), self._rank)
+        merger.take(pending)
+        self._merger: Merger | None = merger
+        self._cursor = cut.offset
+        self._heads: dict[str, None] = dict.fromkeys(self._committed[1])
+        self._taken: set[str] = (
+            set()
+        )  # op ids of what the log holds behind the cursor, as far as they are here
+        self._based: set[str] = set()  # files whose present base the log knows
+        for entry in pending:
+            self._know(entry)
+
+    @property
+    def _tree(self) -> LiveTree:
+        if self._merger is None:
+            self._reopen()
+        assert self._merger is not None  # noqa: S101 - `_reopen` made it
+        return self._merger.tree
+
+    def _know(self, entry: OpEntry) -> None:
+        for parent in entry["parent_op_ids"]:
+            self._heads.pop(parent, None)
+        self._heads[entry["op_id"]] = None
+        self._based.add(str(entry["domain_op"].get("file_id", "")))
+
+    # -- looking --------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> tuple[str, ...]:
+        """The op ids that everything here follows from: those no other op here names as its cause."""
+        return tuple(self._heads)
+
+    def paths(self) -> list[str]:
+        """Return the paths of all files, sorted."""
+        return self._tree.paths()
+
+    def read(self, path: str) -> str | bytes:
+        """Return a file: its text, or its bytes if it is not text. Raises `DomainError` if there is none."""
+        file_id = self._tree.file_at(path)
+        if file_id is not None:
+            file = self._tree.file(file_id)
+            return file.content if file.document is None else file.document.text
+        content = self._tree.content(path)
+        if content is None:
+            raise DomainError(f"there is no file {path!r}: it was removed or moved, or never made", path=path)
+        encoding = detect(content)
+        return content if encoding is None else decode(content, encoding)
+
+    # -- editing text ---------------------------------------------------------------------------
+
+    def insert(self, path: str, position: int, text: str) -> OpEntry:
+        """Insert `text` before the code point at `position`."""
+        return self.replace(path, position, 0, text)
+
+    def delete(self, path: str, position: int, length: int) -> OpEntry:
+        """Delete `length` code points at `position`."""
+        return self.replace(path, position, length, "")
+
+    def replace(self, path: str, position: int, length: int, text: str) -> OpEntry:
+        """Put `text` in the place of `length` code points at `position`; return the op recorded.
+
+        Raises `DomainError`, nothing recorded, where there is no such place or the file cannot hold the text.
+        """
+        file, base = self._open(path)
+        document = file.require_document(path)
+        if text:
+            check_text(text, file.encoding or "utf-8")
+        elif not length:
+            raise DomainError(f"the edit of {path!r} changes nothing: give text, or a length to delete")
+        try:
+            update, removed = b"" if length else document.type_on(position, text), ""
+            if not update:
+                present = document.text
+                check_place(position, length, len(present))
+                removed = present[position : position + length]
+                update = document.edit([(position, length, text)])
+            op = text_edit(path, position, removed, text)
+            op["file_id"] = file.file_id
+            op["update"] = encoded(update)
+            if base:
+                op["base"] = base
+            return self._record(op)
+        except DomainError:
+            raise  # nothing was changed
+        except BaseException:
+            self._merger = None  # the log does not know of this edit: go on from what it knows
+            raise
+
+    def edit(self, path: str, patches: Iterable[Patch]) -> list[OpEntry]:
+        """Apply patches (position, length, text), one after the other, in as few ops as they need."""
+        return [self.replace(path, *patch) for patch in _joined(patches)]
+
+    def write(self, path: str, content: str | bytes) -> list[OpEntry]:
+        """Make the file at `path` be `content`: a text by its difference, another file as a whole."""
+        if path not in self._tree.paths():
+            return [self.create(path, content)]
+        present = self.read(path)
+        if isinstance(present, str) and isinstance(content, bytes):
+            file, _ = self._open(path)
+            if file.encoding is not None and _is_in(content, file.encoding):
+                content = decode(content, file.encoding)
+        if isinstance(present, str) and isinstance(content, str):
+            return self.edit(path, patch_between(present, content))
+        if isinstance(present, str):
+            return [self.remove(path), self.create(path, content)]
+        data = content.encode() if isinstance(content, str) else content
+        return [] if data == present else [self._replace_whole(path, present, data)]
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def create(self, path: str, content: str | bytes = "") -> OpEntry:
+        """Make a file."""
+        if path in self._tree.paths():
+            raise DomainError(f"a file {path!r} is already there", path=path)
+        data = content.encode() if isinstance(content, str) else content
+        op = {
+            "op": "insert",
+            "address": path,
+            "position": None,
+            "content_id": object_id(data),
+            "content_summary": f"a new file of {len(data)} bytes",
+            "file_id": uuid.uuid4().hex,
+            **self._carried(content),
+        }
+        return self._take_own(op)
+
+    def remove(self, path: str) -> OpEntry:
+        """Remove a file. It stays if others are writing to it meanwhile."""
+        file, base = self._open(path)
+        op = {
+            "op": "delete",
+            "address": path,
+            "position": None,
+            "content_id": object_id(file.whole()),
+            "content_summary": f"{path} goes",
+            "file_id": file.file_id,
+        }
+        if file.document is not None:
+            op["seen"] = encoded(write_vector(file.document.vector))
+        return self._take_own(op | ({"base": base} if base else {}))
+
+    def move(self, path: str, to: str) -> OpEntry:
+        """Give a file another path. Edits that others make meanwhile follow it."""
+        if to in self._tree.paths():
+            raise DomainError(f"a file {to!r} is already there", path=to)
+        file, base = self._open(path)
+        op = {
+            "op": "move",
+            "address": path,
+            "from_position": 0,
+            "to_position": 0,
+            "content_id": object_id(file.whole()),
+            "file_id": file.file_id,
+            "to_address": to,
+        }
+        return self._take_own(op | ({"base": base} if base else {}))
+
+    def _replace_whole(self, path: str, old: bytes, new: bytes) -> OpEntry:
+        file, base = self._open(path)
+        op = {
+            "op": "replace",
+            "address": path,
+            "position": None,
+            "old_content_id": object_id(old),
+            "new_content_id": object_id(new),
+            "old_summary": f"{len(old)} bytes",
+            "new_summary": f"{len(new)} bytes",
+            "file_id": file.file_id,
+            **self._carried(new),
+        }
+        return self._take_own(op | ({"base": base} if base else {}))
+
+    def _carried(self, content: str | bytes) -> dict[str, str]:
+        """Return the part of an op that carries a file; a large one is put into the store instead."""
+        data = content.encode() if isinstance(content, str) else content
+        if len(data) > INLINE_BYTES:
+            self._repository.objects.put(data)
+            return {}
+        return {"text": content} if isinstance(content, str) else {"base64": encoded(content)}
+
+    def _take_own(self, op: dict[str, Any]) -> OpEntry:
+        """Record an op on a file, and take it in as every other replica does."""
+        meant = read_op(op)
+        entry = self._record(op)
+        self._tree.take(stamp_of(entry), meant)
+        return entry
+
+    def _open(self, path: str) -> tuple[LiveFile, str]:
+        """Return a file, and the blob that it was in the tree where the log does not know that yet."""
+        file, _ = self._tree.open(path)
+        if file.file_id in self._based:
+            return file, ""
+        return file, file.base
+
+    def _record(self, op: dict[str, Any]) -> OpEntry:
+        heads = self._heads
+        parents = list(heads) if len(heads) <= PARENTS else list(heads)[-PARENTS:]
+        entry = self._log.record(self.actor_id, DOMAIN, op, parent_op_ids=parents)
+        heads.clear()
+        op_id = entry["op_id"]
+        heads[op_id] = None
+        self._taken.add(op_id)
+        self._based.add(op["file_id"])
+        return entry
+
+    # -- others' edits --------------------------------------------------------------------------
+
+    def take(self, entries: Iterable[OpEntry]) -> None:
+        """Take in entries of others that are in the log, in any order; those known already change nothing."""
+        fresh = [
+            entry
+            for entry in sorted(entries, key=total_order)
+            if entry["domain"] == DOMAIN and entry["op_id"] not in self._taken
+        ]
+        if any(is_raw(entry) for entry in fresh) or self._merger is None:
+            self._reopen()  # a raw op means a version of the tree: look at the whole again
+            return
+        self._merger.take(fresh)
+        for entry in fresh:
+            self._taken.add(entry["op_id"])
+            self._know(entry)
+
+    def refresh(self) -> list[OpEntry]:
+        """Take in what others appended to the log since; return it.
+
+        What came to the branch otherwise, from another tool or session, comes in too.
+        """
+        cut = self._log.cut()
+        found = list(self._log.entries(since=self._cursor, until=cut, domain=DOMAIN))
+        fresh = [entry for entry in found if entry["op_id"] not in self._taken]
+        if self._is_moved_from_outside():
+            self._reopen()
+        else:
+            self.take(fresh)
+        self._cursor = max(self._cursor, cut.offset)
+        self._taken.difference_update(entry["op_id"] for entry in found)
+        return fresh
+
+    def _is_moved_from_outside(self) -> bool:
+        """Whether the branch holds what no op of the log brought."""
+        head = self._repository.dag.head(self._branch)
+        if head == self._head:
+            return False
+        session_id = self._log.session_id()
+        if not is_made_of_ops(self._repository, session_id, DOMAIN, self._head, head):
+            return True
+        self._head = head
+        return False
+
+
+def _joined(patches: Iterable[Patch]) -> Sequence[Patch]:
+    """Join patches that touch: typing on, deleting on."""
+    joined: list[Patch] = []
+    for position, length, text in patches:
+        if joined:
+            start, before, typed = joined[-1]
+            if position == start + len(typed):
+                joined[-1] = (start, before + length, typed + text)
+                continue
+            if not typed and position + length == start:
+                joined[-1] = (position, length + before, text)
+                continue
+        joined.append((position, length, text))
+    return [patch for patch in joined if patch[1] or patch[2]]
+
+
+def _is_in(content: bytes, encoding: str) -> bool:
+    """Whether bytes are a text in a file's encoding. Any even number is UTF-16: there its mark decides."""
+    if encoding.startswith("utf-16"):
+        return detect(content) == encoding
+    try:
+        decode(content, encoding)
+    except DomainError:
+        return False
+    return True

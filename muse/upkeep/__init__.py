@@ -1,0 +1,1 @@
+"""What may go? Archives, and what nothing needs any more."""

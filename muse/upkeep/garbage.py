@@ -1,0 +1,320 @@
+"""Removes what nothing needs any more: what a crash left before its branch moved, and temporary files.
+
+Kept is what a branch leads to, what the commits of an archive lead to, what a checkpoint names, what
+an op of a live or archived session, or one that is held, names by its content id, and all that is younger
+than the grace period, with what that leads to. A commit shares a lock from its first object to its ref, so
+what it is about to name is never removed; the grace period is for tools that do not know the lock.
+A temporary file whose writer is alive is kept, whatever the grace period, and so is an archive that
+holds what its session's log does not.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+
+from muse.core.file.archive_manifest import read_manifest, read_receipt
+from muse.core.file.checkpoint_store import CheckpointFile
+from muse.core.file.live_or_archived import SessionFile
+from muse.core.file.log_reader import LogReader
+from muse.core.op_log import list_sessions
+from muse.disk import layout
+from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
+from muse.errors import CorruptionError, MuseError, NotFoundError, UsageError
+from muse.history.commit_record import parents, state_snapshots
+from muse.history.dag import CommitDag
+from muse.history.garbage_lock import collecting
+from muse.history.seal import read_seal
+from muse.upkeep.archive import is_archived, is_leftover, remove_archive
+
+GRACE_SECONDS = 3600.0
+
+Progress = Callable[[int], None]
+"""Called with how many things were looked at so far."""
+
+_HEX_RUN = re.compile(rb"[0-9a-f]{64,}")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}([0-9]+)-[0-9]+\Z", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Collected:
+    """What was removed, or with `dry_run` would be: paths by kind, and the bytes they took.
+
+    `kept_archives`: archives without a receipt that hold what their sessions' logs do not.
+    """
+
+    dry_run: bool
+    commits: list[str] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
+    objects: list[str] = field(default_factory=list)
+    temporary_files: list[str] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
+    kept_archives: list[str] = field(default_factory=list)
+    bytes_freed: int = 0
+
+    @property
+    def paths(self) -> list[str]:
+        return self.commits + self.snapshots + self.objects + self.temporary_files + self.archives
+
+
+def collect_garbage(
+    root: str | os.PathLike[str],
+    *,
+    dry_run: bool = False,
+    grace_seconds: float = GRACE_SECONDS,
+    storage: Storage = LOCAL,
+    progress: Progress = lambda _count: None,
+) -> Collected:
+    """Remove what nothing needs, and say what it was. Waits for commits that are under way.
+
+    Nothing is removed where it cannot be seen what is needed: any commit, snapshot, branch, log or
+    archive that is damaged raises its error first. A crash leaves some of it for the next run, and
+    a repository that is sound: what points goes before what is pointed at.
+    """
+    if not grace_seconds >= 0:
+        raise UsageError(f"a grace period of {grace_seconds} seconds cannot be: give 0 or more")
+    root = os.fspath(root)
+    if not storage.exists(layout.repo_file(root)):
+        raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
+    with (
+        collecting(root, storage),
+        storage.locked(layout.refs_lock_file(root)),
+    ):
+        collector = _Collector(root, storage, grace_seconds, Collected(dry_run), progress)
+        collector.mark()
+        collector.sweep()
+    return collector.collected
+
+
+class _Collector:
+    """One run: `mark` finds what is needed, `sweep` removes the rest. Memory: the ids."""
+
+    def __init__(
+        self, root: str, storage: Storage, grace_seconds: float, collected: Collected, progress: Progress
+    ) -> None:
+        self.collected = collected
+        self._root = root
+        self._storage = storage
+        self._young = time.time() - grace_seconds  # whatever was changed after this is kept
+        self._progress = progress
+        self._dag = CommitDag(root, storage)
+        self._commits: set[str] = set()
+        self._snapshots: set[str] = set()
+        self._objects: set[str] = set()
+        self._stored_objects: dict[str, str] = {}
+        self._unneeded: set[str] = set()
+
+    # -- mark -----------------------------------------------------------------------------------
+
+    def mark(self) -> None:
+        """Find every commit, snapshot and object that something needs."""
+        tips = set(filter(None, self._dag.branches().values()))
+        for session_id in list_sessions(self._root, storage=self._storage):
+            self._mark_session(session_id, tips)
+        stored = self._stored(layout.commits_directory(self._root))
+        tips.update(commit_id for commit_id, path in stored.items() if self._is_young(path))
+        for record in self._dag.reachable(tips):
+            self._commits.add(record["commit_id"])
+            self._snapshots.update((record["snapshot_id"], *state_snapshots(record).values()))
+            if (seal := read_seal(record["message"])) is not None:
+                self._objects.add(seal.op_list)
+            self._progress(len(self._commits))
+        stored = self._stored(layout.snapshots_directory(self._root))
+        self._snapshots.update(snapshot_id for snapshot_id, path in stored.items() if self._is_young(path))
+        for snapshot_id in self._snapshots:
+            if snapshot_id in stored:
+                self._objects.update(self._dag.read_snapshot(snapshot_id)["manifest"].values())
+        self._stored_objects = dict(self._object_files())
+        self._unneeded = self._stored_objects.keys() - self._objects
+        self._keep_named_by_ops()
+
+    def _mark_session(self, session_id: str, tips: set[str]) -> None:
+        """Keep what an archive's commits and a checkpoint name; an archived one's is in its manifest too."""
+        if is_archived(self._root, session_id, storage=self._storage):
+            receipt = read_receipt(self._root, session_id, self._storage)
+            manifest = read_manifest(self._root, session_id, self._storage, receipt)
+            tips.update(commit["commit_id"] for commit in manifest["commits"])
+        checkpoint = None
+        # It is a cache: what a damaged one named is found in history, or in the log.
+        with closing(SessionFile(self._root, session_id, self._storage)) as file, suppress(CorruptionError):
+            checkpoint = self._checkpoint(session_id, file, self._reader(session_id, file)).read()
+        if checkpoint is not None:
+            self._snapshots.add(checkpoint["snapshot_id"])
+            self._objects.update(checkpoint.get("op_lists", ()))
+            commit_id = checkpoint.get("commit_id", "")
+            if commit_id and self._dag.has_commit(commit_id):
+                tips.add(commit_id)
+
+    def _reader(self, session_id: str, file: SessionFile) -> LogReader:
+        return LogReader(file, layout.op_index_file(self._root, session_id), self._storage)
+
+    def _checkpoint(self, session_id: str, file: SessionFile, reader: LogReader) -> CheckpointFile:
+        path = layout.checkpoint_file(self._root, session_id)
+        return CheckpointFile(path, session_id, self._storage, file, reader)
+
+    def _keep_named_by_ops(self) -> None:
+        """Whatever looks like an id in a log may be one: a replay of its commits needs it, so it is kept."""
+        for session_id in list_sessions(self._root, storage=self._storage):
+            if not self._unneeded:
+                return
+            with closing(SessionFile(self._root, session_id, self._storage)) as file:
+                for _, data in file.blocks(0, file.end()):
+                    self._unneeded.difference_update(digests_in(data))
+            held = layout.held_file(self._root, session_id)
+            if self._storage.exists(held):
+                self._unneeded.difference_update(digests_in(self._storage.read_bytes(held)))
+
+    def _is_young(self, path: str) -> bool:
+        status = self._storage.look(path)
+        return status is not None and status.st_mtime > self._young
+
+    # -- what is stored -------------------------------------------------------------------------
+
+    def _stored(self, directory: str) -> dict[str, str]:
+        """Return id -> path of the JSON files in a directory; of what else is there nothing is known."""
+        found = {}
+        for name, _ in self._storage.list_directory(directory):
+            stem, extension = os.path.splitext(name)
+            if extension == ".json" and _DIGEST.match(stem):
+                found[stem] = os.path.join(directory, name)
+        return found
+
+    def _object_files(self) -> Iterator[tuple[str, str]]:
+        directory = layout.objects_directory(self._root)
+        for prefix, is_directory in self._storage.list_directory(directory):
+            inner = os.path.join(directory, prefix)
+            for name, _ in self._storage.list_directory(inner) if is_directory else ():
+                if _DIGEST.match(prefix + name):
+                    yield prefix + name, os.path.join(inner, name)
+
+    # -- sweep ----------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Remove the rest: children before parents, commits before snapshots before objects."""
+        for path in self._unneeded_commits():
+            self._remove(path, self.collected.commits)
+        for snapshot_id, path in self._stored(layout.snapshots_directory(self._root)).items():
+            if snapshot_id not in self._snapshots:
+                self._remove(path, self.collected.snapshots)
+        for object_id in sorted(self._unneeded):
+            path = self._stored_objects[object_id]
+            if not self._is_young(path):
+                self._remove(path, self.collected.objects)
+        self._remove_leftover_archives()
+        for path in list(self._temporary_files()):
+            if not self._is_young(path) and not self._is_being_written(path):
+                self._remove(path, self.collected.temporary_files)
+
+    def _unneeded_commits(self) -> list[str]:
+        """Return the files of unneeded commits, each after those that name it as parent."""
+        stored = self._stored(layout.commits_directory(self._root))
+        unneeded = {commit_id: self._parents_of(commit_id) for commit_id in stored.keys() - self._commits}
+        children = dict.fromkeys(unneeded, 0)
+        for parent_ids in unneeded.values():
+            for parent_id in parent_ids & unneeded.keys():
+                children[parent_id] += 1
+        free = [commit_id for commit_id, count in children.items() if not count]
+        ordered = []
+        while free:
+            commit_id = free.pop()
+            ordered.append(stored[commit_id])
+            for parent_id in unneeded[commit_id] & unneeded.keys():
+                children[parent_id] -= 1
+                if not children[parent_id]:
+                    free.append(parent_id)
+        return ordered
+
+    def _parents_of(self, commit_id: str) -> set[str]:
+        try:
+            return set(parents(self._dag.read_commit(commit_id)))
+        except (CorruptionError, NotFoundError):
+            return set()  # damaged, and nothing needs it
+
+    def _remove(self, path: str, removed: list[str]) -> None:
+        size = self._storage.file_size(path)
+        if size is None:
+            return
+        if not self.collected.dry_run:
+            self._storage.remove(path)
+        removed.append(path)
+        self.collected.bytes_freed += size
+        self._progress(len(removed))
+
+    def _remove_leftover_archives(self) -> None:
+        """Remove what a crash left of an archive whose session is live, and has all that it has."""
+        directory = layout.archives_directory(self._root)
+        for session_id, is_directory in self._storage.list_directory(directory):
+            if is_directory and layout.is_session_id(session_id) and self._has_live_log(session_id):
+                with self._storage.locked(
+                    layout.session_lock_file(self._root, session_id), wait=False
+                ) as taken:
+                    if taken and self._has_live_log(session_id):  # nobody archives or restores it now
+                        self._remove_leftover_archive(session_id)
+
+    def _has_live_log(self, session_id: str) -> bool:
+        return not is_archived(self._root, session_id, storage=self._storage) and self._storage.is_file(
+            layout.ops_file(self._root, session_id)
+        )
+
+    def _remove_leftover_archive(self, session_id: str) -> None:
+        directory = layout.archive_directory(self._root, session_id)
+        paths = [os.path.join(directory, name) for name, _ in self._storage.list_directory(directory)]
+        if not is_leftover(self._root, session_id, self._storage):
+            self.collected.kept_archives.append(directory)
+            return
+        if any(map(self._is_young, paths)):
+            return
+        for path in paths:
+            self.collected.bytes_freed += self._storage.file_size(path) or 0
+            self.collected.archives.append(path)
+        if not self.collected.dry_run:
+            remove_archive(self._root, session_id, self._storage)
+
+    # -- temporary files ------------------------------------------------------------------------
+
+    def _temporary_files(self) -> Iterator[str]:
+        """Yield what writers that died left under `.muse`, and in the directories of the tree's files."""
+        waiting = [layout.muse_directory(self._root)]
+        while waiting:
+            directory = waiting.pop()
+            for name, is_directory in self._storage.list_directory(directory):
+                path = os.path.join(directory, name)
+                if is_directory:
+                    waiting.append(path)
+                elif _TEMPORARY.match(name):
+                    yield path
+        for directory in self._tree_directories():
+            for name, is_directory in self._storage.list_directory(directory):
+                if not is_directory and _TEMPORARY.match(name):
+                    yield os.path.join(directory, name)
+
+    def _is_being_written(self, path: str) -> bool:
+        """Whether the process whose id the temporary file's name holds is alive: it may rename it yet."""
+        name = _TEMPORARY.match(os.path.basename(path))
+        return name is not None and self._storage.is_running(int(name[1]))
+
+    def _tree_directories(self) -> list[str]:
+        """Return the directories of the files that the current branch has."""
+        head = self._dag.head(self._dag.current_branch())
+        if head is None:
+            return []
+        manifest = self._dag.read_snapshot(self._dag.read_commit(head)["snapshot_id"])["manifest"]
+        inner = {os.path.dirname(path) for path in manifest} | {""}
+        return [path for name in sorted(inner) if self._is_inside(path := os.path.join(self._root, name))]
+
+    def _is_inside(self, path: str) -> bool:
+        try:
+            return self._storage.is_directory(path)
+        except MuseError:
+            return False
+
+
+def digests_in(data: bytes) -> Iterator[str]:
+    """Yield every 64 hex digits in a row, also within a longer row: rather too many than one too few."""
+    for run in _HEX_RUN.findall(data):
+        text = run.decode()
+        for start in range(len(text) - 63):
+            yield text[start : start + 64]

@@ -1,0 +1,1 @@
+"""What was it, and who did it?"""

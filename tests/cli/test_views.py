@@ -1,0 +1,125 @@
+"""`muse blame`, `muse undo`, `muse commit --full` and `muse session show --at`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muse.history.repository import Repository
+from muse.plugins.music.midi_file import Note, notes_of
+from muse.plugins.music.notes import insert_note, mutate_note
+from muse.session.live import LiveSession
+from tests.samples.muse_command import Muse, make_muse
+
+C4 = Note(60, 64, 0, 480)
+
+
+@pytest.fixture
+def muse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Muse:
+    Repository.init(str(tmp_path), now="2026-01-02T03:04:05+00:00", domain="music")
+    return make_muse(monkeypatch, capsys, tmp_path)
+
+
+@pytest.fixture
+def op_ids(tmp_path: Path) -> list[str]:
+    """The ops of a session: a note, and its louder version."""
+    edits: list[tuple[str, Any]] = [
+        ("ada", insert_note("a.mid", "x", C4)),
+        ("bob", mutate_note("a.mid", "x", C4, velocity=100)),
+    ]
+    with LiveSession(tmp_path, "jam") as session:
+        return [session.edit(actor, "music", op, intent_id="i1")["op_id"] for actor, op in edits]
+
+
+def test_commit_stores_the_net_unless_all_is_asked_for(muse: Muse, op_ids: list[str], tmp_path: Path) -> None:
+    assert "2 ops (music: 1 insert)" in muse("commit", "jam", "-m", "Net").out
+    assert "2 ops of domain music: net 1 insert" in muse("show").out
+    assert muse("log", "--json").record["op_count"] == len(op_ids)
+    with LiveSession(tmp_path, "jam") as session:
+        session.edit("ada", "music", mutate_note("a.mid", "x", C4, velocity=1))
+        session.edit("ada", "music", mutate_note("a.mid", "x", C4, velocity=2))
+    assert muse("commit", "jam", "-m", "All", "--full", "--json").record["summary"] == "music: 2 patch"
+
+
+def test_blame_names_maker_changer_op_intent_and_commit(muse: Muse, op_ids: list[str]) -> None:
+    commit_id = muse("commit", "jam", "-m", "One", "--json").record["commit_ids"][0]
+    heading, line = muse("blame", "a.mid").out.splitlines()
+    assert heading.split() == ["PART", "MADE", "BY", "CHANGED", "BY", "OP", "INTENT", "COMMIT"]
+    assert line.split()[0] == "note/x"
+    assert line.split()[-5:] == ["ada", "bob", op_ids[1][:8], "i1", commit_id[:12]]
+    record = muse("blame", "a.mid", "--rev", commit_id[:8], "--json").record
+    assert [record["made"]["op_id"], record["changed"]["op_id"]] == op_ids
+    ran = muse("blame", "b.mid")
+    assert (ran.status, "has no file" in ran.complaint) == (2, True)
+
+
+def test_show_at_a_point_prints_the_files_and_writes_them(
+    muse: Muse, op_ids: list[str], tmp_path: Path
+) -> None:
+    for arguments, velocity in (
+        (("--at", op_ids[0]), 64),
+        (("--lamport", "2"), 100),
+        (("--time", "9999-01-01"), 100),
+    ):
+        out = tmp_path / f"then{arguments[0]}"
+        text = muse("session", "show", "jam", *arguments, "--out", str(out)).out
+        assert text.splitlines()[2].split()[:2] == ["a.mid", "1"]
+        [(_, note)] = notes_of((out / "a.mid").read_bytes())
+        assert note.velocity == velocity
+    record = muse("session", "show", "jam", "--lamport", "0", "--json").record
+    assert (record["op_count"], record["files"], record["last_op_id"]) == (0, [], None)
+
+
+def test_show_overwrites_nothing_and_takes_one_point(muse: Muse, op_ids: list[str], tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("mine")
+    ran = muse("session", "show", "jam", "--lamport", "1", "--out", "full")
+    assert (ran.status, "nothing is overwritten" in ran.complaint) == (2, True)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
+    (tmp_path / "empty").mkdir()
+    assert muse("session", "show", "jam", "--lamport", "1", "--out", "empty").status == 0
+    assert muse("session", "show", "jam", "--lamport", "1", "--at", op_ids[0]).status == 2
+    assert muse("session", "show", "jam", "--out", "other").status == 2
+    assert muse("session", "show", "jam", "--time", "never").status == 2
+    assert muse("session", "show", "jam", "--at", "nothing").status == 2
+    assert muse("session", "show", "jam", "--lamport", "-1").status == 2
+    assert muse("session", "show", "jam", "--at", op_ids[0][:8], "--json").record["last_op_id"] == op_ids[0]
+
+
+@pytest.mark.parametrize("out", ["", ".muse/new", ".muse/objects/../new", "link/new"])
+def test_show_writes_nothing_into_muse_s_own_places(
+    muse: Muse, op_ids: list[str], tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / ".muse")
+    before = sorted(tmp_path.rglob("*"))
+    ran = muse("session", "show", "jam", "--at", op_ids[0], "--out", out)
+    assert (ran.status, "keeps for itself" in ran.complaint) == (2, True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_undo_says_what_it_did_and_what_it_left(muse: Muse, op_ids: list[str]) -> None:
+    ran = muse("undo", "jam", "--actor", "ada", "--as", "eve")
+    assert ran.status == 1
+    assert ran.out.splitlines() == [
+        "0 ops undone with 0 new ops",
+        (
+            f"  left as it is: {op_ids[0]} by ada, a.mid/note/x: the note was changed since "
+            f"(by bob, op {op_ids[1]})"
+        ),
+    ]
+    ran = muse("undo", "jam", "--op", op_ids[1][:8], "--as", "eve")
+    assert (ran.status, ran.out.splitlines()[0]) == (0, "1 op undone with 1 new op")
+    record = muse("undo", "jam", "--intent", ran.out.split()[-1], "--as", "eve", "--json").record
+    assert (len(record["op_ids"]), len(record["undone"]), record["left"]) == (1, 1, [])
+    ran = muse("undo", "jam", "--op", op_ids[0], "--as", "eve", "--json")
+    assert (ran.status, ran.record["left"][0]["because_actor_id"]) == (1, "eve")
+
+
+def test_undo_asks_for_one_way_to_name_the_ops(muse: Muse, op_ids: list[str]) -> None:
+    assert muse("undo", "jam", "--as", "eve").status == 2
+    assert muse("undo", "jam", "--as", "eve", "--actor", "ada", "--op", op_ids[0]).status == 2
+    assert muse("undo", "jam", "--as", "eve", "--actor", "nobody").status == 2
+    assert muse("undo", "jam", "--as", "", "--actor", "ada").status == 2
+    assert muse("undo", "jam", "--as", "eve", "--op", "nothing").status == 2
+    assert muse("undo", "jam", "--actor", "ada").status == 2
+    assert muse("undo", "no-session", "--actor", "ada", "--as", "eve").status == 2

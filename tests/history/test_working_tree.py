@@ -1,0 +1,187 @@
+"""The working tree takes in a commit's files, and never loses what a person did there."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from muse.core.content_id import object_id
+from muse.core.file.objects import ObjectStore
+from muse.disk.storage import Storage
+from muse.errors import CorruptionError
+from muse.history.working_tree import WorkingTreeUpdate, update_working_tree
+from muse.testing import Fault, failing_at_every_call
+
+Files = Mapping[str, bytes]
+
+
+class Tree:
+    """A root with an object store, brought from one set of files to another."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.known: set[tuple[str, str]] = set()
+
+    def update(self, before: Files | None, after: Files, storage: Storage | None = None) -> WorkingTreeUpdate:
+        objects = ObjectStore(str(self.root))
+        objects.put_many(after.values())
+        manifests = [{path: object_id(files[path]) for path in files} for files in (before or {}, after)]
+        return update_working_tree(
+            str(self.root),
+            objects,
+            before=None if before is None else manifests[0],
+            after=manifests[1],
+            known=lambda path, found: (path, found) in self.known,
+            storage=storage or Storage(),
+        )
+
+    def files(self) -> dict[str, bytes]:
+        paths = [path for path in self.root.rglob("*") if path.is_file() and ".muse" not in path.parts]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+def test_the_files_of_a_first_commit_are_written(tree: Tree) -> None:
+    update = tree.update(None, {"b/c/x": b"1", "a": b""})
+    assert update == WorkingTreeUpdate(written=["a", "b/c/x"])
+    assert tree.files() == {"a": b"", "b/c/x": b"1"}
+
+
+def test_changed_files_are_replaced_and_deleted_ones_removed(tree: Tree) -> None:
+    before = {"same": b"0", "changed": b"1", "gone": b"2"}
+    tree.update(None, before)
+    update = tree.update(before, {"same": b"0", "changed": b"one"})
+    assert update == WorkingTreeUpdate(written=["changed"], removed=["gone"])
+    assert tree.files() == {"same": b"0", "changed": b"one"}
+
+
+def test_directories_left_empty_are_removed_and_others_stay(tree: Tree) -> None:
+    before = {"a/b/c/x": b"1", "d/y": b"2"}
+    tree.update(None, before)
+    (tree.root / "d" / "mine").write_text("by hand")
+    tree.update(before, {})
+    assert tree.files() == {"d/mine": b"by hand"}
+    assert not (tree.root / "a").exists()
+    assert tree.root.exists()
+
+
+def test_a_file_changed_by_hand_is_neither_overwritten_nor_removed(tree: Tree) -> None:
+    before = {"edited": b"1", "deleted": b"2"}
+    tree.update(None, before)
+    for name in before:
+        (tree.root / name).write_bytes(b"by hand")
+    (tree.root / "new").write_bytes(b"by hand")
+    update = tree.update(before, {"edited": b"one", "new": b"3"})
+    assert update == WorkingTreeUpdate(kept=["deleted", "edited", "new"])
+    assert tree.files() == dict.fromkeys(["edited", "deleted", "new"], b"by hand")
+
+
+def test_a_file_changed_by_hand_that_the_commit_leaves_alone_is_not_spoken_of(tree: Tree) -> None:
+    tree.update(None, {"a": b"1"})
+    (tree.root / "a").write_bytes(b"by hand")
+    assert tree.update({"a": b"1"}, {"a": b"1"}) == WorkingTreeUpdate()
+
+
+def test_a_file_at_an_older_version_known_from_history_is_brought_forward(tree: Tree) -> None:
+    (tree.root / "late").write_bytes(b"version 1")
+    (tree.root / "other").write_bytes(b"version 1")
+    tree.known.add(("late", object_id(b"version 1")))
+    update = tree.update({"late": b"version 2", "other": b"2"}, {"late": b"version 3", "other": b"3"})
+    assert update == WorkingTreeUpdate(written=["late"], kept=["other"])
+
+
+def test_a_file_removed_by_hand_is_written_again_when_the_commit_changes_it(tree: Tree) -> None:
+    assert tree.update({"a": b"1", "b": b"2"}, {"a": b"one"}) == WorkingTreeUpdate(written=["a"])
+
+
+def test_updating_again_finds_nothing_to_do(tree: Tree) -> None:
+    before = {"a": b"1", "b": b"2"}
+    tree.update(None, before)
+    tree.update(before, {"a": b"one"})
+    assert tree.update(before, {"a": b"one"}) == WorkingTreeUpdate()
+
+
+def test_a_file_becomes_a_directory_and_back(tree: Tree) -> None:
+    tree.update(None, {"a": b"1"})
+    assert tree.update({"a": b"1"}, {"a/b": b"2"}) == WorkingTreeUpdate(written=["a/b"], removed=["a"])
+    assert tree.update({"a/b": b"2"}, {"a": b"1"}) == WorkingTreeUpdate(written=["a"], removed=["a/b"])
+    assert tree.files() == {"a": b"1"}
+
+
+def test_a_directory_or_file_in_the_way_is_kept(tree: Tree) -> None:
+    (tree.root / "a").mkdir()
+    (tree.root / "b").write_bytes(b"by hand")
+    update = tree.update(None, {"a": b"1", "b/x": b"2"})
+    assert update == WorkingTreeUpdate(kept=["a", "b/x"])
+
+
+def test_nothing_is_written_or_removed_through_a_link(
+    tree: Tree, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "x").write_bytes(b"1")
+    os.symlink(outside, tree.root / "directory")
+    os.symlink(outside / "x", tree.root / "file")
+    os.symlink(outside / "missing", tree.root / "dangling")
+    before = {"directory/x": b"1", "file": b"1"}
+    after = {"directory/x": b"2", "directory/new": b"2", "file": b"2", "dangling": b"2"}
+    assert tree.update(before, after) == WorkingTreeUpdate(kept=sorted(after))
+    assert tree.update(before, {}) == WorkingTreeUpdate(kept=sorted(before))
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"x": b"1"}
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "/etc/x", ".muse/HEAD", ".MUSE/HEAD", "a/../../x", ".git/config", "a\0b", ""]
+)
+def test_a_path_that_leaves_the_tree_stops_all_before_anything_is_touched(tree: Tree, path: str) -> None:
+    with pytest.raises(CorruptionError, match="not safe"):
+        tree.update(None, {"a": b"1", path: b"2"})
+    with pytest.raises(CorruptionError, match="not safe"):
+        tree.update({path: b"2"}, {"a": b"1"})
+    assert tree.files() == {}
+
+
+def test_a_replaced_file_keeps_its_permissions(tree: Tree) -> None:
+    tree.update(None, {"run.sh": b"1"})
+    (tree.root / "run.sh").chmod(0o755)
+    tree.update({"run.sh": b"1"}, {"run.sh": b"2"})
+    assert (tree.root / "run.sh").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_longest_file_name_is_written(tree: Tree) -> None:
+    name = "é" * 127
+    assert tree.update(None, {name: b"1"}) == WorkingTreeUpdate(written=[name])
+
+
+@pytest.mark.parametrize("fault", ["EIO", "short", "crash"])
+def test_a_fault_at_any_call_leaves_each_file_whole_and_a_rerun_does_the_rest(
+    tmp_path: Path, fault: Fault
+) -> None:
+    before = {"a": b"1" * 99, "d/gone": b"2", "hand": b"3"}
+    after = {"a": b"one" * 99, "new/x": b"4", "hand": b"5"}
+    number = 0
+
+    def update(storage: Storage) -> None:
+        nonlocal number
+        number += 1
+        (tmp_path / str(number)).mkdir()
+        tree = Tree(tmp_path / str(number))
+        tree.update(None, before)
+        (tree.root / "hand").write_bytes(b"by hand")
+        tree.update(before, after, storage)
+
+    faults = 0
+    for raised in failing_at_every_call(update, fault):
+        tree = Tree(tmp_path / str(number))
+        for path, content in tree.files().items():
+            assert ".tmp-" in path or content in {before.get(path), after.get(path), b"by hand"}
+        tree.update(before, after)
+        whole = {path: content for path, content in tree.files().items() if ".tmp-" not in path}
+        assert whole == {"a": b"one" * 99, "new/x": b"4", "hand": b"by hand"}
+        faults += raised
+    assert faults > 10

@@ -1,0 +1,177 @@
+"""How notes keep their names, and what the page of names beside a file promises."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muse.core.content_id import object_id, sha256_hex
+from muse.errors import DomainError
+from muse.plugins.music.identified_score import (
+    TRACK_LIMIT,
+    IdentifiedScore,
+    identified_notes,
+    identify,
+    names_path,
+)
+from muse.plugins.music.midi_file import (
+    MidiScore,
+    Note,
+    Track,
+    notes_of,
+    read_midi,
+    write_midi,
+)
+from tests.samples.midi_samples import midi_files, notes
+
+LONG = Note(60, 1, 0, 100)
+INNER = Note(60, 2, 40, 20)  # inside LONG: plain pairing would swap their ends
+
+
+def score_of(**named: Note) -> IdentifiedScore:
+    score = IdentifiedScore()
+    for entity_id, note in named.items():
+        score.place(entity_id, 0, note)
+    return score
+
+
+@settings(deadline=None)
+@given(midi_files, st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(0, 3), notes)))
+def test_a_score_is_read_back_as_it_was_with_every_name(
+    data: bytes, named: dict[str, tuple[int, Note]]
+) -> None:
+    score = identify(data, None)
+    for entity_id, (track, note) in named.items():
+        score.place(entity_id, track, note)
+    written, page = score.write()
+    again = identify(written, page)
+    assert again == score
+    assert again.write() == (written, page)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text("abc", min_size=1), st.tuples(st.integers(0, 2), notes)))
+def test_the_order_in_which_notes_came_does_not_show(named: dict[str, tuple[int, Note]]) -> None:
+    first, second = IdentifiedScore(), IdentifiedScore()
+    for score, items in ((first, named.items()), (second, reversed(named.items()))):
+        for entity_id, (track, note) in items:
+            score.place(entity_id, track, note)
+    assert first.write() == second.write()
+
+
+def test_notes_inside_one_another_are_never_confused() -> None:
+    data, page = score_of(a=LONG, b=INNER).write()
+    assert identify(data, page).notes == {"a": (0, LONG), "b": (0, INNER)}
+    assert sorted(note.duration_ticks for _, note in notes_of(data)) != [20, 100]
+
+
+def test_the_page_is_compact_json_that_names_the_file_it_describes() -> None:
+    data, page = score_of(a=LONG).write()
+    assert page == (
+        b'{"format":1,"object_id":"%s","ends":[0],"notes":[["a",0,0,1,60,1,0,100,0]]}'
+        % object_id(data).encode()
+    )
+    assert names_path("songs/a.mid") == ".muse_notes/songs/a.mid.json"
+
+
+def test_a_track_ends_where_it_did_once_a_later_note_is_gone() -> None:
+    before = write_midi(MidiScore(tracks=(Track(end_tick=30),)))
+    score = identify(before, None)
+    score.place("a", 0, LONG)
+    score = identify(*score.write())
+    del score.notes["a"]
+    assert score.write()[0] == before
+
+
+def test_without_a_page_names_are_derived_from_content() -> None:
+    data = write_midi(MidiScore(tracks=(Track(notes=(LONG, LONG)),)))
+    expected = {f"n{sha256_hex(f'0:{LONG.content_id}:{ordinal}'.encode())[:16]}" for ordinal in (0, 1)}
+    assert identified_notes({"a.mid": data}, "a.mid").keys() == expected
+
+
+def test_in_a_file_edited_by_hand_the_notes_that_sound_as_before_keep_their_names() -> None:
+    other = Note(72, 9, 0, 10)
+    _, page = score_of(a=LONG, b=other, c=Note(50, 1, 0, 1)).write()
+    edited = write_midi(MidiScore(tracks=(Track(notes=(replace(other, release=3), LONG, INNER)),)))
+    files = {"a.mid": edited, names_path("a.mid"): page}
+    found = identified_notes(files, "a.mid")
+    assert found["b"] == (0, replace(other, release=3))
+    assert "c" not in found
+    assert len(found) == 3
+
+
+def test_a_derived_name_is_never_one_that_another_note_had() -> None:
+    [name] = identify(write_midi(MidiScore(tracks=(Track(notes=(LONG,)),))), None).notes
+    _, page = score_of(**{name: INNER}).write()
+    edited = write_midi(MidiScore(tracks=(Track(notes=(LONG,)),)))
+    [(new_name, placed)] = identify(edited, page).notes.items()
+    assert placed == (0, LONG)
+    assert new_name != name
+
+
+BAD_PAGES: list[dict[str, Any]] = [
+    {"format": 2},
+    {"object_id": None},
+    {"ends": None},
+    {"ends": [0, 0]},
+    {"ends": [True]},
+    {"ends": [101]},
+    {"notes": None},
+    {"notes": [None]},
+    {"notes": [["a", 0, 0, 1]]},
+    {"notes": [["", 0, 0, 1, 60, 1, 0, 100, 0]]},
+    {"notes": [["a", 1, 0, 1, 60, 1, 0, 100, 0]]},
+    {"notes": [["a", 0, 1, 0, 60, 1, 0, 100, 0]]},
+    {"notes": [["a", 0, 0, 2, 60, 1, 0, 100, 0]]},
+    {"notes": [["a", 0, -1, 1, 60, 1, 0, 100, 0]]},
+    {"notes": [["a", 0, 0, 1, 60, 1, 0, 100, 0], ["b", 0, 0, 1, 60, 1, 0, 100, 0]]},
+]
+
+
+def test_a_page_that_gives_two_notes_one_name_does_not_fit() -> None:
+    data, page = score_of(a=LONG, b=INNER).write()
+    assert len(identify(data, page.replace(b'"b"', b'"a"')).notes) == 2
+
+
+@pytest.mark.parametrize("changes", BAD_PAGES)
+def test_a_page_that_does_not_fit_its_file_costs_names_and_no_notes(changes: dict[str, Any]) -> None:
+    data, page = score_of(a=LONG).write()
+    bad = json.dumps({**json.loads(page), **changes}).encode()
+    score = identify(data, bad)
+    assert list(score.notes.values()) == [(0, LONG)]
+    assert score.write()[0] == data
+
+
+@pytest.mark.parametrize("page", [b"", b"{", b"[]", b"null", b"\xff"])
+def test_a_page_that_is_not_json_counts_as_missing(page: bytes) -> None:
+    data, _ = score_of(a=LONG).write()
+    assert identify(data, page) == identify(data, None)
+
+
+def test_a_note_on_a_far_track_adds_the_tracks_before_it() -> None:
+    score = IdentifiedScore()
+    score.place("a", 2, LONG)
+    assert [len(track.notes) for track in read_midi(score.write()[0]).tracks] == [0, 0, 1]
+
+
+def test_a_file_of_one_track_changes_its_format_when_it_gets_a_second() -> None:
+    score = identify(write_midi(MidiScore(format=0)), None)
+    score.place("a", 0, LONG)
+    assert read_midi(score.write()[0]).format == 0
+    score.place("a", 1, LONG)
+    assert read_midi(score.write()[0]).format == 1
+
+
+def test_tracks_are_added_up_to_a_limit() -> None:
+    score = IdentifiedScore()
+    with pytest.raises(DomainError, match="track 256 is not there"):
+        score.place("a", TRACK_LIMIT, LONG)
+    assert score == IdentifiedScore()
+
+
+def test_a_file_that_is_not_in_the_tree_has_no_notes_to_name() -> None:
+    with pytest.raises(DomainError, match=r"there is no file 'b\.mid'"):
+        identified_notes({}, "b.mid")

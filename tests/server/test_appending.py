@@ -1,0 +1,81 @@
+"""Appends of many clients are written together, and the actors take turns."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from muse.core.op_ids import OP_IDS
+from muse.core.op_log import OpLog, make_op_entry
+from muse.core.timestamp import now_text
+from muse.disk import layout
+from muse.errors import StorageError
+from muse.history.repository import Repository
+from muse.server.appending import Appender
+from muse.server.metrics import Metrics
+from muse.server.settings import Settings
+from muse.session.guarded_log import GuardedLog, Request
+from muse.session.receipt import Receipt
+
+
+def request(actor: str, ops: int) -> Request:
+    op: dict[str, Any] = {
+        "op": "insert",
+        "address": "a",
+        "position": None,
+        "content_id": "",
+        "content_summary": "",
+    }
+    return Request(actor, [{"op_id": OP_IDS.next(), "domain": "test", "domain_op": op} for _ in range(ops)])
+
+
+async def append_all(
+    log: OpLog, repository: Repository, requests: list[Request]
+) -> list[tuple[str, list[Receipt]]]:
+    """Append all at one moment; return whose receipts came, and these, in the order they came."""
+    came: list[tuple[str, list[Receipt]]] = []
+    with ThreadPoolExecutor(2) as threads:
+        appender = Appender(GuardedLog(repository, log), log.sync, threads, Settings(), Metrics())
+        for one in requests:
+            done = appender.submit(one, is_durable=False, size=100)
+            done.add_done_callback(lambda done, actor=one.actor_id: came.append((actor, done.result())))  # type: ignore[misc]
+        await appender.drained()
+        await asyncio.sleep(0)
+    return came
+
+
+def test_nobody_waits_behind_the_flood_of_another(tmp_path: Path) -> None:
+    repository, _ = Repository.init(str(tmp_path), now=now_text())
+    flood = [request("flooder", 100) for _ in range(60)]
+    with OpLog(str(tmp_path), "jam") as log:
+        came = asyncio.run(append_all(log, repository, [*flood, request("ada", 1)]))
+        stored = [entry["op_id"] for entry in log.entries() if entry["actor_id"] == "flooder"]
+    actors = [actor for actor, _ in came]
+    assert len(came) == len(flood) + 1
+    assert actors.index("ada") < len(flood) / 2
+    assert stored == [op["op_id"] for one in flood for op in one.ops]
+
+
+def test_after_a_write_that_failed_nothing_that_waited_is_written_behind_newer_ops(tmp_path: Path) -> None:
+    repository, _ = Repository.init(str(tmp_path), now=now_text())
+    requests = [request("ada", 600) for _ in range(5)]
+
+    def move_log_away() -> None:
+        Path(layout.ops_file(str(tmp_path), "jam")).rename(tmp_path / "elsewhere")
+
+    async def append(log: OpLog) -> tuple[bool, list[BaseException | None]]:
+        with ThreadPoolExecutor(2) as threads:
+            appender = Appender(GuardedLog(repository, log), log.sync, threads, Settings(), Metrics())
+            waiting = [appender.submit(one, is_durable=False, size=100) for one in requests]
+            move_log_away()
+            await appender.drained()
+            await asyncio.sleep(0)
+            return appender.has_failed, [one.exception() for one in waiting]
+
+    with OpLog(tmp_path, "jam") as log:
+        log.append(make_op_entry("ada", "test", {"op": "insert", "address": "a"}, 1))
+        has_failed, errors = asyncio.run(append(log))
+    assert has_failed
+    assert [type(error) for error in errors] == [StorageError] * 5
+    with (tmp_path / "elsewhere").open("rb") as file:
+        assert len(file.readlines()) <= 1 + 1200  # what the first write took, and nothing after it
