@@ -58,7 +58,7 @@ def test_music_is_found_through_its_installed_entry_point(install: Install) -> N
 
 
 def test_a_domain_that_no_package_offers_has_no_plugin(install: Install) -> None:
-    install(music="muse.plugins.music.plugin:MusicPlugin")
+    install(music="muse.plugins.music:MusicPlugin")
     assert registry.find_plugin("dance") is None
     assert registry.find_plugin("") is None
     assert registry.plugin_names() == ["music"]
@@ -68,7 +68,7 @@ def test_a_domain_that_no_package_offers_has_no_plugin(install: Install) -> None
     ("value", "why"),
     [
         ("no.such.module:Plugin", "does not load: ModuleNotFoundError"),
-        ("muse.plugins.music.plugin:NoSuchPlugin", "does not load: AttributeError"),
+        ("muse.plugins.music:NoSuchPlugin", "does not load: AttributeError"),
         ("tests.plugins.test_registry:fails", "does not load: RuntimeError.'no such codec'"),
         ("tests.plugins.test_registry:NotAPlugin", "has no `apply` method"),
     ],
@@ -80,11 +80,11 @@ def test_a_plugin_that_cannot_be_used_is_named(install: Install, value: str, why
 
 
 def test_two_packages_cannot_both_be_one_domain(install: Install) -> None:
-    install(music=("muse.plugins.music.plugin:MusicPlugin", "tests.plugins.test_registry:NotAPlugin"))
+    install(music=("muse.plugins.music:MusicPlugin", "tests.plugins.test_registry:NotAPlugin"))
     with pytest.raises(DomainError, match=r"claimed by muse\.plugins\.music:MusicPlugin and tests"):
         registry.find_plugin("music")
 
 
 def test_a_package_that_is_seen_twice_on_the_path_counts_once(install: Install) -> None:
-    install(music=("muse.plugins.music.plugin:MusicPlugin",) * 2)
+    install(music=("muse.plugins.music:MusicPlugin",) * 2)
     assert isinstance(registry.find_plugin("music"), MusicPlugin)
