@@ -365,7 +365,7 @@ NO_VERB_FIRST = frozenset(
         "every",
         "its",
     }
-    | {"this", "that", "as", "in", "on", "of", "no", "not", "with", "for", "one", "two", "under"}
+    | {"its", "this", "that", "as", "in", "on", "of", "no", "not", "with", "for", "one", "two", "under"}
 )
 
 
