@@ -9,7 +9,7 @@ from tests.samples.muse_command import Muse, make_muse
 from tests.samples.project import TESTS
 
 MADE_BY_0_1_0 = TESTS / "samples" / "older_build.tar.gz"
-"""Music and text, a signed commit, a merge of two replicas, an undo, an archive, a proposal and a pending op."""
+"""Music and text, a signed commit, a merge of two replicas, an undo, an archive and a proposal."""
 
 
 @pytest.fixture
