@@ -14,12 +14,12 @@ from muse.causality import CausalHistory
 from muse.core.content_id import object_id
 from muse.domain import Overlap
 from muse.errors import DomainError
+from muse.plugins.music.identified_score import Placed
 from muse.plugins.music.note_ops import NOTE_PREFIX, NoteEdit, read_note_edit
 from muse.plugins.music.trails import FileContent, file_content
 from muse.plugins.music.tree import (
     Fetch,
     MusicTree,
-    Placed,
     check_patch,
     check_path,
     kind_of,
