@@ -38,7 +38,8 @@ from muse.coordination.record import (
 from muse.core.address import AddressMap, narrower
 from muse.disk import layout
 from muse.disk.json_file import encode_json, field, read_json_object
-from muse.disk.storage import LOCAL, Storage, translated
+from muse.disk.storage import LOCAL, Storage
+from muse.disk.system_calls import translated
 from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageError, UsageError
 
 __all__ = ["Claim", "Collision", "Coordination", "HeldError", "Intent"]

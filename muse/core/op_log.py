@@ -55,7 +55,8 @@ from muse.core.record import (
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.resource import Resource
-from muse.disk.storage import LOCAL, Storage, storage_error
+from muse.disk.storage import LOCAL, Storage
+from muse.disk.system_calls import storage_error
 from muse.domain import DomainOp, StructuredDelta
 from muse.errors import (
     CorruptionError,

@@ -13,7 +13,8 @@ import msgspec
 import orjson
 
 from muse.core.record import frame, frame_holds
-from muse.disk.storage import Storage, translated
+from muse.disk.storage import Storage
+from muse.disk.system_calls import translated
 from muse.errors import CorruptionError, StorageError
 from muse.session.receipt import Kind
 

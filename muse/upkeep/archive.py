@@ -28,7 +28,8 @@ from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.timestamp import now_text
 from muse.disk import layout
-from muse.disk.storage import LOCAL, READ_BLOCK_BYTES, Storage, translated
+from muse.disk.storage import LOCAL, READ_BLOCK_BYTES, Storage
+from muse.disk.system_calls import translated
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError
 from muse.upkeep.survey import (
     Abandon,

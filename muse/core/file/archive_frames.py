@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import zstandard
 
 from muse.core.file.archive_manifest import FRAME_BYTES, ArchiveFacts, ArchiveManifest
-from muse.disk.storage import READ_BLOCK_BYTES, Storage, storage_error, translated
+from muse.disk.storage import READ_BLOCK_BYTES, Storage
+from muse.disk.system_calls import storage_error, translated
 from muse.errors import CorruptionError
 
 Progress = Callable[[int], None]
