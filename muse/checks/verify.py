@@ -426,7 +426,7 @@ class _Verifier:
     def check_held(self) -> None:
         """Look at every line of the entries that are held."""
         for session_id in list_sessions(self._root, storage=self._storage):
-            held = HeldFile(layout.held_file(self._root, session_id), self._storage)
+            held = HeldFile(layout.orphans_file(self._root, session_id), self._storage)
             try:
                 for fault in held.faults():
                     self._found(held.path, "session", fault)

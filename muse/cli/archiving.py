@@ -29,7 +29,7 @@ def archive(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal a session's log into a compressed file.
+    """Pack a session's log into a compressed file.
 
     Nobody may be writing it. It can be read as before, and takes no more ops until it is restored.
     Ops that are pending are refused unless you abandon them, all or each by its id; the archive says

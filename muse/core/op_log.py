@@ -134,7 +134,7 @@ def list_sessions(repo_root: str | os.PathLike[str], *, storage: Storage = LOCAL
 
 
 def _has_log(directory: str, session_id: str, storage: Storage) -> bool:
-    """Whether there is a log, or the receipt that stands in its place."""
+    """Whether there is a log, or the tombstone that stands in its place."""
     names = ("ops.jsonl", "receipt.json")
     return any(storage.exists(os.path.join(directory, session_id, name)) for name in names)
 
@@ -190,7 +190,7 @@ class OpLog(Resource):
         self._clock = LamportClock(jump=self._limits.lamport_jump)
         self._pending = PendingOps(self._reader, self._checkpoint, objects, self._limits)
         self._admission = Admission(self._session_id, self._reader, self._clock, self._limits)
-        self._held = HeldFile(layout.held_file(self._root, self._session_id), self._storage)
+        self._held = HeldFile(layout.orphans_file(self._root, self._session_id), self._storage)
         self._syncs = GroupCommit(self._file.sync)
         self._unsynced: dict[int, list[str]] = {}  # ticket of a durable append -> its op ids
         self._opened = False
@@ -617,13 +617,13 @@ class OpLog(Resource):
             self._storage.make_directories(directory)
 
     def _refuse_lost_log(self) -> None:
-        """Refuse to begin a log where an archive stands whose receipt is lost: it holds the session's ops."""
+        """Refuse to begin a log beside an archive whose tombstone is lost: it holds the session's ops."""
         archive = layout.manifest_file(self._root, self._session_id)
-        places = (layout.receipt_file(self._root, self._session_id), self._path)
+        places = (layout.tombstone_file(self._root, self._session_id), self._path)
         if self._storage.exists(archive) and not any(map(self._storage.exists, places)):
             raise UsageError(
-                f"session {self._session_id!r} has an archive, {archive}, and neither log nor receipt: 'muse "
-                f"session restore {self._session_id}' brings its log back, or choose another session id"
+                f"session {self._session_id!r} has an archive, {archive}, and neither log nor tombstone: "
+                f"'muse session restore {self._session_id}' brings its log back, or choose another session id"
             )
 
     def _refuse_twin(self) -> None:

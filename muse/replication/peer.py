@@ -242,7 +242,7 @@ class LocalPeer:
     def _let_in_held(self, seal: Seal, op_ids: Sequence[str], covered: Sequence[OpEntry]) -> bool:
         """Append those of a commit's ops that are held, if it has all then: history waits for no parents."""
         lacking = set(op_ids) - {entry["op_id"] for entry in covered}
-        if not lacking or not self.storage.exists(layout.held_file(self._root, seal.session_id)):
+        if not lacking or not self.storage.exists(layout.orphans_file(self._root, seal.session_id)):
             return False
         with OpLog(self._root, seal.session_id, storage=self.storage) as log:
             held = [entry for entry in log.held() if entry["op_id"] in lacking]

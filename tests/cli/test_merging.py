@@ -205,4 +205,4 @@ def test_what_a_held_op_names_is_no_garbage(here: Path) -> None:
     (here / HELD).unlink()
     collect_garbage(str(here), grace_seconds=0)
     assert not repository.objects.has(named)
-    assert not os.path.exists(layout.held_file(str(here), "jam"))
+    assert not os.path.exists(layout.orphans_file(str(here), "jam"))
