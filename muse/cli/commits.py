@@ -28,6 +28,7 @@ from muse.history.commit_record import CommitRecord, brief_record, covered_count
 from muse.history.repo_record import RepoRecord
 from muse.history.repository import Repository
 from muse.history.signing import Signer
+from muse.history.tree import tree_changes
 from muse.session.live import CommitOutcome, LiveSession
 
 SHORT_ID = 12
@@ -164,10 +165,9 @@ def _changed_files(repository: Repository, record: CommitRecord) -> list[tuple[s
     """Compare a commit's tree with that of its first parent: (path, what happened to it)."""
     before = repository.read_tree(record["parent_commit_id"])
     after = repository.read_tree(record["commit_id"])
-    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     return [
         (path, "added" if path not in before else "removed" if path not in after else "changed")
-        for path in changed
+        for path in tree_changes(before, after)
     ]
 
 

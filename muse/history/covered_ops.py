@@ -25,6 +25,7 @@ from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import CorruptionError
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.seal import Seal, read_seal, root_of
+from muse.history.walk import ancestors
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -73,17 +74,9 @@ class SealedCommits:
         return sorted(found, key=lambda commit: (commit.seal.cut_offset, commit.domain, commit.commit_id))
 
     def is_behind(self, ancestor: SealedCommit, commit: SealedCommit) -> bool:
-        """Whether `ancestor` is in the history of `commit`."""
-        seen: set[str] = set()
-        waiting = list(commit.parent_ids)
-        while waiting:
-            commit_id = waiting.pop()
-            if commit_id == ancestor.commit_id:
-                return True
-            if commit_id not in seen:
-                seen.add(commit_id)
-                waiting.extend(self._parents.get(commit_id, ()))
-        return False
+        """Return whether `ancestor` is in the history of `commit`, and another commit."""
+        behind = ancestors([commit.commit_id], lambda commit_id: self._parents.get(commit_id, ()))
+        return ancestor.commit_id in behind
 
 
 Run = tuple[int, int]

@@ -259,7 +259,7 @@ class LocalPeer:
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
         repository = self.repository
         if expected is not None and not (
-            descends(repository, new, expected) or is_same_work(repository, new, expected)
+            repository.dag.descends(new, expected) or is_same_work(repository, new, expected)
         ):
             raise ConflictError(
                 f"branch {branch!r} in {self._root} is at {expected}, which commit {new} does not descend "
@@ -317,11 +317,6 @@ class LocalPeer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def descends(repository: Repository, commit_id: str, ancestor: str) -> bool:
-    """Whether `ancestor` is `commit_id` or in its history."""
-    return any(record["commit_id"] == ancestor for record in repository.dag.history(commit_id))
 
 
 def entries_in(lines: bytes) -> list[OpEntry]:
