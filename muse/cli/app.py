@@ -41,7 +41,6 @@ app = typer.Typer(
 app.add_typer(sessions.app, name="session")
 app.add_typer(keys.app, name="key")
 app.add_typer(coord.app, name="coord")
-app.add_typer(coord.app, name="coord")
 app.add_typer(tokens.app, name="token")
 
 

@@ -24,7 +24,7 @@ class BareOps:
     check: Callable[[Mapping[str, Any]], None]
 
 
-class Feed:
+class LineFeeder:
     """Takes lines in their order and stops at the first bad one: all before it are in the log."""
 
     def __init__(self, log: OpLog, bare_ops: BareOps) -> None:

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from muse.cli.feed import BareOps, Feed
+from muse.cli.feed import BareOps, LineFeeder
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.errors import InvalidEntryError
 from muse.session.guarded_log import GuardedLog
 
 
-class GuardedFeed(Feed):
-    """A feed whose ops pass the guard: what that refuses is a bad line, what it sets aside is counted."""
+class GuardedLineFeeder(LineFeeder):
+    """A feeder whose ops pass the guard: what that refuses is a bad line, what it sets aside is counted."""
 
     def __init__(self, log: OpLog, guarded: GuardedLog, bare_ops: BareOps) -> None:
         super().__init__(log, bare_ops)

@@ -11,9 +11,9 @@ from muse.apply.domains import check_of
 from muse.cli.archiving import archive, restore
 from muse.cli.conflicts import conflicts
 from muse.cli.entry_line import entry_line
-from muse.cli.feed import BareOps, Feed
+from muse.cli.feed import BareOps, LineFeeder
 from muse.cli.graph.command import graph
-from muse.cli.guarded_feed import GuardedFeed
+from muse.cli.guarded_feed import GuardedLineFeeder
 from muse.cli.mending import check, print_damages, recover, repair
 from muse.cli.merging import merge
 from muse.cli.options import (
@@ -192,9 +192,13 @@ def append(
     bare_ops = BareOps(actor, domain, intent, reservation, check_of(domain))
     with OpLog(repository.root, session) as log, invocation.output.progress("appending") as progress:
         is_open = read_policy(repository.root, session).lets_all_pass
-        feed = Feed(log, bare_ops) if is_open else GuardedFeed(log, GuardedLog(repository, log), bare_ops)
+        feed = (
+            LineFeeder(log, bare_ops)
+            if is_open
+            else GuardedLineFeeder(log, GuardedLog(repository, log), bare_ops)
+        )
         feed.take(typer.get_binary_stream("stdin"), progress)
-    proposed = feed.proposed if isinstance(feed, GuardedFeed) else 0
+    proposed = feed.proposed if isinstance(feed, GuardedLineFeeder) else 0
     counts = {"stored": feed.stored, "known": feed.known} | ({"proposed": proposed} if proposed else {})
     if invocation.output.as_json:
         invocation.output.record({"session_id": session, **counts})

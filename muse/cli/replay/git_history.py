@@ -18,7 +18,7 @@ from muse.cli.replay.script import (
     Move,
     Remove,
     Script,
-    Step,
+    ScriptStep,
     Write,
 )
 from muse.disk import layout
@@ -78,10 +78,10 @@ def read_git_history(directory: str, prefix: str = "", limit: int | None = None)
     brought = {each.blob for commit in commits for each in commit.differences}
     contents = git.contents(brought.union(files.values()) - {""})
     first = [Create(prefix + path, contents[blob]) for path, blob in files.items()]
-    steps = [Step(CONDUCTOR, (), tuple(first))] if first else []
+    steps = [ScriptStep(CONDUCTOR, (), tuple(first))] if first else []
     for commit in commits:
         changes = tuple(_changes(files, commit.differences, prefix, contents))
-        steps.append(Step(commit.author, (len(steps) - 1,) if steps else (), changes))
+        steps.append(ScriptStep(commit.author, (len(steps) - 1,) if steps else (), changes))
     remarks = [f"{len(commits)} commits of {directory}, from first parent to first parent"]
     if git.left_out:
         names = sorted(map(ascii, git.left_out))

@@ -12,7 +12,7 @@ from muse.cli.replay.script import (
     Create,
     Edit,
     Move,
-    Step,
+    ScriptStep,
     Write,
     edits_of,
     schedule,
@@ -36,7 +36,7 @@ class Replicas:
     steps: of two insertions at one place, made at the same time, that of the first stands first.
     """
 
-    def __init__(self, repository: Repository, steps: Sequence[Step], directory: str) -> None:
+    def __init__(self, repository: Repository, steps: Sequence[ScriptStep], directory: str) -> None:
         self._steps = steps
         self._made: list[list[OpEntry]] = [[] for _ in steps]
         self._stack = ExitStack()
@@ -115,7 +115,7 @@ class Retype:
     """A task: the steps of a script on replicas below `scratch`, merged into the session as they come."""
 
     root: str
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptStep, ...]
     rate: float | None
     scratch: str
 
