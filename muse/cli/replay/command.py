@@ -7,13 +7,13 @@ from typing import Annotated, Protocol
 
 import typer
 
-from muse.cli.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.replay.git_history import COMMITS, read_git_history
 from muse.cli.replay.midi import MidiPiece
 from muse.cli.replay.player import ScriptPiece
 from muse.cli.replay.script import Script
 from muse.cli.replay.text_shares import ACTORS, share_text
 from muse.cli.replay.trace import is_trace, read_trace, trace_name
+from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.stage.audience import audience_for
 from muse.cli.stage.performance import perform
 from muse.cli.stage.places import (

@@ -11,16 +11,7 @@ import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from muse.cli.replay.script import (
-    CONDUCTOR,
-    Change,
-    Create,
-    Move,
-    Remove,
-    Script,
-    ScriptStep,
-    Write,
-)
+from muse.cli.replay.script import CONDUCTOR, Change, Create, Move, Remove, Script, ScriptStep, Write
 from muse.disk import layout
 from muse.errors import MuseError, UsageError
 

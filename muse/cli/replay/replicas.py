@@ -7,16 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from muse.cli.replay.script import (
-    Change,
-    Create,
-    Edit,
-    Move,
-    ScriptStep,
-    Write,
-    edits_of,
-    schedule,
-)
+from muse.cli.replay.script import Change, Create, Edit, Move, ScriptStep, Write, edits_of, schedule
 from muse.cli.stage.players import Finished, Wire, wait_until
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
