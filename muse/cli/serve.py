@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from muse.cli.options import JsonOption, RepoOption, current_directory, remember
+from muse.cli.shared.options import JsonOption, RepoOption, current_directory, remember
 from muse.disk.storage import LOCAL
 from muse.errors import UsageError
 

@@ -14,7 +14,7 @@ import pytest
 
 from muse.checks.replay import rederive
 from muse.checks.verify import verify
-from muse.cli.commits import check_logs
+from muse.cli.verify.report import check_logs
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
 from muse.core.op_list import encode_op_list

@@ -607,7 +607,7 @@ def test_a_fault_of_the_program_is_no_traceback(muse: Muse, monkeypatch: pytest.
     def broken(_repo: object) -> list[str]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("muse.cli.sessions.list_sessions", broken)
+    monkeypatch.setattr("muse.cli.session.list.list_sessions", broken)
     ran = muse("session", "list")
     assert ran.status == 1
     assert "a fault of muse itself" in ran.complaint

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from muse.cli import servers
+from muse.cli.shared import servers
 from muse.client import UnauthorizedError
 from muse.core.op_log import OpLog
 from muse.replication.peer import LocalPeer

@@ -7,13 +7,14 @@ from typing import Annotated, Protocol
 
 import typer
 
-from muse.cli.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.replay.git_history import COMMITS, read_git_history
 from muse.cli.replay.midi import MidiPiece
 from muse.cli.replay.player import ScriptPiece
 from muse.cli.replay.script import Script
 from muse.cli.replay.text_shares import ACTORS, share_text
 from muse.cli.replay.trace import is_trace, read_trace, trace_name
+from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
+from muse.cli.shared.output import Output
 from muse.cli.stage.audience import audience_for
 from muse.cli.stage.performance import perform
 from muse.cli.stage.places import (
@@ -120,10 +121,23 @@ def replay(
     edits_per_second = _rate(rate)
     piece = _piece(source, name, actors, limit)
     repository = _place(invocation, session, piece)
-    session_id = session or free_session_id(
-        repository, session_id_from(os.path.splitext(piece.name)[0], "replay")
+    named = session_id_from(os.path.splitext(piece.name)[0], "replay")
+    session_id = session or free_session_id(repository, named)
+    _perform(
+        piece, repository, session_id, invocation.output, rate=edits_per_second, commit_seconds=commit_every
     )
-    output = invocation.output
+
+
+def _perform(
+    piece: Piece,
+    repository: Repository,
+    session_id: str,
+    output: Output,
+    *,
+    rate: float | None,
+    commit_seconds: float,
+) -> None:
+    """Play a piece in a session, and print what came out."""
     if not output.as_json:
         output.line(f"{piece.name}, in {repository.root}, session {session_id}")
         for remark in piece.remarks:
@@ -136,9 +150,9 @@ def replay(
         with audience_for(output) as audience:
             performance = perform(
                 live,
-                piece.jobs(repository.root, session_id, edits_per_second, scratch),
+                piece.jobs(repository.root, session_id, rate, scratch),
                 title=f"Replay of {piece.name}",
-                commit_seconds=commit_every,
+                commit_seconds=commit_seconds,
                 audience=audience,
             )
         present(conclude(live, performance, piece.compare(repository)), output)

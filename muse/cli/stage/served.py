@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from muse.cli.servers import client, require_client
+from muse.cli.shared.servers import client, require_client
 from muse.core.entry import OpEntry
 from muse.disk.resource import Resource
 from muse.errors import ConflictError, MuseError
