@@ -106,6 +106,7 @@ MOVED = {
     "muse.server.ws_protocol": "muse.server.edge.ws_protocol",
     "muse.server.limits": "muse.server.edge.limits",
     "muse.server.access": "muse.server.edge.access",
+    "muse.server.outbox": "muse.server.client_queue",
 }
 """Old name of a module -> its name now. Where one module became several, their names with spaces between."""
 
