@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from muse.cli.options import Invocation, JsonOption, RepoOption, check_session, help_without_command, remember
-from muse.coordination.reservations import DEFAULT_TTL_SECONDS, Claim, Collision, Coordination, Intent
+from muse.coordination.forecast import Collision
+from muse.coordination.record import Intent, Reservation
+from muse.coordination.reservations import DEFAULT_TTL_SECONDS, Coordination
 from muse.core.op_log import OpLog
 from muse.session.guarded_log import GuardedLog, Trespass
 
@@ -168,14 +170,19 @@ def list_command(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output, coordination = invocation.output, _coordination(invocation)
-    plans: list[Claim | Intent] = [*coordination.claims(branch=branch), *coordination.intents(branch=branch)]
+    plans: list[Reservation | Intent] = [
+        *coordination.reservations(branch=branch),
+        *coordination.intents(branch=branch),
+    ]
     faults = coordination.faults()
     found = [] if session is None else _trespasses(invocation, session)
     if output.as_json:
         for plan in plans:
             output.record({"kind": _kind(plan), **plan.to_json()})
         for trespass in found:
-            output.record({"kind": "trespass", "entry": trespass.entry, "claim": trespass.claim.to_json()})
+            output.record(
+                {"kind": "trespass", "entry": trespass.entry, "claim": trespass.reservation.to_json()}
+            )
         for fault in faults:
             output.record({"kind": "fault", "reason": fault})
     else:
@@ -187,7 +194,7 @@ def list_command(
         for trespass in found:
             output.line(
                 f"Past the policy: op {trespass.entry['op_id']} by {trespass.entry['actor_id']}, on what "
-                f"{trespass.claim.actor_id} holds"
+                f"{trespass.reservation.actor_id} holds"
             )
         for fault in faults:
             output.line(f"Not read: {fault}")
@@ -261,26 +268,26 @@ def _sentence(collision: Collision) -> str:
     return f"{collision.address}: {first}{_name(collision.second)}"
 
 
-def _name(plan: Claim | Intent) -> str:
+def _name(plan: Reservation | Intent) -> str:
     said = plan.detail if isinstance(plan, Intent) else plan.operation
     return f"{plan.actor_id}'s {_kind(plan)} of {', '.join(plan.addresses)}{f' ({said})' if said else ''}"
 
 
-def _kind(plan: Claim | Intent) -> str:
-    return "reservation" if isinstance(plan, Claim) else "intent"
+def _kind(plan: Reservation | Intent) -> str:
+    return "reservation" if isinstance(plan, Reservation) else "intent"
 
 
-def _row(plan: Claim | Intent) -> tuple[object, ...]:
+def _row(plan: Reservation | Intent) -> tuple[object, ...]:
     own, until, epoch = (
         (plan.reservation_id, plan.expires_at, str(plan.epoch or "not granted"))
-        if isinstance(plan, Claim)
+        if isinstance(plan, Reservation)
         else (plan.intent_id, "", "")
     )
     what = (plan.actor_id, plan.branch, ", ".join(plan.addresses), plan.operation)
     return (_kind(plan), own, *what, until, epoch)
 
 
-def _print_claim(invocation: Invocation, claim: Claim, sentence: str) -> None:
+def _print_claim(invocation: Invocation, claim: Reservation, sentence: str) -> None:
     if invocation.output.as_json:
         invocation.output.record({"kind": "reservation", **claim.to_json()})
     else:

@@ -52,7 +52,10 @@ MOVED = {
     "muse.net_delta": "muse.apply.net",
     "muse.merge_commit": "muse.apply.merge_heads",
     "muse.foreign": "muse.apply.external_commits",
-    "muse.core.coordination": "muse.coordination.reservations",
+    "muse.core.coordination": (
+        "muse.coordination.reservations muse.coordination.record muse.coordination.forecast "
+        "muse.coordination.holdings"
+    ),
     "muse.core.coordination_record": "muse.coordination.record",
     "muse.guard": "muse.session.guarded_log",
     "muse.policy": "muse.session.policy",

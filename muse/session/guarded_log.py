@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import msgspec
 
-from muse.coordination.reservations import Claim, Coordination, HeldError, Standing, describe
+from muse.coordination.record import Reservation
+from muse.coordination.reservations import Coordination, FrozenReservations, HeldError, describe
 from muse.core.address import AddressMap, addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
 from muse.core.op_ids import OP_IDS
@@ -54,7 +55,7 @@ class Trespass:
     """An op in the log on an address that another actor held when its author says it was made."""
 
     entry: OpEntry
-    claim: Claim
+    reservation: Reservation
 
 
 @dataclass(slots=True)
@@ -189,16 +190,16 @@ class GuardedLog:
             return _Offer(entry, is_draft, request, _refused(entry, "invalid", str(error)))
         return _Offer(entry, is_draft, request)
 
-    def _standing(self, policy: Policy) -> AbstractContextManager[Standing | None]:
+    def _standing(self, policy: Policy) -> AbstractContextManager[FrozenReservations | None]:
         if policy.reservations == "off":
             return nullcontext()
-        return self.coordination.standing(first_too=policy.enforces_reservations)
+        return self.coordination.frozen(first_too=policy.enforces_reservations)
 
     def _judge(
         self,
         offers: Sequence[_Offer],
         policy: Policy,
-        standing: Standing | None,
+        standing: FrozenReservations | None,
         arriving: Arriving | None,
     ) -> None:
         """Decide what becomes of each op; where nothing is in its way, it is admitted.
@@ -247,7 +248,7 @@ class GuardedLog:
         self,
         offer: _Offer,
         policy: Policy,
-        standing: Standing | None,
+        standing: FrozenReservations | None,
         branch: str,
         arriving: Arriving | None,
     ) -> Receipt | None:
@@ -260,9 +261,9 @@ class GuardedLog:
         kind: Kind = ""
         reason = ""
         status: Status = "stored"
-        claims: list[Claim] = []
+        claims: list[Reservation] = []
         if standing is not None:
-            claims = standing.claims_of_others(addresses, branch, request.actor_id)
+            claims = standing.of_others(addresses, branch, request.actor_id)
             fault = (
                 standing.fault_of(entry["reservation_id"], request.actor_id)
                 if entry["reservation_id"]
@@ -383,7 +384,7 @@ class GuardedLog:
         `NotFoundError` for no such proposal, `ConflictError` if it was rejected or the log holds another op
         with its id, `HeldError` if another decides, `InvalidEntryError` if the log can no longer take it.
         """
-        with self._log.alone(), self.coordination.standing() as standing:
+        with self._log.alone(), self.coordination.frozen() as standing:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 raise ConflictError(
@@ -414,7 +415,7 @@ class GuardedLog:
 
     def reject(self, proposal_id: str, *, actor_id: str, reason: str = "") -> Proposal:
         """Set a proposal aside for good. Idempotent. Its author may take it back so; see `accept`."""
-        with self._log.alone(), self.coordination.standing() as standing:
+        with self._log.alone(), self.coordination.frozen() as standing:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 return proposal
@@ -437,11 +438,11 @@ class GuardedLog:
                 f"'muse session proposals {session_id}'"
             ) from None
 
-    def _check_decides(self, proposal: Proposal, actor_id: str, standing: Standing) -> None:
+    def _check_decides(self, proposal: Proposal, actor_id: str, standing: FrozenReservations) -> None:
         if standing.is_empty:
             return
         addresses = addresses_of(proposal.entry["domain_op"])
-        found = standing.claims_of_others(addresses, self._branch(), actor_id)
+        found = standing.of_others(addresses, self._branch(), actor_id)
         claims = [claim for claim in found if claim.epoch]
         if claims:
             raise HeldError(f"{actor_id} cannot decide this: {describe(claims)}, and decides", claims)
@@ -454,8 +455,8 @@ class GuardedLog:
         They came by a plain `OpLog`, a merge or another tool, or before the session asked for more.
         Accepted proposals are none. Reads the whole log.
         """
-        held: AddressMap[Claim] = AddressMap()
-        for claim in self.coordination.claims(branch=self._branch()):
+        held: AddressMap[Reservation] = AddressMap()
+        for claim in self.coordination.reservations(branch=self._branch()):
             for address in claim.addresses if claim.epoch else ():
                 for values in held.places(address):
                     values[claim.reservation_id] = claim
@@ -481,7 +482,7 @@ def _is_in(proposal: Proposal, in_log: Mapping[str, tuple[int, int, OpEntry]]) -
     return found is not None and _are_same(proposal.entry, found[2], is_draft=is_draft)
 
 
-def _touched(entry: OpEntry, held: AddressMap[Claim]) -> Iterable[Claim]:
+def _touched(entry: OpEntry, held: AddressMap[Reservation]) -> Iterable[Reservation]:
     found = (claim for address in addresses_of(entry["domain_op"]) for claim in held.touching(address))
     return {claim.reservation_id: claim for claim in found}.values()
 
