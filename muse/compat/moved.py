@@ -57,7 +57,7 @@ MOVED = {
         "muse.coordination.holdings"
     ),
     "muse.core.coordination_record": "muse.coordination.record",
-    "muse.guard": "muse.session.guarded_log",
+    "muse.guard": "muse.session.guarded_log muse.session.decisions",
     "muse.policy": "muse.session.policy",
     "muse.proposals": "muse.session.proposals",
     "muse.receipt": "muse.session.receipt",

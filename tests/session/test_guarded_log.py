@@ -20,7 +20,7 @@ from muse.core.entry import MAX_LAMPORT
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.history.repository import Repository
-from muse.session import guarded_log as guard
+from muse.session import decisions
 from muse.session.guarded_log import GuardedLog, Request
 from muse.session.policy import Policy, read_policy, write_policy
 from muse.session.receipt import Receipt
@@ -641,7 +641,7 @@ def test_ops_that_passed_by_the_guard_are_found_and_nothing_else(tmp_path: Path)
 
 
 def test_the_limit_of_open_proposals_refuses_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "MOST_OPEN_PROPOSALS", 2)
+    monkeypatch.setattr(decisions, "MOST_OPEN_PROPOSALS", 2)
     scene = Scene(tmp_path, PROPOSE)
     scene.coordination.reserve("ada", ["a"], branch="main")
     receipts = scene.append("bob", "a", "a", "a")
