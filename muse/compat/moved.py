@@ -52,9 +52,12 @@ MOVED = {
     "muse.net_delta": "muse.apply.net",
     "muse.merge_commit": "muse.apply.merge_heads",
     "muse.foreign": "muse.apply.external_commits",
-    "muse.core.coordination": "muse.coordination.reservations",
+    "muse.core.coordination": (
+        "muse.coordination.reservations muse.coordination.record muse.coordination.forecast "
+        "muse.coordination.holdings"
+    ),
     "muse.core.coordination_record": "muse.coordination.record",
-    "muse.guard": "muse.session.guarded_log",
+    "muse.guard": "muse.session.guarded_log muse.session.decisions",
     "muse.policy": "muse.session.policy",
     "muse.proposals": "muse.session.proposals",
     "muse.receipt": "muse.session.receipt",

@@ -25,7 +25,7 @@ def reserve(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Claim addresses for one actor, all or none. What is held by anyone is refused, and says by whom.
+    """Reservation addresses for one actor, all or none. What is held by anyone is refused, and says by whom.
 
     Example: muse coord reserve song.mid --actor ada --ttl 600
     """
