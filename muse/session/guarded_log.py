@@ -13,9 +13,9 @@ import msgspec
 from muse.coordination.reservations import Claim, Coordination, HeldError, Standing, describe
 from muse.core.address import AddressMap, addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
+from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
 from muse.core.op_log import Durability, OpLog
-from muse.core.record import encode_line
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.domain import CheckingPlugin
