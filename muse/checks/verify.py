@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from muse.checks.archives import archive_faults, archive_names
+from muse.core.blocks import decode_block
 from muse.core.file.log_file import LONGEST_LINE_BYTES, LogFile
 from muse.core.file.objects import ObjectStore
+from muse.core.line import frame_holds
 from muse.core.op_log import list_sessions
 from muse.core.orphans import HeldFile
-from muse.core.record import decode_block, frame_holds
 from muse.disk import layout
 from muse.disk.json_file import is_as_written, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage

@@ -31,6 +31,7 @@ MOVED = {
     "muse.core.checkpoint_file": "muse.core.file.checkpoint_store",
     "muse.core.archive_file": "muse.core.file.archive_frames",
     "muse.core.archive_record": "muse.core.file.archive_manifest",
+    "muse.core.record": "muse.core.line muse.core.blocks muse.core.damage muse.core.strict_json",
     "muse.core.repair": "muse.core.file.repair",
     "muse.core.object_store": "muse.core.file.objects",
     "muse.core.checkpoint": "muse.core.coverage",

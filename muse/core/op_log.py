@@ -16,8 +16,10 @@ from typing import Any, Literal, NoReturn
 
 from muse.causality import causal_order
 from muse.core.admission import Admission
+from muse.core.blocks import encode_lines
 from muse.core.clock import LamportClock
 from muse.core.coverage import Coverage, Cut, OpLogCheckpoint
+from muse.core.damage import Damage
 from muse.core.delta import collapse
 from muse.core.entry import (
     DEFAULT_LIMITS,
@@ -40,18 +42,11 @@ from muse.core.file.op_places import OpPlaces
 from muse.core.file.repair import Repair, repair_log
 from muse.core.file.tail import Follower
 from muse.core.intake import Incoming, Refusal, from_entries, from_log
+from muse.core.line import encode_line
 from muse.core.merge import Check, Merge, MergeResult
 from muse.core.op_ids import OP_IDS
 from muse.core.orphans import HeldFile
 from muse.core.pending import LacksOpsError, PendingOps
-from muse.core.record import (
-    Damage,
-    LeanEntry,
-    encode_line,
-    encode_lines,
-    lean,
-    lean_order,
-)
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.resource import Resource
@@ -70,7 +65,6 @@ __all__ = [
     "Damage",
     "Durability",
     "Follower",
-    "LeanEntry",
     "Limits",
     "MergeResult",
     "OpEntry",
@@ -743,15 +737,6 @@ class OpLog(Resource):
                 if known is not entry and known != entry and not salvage:
                     self._reader.raise_two_bodies(entry, offset)
             return sorted(found.values(), key=total_order)
-
-    def read_lean(self, *, salvage: bool = False) -> list[LeanEntry]:
-        """Return what `read_all` does, in less than half its memory: ops stay JSON until asked for.
-
-        An op id that stands there twice is looked up in the index, which costs time, not memory.
-        """
-        shared: dict[str, str] = {}
-        found = self._reader.distinct(0, self._file.end(), salvage=salvage)
-        return sorted([lean(entry, shared) for _, entry in found], key=lean_order)
 
     def damages(self) -> Iterator[Damage]:
         """Iterate over all bytes of the log that are no entry, torn or corrupt, in bounded memory."""

@@ -12,6 +12,7 @@ from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+from muse.core.blocks import decode_block
 from muse.core.coverage import Coverage
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import SessionFile, is_archived
@@ -19,7 +20,6 @@ from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
 from muse.core.op_log import list_sessions
-from muse.core.record import decode_block
 from muse.disk import layout
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import CorruptionError

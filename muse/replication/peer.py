@@ -16,11 +16,12 @@ import orjson
 from muse.apply.domains import entry_check
 from muse.apply.merge_heads import is_same_work
 from muse.core import content_id
+from muse.core.blocks import decode_block
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
+from muse.core.line import entry_json, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions
-from muse.core.record import decode_block, entry_json, frame
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, CorruptionError, MuseError

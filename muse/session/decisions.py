@@ -13,8 +13,8 @@ from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
 from muse.core.address import addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
+from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
-from muse.core.record import encode_line
 from muse.errors import DomainError, InvalidEntryError
 from muse.session.policy import Policy
 from muse.session.proposals import Proposal

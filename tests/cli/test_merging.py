@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from muse.core.line import encode_line
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_line
 from muse.disk import layout
 from muse.history.repository import Repository
 from muse.upkeep.garbage import collect_garbage

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from muse.checks.verify import verify
-from muse.core.record import encode_line
+from muse.core.line import encode_line
 from muse.upkeep.archive import archive_session
 from tests.samples.muse_command import Muse, make_muse
 from tests.samples.sealed_sample import SealedSample

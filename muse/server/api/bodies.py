@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
-from muse.core.record import parse_strictly
+from muse.core.strict_json import parse_strictly
 from muse.errors import InvalidEntryError
 from muse.server.api.calls import Call
 from muse.server.faults import RequestError
