@@ -174,7 +174,9 @@ class Sessions:
 
     def _is_there(self, session_id: str) -> bool:
         root, storage = self._repository.root, self._repository.storage
-        return any(storage.exists(path(root, session_id)) for path in (layout.ops_file, layout.receipt_file))
+        return any(
+            storage.exists(path(root, session_id)) for path in (layout.ops_file, layout.tombstone_file)
+        )
 
     def all(self) -> list[str]:
         """Return the ids of all sessions, open or not. Blocks."""

@@ -26,7 +26,7 @@ def archive_directory(root: Path) -> Path:
 
 @pytest.fixture
 def begun_again(tmp_path: Path) -> tuple[Path, bytes]:
-    """Make an archive that lost its tombstone, and a log begun in its place; return the log of the archive."""
+    """Make an archive that lost its tombstone, and a log begun in its place; return the archived log."""
     make_session(str(tmp_path))
     whole = log_bytes(str(tmp_path))
     archive_session(tmp_path, "jam")
