@@ -24,7 +24,7 @@ from muse.core.record import (
 from muse.errors import CorruptionError
 from tests.samples.project import TESTS
 
-CORPUS = TESTS / "corpus"
+CORPUS = TESTS / "samples" / "corpus"
 SEEDS = {path.name: path.read_bytes() for path in sorted(CORPUS.glob("*.bin"))}
 
 
