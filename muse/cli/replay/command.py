@@ -1,7 +1,6 @@
 """`muse replay`: what exists already is made again, live, edit by edit, and comes out the same."""
 
 import os
-import tempfile
 from collections.abc import Collection
 from typing import Annotated, Protocol
 
@@ -27,6 +26,7 @@ from muse.cli.stage.places import (
 from muse.cli.stage.players import Job
 from muse.cli.stage.report import Comparison, conclude, present
 from muse.disk import layout
+from muse.disk.scratch import scratch_directory
 from muse.disk.storage import LOCAL
 from muse.errors import DomainError, NotFoundError, UsageError
 from muse.history.repository import Repository
@@ -144,7 +144,7 @@ def _perform(
             output.line(remark)
     with (
         LiveSession(repository.root, session_id, author="muse replay") as live,
-        tempfile.TemporaryDirectory(prefix="muse-replay-") as scratch,
+        scratch_directory("muse-replay-") as scratch,
     ):
         piece.prepare(live)
         with audience_for(output) as audience:

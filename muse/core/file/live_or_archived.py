@@ -1,4 +1,4 @@
-"""A session's log as bytes, wherever they are: in `ops.jsonl`, or in its archive, which takes no appends."""
+"""The bytes of a session's log are in `ops.jsonl`, or in its archive, which takes no appends."""
 
 from collections.abc import Callable
 from typing import NoReturn
@@ -12,7 +12,7 @@ from muse.errors import UsageError
 
 
 def is_archived(root: str, session_id: str, *, storage: Storage = LOCAL) -> bool:
-    """Whether the session is archived: its tombstone says so by being there."""
+    """Return whether the session is archived, that is whether its tombstone exists."""
     return storage.exists(layout.tombstone_file(root, session_id))
 
 
@@ -21,7 +21,7 @@ def _nothing() -> None:
 
 
 class SessionFile(LogFile):
-    """The log of `session_id`. Reads an archived one as if it stood where it was."""
+    """The log of `session_id`, which is read in the same way once it is archived."""
 
     def __init__(
         self,
@@ -48,13 +48,13 @@ class SessionFile(LogFile):
         )
 
     def open_for_append(self) -> None:
-        """Open the file as `LogFile` does; `UsageError` if the session is archived."""
+        """Open the file as `LogFile` does; raise `UsageError` if the session is archived."""
         if self._writer >= 0:
             return
         if self._is_archived():
             self._refuse_archived()
         super().open_for_append()
-        # Whoever archives holds the file's lock until the tombstone stands: now that it is shared with
+        # An archiver keeps the file's lock until the tombstone is there: now that it is shared with
         # us, the tombstone is there or will not be. An empty file may be left, which nobody reads.
         if self._is_archived():
             super().close()
