@@ -11,14 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
-from muse.cli.stage.players import (
-    Acknowledged,
-    Failed,
-    Finished,
-    Job,
-    Ready,
-    run_job,
-)
+from muse.cli.stage.players import Acknowledged, Failed, Finished, Job, Ready, run_job
 from muse.errors import MuseError
 from muse.session.live import CommitOutcome, LiveSession
 

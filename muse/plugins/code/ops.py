@@ -10,16 +10,13 @@ from muse.core.content_id import object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
 from muse.plugins.code.update import Update, Vector, read_update, read_vector
-from muse.plugins.music.midi_file import shown
-from muse.plugins.music.tree import check_path
+from muse.plugins.op_fields import Fetch, check_patch, check_path, digest_of, shown
 
 TEXT_DOMAIN = "code_text"
 """The child domain of a `patch` of text edits."""
 
-Fetch = Callable[[str], bytes]
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
 _MAX_POSITION = 2**31
 _SHORT = 16
@@ -125,7 +122,7 @@ def _read_insert(op: Mapping[str, Any]) -> CodeOp:
         _file_id(op),
         text=text,
         content=content,
-        content_id="" if carried else _digest(op, "content_id"),
+        content_id="" if carried else digest_of(op, "content_id"),
         encoding=encoding,
     )
 
@@ -139,7 +136,7 @@ def _read_delete(op: Mapping[str, Any]) -> CodeOp:
         op["address"],
         _file_id(op),
         _base(op),
-        content_id=_digest(op, "content_id") if op.get("content_id") else "",
+        content_id=digest_of(op, "content_id") if op.get("content_id") else "",
         seen=seen,
     )
 
@@ -159,7 +156,7 @@ def _read_replace(op: Mapping[str, Any]) -> CodeOp:
         text=text,
         content=content,
         update=_update(op),
-        content_id="" if carried else _digest(op, "new_content_id"),
+        content_id="" if carried else digest_of(op, "new_content_id"),
     )
 
 
@@ -169,15 +166,8 @@ def _read_move(op: Mapping[str, Any]) -> CodeOp:
 
 
 def _read_patch(op: Mapping[str, Any]) -> CodeOp:
-    children, source = op.get("child_ops"), op.get("from_address")
-    if not isinstance(children, list | tuple):
-        raise DomainError(f"`child_ops` is a list, not {shown(children)}")
-    if children and op.get("child_domain") != TEXT_DOMAIN:
-        raise DomainError(f"`child_domain` is {TEXT_DOMAIN!r}, not {shown(op.get('child_domain'))}")
-    if source is not None:
-        check_path(source)
-    if not children and source in {None, op["address"]}:
-        raise DomainError("the patch has no child ops and renames nothing: give one or the other")
+    check_patch(op, TEXT_DOMAIN)
+    children, source = op["child_ops"], op.get("from_address")
     edits = tuple(
         read_op({**child, "address": op["address"]} if isinstance(child, Mapping) else child)
         for child in children
@@ -245,14 +235,7 @@ def _file_id(op: Mapping[str, Any]) -> str:
 
 
 def _base(op: Mapping[str, Any]) -> str:
-    return _digest(op, "base") if op.get("base") else ""
-
-
-def _digest(op: Mapping[str, Any], name: str) -> str:
-    digest = op.get(name)
-    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-        raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(digest)}")
-    return digest
+    return digest_of(op, "base") if op.get("base") else ""
 
 
 def _content(op: Mapping[str, Any]) -> bytes | None:

@@ -7,7 +7,7 @@ from muse.domain import Origin
 from muse.plugins.music.identified_score import Placed
 from muse.plugins.music.note_ops import NOTE_PREFIX
 from muse.plugins.music.trails import NoteStep, Trails
-from muse.plugins.music.tree import Fetch
+from muse.plugins.op_fields import Fetch
 
 
 def blame_notes(

@@ -31,8 +31,8 @@ from muse.errors import DomainError
 from muse.plugins.music.layout import lay_out
 from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, decode, encode
 from muse.plugins.music.note import Note, can_pair, note_between, pair_notes
+from muse.plugins.op_fields import names_path
 
-NAMES_DIRECTORY = ".muse_notes"
 TRACK_LIMIT = 256  # how far an edit may add tracks
 NEW_FILE = encode(EventFile(1, 480, (EventTrack((), 0),)))
 """What is read where an edit of a note makes the file."""
@@ -133,11 +133,6 @@ class IdentifiedScore:
             return self.read.data, None
         data = encode(self.file()) if edited else self.read.data
         return data, _write_page(data, self.read, edited)
-
-
-def names_path(path: str) -> str:
-    """Name the page that belongs to the MIDI file at `path`."""
-    return f"{NAMES_DIRECTORY}/{path}.json"
 
 
 def identify(data: bytes, page: bytes | None) -> IdentifiedScore:

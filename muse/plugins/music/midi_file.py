@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from muse.plugins.music.layout import lay_out
 from muse.plugins.music.midi_bytes import END_OF_TRACK, Envelope, Event, EventFile, EventTrack, decode, encode
-from muse.plugins.music.note import NEUTRAL_RELEASE, Note, note_between, pair_notes, shown
+from muse.plugins.music.note import NEUTRAL_RELEASE, Note, note_between, pair_notes
 
 __all__ = [
     "NEUTRAL_RELEASE",
@@ -22,7 +22,6 @@ __all__ = [
     "notes_of",
     "other_events",
     "read_midi",
-    "shown",
     "without_notes",
     "write_midi",
 ]

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
-from typing import Any
 
 from muse.core import content_id
 from muse.errors import DomainError
 from muse.plugins.music.midi_bytes import LAST_TICK, Event
+from muse.plugins.op_fields import shown
 
 NEUTRAL_RELEASE = 64  # what the MIDI specification has senders use that do not measure it
 _NOTE_OFF, _NOTE_ON = 0x8, 0x9
@@ -135,15 +135,6 @@ def note_off(note: Note) -> bytes:
 
 def starts_note(message: bytes) -> bool:
     return message[0] >> 4 == _NOTE_ON and message[2] > 0
-
-
-def shown(value: Any) -> str:
-    """Show a JSON value in a message: short, and safe for one that is huge or deeply nested."""
-    if isinstance(value, str):
-        return repr(value[:60])
-    if isinstance(value, int) and value.bit_length() > 64:
-        return "a huge number"
-    return repr(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
 
 
 def _check(note: Note) -> None:

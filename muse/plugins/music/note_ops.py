@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from muse.errors import DomainError
-from muse.plugins.music.note import Note, shown
+from muse.plugins.music.note import Note
+from muse.plugins.op_fields import shown
 
 NOTE_DOMAIN = "midi_notes"
 NOTE_PREFIX = "note/"

@@ -16,9 +16,10 @@ from typing import Any
 
 from muse.domain import OP_KINDS, DomainOp, PatchOp
 from muse.errors import DomainError
-from muse.plugins.music.identified_score import Placed, names_path
+from muse.plugins.music.identified_score import Placed
 from muse.plugins.music.notes import delete_note, insert_note, move_note, mutate_note, one_patch, replace_note
-from muse.plugins.music.tree import EditedNote, Fetch, MusicTree
+from muse.plugins.music.tree import EditedNote, MusicTree
+from muse.plugins.op_fields import Fetch, names_path
 
 
 def squash_music(
@@ -29,7 +30,7 @@ def squash_music(
 
 
 @dataclass(slots=True)
-class _Run:
+class _EditRun:
     """The effective note edits of one file since the last op on the whole file.
 
     `existed`: whether the file was there; `canonical`: whether it was as Muse writes it for sure.
@@ -46,7 +47,7 @@ class _Run:
 class _Squasher:
     def __init__(self, files: Mapping[str, bytes], fetch: Fetch) -> None:
         self._tree = MusicTree(files, fetch, on_edit=self._edited)
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _EditRun] = {}
         self._net: list[Any] = []
         self._op: Any = None
 
@@ -80,7 +81,7 @@ class _Squasher:
     def _edited(self, edited: EditedNote) -> None:
         run = self._runs.get(edited.path)
         if run is None:
-            run = self._runs[edited.path] = _Run(
+            run = self._runs[edited.path] = _EditRun(
                 existed=self._tree.exists(edited.path),
                 canonical=edited.path in self._tree.edited,
                 first=edited.after,
@@ -89,7 +90,7 @@ class _Squasher:
             run.patches.append(self._op)
         run.touched.setdefault(edited.edit.entity_id, edited.before)
 
-    def _net_of_run(self, path: str, run: _Run) -> list[Any]:
+    def _net_of_run(self, path: str, run: _EditRun) -> list[Any]:
         children = self._children(path, run)
         if children is None:
             return run.patches
@@ -99,7 +100,7 @@ class _Squasher:
         summary = ", ".join(f"{kinds[kind]} {kind}" for kind in OP_KINDS if kind in kinds)
         return [{**one_patch(path, (), summary), "child_ops": children}]
 
-    def _children(self, path: str, run: _Run) -> list[DomainOp] | None:
+    def _children(self, path: str, run: _EditRun) -> list[DomainOp] | None:
         """Return the net of a run; None where nothing shorter than its ops leaves the same file."""
         score = self._tree.scores[path]
         changes = {
@@ -111,7 +112,7 @@ class _Squasher:
             return _trace(run)
         return [_net_op(name, *change) for name, change in changes.items()]
 
-    def _is_untouched(self, path: str, run: _Run) -> bool:
+    def _is_untouched(self, path: str, run: _EditRun) -> bool:
         """Whether a file whose notes are as before the run has the same bytes too."""
         if run.canonical or not run.existed:
             return run.existed
@@ -127,7 +128,7 @@ def edits_notes_only(op: Any) -> bool:
     return source is None or source == op.get("address")
 
 
-def _trace(run: _Run) -> list[DomainOp] | None:
+def _trace(run: _EditRun) -> list[DomainOp] | None:
     """Return the least that lets a file be written: its notes are the same after it."""
     entity_id, before = next(iter(run.touched.items()))
     if before is not None:
