@@ -39,6 +39,7 @@ class Seal:
     The rest is None in commits of versions that did not seal it. `record_digest`, `snapshot_digest`,
     `repository_digest`: of what nothing else covers of the commit, its snapshot and `repo.json`.
     `signer_key_id`: the key that the commit was signed with; None too if it was made unsigned.
+    `rules`: by which rule the domain's files were made, "music 2"; None if by its first.
     """
 
     session_id: str
@@ -54,6 +55,7 @@ class Seal:
     snapshot_digest: str | None = None
     repository_digest: str | None = None
     signer_key_id: str | None = None
+    rules: str | None = None
 
 
 _FIELDS = {
@@ -72,6 +74,7 @@ _OPTIONAL_FIELDS = {
     "Muse-Snapshot": "snapshot_digest",
     "Muse-Repository": "repository_digest",
     "Muse-Signer": "signer_key_id",
+    "Muse-Rules": "rules",
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from muse.apply.domains import apply_entries, read_states, write_states
+from muse.apply.domains import apply_entries, read_states, rules_text, write_states
 from muse.apply.net import net_delta
 from muse.core.coverage import Cut, OpLogCheckpoint, coverage_of
 from muse.core.delta import collapse
@@ -289,6 +289,7 @@ class LiveSession(Resource):
                 snapshot_digest=snapshot_digest(self.repository.dag.read_snapshot(snapshot_id)),
                 repository_digest=self._repository_digest,
                 signer_key_id=self._signer.key_id if self._signer else None,
+                rules=rules_text([domain]),
             )
             record = seal_commit(record, seal)
             if self._signer is not None:
