@@ -157,7 +157,7 @@ class RuledPlugin(Protocol):
     rule: int
 
     def by_rule(self, rule: int) -> DomainPlugin:
-        """Return a plugin that follows an earlier rule. Raises `DomainError` for a rule that is unknown here."""
+        """Return a plugin that follows an earlier rule. Raises `DomainError` for an unknown one."""
         ...
 
 

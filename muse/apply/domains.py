@@ -45,8 +45,11 @@ def plugin_by_rules(domain: str, rules: Mapping[str, int]) -> DomainPlugin | Non
 
 def rules_text(domains: Iterable[str]) -> str | None:
     """Name the rules by which files of these domains are made now; None if all are the first."""
-    plugins = {domain: find_plugin(domain) for domain in sorted(set(domains))}
-    named = [f"{domain} {found.rule}" for domain, found in plugins.items() if isinstance(found, RuledPlugin)]
+    named = []
+    for domain in sorted(set(domains)):
+        plugin: object = find_plugin(domain)
+        if isinstance(plugin, RuledPlugin):
+            named.append(f"{domain} {plugin.rule}")
     return ", ".join(named) or None
 
 

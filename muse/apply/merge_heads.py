@@ -119,7 +119,7 @@ def _rank(repository: Repository, head: str) -> tuple[int, str]:
 def merged_tree(
     repository: Repository, first: str, second: str, base: str | None, rules: Mapping[str, int] | None = None
 ) -> MergedTree:
-    """Return the files of `base` with all that either line brought since; by the `rules` of a merge, if given."""
+    """Return the files of `base` with all that either line brought since; `rules`: those of a merge."""
     work = merged_work(repository, first, second, base)
     foreign = foreign_changes(repository, (first, second), work.behind, work.foreign)
     files = with_external(repository.read_tree(base), foreign.before)
@@ -137,7 +137,7 @@ def merged_tree(
     for domain, own in sorted(by_domain.items()):
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
-        made = apply_entries(domain, own, before, repository.objects.get, state, rules)
+        made = apply_entries(domain, own, before, repository.objects.get, state, rules=rules)
         files = with_contents(files, made.files, note)
         if made.state:
             states[domain] = with_contents(states.get(domain, {}), made.state, note)

@@ -318,7 +318,7 @@ class _Run:
         def merge() -> Application:
             files, fetch = TreeFiles(repository, parent), repository.objects.get
             rules = stated_rules(record["message"])
-            made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state), rules)
+            made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state), rules=rules)
             if with_contents(state, made.state) != kept:
                 raise CorruptionError(
                     f"what domain {domain!r} keeps beside the files is not what the ops it covers make"
