@@ -1,5 +1,6 @@
 """How notes keep their names, and what the page of names beside a file promises."""
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from muse.core.content_id import object_id, sha256_hex
 from muse.errors import DomainError
 from muse.plugins.music.identified_score import (
+    NEW_FILE,
     TRACK_LIMIT,
     IdentifiedScore,
     identified_notes,
@@ -71,8 +73,8 @@ def test_notes_inside_one_another_are_never_confused() -> None:
 def test_the_page_is_compact_json_that_names_the_file_it_describes() -> None:
     data, page = score_of(a=LONG).write()
     assert page == (
-        b'{"format":1,"object_id":"%s","ends":[0],"notes":[["a",0,0,1,60,1,0,100,0]]}'
-        % object_id(data).encode()
+        b'{"format":2,"object_id":"%s","read":"%s","names":null,"edited":{"a":[0,60,1,0,100,0,64,false]}}'
+        % (object_id(data).encode(), base64.b64encode(NEW_FILE))
     )
     assert names_path("songs/a.mid") == ".muse_notes/songs/a.mid.json"
 
