@@ -79,11 +79,13 @@ __all__ = [
     "sync_sessions",
     "text_edit",
     "undo",
+    "verify_repository",
     "write_midi",
     "write_policy",
 ]
 
 if TYPE_CHECKING:
+    from muse.checks.verify import verify_repository
     from muse.client.blocking import Client, RemotePeer
     from muse.client.client import AsyncClient
     from muse.client.ops import Ack
@@ -144,6 +146,7 @@ if TYPE_CHECKING:
     from muse.views.undo import by_actor, by_intent, by_op, undo
 
 _HOMES = {
+    "muse.checks.verify": "verify_repository",
     "muse.client.blocking": "Client RemotePeer",
     "muse.client.client": "AsyncClient",
     "muse.client.ops": "Ack",

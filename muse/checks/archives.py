@@ -6,6 +6,7 @@ Streams. Where manifest and receipt differ, the one is at fault that the rest sp
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+from muse.checks.finding import Findings, Progress
 from muse.core.content_id import sha256_hex
 from muse.core.coverage import decode_checkpoint
 from muse.core.file.archive_frames import ArchiveFile
@@ -33,7 +34,25 @@ Fault = tuple[str, str]
 """The path of a file and what is wrong with it."""
 
 
-def archive_names(root: str, storage: Storage) -> list[str]:
+def check_archives(root: str, storage: Storage, progress: Progress) -> tuple[int, Findings]:
+    """Check every archive of a repository; return their number, and the findings."""
+    findings = Findings()
+    try:
+        names = _archive_names(root, storage)
+    except MuseError as error:
+        findings.add(layout.archives_directory(root), "archive", error)
+        return 0, findings
+    for count, session_id in enumerate(names, 1):
+        try:
+            for path, message in _archive_faults(root, session_id, storage):
+                findings.add(path, "archive", message)
+        except MuseError as error:
+            findings.add(layout.archive_directory(root, session_id), "archive", error)
+        progress("archive", count)
+    return len(names), findings
+
+
+def _archive_names(root: str, storage: Storage) -> list[str]:
     """Return the ids of all sessions that have an archive or a receipt, sorted."""
     found = {
         name
@@ -46,7 +65,7 @@ def archive_names(root: str, storage: Storage) -> list[str]:
     return sorted(found)
 
 
-def archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fault]:
+def _archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fault]:
     """Yield every fault of one session's archive; none if the session is live, and has all it has."""
     if not is_archived(root, session_id, storage=storage):
         if not storage.is_file(layout.ops_file(root, session_id)):

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from muse.checks.verify import Finding
+from muse.checks.finding import Findings
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
@@ -23,7 +23,7 @@ from muse.history.signing import SigningUnavailableError, TrustedKeys
 class SignatureReport:
     """What was found. `signed` counts the commits whose signatures hold, `unsigned` names the others' ids."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
     signed: int = 0
     unsigned: list[str] = field(default_factory=list)
 
@@ -34,20 +34,20 @@ def check_signatures(repository: Repository, keys: TrustedKeys, *, required: boo
     An unsigned commit is a fault where it was signed once, where keys are known and it is not older
     than the first signed commit of its history, and with `required` always.
     """
-    run = _Run(repository, keys, required=required)
+    check = _SignatureCheck(repository, keys, required=required)
     try:
-        run.check_keys()
-        run.check_commits()
+        check.check_keys()
+        check.check_commits()
     except SigningUnavailableError as error:
         path = layout.keys_directory(repository.root)
-        run.report.findings.append(Finding(path, "signature", f"signatures cannot be checked: {error}"))
+        check.report.findings.add(path, "signature", f"signatures cannot be checked: {error}")
     else:
-        run.check_unsigned()
-    return run.report
+        check.check_unsigned()
+    return check.report
 
 
-class _Run:
-    """One run. The steps are called in the order of `check_signatures`."""
+class _SignatureCheck:
+    """One check. The steps are called in the order of `check_signatures`."""
 
     def __init__(self, repository: Repository, keys: TrustedKeys, *, required: bool) -> None:
         self.report = SignatureReport()
@@ -59,7 +59,7 @@ class _Run:
         self._stripped: set[str] = set()
 
     def _found(self, path: str, message: object) -> None:
-        self.report.findings.append(Finding(path, "signature", str(message)))
+        self.report.findings.add(path, "signature", message)
 
     def _commit_path(self, commit_id: str) -> str:
         return layout.commit_file(self._repository.root, commit_id)

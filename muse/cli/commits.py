@@ -3,14 +3,14 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
-from muse.checks.verify import Finding, Report
-from muse.checks.verify import verify as verify_dag
-from muse.cli.evidence import gather_evidence
+from muse.checks.verify import Report, verify_repository
+from muse.cli.evidence import evidence_record, print_evidence
 from muse.cli.options import (
     Invocation,
     JsonOption,
@@ -21,9 +21,7 @@ from muse.cli.options import (
     remember,
 )
 from muse.cli.output import Output, count_of
-from muse.core.op_log import OpLog, list_sessions
-from muse.disk import layout
-from muse.errors import CorruptionError, MuseError, UsageError
+from muse.errors import CorruptionError, UsageError
 from muse.history.commit_record import CommitRecord, brief_record, covered_count
 from muse.history.repo_record import RepoRecord
 from muse.history.repository import Repository
@@ -253,25 +251,22 @@ def verify(
             done[kind] = number
             progress(done.total())
 
-        report = verify_dag(repository.root, repository.storage, count)
-        entries, faults = check_logs(repository, lambda number: count("entry", number))
-        evidence = gather_evidence(
-            repository,
+        report = verify_repository(
+            repository.root,
+            repository.storage,
             replay=replay,
             require_signatures=require_signatures,
-            key_files=key or [],
-            progress=lambda number: count("op", number),
+            key_files=[os.path.join(current_directory(), path) for path in key or []],
+            progress=count,
         )
-    findings = [finding_record(finding) for finding in report.findings] + faults
-    findings += [finding_record(finding) for finding in evidence.findings]
     if output.as_json:
-        output.record({**report_record(report, entries, findings), **evidence.as_record()})
+        output.record({**report_record(report), **evidence_record(report)})
     else:
-        for finding in findings:
-            output.line(f"{finding['kind']}: {finding['message']}")
-        evidence.print(output)
-        output.line(report_text(report, entries, len(findings)))
-    if findings or not evidence.is_complete:
+        for finding in report.findings:
+            output.line(f"{finding.kind}: {finding.message}")
+        print_evidence(report, output)
+        output.line(report_text(report))
+    if report.findings or not report.is_complete:
         raise typer.Exit(1)
 
 
@@ -284,64 +279,31 @@ def _repository_to_verify(invocation: Invocation) -> Repository:
         return Repository(root, record=RepoRecord(repo_id="", schema_version="", created_at="", domain=""))
 
 
-def finding_record(finding: Finding) -> dict[str, str]:
-    return {"kind": finding.kind, "path": finding.path, "message": finding.message}
-
-
-def check_logs(
-    repository: Repository, progress: Any = lambda _done: None
-) -> tuple[int, list[dict[str, str]]]:
-    """Read every session's log and checkpoint; return the number of entries, and the faults."""
-    entries = 0
-    faults: list[dict[str, str]] = []
-    for session_id in list_sessions(repository.root):
-        path = layout.ops_file(repository.root, session_id)
-        with OpLog(repository.root, session_id, storage=repository.storage) as log:
-            try:
-                for _ in log.entries(salvage=True):
-                    entries += 1
-                    if entries % 4096 == 0:
-                        progress(entries)
-                faults += _damage_faults(session_id, path, log)
-                log.read_checkpoint()
-                log.cut()  # sees whether the log still has what the checkpoint covers
-            except MuseError as error:
-                where = getattr(error, "path", "") or path
-                faults.append({"kind": "session", "path": where, "message": str(error)})
-    return entries, faults
-
-
-def _damage_faults(session_id: str, path: str, log: OpLog) -> Iterable[dict[str, str]]:
-    for damage in log.damages():
-        if damage.kind == "corrupt":
-            message = f"session {session_id!r} is damaged at byte {damage.offset}: {damage.reason}"
-            yield {"kind": "session", "path": path, "message": message}
-
-
-def report_record(report: Report, entries: int, findings: list[dict[str, str]]) -> dict[str, Any]:
+def report_record(report: Report) -> dict[str, Any]:
+    """Return what was checked and found, as JSON has it."""
     return {
-        "sound": not findings,
-        "findings": findings,
+        "sound": report.is_sound,
+        "findings": [asdict(finding) for finding in report.findings],
         "objects": report.objects,
         "snapshots": report.snapshots,
         "commits": report.commits,
         "refs": report.refs,
         "archives": report.archives,
-        "entries": entries,
+        "entries": report.entries,
         "unreachable": report.unreachable,
     }
 
 
-def report_text(report: Report, entries: int, finding_count: int) -> str:
+def report_text(report: Report) -> str:
     """Say in one line what was checked and what came of it."""
-    state = f"{count_of(finding_count, 'fault')} found" if finding_count else "Sound"
+    state = "Sound" if report.is_sound else f"{count_of(len(report.findings), 'fault')} found"
     counted = ", ".join(
         (
             count_of(report.commits, "commit"),
             count_of(report.snapshots, "snapshot"),
             count_of(report.objects, "object"),
             count_of(report.refs, "branch", "branches"),
-            count_of(entries, "log entry", "log entries"),
+            count_of(report.entries, "log entry", "log entries"),
             *([count_of(report.archives, "archive")] if report.archives else ()),
         )
     )

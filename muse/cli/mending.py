@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from muse.checks.replay import check_session as check_session_commits
-from muse.checks.verify import Finding
+from muse.checks.logs import check_orphans
+from muse.checks.sealed_ops import check_session as check_session_commits
 from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.output import Output, count_of
 from muse.core.op_log import Damage, OpLog
-from muse.core.orphans import HeldFile
-from muse.disk import layout
 from muse.session.live import LiveSession
 from muse.upkeep.archive import is_archived, recover_checkpoint
 
@@ -51,8 +49,7 @@ def check(
                 output.record(asdict(damage))
             else:
                 print_damages(output, [damage])
-    held = HeldFile(layout.held_file(repository.root, session), repository.storage)
-    findings = [Finding(held.path, "session", fault) for fault in held.faults()]
+    findings = check_orphans(repository.root, session, repository.storage)
     findings += check_session_commits(repository, session)
     for finding in findings:
         if output.as_json:

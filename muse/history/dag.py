@@ -15,7 +15,7 @@ from muse.core import content_id
 from muse.disk import layout
 from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
-from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError, raises_about
 from muse.history.commit_record import (
     CommitRecord,
     Snapshot,
@@ -80,6 +80,7 @@ class CommitDag:
             return True
         return False
 
+    @raises_about("snapshot")
     def read_snapshot(self, snapshot_id: str) -> Snapshot:
         """Return a snapshot whose manifest hashes to `snapshot_id`."""
         path = layout.snapshot_file(self._root, snapshot_id)
@@ -117,6 +118,7 @@ class CommitDag:
             if not self.has_commit(parent_id):
                 raise NotFoundError(f"parent commit {parent_id} is not in this repository")
 
+    @raises_about("commit")
     def read_commit(self, commit_id: str) -> CommitRecord:
         """Return a commit whose parents, snapshot, message and time hash to `commit_id`."""
         path = layout.commit_file(self._root, commit_id)
@@ -199,6 +201,7 @@ class CommitDag:
                 yield record
                 waiting.extend((parent_id, commit_id) for parent_id in parents(record))
 
+    @raises_about("commit")
     def _ancestor(self, commit_id: str, child: str) -> CommitRecord:
         try:
             return self.read_commit(commit_id)
@@ -234,6 +237,7 @@ class CommitDag:
             return layout.check_branch(found[1])
         raise CorruptionError(f"{path} names {found[1][:80]!r}, which is no branch name", path=path)
 
+    @raises_about("ref")
     def head(self, branch: str) -> str | None:
         """Return the commit id of `branch`; None if it has no commit yet, or is not there."""
         path = layout.branch_file(self._root, branch)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
 from muse.core.content_id import sha256_hex
 from muse.core.file.archive_manifest import encode_manifest, make_receipt
 from muse.core.op_log import OpLog
@@ -28,13 +28,13 @@ def muse(tmp_path: Path) -> Path:
 
 
 def found(muse: Path) -> set[tuple[str, str]]:
-    report = verify(str(muse.parent))
+    report = verify_repository(str(muse.parent))
     return {(finding.kind, finding.path.removeprefix(f"{muse}/")) for finding in report.findings}
 
 
 def test_a_sound_archive_has_no_findings_and_is_counted(muse: Path) -> None:
     assert found(muse) == set()
-    assert verify(str(muse.parent)).archives == 1
+    assert verify_repository(str(muse.parent)).archives == 1
 
 
 @pytest.mark.parametrize("name", [OPS, MANIFEST])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
 from muse.core.record import encode_line
 from muse.upkeep.archive import archive_session
 from tests.samples.muse_command import Muse, make_muse
@@ -180,7 +180,7 @@ def test_ops_of_an_archive_that_are_not_those_the_commits_seal_are_found_without
     entry["actor_id"] = "ob"
     path.write_bytes(encode_line(entry))
     archive_session(sample.root, "talk")
-    assert verify(str(sample.root)).is_sound
+    assert verify_repository(str(sample.root)).is_sound
     ran = muse("verify", "--json")
     archive = sample.muse / "archives" / "talk" / "ops.jsonl.zst"
     assert (ran.status, {finding["path"] for finding in ran.record["findings"]}) == (1, {str(archive)})
