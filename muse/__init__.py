@@ -133,7 +133,7 @@ if TYPE_CHECKING:
         replace_file,
         replace_note,
     )
-    from muse.replication.peer import LocalPeer
+    from muse.replication.local_peer import LocalPeer
     from muse.replication.sync import sync_sessions
     from muse.replication.transfer import clone, pull, push
     from muse.session.guarded_log import GuardedLog
@@ -169,7 +169,7 @@ _HOMES = {
         "delete_file delete_note insert_file insert_note move_note mutate_note one_patch "
         "rename_file replace_file replace_note"
     ),
-    "muse.replication.peer": "LocalPeer",
+    "muse.replication.local_peer": "LocalPeer",
     "muse.replication.sync": "sync_sessions",
     "muse.replication.transfer": "clone pull push",
     "muse.session.guarded_log": "GuardedLog",

@@ -1,6 +1,6 @@
-"""Checks archives: compressed file, log and seals against the manifest, the manifest against its receipt.
+"""Checks archives: compressed file, log and seals against the manifest, the manifest against its tombstone.
 
-Streams. Where manifest and receipt differ, the one is at fault that the rest speaks against.
+Streams. Where manifest and tombstone differ, the one at fault is that which the rest contradicts.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def check_archives(root: str, storage: Storage, progress: Progress) -> tuple[int
 
 
 def _archive_names(root: str, storage: Storage) -> list[str]:
-    """Return the ids of all sessions that have an archive or a receipt, sorted."""
+    """Return the ids of all sessions that have an archive or a tombstone, sorted."""
     found = {
         name
         for name, is_directory in storage.list_directory(layout.op_log_directory(root))
@@ -75,9 +75,9 @@ def _archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fa
             directory = layout.archive_directory(root, session_id)
             yield from _reported(directory, lambda: check_leftover_archive(root, session_id, storage))
         return
-    receipt: Receipt | None = None
+    tombstone: Receipt | None = None
     try:
-        receipt = read_receipt(root, session_id, storage)
+        tombstone = read_receipt(root, session_id, storage)
     except MuseError as error:
         yield layout.receipt_file(root, session_id), str(error)
     path = layout.manifest_file(root, session_id)
@@ -88,18 +88,18 @@ def _archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fa
         return
     faults = list(_manifest_faults(root, session_id, manifest, storage))
     data = storage.read_bytes(path)
-    # Where the receipt names another manifest, and all else bears this one out, the receipt is wrong.
-    is_borne_out = not faults and data == encode_manifest(manifest)
-    if receipt is None:
+    # Where the tombstone names another manifest, and all else confirms this one, the tombstone is wrong.
+    is_confirmed = not faults and data == encode_manifest(manifest)
+    if tombstone is None:
         yield from faults
-    elif receipt["manifest_sha256"] != sha256_hex(data) and not (
-        is_borne_out and _different(receipt, manifest) == ["manifest_sha256"]
+    elif tombstone["manifest_sha256"] != sha256_hex(data) and not (
+        is_confirmed and _different(tombstone, manifest) == ["manifest_sha256"]
     ):
         yield path, f"{path} is not the manifest that its receipt names: restore it from another copy"
         return
     else:
         yield from faults
-        yield from _receipt_faults(layout.receipt_file(root, session_id), receipt, manifest, storage)
+        yield from _tombstone_faults(layout.receipt_file(root, session_id), tombstone, manifest, storage)
     path = layout.ops_file(root, session_id)
     yield from _reported(path, lambda: check_leftover_log(root, session_id, manifest, storage))
 
@@ -119,15 +119,15 @@ def _manifest_faults(
         yield from _reported(stated, lambda one=commit: _check_commit(root, manifest, one, stated, storage))  # type: ignore[misc]
 
 
-def _different(receipt: Receipt, manifest: ArchiveManifest) -> list[str]:
-    """Name what a receipt says otherwise than the one that `manifest` would get."""
-    return [name for name, value in make_receipt(manifest).items() if dict(receipt)[name] != value]
+def _different(tombstone: Receipt, manifest: ArchiveManifest) -> list[str]:
+    """Name what a tombstone says otherwise than the one that `manifest` would get."""
+    return [name for name, value in make_receipt(manifest).items() if dict(tombstone)[name] != value]
 
 
-def _receipt_faults(
-    path: str, receipt: Receipt, manifest: ArchiveManifest, storage: Storage
+def _tombstone_faults(
+    path: str, tombstone: Receipt, manifest: ArchiveManifest, storage: Storage
 ) -> Iterator[Fault]:
-    if different := _different(receipt, manifest):
+    if different := _different(tombstone, manifest):
         advice = "restore it from another copy, or move it aside and restore the session"
         yield path, f"{path} differs from its manifest in {', '.join(different)}: {advice}"
     elif storage.read_bytes(path) != encode_receipt(make_receipt(manifest)):
@@ -149,7 +149,7 @@ def _check_file(path: str, manifest: ArchiveManifest, storage: Storage) -> None:
 
 
 class _ArchivedLog(SessionFile):
-    """An archived log as its manifest says it is, whatever its receipt says of that."""
+    """An archived log as its manifest says it is, whatever its tombstone says of that."""
 
     def __init__(self, root: str, session_id: str, storage: Storage, manifest: ArchiveManifest) -> None:
         super().__init__(root, session_id, storage)

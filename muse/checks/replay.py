@@ -1,7 +1,7 @@
-"""Makes every commit of a session anew from its log and its parent, and compares. Reads only.
+"""Makes every commit of a session again from its log and its parent, and compares. Reads only.
 
-For each sealed commit: the entries it covers, their number, ends, Merkle root and frontier; its delta
-by digest; the files that its delta, and every op in order, make of the parent's. One commit's ops
+For each sealed commit: what `muse.checks.sealed_ops` compares; its delta by digest; and the files that
+its delta, and every op in order, make of the parent's. One commit's ops
 are in memory at a time. A fault is never raised, always reported, and the rest is checked.
 """
 

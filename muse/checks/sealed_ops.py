@@ -132,7 +132,7 @@ class SealedOpsCheck:
         try:
             if not ops.is_there:
                 raise NotFoundError(
-                    f"{ops.path} is missing: no commit of session {seal.session_id} can be made anew"
+                    f"{ops.path} is missing: no commit of session {seal.session_id} can be made again"
                 )
             with collector_paused():
                 op_ids = op_ids_of(self._repository.objects, seal)
@@ -221,7 +221,7 @@ class SealedOpsCheck:
         }
         nowhere = {entry["op_id"] for entry in ops.counted_outside(runs, coverage, listed)}
         for commit in self.commits.of_session(session_id) if nowhere else ():
-            if commit.commit_id in reached:  # of a line that stands twice, the second may have been found
+            if commit.commit_id in reached:  # of a line that is there twice, the second may have been found
                 nowhere.difference_update(op_ids_of(objects, commit.seal))
         return nowhere
 

@@ -219,7 +219,7 @@ class _StoredCheck:
                 self._found(path, kind, f"{path} is no {kind}: move it elsewhere")
 
     def check_snapshots(self) -> None:
-        """Every snapshot is read once: for its hash, its objects, and what is reached through it."""
+        """Read every snapshot once: for its hash, its objects, and what is reached through it."""
         for snapshot_id, path in self._json_files(layout.snapshots_directory(self._root), "snapshot"):
             try:
                 manifest = self._dag.read_snapshot(snapshot_id)["manifest"]
@@ -235,7 +235,7 @@ class _StoredCheck:
             self._progress("snapshot", self.report.snapshots)
 
     def _check_snapshot_seals(self, snapshot_id: str, path: str) -> None:
-        """Whichever commit came to a tree first gave it its time: one must seal that, or be of then."""
+        """Check the time of a tree, which its first commit gave it: a commit seals it, or has that time."""
         seals = self._snapshot_seals.get(snapshot_id)
         if seals is None:
             return

@@ -16,7 +16,9 @@ from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.repository import Repository
-from muse.replication.peer import LocalPeer, Peer, commit_in, descends
+from muse.replication.local_peer import LocalPeer, descends
+from muse.replication.peer import Peer
+from muse.replication.received import commit_in
 from muse.replication.sync import SessionSync, copy_objects, sync_sessions
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
@@ -28,7 +30,7 @@ Result = Literal["up to date", "ahead", "fast-forward", "merged"]
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What a pull or push came to: the branch's commit before and after, and the commits copied.
+    """The outcome of a pull or a push: the branch's commit before and after, and the commits copied.
 
     `result` "ahead": the side that receives has commits that the other lacks, and nothing was moved.
     `kept` are files of the working tree that were changed by hand, and left so.
@@ -168,10 +170,15 @@ def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync])
             for reason in (
                 *session.faults,
                 *(f"op {each.op_id}: {each.reason}" for each in session.reasons),
-                *([f"{session.held} wait for parents that are on neither side"] if session.held else ()),
+                *_waiting(session),
             )
         ]
         raise ConflictError("; ".join([str(error), *found[:_REASONS_SHOWN]])) from error
+
+
+def _waiting(session: SessionSync) -> list[str]:
+    """Say how many ops of a session wait for their parents, if any do."""
+    return [f"{session.orphans} wait for parents that are on neither side"] if session.orphans else []
 
 
 def copy_history(source: Peer, target: Peer, tip: str) -> int:
@@ -191,7 +198,7 @@ def copy_history(source: Peer, target: Peer, tip: str) -> int:
 
 
 def _missing_commits(source: Peer, target: Peer, tip: str) -> list[str]:
-    """Return the commits to copy, each after its parents. Whoever has a commit has its history."""
+    """Return the commits to copy, each after its parents. A replica that has a commit has its history."""
     ordered: list[str] = []
     seen: set[str] = set()
     waiting = [(tip, False)]

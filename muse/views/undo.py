@@ -18,7 +18,7 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class LeftOp:
-    """What was not undone of an op, and why. `because` is the op that stands in the way, if one does.
+    """What was not undone of an op, and why. `because` is the op that hinders it, if one does.
 
     `is_undone`: that op took it back already.
     """
@@ -69,7 +69,7 @@ class _View:
     ignored: set[tuple[str, str]]
 
     def is_undone_by(self, op: OpEntry, address: str, later: OpEntry) -> bool:
-        """Whether a later op names `op` as undone, and had its effect at `address`."""
+        """Tell whether a later op names `op` as undone, and had its effect at `address`."""
         effects = {(later["op_id"], address), (later["op_id"], _address(later))}
         return op["op_id"] in later["parent_op_ids"] and not effects & self.ignored
 

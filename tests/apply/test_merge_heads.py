@@ -17,7 +17,7 @@ from muse.history.repository import Repository
 from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note, mutate_note
-from muse.replication.peer import LocalPeer
+from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import pull
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica

@@ -17,7 +17,8 @@ from muse.history.commit_record import make_commit_record
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
-from muse.replication.peer import Content, Kind, LocalPeer, Peer
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import Content, Kind, Peer
 from muse.replication.transfer import clone, copy_history, pull, push
 from muse.session.live import LiveSession
 from muse.testing import FailingStorage
