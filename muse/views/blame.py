@@ -1,4 +1,4 @@
-"""Tells who made each part of a file and who changed it last, from history, commit by commit.
+"""Tells from history which actor made each part of a file, and which one changed it last.
 
 Each part is followed back, newest commit first, to the op that made it: through renames, edits and removals,
 as its domain says where the part was before each commit.
@@ -85,13 +85,14 @@ _NOBODY = Maker("", "")
 
 
 def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
-    """Tell of each part of the file at `path`, as `commit_id` has it, who made and who changed it.
+    """Return the maker and the last changer of each part of the file at `path`, as `commit_id` has it.
 
-    Goes along the first parents. A merge that was made from ops is seen through: what either side brought
-    is its author's; what another tool merged is that merge's. Nobody is named whom no commit
-    seals: parts that come from a commit without a log, whose log is not here, or whose log was cut or
-    changed, are its author's; the last of these is a fault. Raises `NotFoundError` if the commit
-    has no such file, `DomainError` if no domain knows the parts of it.
+    Goes along the first parents. What either side of a merge of ops brought is the work of its author; what
+    another tool merged is the work of the one that merged it. Only actors that a commit seals are named:
+    a part from a commit without a log, or whose log is not here, or was cut or changed, is the work of the
+    author of the commit; the last of these is a fault. A commit that leaves the bytes of a file as they were, and
+    does not name it, changed nothing in it. Raises `NotFoundError` if the commit has no such file,
+    `DomainError` if no domain knows its parts.
     """
     files = TreeFiles(repository, repository.read_tree(commit_id))
     if path not in files:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from muse.history.commit_record import make_commit_record
 from muse.history.repository import Repository
+from muse.plugins.code.plugin import CodePlugin
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import (
     delete_file,
@@ -128,6 +129,20 @@ def test_a_name_that_comes_back_has_the_makers_of_its_new_file(desk: Desk) -> No
     desk["eve"].create("x.py", "one\nnew\n")
     desk.commit()
     assert desk.makers("x.py") == {"one": "eve", "new": "eve"}
+
+
+def test_an_edit_that_waited_for_its_file_is_of_its_author(desk: Desk) -> None:
+    """It was committed before the op that makes its file had arrived, and takes effect with that one."""
+    desk["ada"].create("late.py", "base\n")
+    desk.meet()
+    desk["bob"].insert("late.py", 0, "bob's\n")
+    create, edit = list(desk.live.log.entries())[-2:]
+    plugin, fetch = CodePlugin(), desk.live.repository.objects.get
+    waited = plugin.merge({}, [edit], fetch, {})
+    state = {name: data for name, data in waited.state.items() if data is not None}
+    found = plugin.blame_entries({}, [create], fetch, state, "late.py")
+    assert [(origin.summary, origin.made) for origin in found] == [("bob's", -1), ("base", 0)]
+    assert [entry["actor_id"] for entry in plugin.waiting(state)] == ["bob"]
 
 
 def commit_by_hand(repository: Repository, files: dict[str, bytes]) -> None:
