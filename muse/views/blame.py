@@ -90,8 +90,8 @@ def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
     Goes along the first parents. What either side of a merge of ops brought is the work of its author; what
     another tool merged is the work of the one that merged it. Only actors that a commit seals are named:
     a part from a commit without a log, or whose log is not here, or was cut or changed, is the work of the
-    author of the commit; the last of these is a fault. A commit that leaves the bytes of a file as they were, and
-    does not name it, changed nothing in it. Raises `NotFoundError` if the commit has no such file,
+    author of the commit; the last of these is a fault. A commit that leaves the bytes of a file as they
+    were, and does not name it, changed nothing in it. Raises `NotFoundError` if the commit has no such file,
     `DomainError` if no domain knows its parts.
     """
     files = TreeFiles(repository, repository.read_tree(commit_id))
