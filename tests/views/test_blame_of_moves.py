@@ -205,7 +205,7 @@ def test_each_line_is_of_the_actor_that_wrote_it(steps: list[tuple[str, str, str
                 change_text(replica, kind, name, other, f"{actor_id} {next(numbers)}\n")
         desk["ada"].create("end", "ada end\n")
         desk.commit()
-        for path in desk["ada"].paths():
+        for path in filter(desk["ada"].read, desk["ada"].paths()):  # an empty one has no lines to blame
             for line, maker in desk.makers(path).items():
                 assert maker == line.partition(" ")[0], (path, line)
 
