@@ -107,7 +107,7 @@ def _archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fa
 def _manifest_faults(
     root: str, session_id: str, manifest: ArchiveManifest, storage: Storage
 ) -> Iterator[Fault]:
-    """Compare the manifest with all that it speaks of."""
+    """Compare the manifest with all that it tells of."""
     path = layout.archived_ops_file(root, session_id)
     faults = list(_reported(path, lambda: _check_file(path, manifest, storage)))
     yield from faults
@@ -120,7 +120,7 @@ def _manifest_faults(
 
 
 def _different(tombstone: Receipt, manifest: ArchiveManifest) -> list[str]:
-    """Name what a tombstone says otherwise than the one that `manifest` would get."""
+    """Name the fields in which a tombstone differs from the one that `manifest` gets."""
     return [name for name, value in make_receipt(manifest).items() if dict(tombstone)[name] != value]
 
 
@@ -157,7 +157,7 @@ class _ArchivedLog(SessionFile):
 
 
 def _check_log(root: str, session_id: str, manifest: ArchiveManifest, storage: Storage) -> None:
-    """Count and hash the entries again; every fact of the manifest must come out."""
+    """Count and hash the entries again, and compare with each fact of the manifest."""
     stated = manifest["log"]
     path = layout.manifest_file(root, session_id)
     with (
@@ -182,7 +182,7 @@ def _check_checkpoint(session_id: str, manifest: ArchiveManifest, path: str) -> 
 def _check_commit(
     root: str, manifest: ArchiveManifest, commit: CoveringCommit, path: str, storage: Storage
 ) -> None:
-    """The commit's seal, which its id holds fast, must say of the log what the manifest says."""
+    """Compare the manifest with the seal of a commit, which the id of the commit covers."""
     commit_id = commit["commit_id"]
     seal = read_seal(CommitDag(root, storage).read_commit(commit_id)["message"])
     stated = (manifest["session_id"], commit["cut_offset"], commit["op_count"], commit["root"])

@@ -97,7 +97,7 @@ class _Replay:
         return layout.commit_file(self._repository.root, commit_id)
 
     def _check_fields(self, record: CommitRecord, path: str) -> None:
-        """Compare what the id does not seal with what it must be; the seal and a signature cover the rest."""
+        """Compare the fields that neither id nor seal covers with what they must be."""
         stored = read_json_object(path, self._repository.storage)
         delta: Mapping[str, Any] = record["structured_delta"] or {}
         expected = {
@@ -160,7 +160,7 @@ class _Replay:
     def _compare_without_plugin(
         self, record: CommitRecord, delta: StructuredDelta, full: StructuredDelta | None
     ) -> None:
-        """A domain that nobody knows changes no file, and has no net: else its plugin is missing here."""
+        """Note that the plugin of a domain is missing, if its ops changed a file or have a net."""
         parent = self._repository.read_tree(record["parent_commit_id"])
         if content_id.snapshot_id(parent) == record["snapshot_id"] and (
             full is None or full["ops"] == delta["ops"]

@@ -151,7 +151,7 @@ class SealedOpsCheck:
         return None if faults else covered.entries
 
     def _check_once(self) -> None:
-        """No op is covered by two commits of one line of history."""
+        """Check that no two commits of one line of history cover the same op."""
         for located in self._runs.values():
             before: tuple[Run, SealedCommit] | None = None
             for run, commit in sorted(located, key=itemgetter(0)):
@@ -168,7 +168,7 @@ class SealedOpsCheck:
                 self.findings.add(path, "commit", message)
 
     def _check_checkpoint(self, session_id: str, ops: SessionOps) -> None:
-        """What a checkpoint calls covered must be in commits that a branch leads to, or it is nowhere."""
+        """Check that commits of a branch hold what the checkpoint calls covered."""
         path = layout.checkpoint_file(self._repository.root, session_id)
         try:
             with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:

@@ -29,7 +29,7 @@ from muse.history.seal import json_digest, read_seal
 
 @dataclass(slots=True)
 class StoredReport:
-    """What is stored, counted, and what was found of it. `unreachable`: no branch leads to so many."""
+    """The numbers of what is stored, and the findings. `unreachable` of it are in no branch."""
 
     findings: Findings = field(default_factory=Findings)
     objects: int = 0
@@ -155,7 +155,7 @@ class _StoredCheck:
             self._progress("commit", self.report.commits)
 
     def _check_record(self, record: CommitRecord, path: str) -> None:
-        """Compare with the commit's seal what its id leaves open; note what it seals of other files."""
+        """Compare what the id leaves open with the seal of the commit; note what it seals of other files."""
         seal = read_seal(record["message"])
         if seal is None:
             self._unsealed_times.setdefault(record["snapshot_id"], set()).add(record["committed_at"])
@@ -293,7 +293,7 @@ class _StoredCheck:
         self._progress("ref", self.report.refs)
 
     def _check_line(self, path: str, kind: Kind) -> None:
-        """Readers forgive white space around such a line; no tool writes more of it than a newline."""
+        """Check the white space around a line: readers accept any, and tools write only a newline."""
         data = self._storage.read_bytes(path)
         word = data.strip()
         if data not in {word, word + b"\n", word + b"\r\n"}:

@@ -300,7 +300,7 @@ class _Writer:
             self._room = 0  # the rest of the range comes up again
 
     def finish(self) -> bytes:
-        """Return the message. What there was no room for is one fingerprint, and comes up again."""
+        """Return the message. One fingerprint replaces what had no room: it is asked for later."""
         if self.is_full and self._reached != _END:
             start = self._items.find(self._reached)
             self._range(_END, _FINGERPRINT)

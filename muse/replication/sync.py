@@ -21,7 +21,7 @@ _REASONS_KEPT = 100
 
 @dataclass(frozen=True, slots=True)
 class SessionSync:
-    """What became of one session. `sent` and `received` are new on the other side, and here.
+    """The outcome for one session. `sent` and `received` are new on the other side, and here.
 
     `known` were there already, brought by another way meanwhile. `orphans` wait for their causes.
     `conflicts` are op ids with different bodies on both sides: neither was changed. `refused` may not

@@ -46,7 +46,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What became of each session, and then of each branch."""
+    """The outcome for each session, and then for each branch."""
 
     sessions: tuple[SessionSync, ...]
     transfers: tuple[Transfer, ...] = ()
@@ -83,7 +83,7 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
 
 
 def _joined(repository: Repository, branch: str, ours: str | None, theirs: str) -> tuple[str, Result]:
-    """Return the commit that holds both: one of them where it descends from the other, else their merge."""
+    """Return the one of two commits that descends from the other, else their merge."""
     if ours == theirs:
         return theirs, "up to date"
     if ours is None or descends(repository, theirs, ours):
@@ -160,7 +160,7 @@ def _sync_all(
 
 
 def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync]) -> int:
-    """Copy the history of `tip`; what kept ops out is told with what it led to."""
+    """Copy the history of `tip`; an error tells the reasons why ops were kept out, too."""
     try:
         return copy_history(source, target, tip)
     except ConflictError as error:

@@ -126,7 +126,7 @@ def make_graph(
     left_out: int = 0,
     every_op: bool = False,
 ) -> OpGraph:
-    """Draw up the graph of `entries`, in the total order. `commits` by op id; `checkpointed`: op ids."""
+    """Make the graph of `entries`, in the total order. `commits` by op id; `checkpointed`: op ids."""
     runs, run_of = _runs(causal_order(entries), commits, frozenset(checkpointed), every_op=every_op)
     _connect(runs, run_of)
     order = sorted(range(len(runs)), key=lambda place: runs[place].mark)  # stable: causes stay before effects
