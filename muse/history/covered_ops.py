@@ -14,11 +14,10 @@ from operator import itemgetter
 
 from muse.core.coverage import Coverage
 from muse.core.entry import OpEntry, total_order
-from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.file.live_or_archived import SessionFile, is_archived, session_exists
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
-from muse.core.op_log import list_sessions
 from muse.core.record import decode_block
 from muse.disk import layout
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
@@ -100,7 +99,7 @@ class SessionOps:
     def __init__(self, root: str, session_id: str, storage: Storage = LOCAL) -> None:
         archived = is_archived(root, session_id, storage=storage)
         self.path = (layout.archived_ops_file if archived else layout.ops_file)(root, session_id)
-        self.is_there = archived or storage.exists(self.path)
+        self.is_there = session_exists(root, session_id, storage=storage)
         self._file = SessionFile(root, session_id, storage)
         self._reader = LogReader(self._file, layout.op_index_file(root, session_id), storage)
 
@@ -211,17 +210,6 @@ def covered_by(commit: SealedCommit, ops: SessionOps, objects: ObjectStore) -> l
 def open_session(root: str, session_id: str, storage: Storage = LOCAL) -> SessionOps:
     """Open the ops of a session for reading, live or archived; `UsageError` for a bad session id."""
     return SessionOps(root, layout.check_session_id(session_id), storage)
-
-
-def session_ids(root: str, storage: Storage = LOCAL) -> list[str]:
-    """Name every session whose ops are here, live or archived, sorted."""
-    names = storage.list_directory(layout.op_log_directory(root))
-    archived = (
-        name
-        for name, is_directory in names
-        if is_directory and layout.is_session_id(name) and is_archived(root, name, storage=storage)
-    )
-    return sorted({*list_sessions(root, storage=storage), *archived})
 
 
 def commit_ids(root: str, storage: Storage = LOCAL) -> Iterator[str]:

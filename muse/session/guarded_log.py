@@ -1,15 +1,15 @@
 """GuardedLog: appends to a session as its policy allows, with a receipt for every op."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, cast
 
 import msgspec
 
+from muse.apply.domains import check_domain_op
 from muse.coordination.reservations import Claim, Coordination, HeldError, Standing, describe
 from muse.core.address import AddressMap, addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
@@ -18,10 +18,8 @@ from muse.core.op_log import Durability, OpLog
 from muse.core.record import encode_line
 from muse.core.timestamp import now_text
 from muse.disk import layout
-from muse.domain import CheckingPlugin
 from muse.errors import ConflictError, DomainError, InvalidEntryError, NotFoundError
 from muse.history.repository import Repository
-from muse.plugins.registry import find_plugin
 from muse.session.policy import Policy, read_policy
 from muse.session.proposals import Proposal, ProposalFile
 from muse.session.receipt import Kind, Receipt, Status
@@ -184,7 +182,7 @@ class GuardedLog:
             if entry["actor_id"] != request.actor_id:
                 reason = f"{request.actor_id} cannot append as {entry['actor_id']}: let each append their own"
                 return _Offer(entry, is_draft, request, _refused(entry, "actor", reason))
-            _check_of(entry["domain"])(entry["domain_op"])
+            check_domain_op(entry)
         except (InvalidEntryError, DomainError) as error:
             return _Offer(entry, is_draft, request, _refused(entry, "invalid", str(error)))
         return _Offer(entry, is_draft, request)
@@ -505,13 +503,6 @@ def _completed(draft: Mapping[str, Any], actor_id: str) -> dict[str, Any]:
         "intent_id": draft.get("intent_id", ""),
         "reservation_id": draft.get("reservation_id", ""),
     }
-
-
-@cache
-def _check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
-    """Find how a domain checks an op before it is logged; one that does not say lets all through."""
-    plugin = find_plugin(domain)
-    return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
 
 
 def _settle_overlaps(offers: Sequence[_Offer]) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from muse.core.coverage import NOTHING, Coverage, Cut
+from muse.core.op_log import list_sessions
 from muse.core.record import encode_line
 from muse.errors import UsageError
-from muse.history.covered_ops import SealedCommits, commit_ids, open_session, session_ids
+from muse.history.covered_ops import SealedCommits, commit_ids, open_session
 from muse.upkeep.archive import archive_session
 from tests.samples.sealed_sample import SealedSample
 
@@ -73,7 +74,7 @@ def test_entries_are_found_by_their_ids_wherever_they_stand(sample: SealedSample
 
 def test_an_archived_session_is_listed_and_read_like_any_other(sample: SealedSample) -> None:
     archive_session(sample.root, "talk")
-    assert session_ids(str(sample.root)) == ["jam", "talk"]
+    assert list_sessions(str(sample.root)) == ["jam", "talk"]
     ops = open_session(str(sample.root), "talk")
     assert ops.is_there
     assert ops.covered([sample.talk["op_id"]]).entries == [sample.talk]
