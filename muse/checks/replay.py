@@ -38,7 +38,6 @@ from muse.history.covered_ops import (
     SealedCommit,
     SealedCommits,
     SessionOps,
-    commit_ids,
     op_ids_of,
     open_session,
 )
@@ -123,7 +122,7 @@ class _Run:
     def read_commits(self) -> None:
         """Take in every commit that can be read; the others are named by `muse.checks.verify`."""
         sealed: set[str | None] = set()
-        for commit_id in commit_ids(self._repository.root, self._repository.storage):
+        for commit_id in self._repository.dag.commit_ids():
             try:
                 record = self._repository.dag.read_commit(commit_id)
                 commit = self.commits.add(record)

@@ -3,7 +3,6 @@
 The keys and their order are those of the Muse repository format, version 5.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, cast
@@ -34,8 +33,6 @@ SEALED_FIELDS = (
     "format_version",
 )
 """What the id and the other trailers leave open, the order of the parents too, and nobody changes later."""
-
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Snapshot(TypedDict):
@@ -210,10 +207,12 @@ def parse_commit(document: Mapping[str, Any], path: str) -> CommitRecord:
 def parse_snapshot(document: Mapping[str, Any], path: str) -> Snapshot:
     """Return the snapshot that a file holds, checked against its own id, else `CorruptionError`."""
     manifest = _strings(document, "manifest", path)
-    for name in manifest:
+    for name, object_id in manifest.items():
         _sealed(name, path)
-    if wrong := next((name for name, object_id in manifest.items() if not _DIGEST.match(object_id)), None):
-        raise CorruptionError(f"{path} names no object for {wrong!r}: 64 hex digits are expected", path=path)
+        if not content_id.is_content_id(object_id):
+            raise CorruptionError(
+                f"{path} names no object for {name!r}: 64 hex digits are expected", path=path
+            )
     snapshot = Snapshot(
         snapshot_id=_digest(document, "snapshot_id", path),
         manifest=manifest,
@@ -239,7 +238,7 @@ def _sealed(text: str, path: str) -> str:
 
 def _digest(document: Mapping[str, Any], key: str, path: str, *, optional: bool = False) -> Any:
     value = field(document, key, str, path, None) if optional else field(document, key, str, path)
-    if value is not None and not _DIGEST.match(value):
+    if value is not None and not content_id.is_content_id(value):
         raise CorruptionError(f"{path} has {value!r} as {key!r}: 64 hex digits are expected", path=path)
     return value
 

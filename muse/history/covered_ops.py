@@ -4,8 +4,6 @@ The list says which, wherever their lines stand: a log that was merged has them 
 the commit was made from.
 """
 
-import os.path
-import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterator, Mapping
@@ -20,13 +18,11 @@ from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
 from muse.core.record import decode_block
 from muse.disk import layout
-from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
+from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.walk import ancestors
-
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +206,3 @@ def covered_by(commit: SealedCommit, ops: SessionOps, objects: ObjectStore) -> l
 def open_session(root: str, session_id: str, storage: Storage = LOCAL) -> SessionOps:
     """Open the ops of a session for reading, live or archived; `UsageError` for a bad session id."""
     return SessionOps(root, layout.check_session_id(session_id), storage)
-
-
-def commit_ids(root: str, storage: Storage = LOCAL) -> Iterator[str]:
-    """Yield the id of every stored commit, reachable or not, by the names of the files."""
-    for name, _ in storage.list_directory(layout.commits_directory(root)):
-        stem, extension = os.path.splitext(name)
-        if extension == ".json" and TEMPORARY_MARK not in name and _DIGEST.match(stem):
-            yield stem

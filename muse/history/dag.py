@@ -30,7 +30,6 @@ __all__ = ["CommitDag", "CommitRecord", "Snapshot", "make_commit_record"]
 PREFIX_LENGTH = 4  # hex digits an abbreviated commit id needs
 CANDIDATES_SHOWN = 10
 
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _PREFIX = re.compile(rf"[0-9a-f]{{{PREFIX_LENGTH},63}}\Z")
 # Older Muse tools write HEAD without the "ref: ".
 _HEAD = re.compile(r"(?:ref: *)?refs/heads/(.+)\Z")
@@ -130,6 +129,13 @@ class CommitDag:
     def has_snapshot(self, snapshot_id: str) -> bool:
         return self._storage.file_size(layout.snapshot_file(self._root, snapshot_id)) is not None
 
+    def commit_ids(self) -> Iterator[str]:
+        """Yield the id of every stored commit, reachable or not, by the names of the files."""
+        for name, _ in self._storage.list_directory(layout.commits_directory(self._root)):
+            stem, extension = os.path.splitext(name)
+            if extension == ".json" and content_id.is_content_id(stem):
+                yield stem
+
     def _read(self, path: str, what: str) -> dict[str, object]:
         try:
             return read_json_object(path, self._storage)
@@ -221,7 +227,7 @@ class CommitDag:
         except NotFoundError:
             return None
         commit_id = text.decode("ascii", "replace")
-        if commit_id and not _DIGEST.match(commit_id):
+        if commit_id and not content_id.is_content_id(commit_id):
             raise CorruptionError(f"{path} holds {commit_id[:80]!r} where a commit id is expected", path=path)
         return commit_id or None
 
@@ -280,7 +286,7 @@ class CommitDag:
         """
         if text == "HEAD":
             return self._tip(self.current_branch())
-        if _DIGEST.match(text):
+        if content_id.is_content_id(text):
             if self.has_commit(text):
                 return text
             raise NotFoundError(f"commit {text} is not in this repository: see 'muse log'")
@@ -295,7 +301,9 @@ class CommitDag:
         return commit_id
 
     def _resolve_prefix(self, text: str) -> str:
-        found = sorted(self._commits_starting_with(text)) if _PREFIX.match(text) else []
+        found = []
+        if _PREFIX.match(text):
+            found = sorted(commit_id for commit_id in self.commit_ids() if commit_id.startswith(text))
         if not found:
             raise NotFoundError(
                 f"{text!r} names no commit or branch here: give a branch, 'HEAD', or at least "
@@ -306,12 +314,6 @@ class CommitDag:
             more = f" and {len(found) - CANDIDATES_SHOWN} more" if len(found) > CANDIDATES_SHOWN else ""
             raise UsageError(f"{text!r} names {len(found)} commits: {shown}{more}; give more digits")
         return found[0]
-
-    def _commits_starting_with(self, prefix: str) -> Iterator[str]:
-        for name, _ in self._storage.list_directory(layout.commits_directory(self._root)):
-            stem, extension = os.path.splitext(name)
-            if extension == ".json" and stem.startswith(prefix) and _DIGEST.match(stem):
-                yield stem
 
 
 class _Reader:

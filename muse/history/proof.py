@@ -5,7 +5,6 @@ that its id is the hash of. The entry hashes up the path to the root in the comm
 is in the message; the message is hashed into the commit id. Who trusts the id can trust the op.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypedDict, cast
@@ -23,8 +22,6 @@ FORMAT_NAME = "muse-proof"
 FORMAT_VERSION = 1
 MAX_BYTES = 1 << 22  # an entry has at most 1 MiB; more is no proof
 MAX_PATH = 64
-
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class ProofError(CorruptionError):
@@ -177,7 +174,7 @@ def _check_fields(document: Mapping[str, Any], kinds: Mapping[str, type], prefix
 
 
 def _check_digest(value: object, field: str) -> None:
-    if not isinstance(value, str) or not _DIGEST.match(value):
+    if not content_id.is_content_id(value):
         _fail(f"{field} is {str(value)[:80]!r}: 64 lower-case hex digits are expected", field)
 
 

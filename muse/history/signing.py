@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from muse.core.content_id import sha256_hex
+from muse.core.content_id import is_content_id, sha256_hex
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage, translated
 from muse.errors import CorruptionError, MuseError, NotFoundError, UsageError
@@ -48,7 +48,6 @@ SIGNED_FIELDS = (
 """All fields but the signature and the notes that are added later: `reviewed_by` and `test_runs`."""
 
 _SIGNATURE = re.compile(r"[0-9a-f]{128}\Z")
-_KEY_ID = re.compile(r"[0-9a-f]{64}\Z")
 _PUBLIC = ".pub"
 _MAX_KEY_BYTES = 1 << 16
 
@@ -151,7 +150,7 @@ class TrustedKeys:
     def ids(self) -> Iterator[str]:
         """Yield the id of every key in `.muse/keys`, sorted."""
         for name, _ in self._storage.list_directory(self._directory):
-            if name.endswith(_PUBLIC) and _KEY_ID.match(name.removesuffix(_PUBLIC)):
+            if name.endswith(_PUBLIC) and is_content_id(name.removesuffix(_PUBLIC)):
                 yield name.removesuffix(_PUBLIC)
 
     def use(self, path: str) -> str:
@@ -196,7 +195,7 @@ class TrustedKeys:
         trusted here, `CorruptionError` if the stored key is damaged.
         """
         key_id = record["signer_key_id"]
-        if not _SIGNATURE.match(record["signature"]) or not _KEY_ID.match(key_id):
+        if not _SIGNATURE.match(record["signature"]) or not is_content_id(key_id):
             raise SignatureError(
                 f"{path} has a signature or key id that is none: 128 and 64 hex digits are expected",
                 path=path,

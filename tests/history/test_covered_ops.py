@@ -8,7 +8,8 @@ from muse.core.coverage import NOTHING, Coverage, Cut
 from muse.core.op_log import list_sessions
 from muse.core.record import encode_line
 from muse.errors import UsageError
-from muse.history.covered_ops import SealedCommits, commit_ids, open_session
+from muse.history.covered_ops import SealedCommits, open_session
+from muse.history.dag import CommitDag
 from muse.upkeep.archive import archive_session
 from tests.samples.sealed_sample import SealedSample
 
@@ -21,7 +22,7 @@ def sample(tmp_path: Path) -> SealedSample:
 @pytest.fixture
 def commits(sample: SealedSample) -> SealedCommits:
     found = SealedCommits()
-    for commit_id in commit_ids(str(sample.root)):
+    for commit_id in CommitDag(str(sample.root)).commit_ids():
         found.add(sample.record(commit_id))
     return found
 

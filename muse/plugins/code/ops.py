@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from muse.core.content_id import object_id
+from muse.core.content_id import CONTENT_ID_PATTERN, is_content_id, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
 from muse.plugins.code.update import Update, Vector, read_update, read_vector
@@ -19,8 +19,7 @@ TEXT_DOMAIN = "code_text"
 Fetch = Callable[[str], bytes]
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+_FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
 _MAX_POSITION = 2**31
 _SHORT = 16
 _SUMMARY_LENGTH = 40
@@ -250,7 +249,7 @@ def _base(op: Mapping[str, Any]) -> str:
 
 def _digest(op: Mapping[str, Any], name: str) -> str:
     digest = op.get(name)
-    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+    if not is_content_id(digest):
         raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(digest)}")
     return digest
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from muse.core.content_id import object_id
+from muse.core.content_id import is_content_id, object_id
 from muse.disk.tree_path import path_fault
 from muse.domain import IgnoredOp
 from muse.errors import DomainError, NotFoundError
@@ -17,7 +17,6 @@ from muse.plugins.music.note_ops import NOTE_DOMAIN, NoteEdit, read_note_edit
 
 FILE_OP_KINDS = ("insert", "delete", "replace", "patch")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Fetch = Callable[[str], bytes]
 Placed = tuple[int, Note]
@@ -265,7 +264,7 @@ def expected_of(op: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def content_id_of(op: Mapping[str, Any]) -> str:
     name = "content_id" if op["op"] == "insert" else "new_content_id"
     content_id = op.get(name)
-    if not isinstance(content_id, str) or not _SHA256.fullmatch(content_id):
+    if not is_content_id(content_id):
         raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(content_id)}")
     return content_id
 
