@@ -47,7 +47,7 @@ def test_init_without_an_id_makes_a_new_one_each_time(tmp_path: Path) -> None:
 
 
 def test_init_without_a_time_takes_the_present(tmp_path: Path) -> None:
-    before = datetime.now(UTC)
+    before = datetime.now(UTC).replace(microsecond=0)
     repository, _ = Repository.init(str(tmp_path))
     assert before <= datetime.fromisoformat(repository.created_at) <= datetime.now(UTC)
 
