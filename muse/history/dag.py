@@ -160,7 +160,7 @@ class CommitDag:
         its turn comes; there all the others are. The order is the same everywhere.
         """
         reader = self._reader(commit_id)
-        return map(reader.record, walk.children_first(commit_id, reader.parents, reader.age))
+        return map(reader.record, walk.children_first(commit_id, reader.parents, reader.rank))
 
     def reachable(self, tips: Iterable[str | None]) -> Iterator[CommitRecord]:
         """Yield every commit that `tips` lead to, each once, in no promised order."""
@@ -333,7 +333,7 @@ class _Reader:
     def parents(self, commit_id: str) -> list[str]:
         return parents(self.record(commit_id))
 
-    def age(self, commit_id: str) -> tuple[str, str]:
+    def rank(self, commit_id: str) -> tuple[str, str]:
         return self.record(commit_id)["committed_at"], commit_id
 
 
