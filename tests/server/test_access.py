@@ -202,7 +202,7 @@ def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) ->
                 next(parts)
                 Tokens(str(tmp_path)).revoke(token.split("_")[1])
                 with server.client(token) as other:
-                    wait_until(lambda other=other: other.get("/v1/sessions").status_code == 401)  # type: ignore[misc]
+                    wait_until(lambda other=other: other.get("/v1/sessions").status_code == 401)
                 with pytest.raises(httpx.TransportError):
                     deque(parts)
                 assert answer.num_bytes_downloaded < 20 * 10 * 100_000

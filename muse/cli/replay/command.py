@@ -25,6 +25,7 @@ from muse.cli.stage.places import (
 )
 from muse.cli.stage.players import Job
 from muse.cli.stage.report import Comparison, conclude, present
+from muse.core.file.live_or_archived import session_exists
 from muse.disk import layout
 from muse.disk.scratch import scratch_directory
 from muse.disk.storage import LOCAL
@@ -225,7 +226,7 @@ def _place(invocation: Invocation, session: str | None, piece: Piece) -> Reposit
     require_free_paths(
         repository, piece.paths, "give another name with --name, or another repository with --repo"
     )
-    if session is not None and LOCAL.exists(layout.ops_file(repository.root, session)):
+    if session is not None and session_exists(repository.root, session):
         raise UsageError(f"session {session!r} is there already: give a new id, or leave --session out")
     return repository
 
