@@ -28,7 +28,8 @@ from muse.history.commit_record import CommitRecord, brief_record, covered_count
 from muse.history.repo_record import RepoRecord
 from muse.history.repository import Repository
 from muse.history.signing import Signer
-from muse.session.live import CommitOutcome, LiveSession
+from muse.session.commit import CommitOutcome
+from muse.session.live import LiveSession
 
 SHORT_ID = 12
 _OPS_SHOWN = 20

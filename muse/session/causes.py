@@ -1,4 +1,4 @@
-"""What of a session's ops one has seen who has a branch before them."""
+"""The ops of a session that a reader of a branch has seen."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -32,7 +32,7 @@ def committed_heads(repository: Repository, session_id: str, domain: str, commit
         seal = _seal_of(record, session_id, domain)
         if seal is not None:
             if not left:
-                starts.append(seal.cut_offset)  # what is wanted stands behind it, if it is of this log
+                starts.append(seal.cut_offset)  # what is wanted is behind it, if it is of this log
                 continue
             wanted += op_ids_of(repository.objects, seal)[-left:]
             left = max(left - seal.op_count, 0)
@@ -59,7 +59,7 @@ def heads_of(entries: Iterable[OpEntry]) -> list[str]:
 def is_made_of_ops(
     repository: Repository, session_id: str, domain: str, before: str | None, after: str | None
 ) -> bool:
-    """Whether all that came to a branch from `before` to `after` are the session's ops, of one domain."""
+    """Return whether a branch moved from `before` to `after` by the session's ops of one domain alone."""
     if after is None or before == after:
         return before == after
     met = before is None

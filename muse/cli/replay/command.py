@@ -132,6 +132,7 @@ def replay(
         LiveSession(repository.root, session_id, author="muse replay") as live,
         tempfile.TemporaryDirectory(prefix="muse-replay-") as scratch,
     ):
+        live.heal()
         piece.prepare(live)
         with audience_for(output) as audience:
             performance = perform(
