@@ -379,6 +379,12 @@ def hold_and_write(root: str, actor: str) -> None:
             guarded.append([op], actor_id=actor)
 
 
+def wait_for_ops(log: OpLog, count: int) -> None:
+    """Wait until so many more ops are in the log."""
+    enough = log.cut().op_count + count
+    wait_until(lambda: log.cut().op_count >= enough)
+
+
 def test_holders_that_are_killed_at_any_moment_leave_one_holder_at_a_time(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     write_policy(str(tmp_path), "jam", REFUSE)
@@ -393,14 +399,13 @@ def test_holders_that_are_killed_at_any_moment_leave_one_holder_at_a_time(tmp_pa
     dice = random.Random(6)
     try:
         for number in range(3, 12):
-            time.sleep(0.3 + dice.random() / 10)
+            wait_for_ops(scene.log, dice.randrange(1, 10))
             victim = processes.pop(0)
             assert victim.is_alive()
             victim.kill()
             victim.join()
             processes.append(start(number))
-        written = scene.log.cut().op_count
-        wait_until(lambda: scene.log.cut().op_count > written + 10)
+        wait_for_ops(scene.log, 10)
     finally:
         for process in processes:
             process.kill()
