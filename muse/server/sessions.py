@@ -21,7 +21,7 @@ from muse.server.feed import Feed
 from muse.server.metrics import Metrics
 from muse.server.settings import Settings
 from muse.session.guarded_log import GuardedLog
-from muse.session.policy import Policy, write_policy_alone
+from muse.session.policy import Policy, replace_policy
 
 
 class OpenSession:
@@ -188,7 +188,7 @@ class Sessions:
         root, storage = self._repository.root, self._repository.storage
         with OpLog(root, session_id, storage=storage) as log, log.alone():
             if policy is not None and not self._is_there(session_id):
-                write_policy_alone(root, session_id, policy, storage)
+                replace_policy(root, session_id, policy, storage)
             return log.create()
 
     # -- lifetime -------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class GuardedLog:
     ) -> list[Receipt]:
         """Append what the policy allows; return a receipt for each op, in order.
 
-        Whether an op may enter is found in the same step in which it enters. Nothing is raised for one op:
+        Whether an op may enter is decided in the same step in which it enters. Nothing is raised for one op:
         its receipt says what is wrong. `StorageError`: nothing is acknowledged, though some may be stored;
         append the same ops again, and each is there once.
         """
@@ -275,9 +275,9 @@ class GuardedLog:
         return Receipt(proposal_id, status, stored["lamport_ts"], position, end)
 
     def reject(self, proposal_id: str, *, actor_id: str, reason: str = "") -> Proposal:
-        """Reject a proposal permanently; see `accept` for who may do so.
+        """Reject a proposal permanently. May be repeated.
 
-        May be repeated. Its author may take it back so.
+        The actors that may accept it may reject it, and so may its author.
         """
         with self._log.alone(), self.coordination.frozen() as reservations:
             proposal = self._proposal(proposal_id)

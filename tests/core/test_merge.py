@@ -259,16 +259,17 @@ def test_whatever_brings_the_cause_releases_what_waits_for_it(tmp_path: Path, wa
         assert {1, 2, 3} <= set(numbers(log.read_all()))
 
 
-@pytest.mark.parametrize("act", ["open", "commit"])
-def test_opening_and_committing_release_what_another_tool_brought_the_cause_of(
+@pytest.mark.parametrize("act", ["heal", "commit"])
+def test_healing_and_committing_release_what_another_tool_brought_the_cause_of(
     tmp_path: Path, act: str
 ) -> None:
     root = make_origin(tmp_path / "repo")
     with LiveSession(root, "jam") as session:
         session.log.merge([entry(2, 1)])
-        if act == "open":
+        if act == "heal":
             foreign_line(root, entry(1))
-            with LiveSession(root, "jam"):
+            with LiveSession(root, "jam") as other:
+                other.heal()
                 assert numbers(session.log.read_all()) == [1, 2]
         else:
             foreign_line(root, entry(1))

@@ -15,7 +15,7 @@ _Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86_400)]
 
 
 class Reserve(msgspec.Struct, forbid_unknown_fields=True):
-    """Addresses to be reserved."""
+    """Addresses to be claimed."""
 
     addresses: _Addresses
     actor_id: str | None = None
