@@ -1,4 +1,4 @@
-"""The application: who is let in, which endpoint answers, and what becomes of an error."""
+"""The application: it checks who may come in, calls the endpoint, and answers errors."""
 
 import asyncio
 import math
@@ -92,7 +92,7 @@ class App:
             raise RequestError(403, "pages of this Origin may not use this server", reason="origin")
 
     def _principal(self, connection: HTTPConnection) -> Principal:
-        """Return who speaks; raise the refusal of who brings no valid token."""
+        """Return the sender of a request; raise the refusal of one without a valid token."""
         tokens = self._service.tokens
         text = _token(connection)
         if text is not None:
@@ -185,7 +185,7 @@ def _as_handshake(send: Send) -> Send:
 
 
 async def _linger(response: Response, receive: Receive, send: Send) -> None:
-    """Answer before the body is read, and close: but read on a little, or the answer may be lost."""
+    """Answer before the body is read, and close. Read a little more of it, or the answer may be lost."""
     response.headers["connection"] = "close"
     await send(
         {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}

@@ -52,7 +52,7 @@ class PresenceMessage(msgspec.Struct, forbid_unknown_fields=True):
 async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -> AsyncIterator[LogSlice]:
     """Yield what lies between the queue's cursor and the live feed, then join that: no gap, no repeat.
 
-    Ends early once the queue is closed: whoever has to go waits for no long log.
+    Ends early once the queue is closed: a client that has to leave does not wait for a long log.
     """
     feed = await session.feed()
     if feed.join(queue):
@@ -96,7 +96,7 @@ class LiveConnection:
         self.sending_since: float | None = None
 
     async def run(self, cursor: int, *, follow: bool) -> None:
-        """Serve the client until it leaves, is too slow, or has to go."""
+        """Serve the client until it leaves, is too slow, or is sent away."""
         self.queue.cursor = cursor
         self.queue.answer(self._session.arrive(self._number, self._actor))
         self._service.live.add(self)
@@ -175,7 +175,7 @@ class LiveConnection:
                 document = await self._service.in_thread(partial(_document, data))
             identity = document.get("id")
             self._act(document, len(data))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+        except Exception as error:  # noqa: BLE001 - the client is told of every error
             await self._refuse(identity, error)
         while self._pending >= self._service.settings.pending_appends or self.queue.is_crowded:
             self._room.clear()
@@ -192,7 +192,7 @@ class LiveConnection:
     async def _refuse(self, identity: Any, error: Exception) -> None:
         told = self._service.told(error)
         self._answer({"type": "error", "id": identity, **told.as_record()})
-        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # who floods waits in his own socket
+        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # a client that floods waits in its own socket
 
     def _move(self, message: PresenceMessage, size: int) -> None:
         if size > _PRESENCE_BYTES:
@@ -205,7 +205,7 @@ class LiveConnection:
         sent = sent_ops(message, self._service.settings.request_ops)
         done = submit_ops(
             self._service,
-            self._service.sessions.get(self._session.session_id),  # opened anew, where a disk had failed
+            self._service.sessions.get(self._session.session_id),  # opened again where a disk had failed
             self.principal,
             sent,
             is_durable=message.ack == "durable",
@@ -303,7 +303,7 @@ _QUIET = Message(b"", event=b": still here\n\n")
 
 
 async def _next(queue: ClientQueue, seconds: float) -> Message | None:
-    """Return what is to be sent next; a sign of life if nothing comes for long."""
+    """Return the message to send next; a sign of life if nothing comes for long."""
     try:
         async with asyncio.timeout(seconds):
             return await queue.get()

@@ -43,7 +43,7 @@ class NewSession(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NewCommit(msgspec.Struct, forbid_unknown_fields=True):
-    """What a commit is told."""
+    """The facts of a commit to be made."""
 
     message: Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
     author: str | None = None
@@ -52,7 +52,7 @@ class NewCommit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Decision(msgspec.Struct, forbid_unknown_fields=True):
-    """Who decides on a proposal, and why."""
+    """A decision on a proposal: its actor and the reason."""
 
     actor_id: str | None = None
     reason: str = ""
@@ -231,9 +231,9 @@ def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | Non
 def _in_total_order(
     log: OpLog, start: int, stop: int, wanted: dict[str, str | None], at_most: int
 ) -> Iterator[bytes]:
-    """Yield lines in the total order, holding about `at_most` bytes: a longer log is read again and again.
+    """Yield lines in the total order, with `at_most` bytes in memory: a longer log is read several times.
 
-    Each pass keeps the lowest lines behind those that are out already.
+    Each pass keeps the lowest lines after those that were yielded already.
     """
     out: _Key = (0, "", "")
     is_more = True
@@ -258,7 +258,7 @@ def _in_total_order(
 
 
 def _chunk(lines: Iterator[bytes]) -> bytes:
-    """Take some lines; none if there are no more."""
+    """Return the next lines; an empty list at the end."""
     taken: list[bytes] = []
     size = 0
     while size < _CHUNK_BYTES and (line := next(lines, None)) is not None:
@@ -268,7 +268,7 @@ def _chunk(lines: Iterator[bytes]) -> bytes:
 
 
 async def _stream(call: Call, lines: Iterator[bytes], held: ExitStack) -> AsyncIterator[bytes]:
-    """Send lines as they are read. What goes wrong on the way is a last line, and the answer is cut short."""
+    """Send lines as they are read. An error on the way becomes the last line, and the answer is cut short."""
     with held:
         try:
             while chunk := await call.service.in_thread(lambda: _chunk(lines)):

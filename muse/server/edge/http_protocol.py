@@ -1,8 +1,7 @@
-"""uvicorn's HTTP protocol, with bounds on what comes before a request and on how long an answer waits.
+"""uvicorn's HTTP protocol, with limits on what comes before a request and on how long an answer waits.
 
-uvicorn answers a request once its headers are whole, and waits for that without end and with any amount
-of memory. Here a connection that does not come to a whole request in time, or sends too much, is closed;
-and so is one that takes nothing of its answer.
+uvicorn waits for whole headers without a limit of time or memory. Here a connection is closed if its request
+is not whole in time, if it sends too much, or if it does not read its answer.
 """
 
 import asyncio
@@ -170,7 +169,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _may_answer(self) -> bool:
-        """Whether nothing of another answer is on its way, or about to be."""
+        """Return whether no other answer is on its way or about to be."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return True
