@@ -124,8 +124,8 @@ def test_whatever_ends_the_sending_nobody_waits_for_it_in_vain(
 ) -> None:
     server, session_id = jam
 
-    async def broken(_self: Appender) -> None:
-        await asyncio.sleep(0.05)
+    async def broken(appender: Appender) -> None:
+        await appender._outbox.some()
         raise ZeroDivisionError
 
     monkeypatch.setattr(Appender, "run", broken)
