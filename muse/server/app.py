@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, MutableMapping
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -151,13 +152,14 @@ class _Answering:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        response = await self._answer(request)
-        if scope["method"] == "HEAD" and isinstance(response, StreamingResponse):
-            response = Response(headers=response.headers)  # or it would be followed without end
-        scope[ANSWERED] = response.status_code
-        await response(scope, receive, send)
+        with ExitStack() as held:
+            response = await self._answer(request, held)
+            if scope["method"] == "HEAD" and isinstance(response, StreamingResponse):
+                response = Response(headers=response.headers)  # or it would be followed without end
+            scope[ANSWERED] = response.status_code
+            await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request, held: ExitStack) -> Response:
         endpoint, service = self._endpoint, self._service
         if service.is_stopping and endpoint.path != "/v1/health":
             raise _stopping(service)
@@ -167,7 +169,7 @@ class _Answering:
             principal.check_scope(endpoint.scope)
             if endpoint.is_of_all:
                 principal.check_everywhere()
-        call = Call(service, request, principal, dict(request.scope["headers"]))
+        call = Call(service, request, principal, dict(request.scope["headers"]), held)
         if not service.tracing.is_on:
             return await endpoint.handler(call)
         with service.tracing.span(f"{endpoint.method} {endpoint.path}"):

@@ -102,7 +102,11 @@ class Feed:
         self.cursor = start
         self._follower = follower
         self._thread = threading.Thread(target=self._follow, args=(follower, start), daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the machine gives no more threads
+            follower.close()
+            raise
 
     def join(self, queue: ClientQueue) -> bool:
         """Send everything after the queue's cursor from now on; False if the feed is past that cursor."""

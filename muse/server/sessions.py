@@ -37,7 +37,7 @@ class OpenSession:
         self._settings = settings
         self._metrics = metrics
         self._feed: Feed | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Feed] | None = None
         self._present: dict[int, tuple[str, Any]] = {}
         self._users = 0
         self.used_at = time.monotonic()
@@ -64,14 +64,22 @@ class OpenSession:
     # -- following ------------------------------------------------------------------------------
 
     async def feed(self) -> Feed:
-        """Return the feed; the first follower opens it."""
-        async with self._opening:
-            if self._feed is None:
-                loop = asyncio.get_running_loop()
-                feed = Feed(self.log, self._settings, loop, self._metrics.overflows.inc)
-                await loop.run_in_executor(self._threads, feed.open)
-                self._feed = feed
-        return self._feed
+        """Return the feed; the first follower begins to open it, and may leave meanwhile."""
+        if self._feed is not None:
+            return self._feed
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_task(self._open_feed())
+        return await asyncio.shield(self._opening)
+
+    async def _open_feed(self) -> Feed:
+        loop = asyncio.get_running_loop()
+        feed = Feed(self.log, self._settings, loop, self._metrics.overflows.inc)
+        try:
+            await loop.run_in_executor(self._threads, feed.open)
+            self._feed = feed
+        finally:
+            self._opening = None
+        return feed
 
     def lag_bytes(self) -> int:
         """Return how many bytes the slowest of its followers is behind what was read."""
@@ -114,6 +122,8 @@ class OpenSession:
 
     async def close(self) -> None:
         """Finish what is on its way, bring it to the disk, and close the files."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
         if self._feed is not None:
             self._feed.drop()
         await self.appends.drained()

@@ -4,6 +4,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
@@ -94,6 +95,8 @@ class Call:
     connection: HTTPConnection
     principal: Principal
     headers: Mapping[bytes, bytes]
+    held: ExitStack
+    """What the request holds until its answer is out, or its client is gone."""
 
     @property
     def request(self) -> Request:
@@ -111,8 +114,10 @@ class Call:
         return session_id
 
     def session(self) -> OpenSession:
-        """Return the session in the path; `NotFoundError` if it is not there."""
-        return self.service.sessions.get(self.session_id())
+        """Return the session in the path, in use until the answer is out, or raise `NotFoundError`."""
+        session = self.service.sessions.get(self.session_id())
+        self.held.enter_context(session.in_use())
+        return session
 
     def actor(self, named: str | None) -> str:
         """Return the actor of the token; on a server without tokens, the actor that was named."""
