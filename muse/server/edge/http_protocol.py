@@ -43,7 +43,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._count_refused = count_refused
         self._deadline: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
-        self._header_size = 0
+        self._header_size = 0  # of what came while headers were read: the start of a body may be in it
+        self._parsed_size = 0
         self._in_headers = True
         self._refused = False
 
@@ -89,7 +90,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_headers = True
-        self._header_size = 0
+        self._header_size = self._parsed_size = 0
         super().on_message_begin()
         self.scope["state"]["abort"] = self.transport.abort
 
@@ -111,8 +112,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
     def _grow(self, size: int) -> None:
-        self._header_size += size
-        if self._header_size > 2 * self._settings.header_bytes:
+        self._parsed_size += size
+        if self._parsed_size > self._settings.header_bytes:
             self._refuse_large()
             raise _HeadersTooLargeError
 
