@@ -24,8 +24,8 @@ class MergeError(ConflictError):
 
     def __init__(self, result: MergeResult) -> None:
         super().__init__(
-            f"{result.conflicts} in conflict and {result.refused} refused did not come in, all others did: the "
-            "output says why"
+            f"{result.conflicts} in conflict and {result.refused} refused did not come in, all others did: "
+            "the output says why"
         )
 
 
