@@ -128,11 +128,6 @@ def _update(
 def _versions(repository: Repository, commit_id: str | None) -> set[tuple[str, str]]:
     """Collect every version of every file in the history of each branch and of `commit_id`."""
     found: set[tuple[str, str]] = set()
-    done: set[str] = set()
-    for start in {*repository.dag.branches().values(), commit_id} - {None}:
-        for record in repository.dag.history(str(start)):
-            if record["commit_id"] in done:
-                continue
-            done.add(record["commit_id"])
-            found.update(repository.dag.read_snapshot(record["snapshot_id"])["manifest"].items())
+    for record in repository.dag.reachable({*repository.dag.branches().values(), commit_id}):
+        found.update(repository.dag.read_snapshot(record["snapshot_id"])["manifest"].items())
     return found

@@ -9,6 +9,7 @@ from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.shared.output import count_of
 from muse.history.commit_record import CommitRecord, brief_record, covered_count
 from muse.history.repository import Repository
+from muse.history.tree import tree_changes
 
 _OPS_SHOWN = 20
 
@@ -49,10 +50,9 @@ def _changed_files(repository: Repository, record: CommitRecord) -> list[tuple[s
     """Compare a commit's tree with that of its first parent: (path, what happened to it)."""
     before = repository.read_tree(record["parent_commit_id"])
     after = repository.read_tree(record["commit_id"])
-    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     return [
         (path, "added" if path not in before else "removed" if path not in after else "changed")
-        for path in changed
+        for path in tree_changes(before, after)
     ]
 
 

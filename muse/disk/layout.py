@@ -158,8 +158,8 @@ def op_index_file(root: str, session_id: str) -> str:
     return os.path.join(session_directory(root, session_id), "op_index.sqlite")
 
 
-def held_file(root: str, session_id: str) -> str:
-    """Entries whose causes have not arrived; there only while there are any."""
+def orphans_file(root: str, session_id: str) -> str:
+    """Return the file of entries whose parents have not come; it exists only while there are any."""
     return os.path.join(session_directory(root, session_id), "held.jsonl")
 
 
@@ -173,8 +173,8 @@ def proposals_file(root: str, session_id: str) -> str:
     return os.path.join(session_directory(root, session_id), "proposals.jsonl")
 
 
-def receipt_file(root: str, session_id: str) -> str:
-    """Stands where a session's log was, once that is archived: while it is there, the session is."""
+def tombstone_file(root: str, session_id: str) -> str:
+    """Return the file that takes the place of an archived log: while it exists, the session is archived."""
     return os.path.join(session_directory(root, session_id), "receipt.json")
 
 

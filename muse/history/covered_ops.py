@@ -12,6 +12,7 @@ from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+from muse.core.blocks import decode_block
 from muse.core.coverage import Coverage
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import SessionFile, is_archived
@@ -19,12 +20,12 @@ from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
 from muse.core.op_log import list_sessions
-from muse.core.record import decode_block
 from muse.disk import layout
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import CorruptionError
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.seal import Seal, read_seal, root_of
+from muse.history.walk import ancestors
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -73,17 +74,9 @@ class SealedCommits:
         return sorted(found, key=lambda commit: (commit.seal.cut_offset, commit.domain, commit.commit_id))
 
     def is_behind(self, ancestor: SealedCommit, commit: SealedCommit) -> bool:
-        """Whether `ancestor` is in the history of `commit`."""
-        seen: set[str] = set()
-        waiting = list(commit.parent_ids)
-        while waiting:
-            commit_id = waiting.pop()
-            if commit_id == ancestor.commit_id:
-                return True
-            if commit_id not in seen:
-                seen.add(commit_id)
-                waiting.extend(self._parents.get(commit_id, ()))
-        return False
+        """Return whether `ancestor` is in the history of `commit`, and another commit."""
+        behind = ancestors([commit.commit_id], lambda commit_id: self._parents.get(commit_id, ()))
+        return ancestor.commit_id in behind
 
 
 Run = tuple[int, int]

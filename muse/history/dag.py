@@ -7,8 +7,7 @@ branch ref is the only commit point; everything written before it is unreachable
 import itertools
 import os.path
 import re
-from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from muse.core import content_id
@@ -16,6 +15,7 @@ from muse.disk import layout
 from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.history import walk
 from muse.history.commit_record import (
     CommitRecord,
     Snapshot,
@@ -136,7 +136,7 @@ class CommitDag:
         except NotFoundError as error:
             raise NotFoundError(f"{what} is not in this repository: {path} is missing") from error
 
-    def history(self, commit_id: str, *, stop: Container[str | None] = ()) -> Iterator[CommitRecord]:
+    def history(self, commit_id: str, *, stop: Container[object] = ()) -> Iterator[CommitRecord]:
         """Yield `commit_id` and all its ancestors, newest first, each once, reading as it goes.
 
         A commit in `stop` is left out, and what is reached through it alone.
@@ -144,66 +144,43 @@ class CommitDag:
         The line of first parents comes first, down to its root; then, from the newest merge to the
         oldest, the line of its second parent as far as it is new. The order is the same everywhere.
         """
-        seen: set[str] = set()
-        starts = deque([commit_id])
-        child = ""
-        while starts:
-            cursor: str | None = starts.popleft()
-            while cursor and cursor not in seen and cursor not in stop:
-                seen.add(cursor)
-                record = self._ancestor(cursor, child)
-                yield record
-                child = cursor
-                if record["parent2_commit_id"]:
-                    starts.append(record["parent2_commit_id"])
-                cursor = record["parent_commit_id"]
+        reader = self._reader(commit_id)
+        return map(reader.record, walk.first_lines(commit_id, reader.parents, stop))
 
     def children_first(self, commit_id: str) -> Iterator[CommitRecord]:
         """Yield `commit_id` and all its ancestors, each once and before its parents; of several, the newest.
 
         Reads as it goes up to the first merge, and there all that is left. The order is the same everywhere.
         """
-        cursor: str | None = commit_id
-        while cursor:
-            record = self.read_commit(cursor) if cursor == commit_id else self._ancestor(cursor, commit_id)
-            yield record
-            cursor = record["parent_commit_id"]
-            if record["parent2_commit_id"]:
-                break
-        else:
-            return
-        behind = {
-            found["commit_id"]: (found["committed_at"], parents(found))
-            for found in self.reachable(parents(record))
-        }
-        children = Counter(parent for _, named in behind.values() for parent in named)
-        free = {name for name in behind if not children[name]}
-        while free:
-            newest = max(free, key=lambda name: (behind[name][0], name))
-            free.remove(newest)
-            yield self.read_commit(newest)
-            for parent in behind[newest][1]:
-                children[parent] -= 1
-                if not children[parent]:
-                    free.add(parent)
+        reader = self._reader(commit_id)
+        return map(reader.record, walk.children_first(commit_id, reader.parents, reader.age))
 
     def reachable(self, tips: Iterable[str | None]) -> Iterator[CommitRecord]:
         """Yield every commit that `tips` lead to, each once, in no promised order. See `history`."""
-        waiting = [(tip, "") for tip in tips if tip is not None]
-        seen: set[str] = set()
-        while waiting:
-            commit_id, child = waiting.pop()
-            if commit_id not in seen:
-                seen.add(commit_id)
-                record = self._ancestor(commit_id, child)
-                yield record
-                waiting.extend((parent_id, commit_id) for parent_id in parents(record))
+        starts = [tip for tip in tips if tip is not None]
+        reader = self._reader(*starts)
+        return map(reader.record, walk.reachable(starts, reader.parents))
 
-    def _ancestor(self, commit_id: str, child: str) -> CommitRecord:
+    def descends(self, commit_id: str, ancestor: str) -> bool:
+        """Return whether `ancestor` is `commit_id` or in its history."""
+        return any(record["commit_id"] == ancestor for record in self.history(commit_id))
+
+    def common_dominator(self, first: str, second: str) -> str | None:
+        """Return the newest commit through which every way back from either commit leads, if there is one.
+
+        No op behind it is concurrent with one that came since: so all of these can be applied in their order.
+        """
+        return walk.common_dominator((first, second), self._reader(first, second).parents)
+
+    def _reader(self, *starts: str) -> "_Reader":
+        return _Reader(lambda commit_id: self._read_behind(commit_id, starts))
+
+    def _read_behind(self, commit_id: str, starts: Container[str]) -> CommitRecord:
+        """Return a commit that is behind `starts`; one that is missing was there once."""
         try:
             return self.read_commit(commit_id)
         except NotFoundError as error:
-            if not child:
+            if commit_id in starts:
                 raise
             path = layout.commit_file(self._root, commit_id)
             raise CorruptionError(
@@ -335,6 +312,25 @@ class CommitDag:
             stem, extension = os.path.splitext(name)
             if extension == ".json" and stem.startswith(prefix) and _DIGEST.match(stem):
                 yield stem
+
+
+class _Reader:
+    """Reads the commits of one walk; remembers the last one, as a walk asks for it once more."""
+
+    def __init__(self, read: Callable[[str], CommitRecord]) -> None:
+        self._read = read
+        self._last: CommitRecord | None = None
+
+    def record(self, commit_id: str) -> CommitRecord:
+        if self._last is None or self._last["commit_id"] != commit_id:
+            self._last = self._read(commit_id)
+        return self._last
+
+    def parents(self, commit_id: str) -> list[str]:
+        return parents(self.record(commit_id))
+
+    def age(self, commit_id: str) -> tuple[str, str]:
+        return self.record(commit_id)["committed_at"], commit_id
 
 
 def _is_branch(text: str) -> bool:

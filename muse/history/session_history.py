@@ -1,12 +1,13 @@
 """What history says of a session: which of its ops the branches hold, told by the seals in the commits."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from muse.errors import CorruptionError
 from muse.history.commit_record import parents
 from muse.history.dag import CommitDag
 from muse.history.seal import read_seal
+from muse.history.walk import links_among, parents_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +65,9 @@ def session_history(
                 before, snapshot_id = record["parent_commit_id"], record["snapshot_id"]
                 found[commit_id] = SessionCommit(commit_id, before, snapshot_id, seal.op_list)
                 result.branch = result.branch or branch
-    result.commits = [found[commit_id] for commit_id in oldest_first(behind) if commit_id in found]
+    ordered = parents_first(behind, links_among(behind))
+    result.commits = [found[commit_id] for commit_id in ordered if commit_id in found]
     return result
-
-
-def oldest_first(behind: Mapping[str, Iterable[str]]) -> list[str]:
-    """Order commits so that each comes after its parents, those of its first parent first."""
-    ordered: dict[str, None] = {}
-    for start in behind:
-        waiting = [(start, False)]
-        while waiting:
-            commit_id, are_parents_done = waiting.pop()
-            if are_parents_done:
-                ordered.setdefault(commit_id)
-            elif commit_id in behind and commit_id not in ordered:
-                waiting.append((commit_id, True))
-                waiting += [(parent, False) for parent in reversed(list(behind[commit_id]))]
-    return list(ordered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from muse.core.file.objects import ObjectStore
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, UsageError
+from muse.history.tree import tree_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ def update_working_tree(
     Raises `CorruptionError`, before anything is touched, if a path could leave the tree.
     """
     before = before or {}
-    tree = _Tree(root, before, after, known, storage)
-    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    tree = _FilesOnDisk(root, before, after, known, storage)
+    changed = list(tree_changes(before, after))
     _check_paths(changed)
     update = WorkingTreeUpdate()
     # Removals first: where the file 'a' was, there may now be 'a/b'.
@@ -76,7 +77,7 @@ def _check_paths(paths: Iterable[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tree:
+class _FilesOnDisk:
     """The root on disk, seen with the two manifests."""
 
     root: str
@@ -112,7 +113,7 @@ class _Tree:
         return object_id == self.before.get(path) or self.known(path, object_id)
 
 
-def _remove(tree: _Tree, path: str, update: WorkingTreeUpdate) -> None:
+def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
     place = tree.place(path)
     if place is _Place.EMPTY:
         return
@@ -127,7 +128,7 @@ def _remove(tree: _Tree, path: str, update: WorkingTreeUpdate) -> None:
             tree.storage.remove_directory(directory)
 
 
-def _write(tree: _Tree, path: str, objects: ObjectStore, update: WorkingTreeUpdate) -> None:
+def _write(tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingTreeUpdate) -> None:
     place, wanted = tree.place(path), tree.after[path]
     if place == wanted:
         return
@@ -140,7 +141,7 @@ def _write(tree: _Tree, path: str, objects: ObjectStore, update: WorkingTreeUpda
     update.written.append(path)
 
 
-def _permissions(tree: _Tree, path: str) -> int | None:
+def _permissions(tree: _FilesOnDisk, path: str) -> int | None:
     """A script that is replaced stays executable."""
     found = tree.storage.look(tree.file(path))
     return None if found is None else stat.S_IMODE(found.st_mode)

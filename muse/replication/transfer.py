@@ -16,7 +16,8 @@ from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.repository import Repository
-from muse.replication.peer import LocalPeer, Peer, commit_in, descends
+from muse.history.walk import parents_first
+from muse.replication.peer import LocalPeer, Peer, commit_in
 from muse.replication.sync import SessionSync, copy_objects, sync_sessions
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
@@ -84,9 +85,9 @@ def _joined(repository: Repository, branch: str, ours: str | None, theirs: str) 
     """Return the commit that holds both: one of them where it descends from the other, else their merge."""
     if ours == theirs:
         return theirs, "up to date"
-    if ours is None or descends(repository, theirs, ours):
+    if ours is None or repository.dag.descends(theirs, ours):
         return theirs, "fast-forward"
-    if descends(repository, ours, theirs):
+    if repository.dag.descends(ours, theirs):
         return ours, "ahead"
     return merge_heads(repository, branch, ours, theirs), "merged"
 
@@ -106,7 +107,7 @@ def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     theirs = peer.branches().get(branch)
     if theirs == ours:
         return Exchange(sessions, (Transfer(branch, theirs, ours, "up to date"),))
-    if theirs is not None and not (dag.has_commit(theirs) and descends(own.repository, ours, theirs)):
+    if theirs is not None and not (dag.has_commit(theirs) and dag.descends(ours, theirs)):
         raise ConflictError(f"branch {branch!r} has commits there that are not here: run 'muse pull' first")
     with peer.receiving():
         commits = _copy(own, peer, ours, sessions)
@@ -191,21 +192,13 @@ def copy_history(source: Peer, target: Peer, tip: str) -> int:
 
 
 def _missing_commits(source: Peer, target: Peer, tip: str) -> list[str]:
-    """Return the commits to copy, each after its parents. Whoever has a commit has its history."""
-    ordered: list[str] = []
-    seen: set[str] = set()
-    waiting = [(tip, False)]
-    while waiting:
-        commit_id, is_after_parents = waiting.pop()
-        if is_after_parents:
-            ordered.append(commit_id)
-        elif commit_id not in seen:
-            seen.add(commit_id)
-            if target.lacks("commit", [commit_id]):
-                record = commit_in(source.get("commit", commit_id).data, commit_id)
-                waiting.append((commit_id, True))
-                waiting += ((parent_id, False) for parent_id in parents(record))
-    return ordered
+    """Return the commits to copy, each after its parents. A replica that has a commit has its history."""
+
+    def missing_parents(commit_id: str) -> list[str]:
+        record = commit_in(source.get("commit", commit_id).data, commit_id)
+        return target.lacks("commit", parents(record)) if parents(record) else []
+
+    return parents_first(target.lacks("commit", [tip]), missing_parents)
 
 
 def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:

@@ -33,6 +33,7 @@ from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import make_seal, read_seal
 from muse.history.session_history import session_history
 from muse.history.signing import Signer
+from muse.history.tree import with_contents
 from muse.history.working_tree import WorkingTreeUpdate, update_working_tree
 
 _COMMIT_ATTEMPTS = 1000
@@ -263,11 +264,12 @@ class LiveSession(Resource):
             files = TreeFiles(self.repository, manifest)
             application = self._apply(domain, own, files, TreeFiles(self.repository, states.get(domain, {})))
             delta = collapse(own, domain)
-            manifest = self._store_files(manifest, application.files)
+            manifest = with_contents(manifest, application.files, self.repository.objects.put)
             if not full:
                 delta = net_delta(delta, files, application, self.repository.objects.get)
             if application.state:
-                states[domain] = self._store_files(states.get(domain, {}), application.state)
+                old = states.get(domain, {})
+                states[domain] = with_contents(old, application.state, self.repository.objects.put)
             self.repository.objects.put(encode_op_list(entry["op_id"] for entry in own))
             snapshot_id = self.repository.dag.write_snapshot(manifest, committed_at)
             record = make_commit_record(
@@ -310,17 +312,6 @@ class LiveSession(Resource):
                 f"the ops stay in the log of session {self.log.session_id()!r}"
             ) from error
         return application
-
-    def _store_files(
-        self, manifest: Mapping[str, str], changed: Mapping[str, bytes | None]
-    ) -> dict[str, str]:
-        after = dict(manifest)
-        for path, content in changed.items():
-            if content is None:
-                after.pop(path, None)
-            else:
-                after[path] = self.repository.objects.put(content)
-        return after
 
     def _finish(
         self, staged: _Staged, entries: list[OpEntry], cut: Cut, tips: Mapping[str, str | None]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
-from muse.core.file.archive_manifest import read_manifest, read_receipt
+from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
@@ -43,7 +43,7 @@ _TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}([0-9]+)-[0-9]+
 class Collected:
     """What was removed, or with `dry_run` would be: paths by kind, and the bytes they took.
 
-    `kept_archives`: archives without a receipt that hold what their sessions' logs do not.
+    `kept_archives`: archives without a tombstone that hold what their sessions' logs do not.
     """
 
     dry_run: bool
@@ -134,8 +134,8 @@ class _Collector:
     def _mark_session(self, session_id: str, tips: set[str]) -> None:
         """Keep what an archive's commits and a checkpoint name; an archived one's is in its manifest too."""
         if is_archived(self._root, session_id, storage=self._storage):
-            receipt = read_receipt(self._root, session_id, self._storage)
-            manifest = read_manifest(self._root, session_id, self._storage, receipt)
+            tombstone = read_tombstone(self._root, session_id, self._storage)
+            manifest = read_manifest(self._root, session_id, self._storage, tombstone)
             tips.update(commit["commit_id"] for commit in manifest["commits"])
         checkpoint = None
         # It is a cache: what a damaged one named is found in history, or in the log.
@@ -163,9 +163,9 @@ class _Collector:
             with closing(SessionFile(self._root, session_id, self._storage)) as file:
                 for _, data in file.blocks(0, file.end()):
                     self._unneeded.difference_update(digests_in(data))
-            held = layout.held_file(self._root, session_id)
-            if self._storage.exists(held):
-                self._unneeded.difference_update(digests_in(self._storage.read_bytes(held)))
+            orphans = layout.orphans_file(self._root, session_id)
+            if self._storage.exists(orphans):
+                self._unneeded.difference_update(digests_in(self._storage.read_bytes(orphans)))
 
     def _is_young(self, path: str) -> bool:
         status = self._storage.look(path)

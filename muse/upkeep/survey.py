@@ -146,10 +146,10 @@ def pending_ops(
     return {"op_count": count, "root": merkle_root, "op_ids": op_ids if count <= NAMED_OPS else []}
 
 
-def check_held(root: str, session_id: str, *, abandon: Abandon, storage: Storage) -> None:
+def check_orphans(root: str, session_id: str, *, abandon: Abandon, storage: Storage) -> None:
     """Raise `UsageError` if entries are held that may not be abandoned; abandoned ones stay there."""
-    held = HeldFile(layout.held_file(root, session_id), storage).read()
-    kept = [] if abandon is True else sorted(held.keys() - set(abandon or ()))
+    orphans = HeldFile(layout.orphans_file(root, session_id), storage).read()
+    kept = [] if abandon is True else sorted(orphans.keys() - set(abandon or ()))
     if kept:
         shown = ", ".join(kept[:_SHOWN]) + ("..." if len(kept) > _SHOWN else "")
         raise UsageError(

@@ -259,7 +259,7 @@ BAD_LINES = {
     "not JSON": (b'{"op": "insert"', "not JSON"),
     "a list": (b"[1]", "an object is expected"),
     "NaN": (b'{"op": "insert", "x": NaN}', "NaN"),
-    "a key twice": (b'{"op": "insert", "op": "delete"}', "stands twice"),
+    "a key twice": (b'{"op": "insert", "op": "delete"}', "appears twice"),
     "not UTF-8": (b'{"op": "\xff"}', "UTF-8"),
     "an op the domain does not know": (b'{"op": "explode", "address": "a.mid"}', "explode"),
     "a note out of limits": (json.dumps(note_op("n") | {"child_ops": [{}]}).encode(), "a note"),

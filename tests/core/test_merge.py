@@ -20,8 +20,8 @@ from muse.core import orphans as held_module
 from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, OpEntry, total_order
 from muse.core.file import log_file, log_reader
 from muse.core.file.log_file import LogFile
+from muse.core.line import encode_line, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions, make_op_entry
-from muse.core.record import encode_line, frame
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.domain import CheckingPlugin
@@ -694,7 +694,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "unknown key": (bare(extra=1), "unknown fields: extra"),
     "key missing": (json.dumps({"op_id": an_id(7)}).encode() + b"\n", "lacks actor_id"),
     "NaN": (bare(domain_op={"n": float("nan")}), "NaN is not allowed"),
-    "key twice": (b'{"actor_id":"eve",' + bare()[1:], "'actor_id' stands twice"),
+    "key twice": (b'{"actor_id":"eve",' + bare()[1:], "'actor_id' appears twice"),
     "id twice, framed": (
         frame(GOOD[: GOOD.rindex(b',"crc"')] + b',"op_id":"%b"}' % an_id(1).encode()),
         "op_id stands twice",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from muse.core.coverage import NOTHING, Coverage, Cut
-from muse.core.record import encode_line
+from muse.core.line import encode_line
 from muse.errors import UsageError
 from muse.history.covered_ops import SealedCommits, commit_ids, open_session, session_ids
 from muse.upkeep.archive import archive_session

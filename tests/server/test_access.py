@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
+from muse.core.line import entry_json, frame
 from muse.core.op_log import make_op_entry
-from muse.core.record import entry_json, frame
 from muse.core.timestamp import now_text
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository

@@ -20,7 +20,7 @@ from muse.core.entry import MAX_LAMPORT
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.history.repository import Repository
-from muse.session import guarded_log as guard
+from muse.session import decisions
 from muse.session.guarded_log import GuardedLog, Request
 from muse.session.policy import Policy, read_policy, write_policy
 from muse.session.receipt import Receipt
@@ -241,7 +241,7 @@ def test_where_head_moves_while_the_session_is_open_the_claims_of_its_branch_cou
     head = tmp_path / ".muse" / "HEAD"
     head.write_text("ref: refs/heads/take/2\n")
     assert [scene.one("bob", "a").kind, scene.one("bob", "b").kind] == ["", "held"]
-    assert {one.claim.branch for one in scene.guarded.trespasses()} == {"take/2"}
+    assert {one.reservation.branch for one in scene.guarded.trespasses()} == {"take/2"}
     head.write_text("rubbish")
     with pytest.raises(CorruptionError, match="HEAD"):
         scene.one("bob", "b")
@@ -404,9 +404,9 @@ def test_holders_that_are_killed_at_any_moment_leave_one_holder_at_a_time(tmp_pa
     in_order = [epochs[entry["reservation_id"]] for entry in scene.log.entries()]
     assert len(in_order) > 10
     assert in_order == sorted(set(in_order))
-    assert len(Coordination(str(tmp_path)).claims()) <= 1
+    assert len(Coordination(str(tmp_path)).reservations()) <= 1
     wait_until(lambda: has_reserved(Coordination(str(tmp_path)), "zoe"))
-    assert [claim.actor_id for claim in Coordination(str(tmp_path)).claims()] == ["zoe"]
+    assert [claim.actor_id for claim in Coordination(str(tmp_path)).reservations()] == ["zoe"]
 
 
 def has_reserved(coordination: Coordination, actor: str) -> bool:
@@ -637,11 +637,11 @@ def test_ops_that_passed_by_the_guard_are_found_and_nothing_else(tmp_path: Path)
     scene.guarded.accept(proposed.op_id, actor_id="ada")
     entry = scene.log.record("bob", DOMAIN, {"address": "a/1"})
     [found] = scene.guarded.trespasses()
-    assert (found.entry, found.claim) == (entry, claim)
+    assert (found.entry, found.reservation) == (entry, claim)
 
 
 def test_the_limit_of_open_proposals_refuses_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "MOST_OPEN_PROPOSALS", 2)
+    monkeypatch.setattr(decisions, "MOST_OPEN_PROPOSALS", 2)
     scene = Scene(tmp_path, PROPOSE)
     scene.coordination.reserve("ada", ["a"], branch="main")
     receipts = scene.append("bob", "a", "a", "a")

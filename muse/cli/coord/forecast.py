@@ -7,7 +7,8 @@ import typer
 from muse.cli.coord.options import BranchOption
 from muse.cli.coord.plans import branch_of, coordination_of, kind_of
 from muse.cli.shared.options import JsonOption, RepoOption, remember
-from muse.coordination.reservations import Claim, Collision, Intent
+from muse.coordination.forecast import Collision
+from muse.coordination.record import Intent, Reservation
 
 _FINDING = 1
 
@@ -50,6 +51,6 @@ def _sentence(collision: Collision) -> str:
     return f"{collision.address}: {first}{_name(collision.second)}"
 
 
-def _name(plan: Claim | Intent) -> str:
+def _name(plan: Reservation | Intent) -> str:
     said = plan.detail if isinstance(plan, Intent) else plan.operation
     return f"{plan.actor_id}'s {kind_of(plan)} of {', '.join(plan.addresses)}{f' ({said})' if said else ''}"

@@ -6,7 +6,7 @@ import typer
 
 from muse.cli.coord.plans import coordination_of, kind_of
 from muse.cli.shared.options import Invocation, JsonOption, RepoOption, check_session, remember
-from muse.coordination.reservations import Claim, Intent
+from muse.coordination.record import Intent, Reservation
 from muse.core.op_log import OpLog
 from muse.session.guarded_log import GuardedLog, Trespass
 
@@ -32,14 +32,19 @@ def list_command(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output, coordination = invocation.output, coordination_of(invocation)
-    plans: list[Claim | Intent] = [*coordination.claims(branch=branch), *coordination.intents(branch=branch)]
+    plans: list[Reservation | Intent] = [
+        *coordination.reservations(branch=branch),
+        *coordination.intents(branch=branch),
+    ]
     faults = coordination.faults()
     found = [] if session is None else _trespasses(invocation, session)
     if output.as_json:
         for plan in plans:
             output.record({"kind": kind_of(plan), **plan.to_json()})
         for trespass in found:
-            output.record({"kind": "trespass", "entry": trespass.entry, "claim": trespass.claim.to_json()})
+            output.record(
+                {"kind": "trespass", "entry": trespass.entry, "claim": trespass.reservation.to_json()}
+            )
         for fault in faults:
             output.record({"kind": "fault", "reason": fault})
     else:
@@ -51,7 +56,7 @@ def list_command(
         for trespass in found:
             output.line(
                 f"Past the policy: op {trespass.entry['op_id']} by {trespass.entry['actor_id']}, on what "
-                f"{trespass.claim.actor_id} holds"
+                f"{trespass.reservation.actor_id} holds"
             )
         for fault in faults:
             output.line(f"Not read: {fault}")
@@ -66,10 +71,10 @@ def _trespasses(invocation: Invocation, session: str) -> list[Trespass]:
         return GuardedLog(repository, log).trespasses()
 
 
-def _row(plan: Claim | Intent) -> tuple[object, ...]:
+def _row(plan: Reservation | Intent) -> tuple[object, ...]:
     own, until, epoch = (
         (plan.reservation_id, plan.expires_at, str(plan.epoch or "not granted"))
-        if isinstance(plan, Claim)
+        if isinstance(plan, Reservation)
         else (plan.intent_id, "", "")
     )
     what = (plan.actor_id, plan.branch, ", ".join(plan.addresses), plan.operation)

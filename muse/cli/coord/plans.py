@@ -1,14 +1,15 @@
 """What several commands of `muse coord` do with reservations and intents."""
 
 from muse.cli.shared.options import Invocation
-from muse.coordination.reservations import Claim, Coordination, Intent
+from muse.coordination.record import Intent, Reservation
+from muse.coordination.reservations import Coordination
 
 
-def kind_of(plan: Claim | Intent) -> str:
-    return "reservation" if isinstance(plan, Claim) else "intent"
+def kind_of(plan: Reservation | Intent) -> str:
+    return "reservation" if isinstance(plan, Reservation) else "intent"
 
 
-def print_reservation(invocation: Invocation, reserved: Claim, sentence: str) -> None:
+def print_reservation(invocation: Invocation, reserved: Reservation, sentence: str) -> None:
     if invocation.output.as_json:
         invocation.output.record({"kind": "reservation", **reserved.to_json()})
     else:

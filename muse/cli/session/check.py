@@ -38,7 +38,7 @@ def check(
                 output.record(asdict(damage))
             else:
                 print_damages(output, [damage])
-    held = HeldFile(layout.held_file(repository.root, session), repository.storage)
+    held = HeldFile(layout.orphans_file(repository.root, session), repository.storage)
     findings = [Finding(held.path, "session", fault) for fault in held.faults()]
     findings += check_session_commits(repository, session)
     for finding in findings:

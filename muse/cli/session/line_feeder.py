@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
+from muse.core.line import decode_line
 from muse.core.op_log import OpLog
-from muse.core.record import decode_line, parse_strictly
+from muse.core.strict_json import parse_strictly
 from muse.errors import ConflictError, InvalidEntryError, UsageError
 
 _READ_BYTES = 1 << 18

@@ -57,7 +57,7 @@ def remember(ctx: typer.Context, repo: str | None, *, as_json: bool) -> Invocati
 
 def check_session(repository: Repository, session_id: str) -> str:
     """Return the id of a session that is there; raise `NotFoundError` for any other."""
-    paths = (layout.ops_file(repository.root, session_id), layout.receipt_file(repository.root, session_id))
+    paths = (layout.ops_file(repository.root, session_id), layout.tombstone_file(repository.root, session_id))
     if not any(map(repository.storage.exists, paths)):
         raise NotFoundError(
             f"there is no session {session_id!r} in {repository.root}: see 'muse session list'"

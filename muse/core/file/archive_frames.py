@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import zstandard
 
 from muse.core.file.archive_manifest import FRAME_BYTES, ArchiveFacts, ArchiveManifest
-from muse.disk.storage import READ_BLOCK_BYTES, Storage, storage_error, translated
+from muse.disk.storage import READ_BLOCK_BYTES, Storage
+from muse.disk.system_calls import storage_error, translated
 from muse.errors import CorruptionError
 
 Progress = Callable[[int], None]
@@ -63,7 +64,7 @@ class ArchiveFile:
         self._storage = storage
         self._descriptor = -1
         self._lock = threading.Lock()
-        self._held = -1, b""  # the number and the bytes of the frame that was read last
+        self._last_frame = -1, b""  # the number and the bytes of the frame that was read last
         self._decompressor = zstandard.ZstdDecompressor()
 
     def read(self, offset: int, length: int) -> bytes:
@@ -98,9 +99,9 @@ class ArchiveFile:
 
     def _frame(self, number: int) -> bytes:
         with self._lock:  # the decompressor is one thread's at a time
-            if self._held[0] != number:
-                self._held = number, self._decompress(number)
-            return self._held[1]
+            if self._last_frame[0] != number:
+                self._last_frame = number, self._decompress(number)
+            return self._last_frame[1]
 
     def _decompress(self, number: int) -> bytes:
         frames, frame_bytes = self._facts["frames"], self._facts["frame_bytes"]
@@ -145,4 +146,4 @@ class ArchiveFile:
         if self._descriptor >= 0:
             self._storage.close(self._descriptor)
         self._descriptor = -1
-        self._held = -1, b""
+        self._last_frame = -1, b""

@@ -1,4 +1,4 @@
-"""What an archive says of itself, and the receipt that stands in place of the log: read without trust."""
+"""What an archive says of itself, and the tombstone that stands in place of the log: read without trust."""
 
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
@@ -70,7 +70,7 @@ class ArchiveManifest(TypedDict):
     checkpoint: str | None
 
 
-class Receipt(TypedDict):
+class Tombstone(TypedDict):
     """What is left in a session's directory: the digest of its manifest, and the log's."""
 
     format_version: Literal[1]
@@ -81,7 +81,7 @@ class Receipt(TypedDict):
     entry_count: Count
 
 
-def make_receipt(manifest: ArchiveManifest) -> Receipt:
+def make_tombstone(manifest: ArchiveManifest) -> Tombstone:
     return {
         "format_version": 1,
         "session_id": manifest["session_id"],
@@ -96,26 +96,28 @@ def encode_manifest(manifest: ArchiveManifest) -> bytes:
     return encode_json(manifest, "the archive's manifest")
 
 
-def encode_receipt(receipt: Receipt) -> bytes:
-    return encode_json(receipt, "the receipt")
+def encode_tombstone(tombstone: Tombstone) -> bytes:
+    return encode_json(tombstone, "the tombstone")
 
 
-def read_receipt(root: str, session_id: str, storage: Storage) -> Receipt:
-    """Return a session's receipt.
+def read_tombstone(root: str, session_id: str, storage: Storage) -> Tombstone:
+    """Return a session's tombstone.
 
     Raises `NotFoundError` if there is none, `CorruptionError` if it is damaged or another session's.
     """
-    path = layout.receipt_file(root, session_id)
+    path = layout.tombstone_file(root, session_id)
     advice = "move it aside and restore the session: its archive's manifest says the rest"
-    receipt = _parse(storage.read_bytes(path), Receipt, path, advice)
-    _check_session(receipt["session_id"], session_id, path)
-    return receipt
+    tombstone = _parse(storage.read_bytes(path), Tombstone, path, advice)
+    _check_session(tombstone["session_id"], session_id, path)
+    return tombstone
 
 
-def read_manifest(root: str, session_id: str, storage: Storage, receipt: Receipt | None) -> ArchiveManifest:
-    """Return the manifest of a session's archive, the one that `receipt` (None: it is lost) was given for.
+def read_manifest(
+    root: str, session_id: str, storage: Storage, tombstone: Tombstone | None
+) -> ArchiveManifest:
+    """Return the manifest of a session's archive, the one that `tombstone` (None: it is lost) was given for.
 
-    Raises `CorruptionError` if it is missing, damaged, or not what the receipt says.
+    Raises `CorruptionError` if it is missing, damaged, or not what the tombstone says.
     """
     path = layout.manifest_file(root, session_id)
     advice = "restore it from another copy"
@@ -125,8 +127,8 @@ def read_manifest(root: str, session_id: str, storage: Storage, receipt: Receipt
         raise CorruptionError(
             f"{path} is missing, though session {session_id!r} is archived: {advice}", path=path
         ) from error
-    if receipt is not None and sha256_hex(data) != receipt["manifest_sha256"]:
-        raise CorruptionError(f"{path} is not the manifest that its receipt names: {advice}", path=path)
+    if tombstone is not None and sha256_hex(data) != tombstone["manifest_sha256"]:
+        raise CorruptionError(f"{path} is not the manifest that its tombstone names: {advice}", path=path)
     manifest = _parse(data, ArchiveManifest, path, advice)
     _check_session(manifest["session_id"], session_id, path)
     _check_frames(manifest, path)

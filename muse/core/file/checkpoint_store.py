@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from muse.core.blocks import Position
 from muse.core.coverage import (
     NOTHING,
     Coverage,
@@ -13,7 +14,6 @@ from muse.core.coverage import (
 )
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
-from muse.core.record import Position
 from muse.core.timestamp import now_text
 from muse.disk.storage import Storage
 from muse.errors import CorruptionError, NotFoundError

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from muse.core.file.archive_frames import ArchiveFile
-from muse.core.file.archive_manifest import read_manifest, read_receipt
+from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.log_file import LogFile
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
@@ -12,8 +12,8 @@ from muse.errors import UsageError
 
 
 def is_archived(root: str, session_id: str, *, storage: Storage = LOCAL) -> bool:
-    """Whether the session is archived: its receipt says so by being there."""
-    return storage.exists(layout.receipt_file(root, session_id))
+    """Whether the session is archived: its tombstone says so by being there."""
+    return storage.exists(layout.tombstone_file(root, session_id))
 
 
 def _nothing() -> None:
@@ -54,8 +54,8 @@ class SessionFile(LogFile):
         if self._is_archived():
             self._refuse_archived()
         super().open_for_append()
-        # Whoever archives holds the file's lock until the receipt stands: now that it is shared with
-        # us, the receipt is there or will not be. An empty file may be left, which nobody reads.
+        # Whoever archives holds the file's lock until the tombstone stands: now that it is shared with
+        # us, the tombstone is there or will not be. An empty file may be left, which nobody reads.
         if self._is_archived():
             super().close()
             self._refuse_archived()
@@ -80,8 +80,8 @@ class SessionFile(LogFile):
     def _open_archive(self) -> ArchiveFile | None:
         """Return the archive to read from; None if the log is where it is written to."""
         if self._archive is None and self._writer < 0 and self._reader < 0 and self._is_archived():
-            receipt = read_receipt(self._root, self._session_id, self._storage)
-            manifest = read_manifest(self._root, self._session_id, self._storage, receipt)
+            tombstone = read_tombstone(self._root, self._session_id, self._storage)
+            manifest = read_manifest(self._root, self._session_id, self._storage, tombstone)
             path = layout.archived_ops_file(self._root, self._session_id)
             self._archive = ArchiveFile(path, manifest, self._storage)
         return self._archive

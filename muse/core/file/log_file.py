@@ -17,7 +17,8 @@ from typing import NoReturn
 
 from muse.disk.file_system import NETWORK_KINDS, file_system_kind
 from muse.disk.path_watch import PathWatch
-from muse.disk.storage import Storage, storage_error, translated
+from muse.disk.storage import Storage
+from muse.disk.system_calls import storage_error, translated
 from muse.errors import CorruptionError, ShortWriteError, StorageError
 
 BLOCK_BYTES = 1 << 18

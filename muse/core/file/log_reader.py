@@ -11,13 +11,8 @@ from itertools import accumulate, chain
 from operator import itemgetter, lt
 from typing import NoReturn
 
-from muse.core.entry import OpEntry, is_op_id
-from muse.core.file.log_file import LogFile
-from muse.core.file.op_index import Found, OpIndex
-from muse.core.file.op_places import OpPlaces, line_of
-from muse.core.record import (
+from muse.core.blocks import (
     Block,
-    Damage,
     Position,
     decode_block,
     decode_positions,
@@ -25,6 +20,11 @@ from muse.core.record import (
     op_id_of,
     split_framed,
 )
+from muse.core.damage import Damage
+from muse.core.entry import OpEntry, is_op_id
+from muse.core.file.log_file import LogFile
+from muse.core.file.op_index import Found, OpIndex
+from muse.core.file.op_places import OpPlaces, line_of
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError
 

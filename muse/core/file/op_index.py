@@ -70,8 +70,8 @@ class OpIndex:
                 self.discard()
                 continue
             parts = (self._recent, self._leaving)
-            held = (((op_id, part[op_id]) for op_id in op_ids if op_id in part) for part in parts)
-            known = dict(chain.from_iterable(held)) | stored
+            in_memory = (((op_id, part[op_id]) for op_id in op_ids if op_id in part) for part in parts)
+            known = dict(chain.from_iterable(in_memory)) | stored
             return {op_id: start for op_id, start in known.items() if start < upto}
 
     def _find_in_table(self, op_ids: Sequence[str]) -> dict[str, int]:

@@ -2,18 +2,10 @@
 
 from collections.abc import Mapping
 
+from muse.core.blocks import decode_block, decode_heads, op_ids_of, split_prefixed
 from muse.core.entry import OpEntry
 from muse.core.file.log_file import LogFile
-from muse.core.record import (
-    PREFIX,
-    decode_block,
-    decode_heads,
-    entry_json,
-    frame,
-    frame_holds,
-    op_ids_of,
-    split_prefixed,
-)
+from muse.core.line import PREFIX, entry_json, frame, frame_holds
 
 _HEAD_LENGTH = len(PREFIX) + 36
 

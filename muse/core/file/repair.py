@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import orjson
 
+from muse.core.damage import Damage
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
-from muse.core.record import Damage
 from muse.disk.storage import Storage
 
 

@@ -13,7 +13,7 @@ from muse.server.settings import Settings
 
 
 @dataclass(frozen=True)
-class Update:
+class Message:
     """Something to tell one client or many; `data` is the message as JSON.
 
     `cursor`: where a client is once it has it; None if that is where it was. `ops`: those in it, each
@@ -38,7 +38,7 @@ class Update:
         return self.event or b"event: presence\ndata: %b\n\n" % self.data
 
 
-class Outbox:
+class ClientQueue:
     """One client's queue. Answers are never dropped: their number is bounded by who asks.
 
     When updates are more than the queue holds they are dropped and `overflowed` is set: the client goes
@@ -48,8 +48,8 @@ class Outbox:
     def __init__(self, settings: Settings, cursor: int) -> None:
         self._messages_at_most = settings.queue_messages
         self._bytes_at_most = settings.queue_bytes
-        self._answers: deque[Update] = deque()
-        self._updates: deque[Update] = deque()
+        self._answers: deque[Message] = deque()
+        self._updates: deque[Message] = deque()
         self._size = self._answers_size = 0
         self._wake = asyncio.Event()
         self.cursor = cursor
@@ -68,11 +68,11 @@ class Outbox:
 
     def answer(self, data: bytes, event: bytes = b"") -> None:
         """Queue what only this client is told."""
-        self._answers.append(Update(data, event=event))
+        self._answers.append(Message(data, event=event))
         self._answers_size += len(data)
         self._wake.set()
 
-    def update(self, update: Update) -> bool:
+    def update(self, update: Message) -> bool:
         """Queue an update; False if there was no room, and all that waited was dropped."""
         if self.overflowed or self.closed:
             return False
@@ -98,7 +98,7 @@ class Outbox:
         self.closed = True
         self._wake.set()
 
-    def get_nowait(self) -> Update | None:
+    def get_nowait(self) -> Message | None:
         """Return what is to be sent next, answers first; None if there is nothing now."""
         if self._answers:
             answer = self._answers.popleft()
@@ -112,7 +112,7 @@ class Outbox:
             return update
         return None
 
-    async def get(self) -> Update | None:
+    async def get(self) -> Message | None:
         """Wait for what is to be sent next; None once the client is behind, or all of a closed box is out."""
         while (update := self.get_nowait()) is None:
             if self._failure is not None:

@@ -1,11 +1,11 @@
 """What waits for one client is bounded, answers too."""
 
-from muse.server.outbox import Outbox
+from muse.server.client_queue import ClientQueue
 from muse.server.settings import Settings
 
 
 def test_who_causes_answers_and_reads_none_is_crowded_by_number_and_by_size() -> None:
-    few, small = Outbox(Settings(queue_messages=3), 0), Outbox(Settings(queue_bytes=100), 0)
+    few, small = ClientQueue(Settings(queue_messages=3), 0), ClientQueue(Settings(queue_bytes=100), 0)
     for _ in range(2):
         few.answer(b"{}")
         small.answer(b"x" * 40)
