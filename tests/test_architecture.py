@@ -187,7 +187,6 @@ def test_a_plugin_knows_ops_errors_ids_and_its_own_folder_only(module: str) -> N
         assert imported in PLUGINS_MAY_IMPORT or imported.startswith("plugins"), f"muse.{imported}"
 
 
-@ON_ITS_WAY
 def test_one_plugin_does_not_know_another() -> None:
     for module in MODULES:
         if module.startswith("plugins.code"):

@@ -21,7 +21,7 @@ def clone(
 ) -> None:
     """Make a replica of a repository in a new directory: its sessions, branches and files.
 
-    Cut short, it goes on when it is run again.
+    If it is cut short, it goes on when it is run again.
 
     Example: muse clone ../song-of-bob my-copy
     """

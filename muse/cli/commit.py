@@ -34,7 +34,8 @@ def commit(
 ) -> None:
     """Carry a session's pending ops into history.
 
-    One commit a domain, on the branch that HEAD names; the files here follow, but those changed by hand.
+    One commit is made for each domain, on the branch that HEAD names. The files here are brought up to date,
+    except those that were changed by hand.
     A commit stores the net of its ops: a note inserted and then moved is one insert.
 
     Example: muse commit jam-1 -m "First take" --author Anna

@@ -27,7 +27,7 @@ def shown(value: Any) -> str:
 
 
 def address_of(op: Any) -> str:
-    """Tell what an op names, for the list of ignored ones; "" when it names nothing."""
+    """Return the address that an op names, for the list of ignored ops; "" when it names none."""
     address = op.get("address") if isinstance(op, Mapping) else None
     return address if isinstance(address, str) else ""
 

@@ -49,7 +49,7 @@ def test_gzip_in_several_streams_is_read_as_one() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"{", "no editing trace"),
+        (b"{", "not an editing trace"),
         (b"[]", "Expected `object`"),
         (b'{"txns": []}', "endContent"),
         (trace([[0, 0]]), "at least 3|length 3"),
@@ -64,8 +64,8 @@ def test_gzip_in_several_streams_is_read_as_one() -> None:
         (concurrent(([], -1, [])), "agent -1"),
         (trace(end="x").replace(b'"x"', b'"\\ud800"'), "endContent|surrogate"),
         (trace([[0, 0, "x"]]).replace(b'"x"', b'"\\udc00"'), r"txns\[0\]|surrogate"),
-        (b"[" * 100_000, "no editing trace"),
-        (gzip.compress(b"not JSON", mtime=0), "no editing trace"),
+        (b"[" * 100_000, "not an editing trace"),
+        (gzip.compress(b"not JSON", mtime=0), "not an editing trace"),
         (gzip.compress(trace(), mtime=0)[:-12], "ends too soon"),
         (gzip.compress(trace(), mtime=0)[:15] + b"\xff\xff\xff\xff" + gzip.compress(trace())[19:], "damaged"),
         (b"\x1f\x8bnothing", "damaged"),

@@ -87,7 +87,7 @@ def test_what_did_not_come_in_is_named_and_the_status_is_1(muse: Muse, here: Pat
         (("jam", "../other"), "there is no session 'jam'"),
         (("jam", ".."), "no Muse repository|is not a Muse repository|no repository"),
         (("jam", "../other", "--from-session", "none"), "there is no session 'none'"),
-        (("jam", f"../other/{OPS.replace('jam', 'waltz')}", "--from-session", "x"), "is no repository"),
+        (("jam", f"../other/{OPS.replace('jam', 'waltz')}", "--from-session", "x"), "is not a repository"),
         (("jam", ".", "--from-session", "own"), "session 'own' is of this repository too"),
         (("jam", OPS.replace("jam", "own")), "session 'own' is of this repository too"),
         (("../jam", "../other", "--from-session", "waltz"), "session"),

@@ -1,4 +1,4 @@
-"""`muse replay`: what exists already is made again, live, edit by edit, and comes out the same."""
+"""`muse replay`: makes a finished work again, live, edit by edit, with the same outcome."""
 
 import os
 from collections.abc import Collection
@@ -42,23 +42,23 @@ _MIDI_ENDINGS = (".mid", ".midi")
 
 
 class Piece(Protocol):
-    """What is replayed: its jobs, and how what came out compares."""
+    """What is replayed: its jobs, and how the outcome is compared."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name for people."""
 
     @property
     def domain(self) -> str:
-        """Of its ops."""
+        """The domain of its ops."""
 
     @property
     def paths(self) -> Collection[str]:
-        """Where its files will be."""
+        """The places of its files."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What people should know before it starts."""
+        """Remarks for people, before it starts."""
 
     def prepare(self, live: LiveSession) -> None:
         """Log what is there before the actors start."""
@@ -67,7 +67,7 @@ class Piece(Protocol):
         """Share the work out to processes, which may write below `scratch`."""
 
     def compare(self, repository: Repository) -> Comparison:
-        """Hold what is in the repository against what was to come out."""
+        """Compare what is in the repository with what was wanted."""
 
 
 def replay(
@@ -104,11 +104,11 @@ def replay(
 ) -> None:
     """Make something again, live, from its edits.
 
-    What SOURCE is shows from its content. Of a MIDI file each track is an actor, each note an edit. Of an
+    Muse sees from its content what SOURCE is. In a MIDI file each track is an actor, each note an edit. In an
     editing trace (JSON, mostly .json.gz) each agent is an actor with a replica of its own, and sees what it
-    saw then. Of a git repository's directory each commit's author is an actor. Any other text is typed in
-    word by word by several agents at once. It ends with a check that exactly the same came out. Outside a
-    repository, a new directory is made here: muse-replay, or muse-replay-2 and so on.
+    saw then. In the directory of a git repository each commit's author is an actor. Any other text is typed
+    word by word by several agents at once. It ends with a check that the outcome is exactly the same. Outside
+    a repository, a new directory is made here: muse-replay, or muse-replay-2 and so on.
 
     Example: muse replay song.mid --rate 200
 
@@ -168,12 +168,14 @@ def _rate(text: str) -> float | None:
     except ValueError:
         rate = 0
     if not 0.1 <= rate <= 1_000_000:
-        raise UsageError(f"rate {text!r} is none: give edits a second, 0.1 to 1000000, or 'max'")
+        raise UsageError(
+            f"the rate must be a number from 0.1 to 1000000 (edits a second) or 'max', not {text!r}"
+        )
     return rate
 
 
 def _piece(source: str, name: str | None, actors: int | None, limit: int | None) -> Piece:
-    """Read what is to be replayed, before anything is made; `UsageError` if it is nothing of the kind."""
+    """Read what is to be replayed, before anything is made; `UsageError` for what cannot be replayed."""
     path = os.path.realpath(source)
     if LOCAL.is_directory(path):
         _refuse(actors, "--actors", "a text file")
@@ -197,7 +199,9 @@ def _piece(source: str, name: str | None, actors: int | None, limit: int | None)
 def _typed(data: bytes, path: str, actors: int | None) -> Script:
     encoding = detect(data)
     if encoding is None:
-        raise DomainError("this is no MIDI file, no editing trace, and no text in UTF-8 or marked UTF-16")
+        raise DomainError(
+            "this is not a MIDI file, not an editing trace, and not a text in UTF-8 or UTF-16 with a mark"
+        )
     if len(data) > _TEXT_BYTES:
         raise DomainError(f"the text has {len(data)} bytes: at most {_TEXT_BYTES} are typed")
     return share_text(data.decode(encoding), encoding, path, actors or ACTORS)

@@ -20,7 +20,7 @@ def check(
     """List the damage of a log, and where log and checkpoint differ from the commits.
 
     "torn" is the start of a line whose writer died: it was not acknowledged, so nothing is lost.
-    "corrupt" is anything else that is no entry. Exit status 1 if an op may be lost or hidden.
+    "corrupt" is anything else that is not an entry. The exit status is 1 if an op may be lost or hidden.
 
     Example: muse session check jam-1
     """

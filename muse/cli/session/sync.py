@@ -1,4 +1,4 @@
-"""`muse session sync`: two replicas come to hold the same ops."""
+"""`muse session sync`: brings two replicas to the same ops."""
 
 from typing import Annotated
 

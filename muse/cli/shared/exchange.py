@@ -45,7 +45,7 @@ class ChangedFilesError(MuseError):
 
     def __init__(self, paths: Sequence[str]) -> None:
         super().__init__(
-            "the branch moved on, but these files were changed by hand, or are no plain files, and stay as "
+            "the branch moved on, but these files were changed by hand, or are not plain files, and stay as "
             f"they are: {', '.join(paths)}; save yours elsewhere, then 'muse checkout --force'"
         )
         self.paths = tuple(paths)
@@ -98,7 +98,7 @@ def raise_unsound(outcomes: Sequence[SessionSync]) -> None:
 
 
 def session_record(outcome: SessionSync) -> dict[str, Any]:
-    """Return what became of a session, for programs."""
+    """Return the outcome for a session, for programs."""
     return {
         "session_id": outcome.session_id,
         "sent": outcome.sent,
@@ -113,7 +113,7 @@ def session_record(outcome: SessionSync) -> dict[str, Any]:
 
 
 def transfer_record(transfer: Transfer) -> dict[str, Any]:
-    """Return what became of a branch, for programs."""
+    """Return the outcome for a branch, for programs."""
     return {
         "branch": transfer.branch,
         "result": transfer.result,

@@ -1,4 +1,4 @@
-"""The options that every command has, and what they come to."""
+"""The options that every command has, and what they mean."""
 
 import os
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ def current_directory() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What was said of the repository and the output, before the command or after it."""
+    """The repository and the output that the options ask for, given before the command or after it."""
 
     repo: str | None
     output: Output
 
     def repository(self) -> Repository:
-        """Open the repository; `NotFoundError` if there is none."""
+        """Open the repository; `NotFoundError` if it is missing."""
         if self.repo is None:
             return Repository.find(current_directory())
         return Repository.open(os.path.abspath(self.repo))
@@ -61,7 +61,7 @@ def check_session(repository: Repository, session_id: str) -> str:
 
 
 def help_without_command(ctx: typer.Context) -> None:
-    """Say what can be done, when no command was given."""
+    """Print the help and leave, when no command was given."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), err=True)
         raise typer.Exit(2)

@@ -19,7 +19,7 @@ def verify(
     ctx: typer.Context,
     *,
     replay: Annotated[
-        bool, typer.Option("--replay", help="Make every commit anew from its log, and compare.")
+        bool, typer.Option("--replay", help="Make every commit again from its log, and compare.")
     ] = False,
     require_signatures: Annotated[
         bool, typer.Option("--require-signatures", help="An unsigned commit is a fault.")
@@ -32,8 +32,8 @@ def verify(
 ) -> None:
     """Check every hash, every link, every log and every signature.
 
-    Each fault is a line; exit status 1 if there is one, or if commits cannot be made anew as the
-    plugin of their domain is not installed here. An unfinished last line is no fault.
+    Each fault is a line. The exit status is 1 if there is one, or if commits cannot be made again because
+    the plugin of their domain is not installed here. An unfinished last line is not a fault.
 
     Example: muse verify --replay
     """

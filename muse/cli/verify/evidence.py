@@ -1,4 +1,4 @@
-"""What `muse verify` checks beyond hashes and links: signatures, and every commit made anew."""
+"""What `muse verify` checks beyond hashes and links: signatures, and every commit made again."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ def gather_evidence(
     key_files: Sequence[str],
     progress: Callable[[int], None],
 ) -> Evidence:
-    """Check all signatures, and the ops in archives; with `replay` make every commit of a session anew."""
+    """Check all signatures, and the ops in archives; with `replay` make every commit of a session again."""
     keys = TrustedKeys(repository.root, repository.storage)
     for path in key_files:
         keys.use(os.path.join(current_directory(), path))

@@ -1,4 +1,4 @@
-"""The logs of all sessions are checked, and what was found is said."""
+"""Checks the logs of all sessions, and says what `muse verify` found."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -60,7 +60,7 @@ def report_record(report: Report, entries: int, findings: list[dict[str, str]]) 
 
 
 def report_text(report: Report, entries: int, finding_count: int) -> str:
-    """Say in one line what was checked and what came of it."""
+    """Say in one line what was checked, and the result."""
     state = f"{count_of(finding_count, 'fault')} found" if finding_count else "Sound"
     counted = ", ".join(
         (

@@ -1,4 +1,4 @@
-"""Which entries each line of a text stems from, and which edits came in each other's way. Pure."""
+"""Tells from which entries each line of a text stems, and which edits came in each other's way. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -52,7 +52,7 @@ def _origins(text: TextLines, came_from: str) -> Iterator[Origin]:
 def overlaps_of_code(
     files: Mapping[str, bytes], entries: Sequence[Entry], fetch: Fetch, state: Mapping[str, bytes]
 ) -> list[Overlap]:
-    """List the edits of one line, and of one file, by two actors neither of whom had seen the other's."""
+    """List the edits of one line or one file by two actors that had not seen each other's edit."""
     finder = _Overlaps(files, entries, fetch, state)
     finder.run()
     return finder.found
@@ -75,7 +75,7 @@ class _Watch:
         self.merger.take(self.entries)
 
     def _opened(self, file: LiveFile, path: str) -> None:
-        """A file that was there is met for the first time, before anything is done to it."""
+        """Take up a file that was there, before anything is done to it."""
         if file.document is not None:
             self.texts[file.file_id] = TextLines.before_all(file.document.text)
             self.came_from[file.file_id] = path
@@ -133,7 +133,7 @@ class _Overlaps(_Watch):
     def _compare(
         self, place: int, op: CodeOp, text: TextLines, line: TracedLine, earlier_ones: Iterable[int]
     ) -> None:
-        """Note those of earlier edits of a line that the author had not seen; once for each two actors."""
+        """Note the earlier edits of a line that the author had not seen; once for each pair of actors."""
         for earlier in earlier_ones:
             pair = frozenset(self.entries[found]["actor_id"] for found in (place, earlier))
             if pair not in line.told and not self._history.knows(place, earlier):
@@ -147,7 +147,7 @@ class _Overlaps(_Watch):
             self._meet_file_ops(place, op)
 
     def _meet_file_ops(self, place: int, op: CodeOp) -> None:
-        """Compare with what others did to the file as a whole; once for each two actors and what they did."""
+        """Compare with what others did to the file as a whole; once for each pair of actors and deeds."""
         kind, actor = op.kind, self.entries[place]["actor_id"]
         if op.update is not None and not op.update.text:
             return  # who only deletes text is in no remover's way
@@ -178,5 +178,5 @@ _AGAINST: Mapping[str, Sequence[tuple[str, str]]] = {
 
 
 def _outcome(kind: str, other_kind: str, place: int, earlier: int) -> tuple[int, int]:
-    """Return which of two stands, and which does not: an edit before a removal, else the later."""
+    """Return which of two is kept, and which is not: an edit before a removal, else the later one."""
     return (earlier, place) if kind == "remove" and other_kind != "remove" else (place, earlier)

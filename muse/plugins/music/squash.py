@@ -1,11 +1,11 @@
-"""The net of many music ops: what they came to, in as few note ops as say it. Pure.
+"""Finds the net of many music ops: the fewest note ops with the same outcome. Pure.
 
 Writing a file is a pure function of its notes and other events. So the net of a run of note edits
 is found by comparing the notes before it and after it: a note inserted and moved is one insert, one
 inserted and deleted is nothing. Ops on whole files stay, in order; each ends the runs it could touch.
 
 Edits that cancel out may still have left a trace: a new file, a further track, a file rewritten as
-Muse writes it. Then the edit that left it stays, with the one that takes it back.
+Muse writes it. Then the edit that left it stays, and so does the one that takes it back.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from muse.plugins.op_fields import Fetch, names_path
 def squash_music(
     files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
 ) -> list[DomainOp]:
-    """Return the net of `ops`; what has no effect is no part of it. The net of a net is itself."""
+    """Return the net of `ops`, without those that have no effect. The net of a net is itself."""
     return _Squasher(files, fetch).net_of(ops)
 
 
@@ -32,7 +32,7 @@ def squash_music(
 class _EditRun:
     """The effective note edits of one file since the last op on the whole file.
 
-    `existed`: whether the file was there; `canonical`: whether it was as Muse writes it for sure.
+    `existed`: whether the file was there; `canonical`: whether it surely was as Muse writes it.
     `touched`: what each note was before. `first`: what the first edit made of its note. `widest`: the
     name and outcome of the edit that last added a track.
     """
@@ -124,7 +124,7 @@ class _Squasher:
         return None if traces is None else [*traces, *(_net_op(name, *changes[name]) for name in names)]
 
     def _is_untouched(self, path: str, run: _EditRun) -> bool:
-        """Whether a file whose notes are as before the run has the same bytes too."""
+        """Tell whether a file whose notes are as before the run has the same bytes too."""
         if run.canonical or not run.existed:
             return run.existed
         before = (self._tree.content(path), self._tree.content(names_path(path)))
@@ -132,7 +132,7 @@ class _Squasher:
 
 
 def edits_notes_only(op: Any) -> bool:
-    """Whether an op is a patch that renames nothing."""
+    """Tell whether an op is a patch that renames nothing."""
     if not isinstance(op, Mapping) or op.get("op") != "patch":
         return False
     source = op.get("from_address")
@@ -140,7 +140,7 @@ def edits_notes_only(op: Any) -> bool:
 
 
 def _trace(run: _EditRun) -> list[DomainOp] | None:
-    """Return the least that lets a file be written: its notes are the same after it."""
+    """Return the smallest edit that lets a file be written and leaves its notes the same."""
     entity_id, before = next(iter(run.touched.items()))
     if before is None:
         return _come_and_gone(run, (entity_id, run.first))

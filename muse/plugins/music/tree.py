@@ -1,4 +1,4 @@
-"""A tree of files while music ops are applied to it, and what such an op must be. Pure."""
+"""A tree of files while music ops are applied to it, and the checks of such ops. Pure."""
 
 import base64
 import binascii
@@ -50,10 +50,10 @@ class EditedNote(NamedTuple):
 class MusicTree:
     """The files while ops are applied. `files` is never changed; `changed` holds what differs.
 
-    A score in `scores` is ahead of its bytes when its path is in `edited`. `unreadable` remembers,
-    by path, why the bytes are not MIDI, so that they are parsed once; `directories` all that
-    files have been in. `on_edit` is told of each edit of a note; `exists` does not know yet of a
-    file that the edit makes.
+    A score in `scores` is ahead of its bytes when its path is in `edited`. `unreadable` remembers, by path,
+    why the bytes are not MIDI, so that they are parsed once; `directories` holds all directories that files
+    have been in. `on_edit` is told of each edit of a note; `exists` does not know yet of a file that the edit
+    makes.
     """
 
     files: Mapping[str, bytes]
@@ -81,7 +81,7 @@ class MusicTree:
             self._write_file(kind, path, op)
 
     def changes(self) -> dict[str, bytes | None]:
-        """Tell which files differ now, with their new content."""
+        """Return the files that differ now, with their new content."""
         for path in sorted(self.edited):
             self._flush(path)
         changed = self.changed.items()
@@ -129,7 +129,7 @@ class MusicTree:
             self.edited.add(path)
 
     def score(self, path: str) -> IdentifiedScore:
-        """Open the score at `path`, a new one where there is no file."""
+        """Open the score at `path`, or a new one where there is no file."""
         if path in self.scores:
             return self.scores[path]
         if path in self.unreadable:
@@ -205,7 +205,7 @@ class MusicTree:
         self.directories.update(parent for place in places for parent in parents_of(place))
 
     def _is_directory(self, path: str) -> bool:
-        """Tell whether any file is below `path`; looks only where a file is, or once was."""
+        """Tell whether any file is below `path`; only places where a file is or was are looked at."""
         if not self.directories:
             self.directories.update(parent for file in self.files for parent in parents_of(file))
         files = {*self.files, *self.changed, *self.edited} if path in self.directories else ()
@@ -213,7 +213,7 @@ class MusicTree:
 
 
 def kind_of(op: Any) -> str:
-    """Tell the kind of an op on a file. Raises DomainError when it has none."""
+    """Return the kind of an op on a file. Raises DomainError when it has none."""
     kind = op.get("op") if isinstance(op, Mapping) else op
     if not isinstance(op, Mapping) or not isinstance(kind, str) or kind not in FILE_OP_KINDS:
         raise DomainError(
