@@ -5,6 +5,7 @@ import json
 import ssl
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -201,8 +202,7 @@ def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) ->
                 parts = answer.iter_raw()
                 next(parts)
                 Tokens(str(tmp_path)).revoke(token.split("_")[1])
-                with server.client(token) as other:
-                    wait_until(lambda other=other: other.get("/v1/sessions").status_code == 401)  # type: ignore[misc]
+                time.sleep(3)  # the server looks at its streams every second, and tells nobody of it
                 with pytest.raises(httpx.TransportError):
                     deque(parts)
                 assert answer.num_bytes_downloaded < 20 * 10 * 100_000
