@@ -5,12 +5,10 @@ from typing import Annotated
 
 import typer
 
-from muse.cli.commits import SHORT_ID
-from muse.cli.options import JsonOption, RepoOption, remember
-from muse.cli.output import print_error
+from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID
+from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.output import print_error
 from muse.views.blame import BlamedPart, Maker, blame_file
-
-_SHORT_OP_ID = 8
 
 
 def blame(
@@ -55,7 +53,7 @@ def _row(part: BlamedPart) -> tuple[str, ...]:
         part.summary,
         _name(part.made),
         "-" if changed == part.made else _name(changed),
-        changed.op_id[:_SHORT_OP_ID] or "-",
+        changed.op_id[:SHORT_OP_ID] or "-",
         changed.intent_id or "-",
         changed.commit_id[:SHORT_ID] or "-",
     )

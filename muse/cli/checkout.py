@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from muse.cli.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import JsonOption, RepoOption, remember
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import MuseError

@@ -5,19 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_session, remember
-from muse.cli.output import Output, count_of
+from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
+from muse.cli.shared.output import Output, count_of
 from muse.core.entry import OpEntry
 from muse.errors import UsageError
 from muse.session.live import LiveSession
-from muse.views.undo import (
-    LeftOp,
-    UndoOutcome,
-    by_actor,
-    by_intent,
-    by_op,
-    named_ops,
-)
+from muse.views.undo import LeftOp, UndoOutcome, by_actor, by_intent, by_op, named_ops
 from muse.views.undo import undo as undo_ops
 
 

@@ -43,7 +43,7 @@ def _blocking(
     return method
 
 
-class Follower(_Facade[AsyncFollower]):
+class BlockingFollower(_Facade[AsyncFollower]):
     """An iterator over everyone's entries as they come. See `AsyncFollower`."""
 
     def __init__(self, loop: LoopThread, inner: AsyncFollower) -> None:
@@ -97,8 +97,8 @@ class Session(_Facade[AsyncSession]):
     async def _submitted(self, domain: str, domain_op: Mapping[str, Any], **named: Any) -> Receipt:
         return await (await self._inner.submit(domain, domain_op, **named))
 
-    def follow(self, since: str = START, *, patience_seconds: float | None = None) -> Follower:
-        return Follower(self._loop, self._inner.follow(since, patience_seconds=patience_seconds))
+    def follow(self, since: str = START, *, patience_seconds: float | None = None) -> BlockingFollower:
+        return BlockingFollower(self._loop, self._inner.follow(since, patience_seconds=patience_seconds))
 
     @property
     def unacknowledged(self) -> int:

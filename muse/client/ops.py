@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from muse.core.entry import OpEntry, check_parents, check_text, is_op_id
+from muse.core.line import FRAME_LENGTH, encode_line
 from muse.core.op_ids import OP_IDS
-from muse.core.record import FRAME_LENGTH, encode_line
 from muse.errors import InvalidEntryError
 
 Ack = Literal["written", "durable"]

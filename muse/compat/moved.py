@@ -31,6 +31,7 @@ MOVED = {
     "muse.core.checkpoint_file": "muse.core.file.checkpoint_store",
     "muse.core.archive_file": "muse.core.file.archive_frames",
     "muse.core.archive_record": "muse.core.file.archive_manifest",
+    "muse.core.record": "muse.core.line muse.core.blocks muse.core.damage muse.core.strict_json",
     "muse.core.repair": "muse.core.file.repair",
     "muse.core.object_store": "muse.core.file.objects",
     "muse.core.checkpoint": "muse.core.coverage",
@@ -52,9 +53,12 @@ MOVED = {
     "muse.net_delta": "muse.apply.net",
     "muse.merge_commit": "muse.apply.merge_heads",
     "muse.foreign": "muse.apply.external_commits",
-    "muse.core.coordination": "muse.coordination.reservations",
+    "muse.core.coordination": (
+        "muse.coordination.reservations muse.coordination.record muse.coordination.forecast "
+        "muse.coordination.holdings"
+    ),
     "muse.core.coordination_record": "muse.coordination.record",
-    "muse.guard": "muse.session.guarded_log",
+    "muse.guard": "muse.session.guarded_log muse.session.decisions",
     "muse.policy": "muse.session.policy",
     "muse.proposals": "muse.session.proposals",
     "muse.receipt": "muse.session.receipt",
@@ -106,6 +110,7 @@ MOVED = {
     "muse.server.ws_protocol": "muse.server.edge.ws_protocol",
     "muse.server.limits": "muse.server.edge.limits",
     "muse.server.access": "muse.server.edge.access",
+    "muse.server.outbox": "muse.server.client_queue",
 }
 """Old name of a module -> its name now. Where one module became several, their names with spaces between."""
 

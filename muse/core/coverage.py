@@ -11,8 +11,10 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import msgspec
 import orjson
 
+from muse.core.blocks import Position
 from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, OpEntry
-from muse.core.record import FRAME_LENGTH, Position, frame, frame_holds, parse_strictly
+from muse.core.line import FRAME_LENGTH, frame, frame_holds
+from muse.core.strict_json import parse_strictly
 from muse.errors import CorruptionError, InvalidEntryError
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_LAMPORT)]

@@ -109,7 +109,7 @@ def check_parents(parent_op_ids: Iterable[object], limits: Limits = DEFAULT_LIMI
 def check_entry(entry: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> None:
     """Raise `InvalidEntryError` unless `entry` has the nine fields, each of its type and within `limits`.
 
-    The inside of `domain_op` is checked where it is written as JSON, in `muse.core.record`.
+    The inside of `domain_op` is checked where it is written as JSON, in `muse.core.line`.
     """
     if not isinstance(entry, dict):
         raise InvalidEntryError(f"an entry must be an object, not {_type_name(entry)}")

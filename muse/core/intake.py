@@ -6,10 +6,11 @@ A line that is framed as ours are is not decoded here: most of what comes is kno
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from muse.core.blocks import decode_block, frames_hold, op_ids_of, split_prefixed
 from muse.core.entry import Limits, OpEntry, check_entry
 from muse.core.file.log_file import LogFile
 from muse.core.file.op_places import OpPlaces
-from muse.core.record import decode_block, decode_line, encode_line, frames_hold, op_ids_of, split_prefixed
+from muse.core.line import decode_line, encode_line
 from muse.errors import InvalidEntryError
 
 BATCH_BYTES = 1 << 23

@@ -6,12 +6,13 @@ Union by op id: idempotent, commutative and associative. Nothing is written here
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from muse.core.blocks import decode_framed
 from muse.core.clock import LamportClock
 from muse.core.entry import Limits, OpEntry, check_entry
 from muse.core.file.log_reader import LogReader
 from muse.core.intake import Incoming, Refusal, is_same_entry
+from muse.core.line import FramedEntry, decode_line, encode_line, read_framed
 from muse.core.orphans import HELD_AT_MOST, HELD_BYTES_AT_MOST, Held
-from muse.core.record import FramedEntry, decode_framed, decode_line, encode_line, read_framed
 from muse.errors import DomainError, InvalidEntryError
 
 Check = Callable[[OpEntry], None]

@@ -16,8 +16,10 @@ from typing import Any, Literal, NoReturn
 
 from muse.causality import causal_order
 from muse.core.admission import Admission
+from muse.core.blocks import encode_lines
 from muse.core.clock import LamportClock
 from muse.core.coverage import Coverage, Cut, OpLogCheckpoint
+from muse.core.damage import Damage
 from muse.core.delta import collapse
 from muse.core.entry import (
     DEFAULT_LIMITS,
@@ -40,22 +42,16 @@ from muse.core.file.op_places import OpPlaces
 from muse.core.file.repair import Repair, repair_log
 from muse.core.file.tail import Follower
 from muse.core.intake import Incoming, Refusal, from_entries, from_log
+from muse.core.line import encode_line
 from muse.core.merge import Check, Merge, MergeResult
 from muse.core.op_ids import OP_IDS
 from muse.core.orphans import HeldFile
 from muse.core.pending import LacksOpsError, PendingOps
-from muse.core.record import (
-    Damage,
-    LeanEntry,
-    encode_line,
-    encode_lines,
-    lean,
-    lean_order,
-)
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.resource import Resource
-from muse.disk.storage import LOCAL, Storage, storage_error
+from muse.disk.storage import LOCAL, Storage
+from muse.disk.system_calls import storage_error
 from muse.domain import DomainOp, StructuredDelta
 from muse.errors import (
     CorruptionError,
@@ -69,7 +65,6 @@ __all__ = [
     "Damage",
     "Durability",
     "Follower",
-    "LeanEntry",
     "Limits",
     "MergeResult",
     "OpEntry",
@@ -186,7 +181,7 @@ class OpLog(Resource):
         self._clock = LamportClock(jump=self._limits.lamport_jump)
         self._pending = PendingOps(self._reader, self._checkpoint, objects, self._limits)
         self._admission = Admission(self._session_id, self._reader, self._clock, self._limits)
-        self._held = HeldFile(layout.held_file(self._root, self._session_id), self._storage)
+        self._held = HeldFile(layout.orphans_file(self._root, self._session_id), self._storage)
         self._syncs = GroupCommit(self._file.sync)
         self._unsynced: dict[int, list[str]] = {}  # ticket of a durable append -> its op ids
         self._opened = False
@@ -613,13 +608,13 @@ class OpLog(Resource):
             self._storage.make_directories(directory)
 
     def _refuse_lost_log(self) -> None:
-        """Refuse to begin a log where an archive stands whose receipt is lost: it holds the session's ops."""
+        """Refuse to begin a log beside an archive whose tombstone is lost: it holds the session's ops."""
         archive = layout.manifest_file(self._root, self._session_id)
         is_here = session_exists(self._root, self._session_id, storage=self._storage)
         if self._storage.exists(archive) and not is_here:
             raise UsageError(
-                f"session {self._session_id!r} has an archive, {archive}, and neither log nor receipt: 'muse "
-                f"session restore {self._session_id}' brings its log back, or choose another session id"
+                f"session {self._session_id!r} has an archive, {archive}, and neither log nor tombstone: "
+                f"'muse session restore {self._session_id}' brings its log back, or choose another session id"
             )
 
     def _refuse_twin(self) -> None:
@@ -739,15 +734,6 @@ class OpLog(Resource):
                 if known is not entry and known != entry and not salvage:
                     self._reader.raise_two_bodies(entry, offset)
             return sorted(found.values(), key=total_order)
-
-    def read_lean(self, *, salvage: bool = False) -> list[LeanEntry]:
-        """Return what `read_all` does, in less than half its memory: ops stay JSON until asked for.
-
-        An op id that stands there twice is looked up in the index, which costs time, not memory.
-        """
-        shared: dict[str, str] = {}
-        found = self._reader.distinct(0, self._file.end(), salvage=salvage)
-        return sorted([lean(entry, shared) for _, entry in found], key=lean_order)
 
     def damages(self) -> Iterator[Damage]:
         """Iterate over all bytes of the log that are no entry, torn or corrupt, in bounded memory."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
+from muse.core.blocks import Block, decode_block
 from muse.core.entry import OpEntry
-from muse.core.record import Block, decode_block, entry_json, frame
+from muse.core.line import entry_json, frame
 from muse.disk.storage import Storage
 from muse.errors import NotFoundError
 

@@ -10,13 +10,13 @@ from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+from muse.core.blocks import decode_block
 from muse.core.coverage import Coverage
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import SessionFile, is_archived, session_exists
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
-from muse.core.record import decode_block
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError

@@ -13,7 +13,7 @@ import orjson
 
 from muse.core import content_id
 from muse.core.entry import OpEntry, check_entry
-from muse.core.record import parse_strictly
+from muse.core.strict_json import parse_strictly
 from muse.errors import CorruptionError, InvalidEntryError, MuseError
 from muse.history.merkle import Inclusion, prove_inclusion, root_from
 from muse.history.seal import Seal, json_digest, leaf_of, position_text, read_seal

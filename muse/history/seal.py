@@ -13,8 +13,8 @@ import orjson
 
 from muse.core.content_id import sha256_hex
 from muse.core.entry import OpEntry
+from muse.core.line import entry_json
 from muse.core.op_list import encode_op_list
-from muse.core.record import entry_json
 from muse.domain import StructuredDelta
 from muse.errors import InvalidEntryError
 from muse.history.merkle import root_hash

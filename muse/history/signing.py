@@ -14,7 +14,8 @@ import orjson
 
 from muse.core.content_id import is_content_id, sha256_hex
 from muse.disk import layout
-from muse.disk.storage import LOCAL, Storage, translated
+from muse.disk.storage import LOCAL, Storage
+from muse.disk.system_calls import translated
 from muse.errors import CorruptionError, MuseError, NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord
 

@@ -34,7 +34,7 @@ class _Submission:
     receipts: _Receipts = field(default_factory=list)
 
 
-class Appender:
+class AppendQueue:
     """Appends for one session. Its methods are for the loop; what may have to wait is done in `threads`."""
 
     def __init__(

@@ -14,14 +14,14 @@ from muse.core.op_log import OpLog, list_sessions
 from muse.disk import layout
 from muse.errors import NotFoundError
 from muse.history.repository import Repository
-from muse.server.appending import Appender
+from muse.server.appending import AppendQueue
+from muse.server.client_queue import ClientQueue, Message
 from muse.server.faults import RequestError
 from muse.server.feed import Feed
 from muse.server.metrics import Metrics
-from muse.server.outbox import Outbox, Update
 from muse.server.settings import Settings
 from muse.session.guarded_log import GuardedLog
-from muse.session.policy import Policy, write_policy_alone
+from muse.session.policy import Policy, replace_policy
 
 
 class OpenSession:
@@ -33,7 +33,7 @@ class OpenSession:
         self.session_id = session_id
         self.log = OpLog(repository.root, session_id, storage=repository.storage)
         self.guarded = GuardedLog(repository, self.log)
-        self.appender = Appender(self.guarded, self.log.sync, threads, settings, metrics)
+        self.appends = AppendQueue(self.guarded, self.log.sync, threads, settings, metrics)
         self._threads = threads
         self._settings = settings
         self._metrics = metrics
@@ -55,12 +55,12 @@ class OpenSession:
 
     @property
     def is_idle(self) -> bool:
-        return not self._users and self.appender.is_idle
+        return not self._users and self.appends.is_idle
 
     @property
     def is_spoilt(self) -> bool:
         """Whether its log has to be opened anew: a write or sync failed, or the feed did."""
-        return self.appender.has_failed or (self._feed is not None and self._feed.failure is not None)
+        return self.appends.has_failed or (self._feed is not None and self._feed.failure is not None)
 
     # -- following ------------------------------------------------------------------------------
 
@@ -78,9 +78,9 @@ class OpenSession:
         """How far the slowest of its followers is behind what was read."""
         return self._feed.lag_bytes() if self._feed is not None else 0
 
-    def stop_following(self, outbox: Outbox) -> None:
+    def stop_following(self, queue: ClientQueue) -> None:
         if self._feed is not None:
-            self._feed.leave(outbox)
+            self._feed.leave(queue)
 
     # -- presence -------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class OpenSession:
 
     def _tell(self, change: dict[str, Any]) -> None:
         if self._feed is not None:
-            self._feed.tell(Update(_encoded({"type": "presence", **change})))
+            self._feed.tell(Message(_encoded({"type": "presence", **change})))
 
     # -- lifetime -------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class OpenSession:
         """Finish what is on its way, bring it to the disk, and let go of the files."""
         if self._feed is not None:
             self._feed.drop()
-        await self.appender.drained()
+        await self.appends.drained()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, self._close_files)
 
@@ -125,7 +125,7 @@ class OpenSession:
         if self._feed is not None:
             self._feed.close()
         try:
-            if self.appender.has_written and not self.is_spoilt:
+            if self.appends.has_written and not self.is_spoilt:
                 self.log.sync()
         finally:
             self.log.close()
@@ -188,7 +188,7 @@ class Sessions:
         root, storage = self._repository.root, self._repository.storage
         with OpLog(root, session_id, storage=storage) as log, log.alone():
             if policy is not None and not self._is_there(session_id):
-                write_policy_alone(root, session_id, policy, storage)
+                replace_policy(root, session_id, policy, storage)
             return log.create()
 
     # -- lifetime -------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class Sessions:
     @property
     def are_drained(self) -> bool:
         """Whether nothing is on its way into any log."""
-        return all(session.appender.is_idle for session in self._open.values())
+        return all(session.appends.is_idle for session in self._open.values())
 
     async def close(self) -> None:
         """Close all, what was appended brought to the disk."""

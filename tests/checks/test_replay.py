@@ -14,11 +14,11 @@ import pytest
 
 from muse.checks.replay import rederive
 from muse.checks.verify import verify
-from muse.cli.commits import check_logs
+from muse.cli.verify.report import check_logs
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
+from muse.core.line import encode_line
 from muse.core.op_list import encode_op_list
-from muse.core.record import encode_line
 from muse.core.timestamp import now_text
 from muse.domain import StructuredDelta
 from muse.errors import MuseError

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from muse.core.line import encode_line
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_line
 from muse.disk import layout
 from muse.history.repository import Repository
 from muse.upkeep.garbage import collect_garbage
@@ -155,7 +155,7 @@ def test_an_archive_is_refused_while_entries_wait_unless_they_are_named(muse: Mu
     write(here, "jam", 9)
     commit(here)
     held = (here / HELD).read_bytes()
-    assert "holds 2 entries whose parents are not here" in muse("session", "archive", "jam").complaint
+    assert "has 2 entries whose parents are not here" in muse("session", "archive", "jam").complaint
     assert muse("session", "archive", "jam", "--abandon", child["op_id"]).status == 2
     named = ("--abandon", child["op_id"], "--abandon", grandchild["op_id"])
     assert muse("session", "archive", "jam", *named).status == 0
@@ -205,4 +205,4 @@ def test_what_a_held_op_names_is_no_garbage(here: Path) -> None:
     (here / HELD).unlink()
     collect_garbage(str(here), grace_seconds=0)
     assert not repository.objects.has(named)
-    assert not os.path.exists(layout.held_file(str(here), "jam"))
+    assert not os.path.exists(layout.orphans_file(str(here), "jam"))

@@ -11,9 +11,9 @@ import pytest
 from muse.checks.verify import verify
 from muse.core.entry import OpEntry
 from muse.core.file.objects import ObjectStore
+from muse.core.line import encode_line
 from muse.core.op_list import encode_op_list
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_line
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import DurabilityError, MuseError, NotFoundError

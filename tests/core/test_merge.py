@@ -20,8 +20,8 @@ from muse.core import orphans as held_module
 from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, OpEntry, total_order
 from muse.core.file import log_file, log_reader
 from muse.core.file.log_file import LogFile
+from muse.core.line import encode_line, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions, make_op_entry
-from muse.core.record import encode_line, frame
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.domain import CheckingPlugin
@@ -259,16 +259,17 @@ def test_whatever_brings_the_cause_releases_what_waits_for_it(tmp_path: Path, wa
         assert {1, 2, 3} <= set(numbers(log.read_all()))
 
 
-@pytest.mark.parametrize("act", ["open", "commit"])
-def test_opening_and_committing_release_what_another_tool_brought_the_cause_of(
+@pytest.mark.parametrize("act", ["heal", "commit"])
+def test_healing_and_committing_release_what_another_tool_brought_the_cause_of(
     tmp_path: Path, act: str
 ) -> None:
     root = make_origin(tmp_path / "repo")
     with LiveSession(root, "jam") as session:
         session.log.merge([entry(2, 1)])
-        if act == "open":
+        if act == "heal":
             foreign_line(root, entry(1))
-            with LiveSession(root, "jam"):
+            with LiveSession(root, "jam") as other:
+                other.heal()
                 assert numbers(session.log.read_all()) == [1, 2]
         else:
             foreign_line(root, entry(1))
@@ -694,7 +695,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "unknown key": (bare(extra=1), "unknown fields: extra"),
     "key missing": (json.dumps({"op_id": an_id(7)}).encode() + b"\n", "lacks actor_id"),
     "NaN": (bare(domain_op={"n": float("nan")}), "NaN is not allowed"),
-    "key twice": (b'{"actor_id":"eve",' + bare()[1:], "'actor_id' stands twice"),
+    "key twice": (b'{"actor_id":"eve",' + bare()[1:], "'actor_id' appears twice"),
     "id twice, framed": (
         frame(GOOD[: GOOD.rindex(b',"crc"')] + b',"op_id":"%b"}' % an_id(1).encode()),
         "op_id stands twice",

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from muse.core.entry import MAX_LAMPORT, Limits, OpEntry, total_order
 from muse.core.file import log_reader
 from muse.core.file.objects import ObjectStore
+from muse.core.line import encode_line
 from muse.core.op_list import encode_op_list
 from muse.core.op_log import OpLog, list_sessions, make_op_entry
-from muse.core.record import encode_line
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, InvalidEntryError, MuseError, StorageError, UsageError
 from muse.testing import FailingStorage, Fault

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from muse.core.coverage import NOTHING, Coverage, Cut
+from muse.core.line import encode_line
 from muse.core.op_log import list_sessions
-from muse.core.record import encode_line
 from muse.errors import UsageError
 from muse.history.covered_ops import SealedCommits, open_session
 from muse.history.dag import CommitDag

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from muse.core.file.live_or_archived import SessionFile
+from muse.core.line import encode_line, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions, make_op_entry
-from muse.core.record import encode_line, frame
 from muse.disk.storage import LOCAL
 from muse.errors import NotFoundError, UsageError
 from muse.replication import peer as peer_module

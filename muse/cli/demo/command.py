@@ -19,7 +19,7 @@ from muse.cli.demo.score import (
     reviser_edits,
     score_notes,
 )
-from muse.cli.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import JsonOption, RepoOption, remember
 from muse.cli.stage.audience import audience_for
 from muse.cli.stage.performance import perform
 from muse.cli.stage.places import free_directory, free_session_id, open_or_make, require_free_paths

@@ -1,19 +1,19 @@
 """`muse replay`: what exists already is made again, live, edit by edit, and comes out the same."""
 
 import os
-import tempfile
 from collections.abc import Collection
 from typing import Annotated, Protocol
 
 import typer
 
-from muse.cli.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.replay.git_history import COMMITS, read_git_history
 from muse.cli.replay.midi import MidiPiece
 from muse.cli.replay.player import ScriptPiece
 from muse.cli.replay.script import Script
 from muse.cli.replay.text_shares import ACTORS, share_text
 from muse.cli.replay.trace import is_trace, read_trace, trace_name
+from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
+from muse.cli.shared.output import Output
 from muse.cli.stage.audience import audience_for
 from muse.cli.stage.performance import perform
 from muse.cli.stage.places import (
@@ -27,6 +27,7 @@ from muse.cli.stage.players import Job
 from muse.cli.stage.report import Comparison, conclude, present
 from muse.core.file.live_or_archived import session_exists
 from muse.disk import layout
+from muse.disk.scratch import scratch_directory
 from muse.disk.storage import LOCAL
 from muse.errors import DomainError, NotFoundError, UsageError
 from muse.history.repository import Repository
@@ -121,25 +122,39 @@ def replay(
     edits_per_second = _rate(rate)
     piece = _piece(source, name, actors, limit)
     repository = _place(invocation, session, piece)
-    session_id = session or free_session_id(
-        repository, session_id_from(os.path.splitext(piece.name)[0], "replay")
+    named = session_id_from(os.path.splitext(piece.name)[0], "replay")
+    session_id = session or free_session_id(repository, named)
+    _perform(
+        piece, repository, session_id, invocation.output, rate=edits_per_second, commit_seconds=commit_every
     )
-    output = invocation.output
+
+
+def _perform(
+    piece: Piece,
+    repository: Repository,
+    session_id: str,
+    output: Output,
+    *,
+    rate: float | None,
+    commit_seconds: float,
+) -> None:
+    """Play a piece in a session, and print what came out."""
     if not output.as_json:
         output.line(f"{piece.name}, in {repository.root}, session {session_id}")
         for remark in piece.remarks:
             output.line(remark)
     with (
         LiveSession(repository.root, session_id, author="muse replay") as live,
-        tempfile.TemporaryDirectory(prefix="muse-replay-") as scratch,
+        scratch_directory("muse-replay-") as scratch,
     ):
+        live.heal()
         piece.prepare(live)
         with audience_for(output) as audience:
             performance = perform(
                 live,
-                piece.jobs(repository.root, session_id, edits_per_second, scratch),
+                piece.jobs(repository.root, session_id, rate, scratch),
                 title=f"Replay of {piece.name}",
-                commit_seconds=commit_every,
+                commit_seconds=commit_seconds,
                 audience=audience,
             )
         present(conclude(live, performance, piece.compare(repository)), output)

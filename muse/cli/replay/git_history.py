@@ -11,16 +11,7 @@ import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from muse.cli.replay.script import (
-    CONDUCTOR,
-    Change,
-    Create,
-    Move,
-    Remove,
-    Script,
-    Step,
-    Write,
-)
+from muse.cli.replay.script import CONDUCTOR, Change, Create, Move, Remove, Script, ScriptStep, Write
 from muse.disk import layout
 from muse.errors import MuseError, UsageError
 
@@ -78,10 +69,10 @@ def read_git_history(directory: str, prefix: str = "", limit: int | None = None)
     brought = {each.blob for commit in commits for each in commit.differences}
     contents = git.contents(brought.union(files.values()) - {""})
     first = [Create(prefix + path, contents[blob]) for path, blob in files.items()]
-    steps = [Step(CONDUCTOR, (), tuple(first))] if first else []
+    steps = [ScriptStep(CONDUCTOR, (), tuple(first))] if first else []
     for commit in commits:
         changes = tuple(_changes(files, commit.differences, prefix, contents))
-        steps.append(Step(commit.author, (len(steps) - 1,) if steps else (), changes))
+        steps.append(ScriptStep(commit.author, (len(steps) - 1,) if steps else (), changes))
     remarks = [f"{len(commits)} commits of {directory}, from first parent to first parent"]
     if git.left_out:
         names = sorted(map(ascii, git.left_out))

@@ -7,16 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from muse.cli.replay.script import (
-    Change,
-    Create,
-    Edit,
-    Move,
-    Step,
-    Write,
-    edits_of,
-    schedule,
-)
+from muse.cli.replay.script import Change, Create, Edit, Move, ScriptStep, Write, edits_of, schedule
 from muse.cli.stage.players import Finished, Wire, wait_until
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
@@ -36,7 +27,7 @@ class Replicas:
     steps: of two insertions at one place, made at the same time, that of the first stands first.
     """
 
-    def __init__(self, repository: Repository, steps: Sequence[Step], directory: str) -> None:
+    def __init__(self, repository: Repository, steps: Sequence[ScriptStep], directory: str) -> None:
         self._steps = steps
         self._made: list[list[OpEntry]] = [[] for _ in steps]
         self._stack = ExitStack()
@@ -115,7 +106,7 @@ class Retype:
     """A task: the steps of a script on replicas below `scratch`, merged into the session as they come."""
 
     root: str
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptStep, ...]
     rate: float | None
     scratch: str
 

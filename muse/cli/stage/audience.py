@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from muse.cli.commits import SHORT_ID
-from muse.cli.output import Output, count_of, error_console, printable
+from muse.cli.shared.commit_text import SHORT_ID
+from muse.cli.shared.output import Output, count_of, error_console, printable
 from muse.cli.stage.performance import Audience
-from muse.session.live import CommitOutcome
+from muse.session.commit import CommitOutcome
 
 
 def commit_text(outcome: CommitOutcome, seconds: float) -> str:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
-from muse.cli.options import current_directory
+from muse.cli.shared.options import current_directory
 from muse.core.op_log import list_sessions
 from muse.core.timestamp import now_text
 from muse.disk import layout

@@ -6,16 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from muse.checks.verify import Report, verify
-from muse.cli.commits import (
-    SHORT_ID,
-    check_logs,
-    finding_record,
-    report_record,
-    report_text,
-    subject,
-)
-from muse.cli.output import Output, count_of
+from muse.cli.shared.commit_text import SHORT_ID, subject
+from muse.cli.shared.output import Output, count_of
 from muse.cli.stage.performance import Performance
+from muse.cli.verify.report import check_logs, finding_record, report_record, report_text
 from muse.errors import MuseError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession

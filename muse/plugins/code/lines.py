@@ -6,10 +6,10 @@ from muse.plugins.code.document import patch_between
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class TracedLine:
     """A line. `origin` is its number before all changes, `made` and `changed` are places of changes.
 
-    `writers`: of each actor, the last change that wrote in it; `cutters`: the last that only took from it.
+    `writers`: of each actor, the last change that wrote in it; `deleters`: the last that only took from it.
     `told`: pairs of actors known to overlap.
     """
 
@@ -17,7 +17,7 @@ class Line:
     made: int | None = None
     changed: int | None = None
     writers: dict[str, int] = field(default_factory=dict)
-    cutters: dict[str, int] = field(default_factory=dict)
+    deleters: dict[str, int] = field(default_factory=dict)
     told: set[frozenset[str]] = field(default_factory=set)
 
 
@@ -29,25 +29,25 @@ class TextLines:
     """
 
     text: str
-    lines: list[Line]
+    lines: list[TracedLine]
     place: int = 0
 
     @classmethod
     def before_all(cls, text: str) -> "TextLines":
         """A text that was there before all changes."""
-        return cls(text, [Line(origin=number) for number in range(text.count("\n") + 1)])
+        return cls(text, [TracedLine(origin=number) for number in range(text.count("\n") + 1)])
 
     @classmethod
     def made_by(cls, text: str, place: int) -> "TextLines":
         """A text that one change brought as a whole."""
-        return cls(text, [Line(made=place, changed=place) for _ in range(text.count("\n") + 1)])
+        return cls(text, [TracedLine(made=place, changed=place) for _ in range(text.count("\n") + 1)])
 
-    def become(self, text: str, place: int) -> list[Line]:
+    def become(self, text: str, place: int) -> list[TracedLine]:
         """Take in what the change at `place` made of the text.
 
         Returns the lines that it wrote in or took from, those that are gone after it too.
         """
-        written: list[Line] = []
+        written: list[TracedLine] = []
         for start, length, added in patch_between(self.text, text):
             size = length + len(added)
             shift = 0 if length and added else _to_line_start(text if added else self.text, start, size)
@@ -57,11 +57,11 @@ class TextLines:
         self.text = text
         return written
 
-    def number_of(self, line: Line) -> int:
+    def number_of(self, line: TracedLine) -> int:
         """Return which line it is, from 1; of one that is gone, where the last change began."""
         return next((n for n, other in enumerate(self.lines, 1) if other is line), self.place + 1)
 
-    def _patch(self, start: int, end: int, added: str, place: int) -> list[Line]:
+    def _patch(self, start: int, end: int, added: str, place: int) -> list[TracedLine]:
         text = self.text
         self.place = first = text.count("\n", 0, start)
         old = self.lines[first : first + text.count("\n", start, end) + 1]
@@ -69,12 +69,12 @@ class TextLines:
         has_head = start > 0 and text[start - 1] != "\n"
         has_tail = end < len(text) and text[end] != "\n"
         lost = text[start:end].split("\n")  # of the first old line, of those between, of the last
-        new = [Line(made=place) for _ in parts]
+        new = [TracedLine(made=place) for _ in parts]
         if has_head:
             new[0] = old[0]
         if len(new) > 1 and has_head and has_tail and len(old) == 1:  # a line is broken in two
-            new[-1] = Line(
-                old[0].origin, old[0].made, writers=dict(old[0].writers), cutters=dict(old[0].cutters)
+            new[-1] = TracedLine(
+                old[0].origin, old[0].made, writers=dict(old[0].writers), deleters=dict(old[0].deleters)
             )
         elif not has_head or (has_tail and len(new) > 1):
             new[-1] = old[-1]
@@ -89,7 +89,7 @@ class TextLines:
                 written.append(line)
         if joins:
             new[0].writers.update({**old[-1].writers, **new[0].writers})
-            new[0].cutters.update({**old[-1].cutters, **new[0].cutters})
+            new[0].deleters.update({**old[-1].deleters, **new[0].deleters})
         self.lines[first : first + len(old)] = new
         inner = range(1, len(old) - 1)
         taken = (line for number, line in enumerate(old) if lost[number] or number in inner)

@@ -13,9 +13,9 @@ from typing import Any
 from muse.domain import Application, IgnoredOp
 from muse.errors import DomainError
 from muse.plugins.code.live_tree import AbsentCauseError, LiveTree
-from muse.plugins.code.ops import CodeOp, Fetch, read_op
+from muse.plugins.code.ops import CodeOp, read_op
 from muse.plugins.code.raw import RawOps, stamp_of
-from muse.plugins.music.tree import address_of
+from muse.plugins.op_fields import Fetch, address_of
 
 WAITING = "waiting"
 MAX_WAITING = 10_000

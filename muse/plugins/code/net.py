@@ -8,8 +8,8 @@ from typing import Any
 from muse.core.content_id import object_id
 from muse.domain import OP_KINDS, DomainOp
 from muse.plugins.code.encodings import decode, detect
-from muse.plugins.code.names import parents_of
 from muse.plugins.code.ops import TEXT_DOMAIN, text_edit
+from muse.plugins.op_fields import parents_of
 
 INLINE_BYTES = 4096
 _COMPARED_LINES = 4_000_000  # pairs of lines that may be compared to find what moved within a text

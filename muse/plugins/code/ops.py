@@ -6,17 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from muse.core.content_id import CONTENT_ID_PATTERN, is_content_id, object_id
+from muse.core.content_id import CONTENT_ID_PATTERN, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
 from muse.plugins.code.update import Update, Vector, read_update, read_vector
-from muse.plugins.music.midi_file import shown
-from muse.plugins.music.tree import check_path
+from muse.plugins.op_fields import Fetch, check_patch, check_path, digest_of, shown
 
 TEXT_DOMAIN = "code_text"
 """The child domain of a `patch` of text edits."""
 
-Fetch = Callable[[str], bytes]
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
 _FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
@@ -124,7 +122,7 @@ def _read_insert(op: Mapping[str, Any]) -> CodeOp:
         _file_id(op),
         text=text,
         content=content,
-        content_id="" if carried else _digest(op, "content_id"),
+        content_id="" if carried else digest_of(op, "content_id"),
         encoding=encoding,
     )
 
@@ -138,7 +136,7 @@ def _read_delete(op: Mapping[str, Any]) -> CodeOp:
         op["address"],
         _file_id(op),
         _base(op),
-        content_id=_digest(op, "content_id") if op.get("content_id") else "",
+        content_id=digest_of(op, "content_id") if op.get("content_id") else "",
         seen=seen,
     )
 
@@ -158,7 +156,7 @@ def _read_replace(op: Mapping[str, Any]) -> CodeOp:
         text=text,
         content=content,
         update=_update(op),
-        content_id="" if carried else _digest(op, "new_content_id"),
+        content_id="" if carried else digest_of(op, "new_content_id"),
     )
 
 
@@ -168,15 +166,8 @@ def _read_move(op: Mapping[str, Any]) -> CodeOp:
 
 
 def _read_patch(op: Mapping[str, Any]) -> CodeOp:
-    children, source = op.get("child_ops"), op.get("from_address")
-    if not isinstance(children, list | tuple):
-        raise DomainError(f"`child_ops` is a list, not {shown(children)}")
-    if children and op.get("child_domain") != TEXT_DOMAIN:
-        raise DomainError(f"`child_domain` is {TEXT_DOMAIN!r}, not {shown(op.get('child_domain'))}")
-    if source is not None:
-        check_path(source)
-    if not children and source in {None, op["address"]}:
-        raise DomainError("the patch has no child ops and renames nothing: give one or the other")
+    check_patch(op, TEXT_DOMAIN)
+    children, source = op["child_ops"], op.get("from_address")
     edits = tuple(
         read_op({**child, "address": op["address"]} if isinstance(child, Mapping) else child)
         for child in children
@@ -244,14 +235,7 @@ def _file_id(op: Mapping[str, Any]) -> str:
 
 
 def _base(op: Mapping[str, Any]) -> str:
-    return _digest(op, "base") if op.get("base") else ""
-
-
-def _digest(op: Mapping[str, Any], name: str) -> str:
-    digest = op.get(name)
-    if not is_content_id(digest):
-        raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(digest)}")
-    return digest
+    return digest_of(op, "base") if op.get("base") else ""
 
 
 def _content(op: Mapping[str, Any]) -> bytes | None:

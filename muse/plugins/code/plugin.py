@@ -6,9 +6,10 @@ from typing import Any
 from muse.domain import Application, DomainOp, Origin, Overlap
 from muse.plugins.code.merge import merge_code
 from muse.plugins.code.net import net_ops
-from muse.plugins.code.ops import Fetch, read_op
+from muse.plugins.code.ops import read_op
 from muse.plugins.code.provenance import blame_lines, overlaps_of_code
 from muse.plugins.code.sequential import apply_code
+from muse.plugins.op_fields import Fetch
 
 
 class CodePlugin:

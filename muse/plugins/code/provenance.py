@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from muse.causality import CausalHistory
 from muse.domain import Origin, Overlap
-from muse.plugins.code.cuts import Cut, Cuts
+from muse.plugins.code.deletions import Deletion, Deletions
 from muse.plugins.code.encodings import decode, detect
-from muse.plugins.code.lines import Line, TextLines
+from muse.plugins.code.lines import TextLines, TracedLine
 from muse.plugins.code.live_tree import LiveFile
 from muse.plugins.code.merge import Entry, Merger
-from muse.plugins.code.ops import CodeOp, Fetch, is_path
+from muse.plugins.code.ops import CodeOp, is_path
+from muse.plugins.op_fields import Fetch
 
 
 def blame_lines(
@@ -105,7 +106,7 @@ class _Overlaps(_Watch):
         self.found: list[Overlap] = []
         self._history = CausalHistory(entries)
         self._told: set[tuple[str, ...]] = set()
-        self._cuts: dict[str, Cuts] = {}  # file id -> what was deleted from it
+        self._deletions: dict[str, Deletions] = {}  # file id -> what was deleted from it
         self._last: dict[tuple[str, str], dict[str, int]] = {}  # file id, kind -> actor -> its last op
 
     def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
@@ -113,23 +114,24 @@ class _Overlaps(_Watch):
         if document is None:
             return
         lines = text.become(document.text, place)
-        only_cuts = update is not None and not update.text
+        only_deletes = update is not None and not update.text
         if update is not None:
-            cuts = self._cuts.setdefault(op.file_id, Cuts())
-            for cut in cuts.met_by(update):
-                self._compare(place, op, text, cut.line, [] if only_cuts and cut.only_cuts else [cut.place])
-                lines += [] if any(line is cut.line for line in lines) else [cut.line]
+            deletions = self._deletions.setdefault(op.file_id, Deletions())
+            for deletion in deletions.met_by(update):
+                met = [] if only_deletes and deletion.only_deletes else [deletion.place]
+                self._compare(place, op, text, deletion.line, met)
+                lines += [] if any(line is deletion.line for line in lines) else [deletion.line]
             if lines:
-                cuts.add(update, Cut(place, lines[0], only_cuts))
+                deletions.add(update, Deletion(place, lines[0], only_deletes))
         actor: str = self.entries[place]["actor_id"]
         for line in lines:
             self._compare(place, op, text, line, line.writers.values())
-            if not only_cuts:
-                self._compare(place, op, text, line, line.cutters.values())
-            (line.cutters if only_cuts else line.writers)[actor] = place
+            if not only_deletes:
+                self._compare(place, op, text, line, line.deleters.values())
+            (line.deleters if only_deletes else line.writers)[actor] = place
 
     def _compare(
-        self, place: int, op: CodeOp, text: TextLines, line: Line, earlier_ones: Iterable[int]
+        self, place: int, op: CodeOp, text: TextLines, line: TracedLine, earlier_ones: Iterable[int]
     ) -> None:
         """Note those of earlier edits of a line that the author had not seen; once for each two actors."""
         for earlier in earlier_ones:

@@ -12,8 +12,9 @@ from muse.errors import DomainError
 from muse.plugins.code.document import Patch, patch_between
 from muse.plugins.code.encodings import check_text, decode
 from muse.plugins.code.live_tree import LiveFile, LiveTree, Stamp
-from muse.plugins.code.ops import CodeOp, Fetch, read_op
+from muse.plugins.code.ops import CodeOp, read_op
 from muse.plugins.code.update import client_of, read_update
+from muse.plugins.op_fields import Fetch
 
 Entry = Mapping[str, Any]
 

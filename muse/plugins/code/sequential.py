@@ -8,9 +8,8 @@ from muse.domain import Application, IgnoredOp
 from muse.errors import DomainError
 from muse.plugins.code.document import check_place
 from muse.plugins.code.encodings import check_text, decode, detect
-from muse.plugins.code.names import parents_of
-from muse.plugins.code.ops import CodeOp, Fetch, read_op
-from muse.plugins.music.tree import address_of
+from muse.plugins.code.ops import CodeOp, read_op
+from muse.plugins.op_fields import Fetch, address_of, parents_of
 
 
 def apply_code(files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch) -> Application:

@@ -6,7 +6,8 @@ from typing import Any
 from muse.domain import Origin
 from muse.plugins.music.note_ops import NOTE_PREFIX
 from muse.plugins.music.trails import NoteStep, Trails
-from muse.plugins.music.tree import Fetch, Placed
+from muse.plugins.music.tree import Placed
+from muse.plugins.op_fields import Fetch
 
 
 def blame_notes(

@@ -33,8 +33,8 @@ from muse.plugins.music.midi_file import (
     note_between,
     pair_notes,
 )
+from muse.plugins.op_fields import names_path
 
-NAMES_DIRECTORY = ".muse_notes"
 TRACK_LIMIT = 256  # how far an edit may add tracks
 _PAGE_FORMAT = 1
 
@@ -80,11 +80,6 @@ class IdentifiedScore:
         file = EventFile(score.format, score.ticks_per_beat, tuple(tracks), score.header_rest, score.trailer)
         data = encode(file)
         return data, _write_page(data, [track.end_tick for track in score.tracks], rows)
-
-
-def names_path(path: str) -> str:
-    """Name the page that belongs to the MIDI file at `path`."""
-    return f"{NAMES_DIRECTORY}/{path}.json"
 
 
 def identify(data: bytes, page: bytes | None) -> IdentifiedScore:

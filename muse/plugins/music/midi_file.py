@@ -28,6 +28,7 @@ from muse.plugins.music.midi_bytes import (
     decode,
     encode,
 )
+from muse.plugins.op_fields import shown
 
 NEUTRAL_RELEASE = 64  # what the MIDI specification has senders use that do not measure it
 NEW_FILE_TICKS_PER_BEAT = 480
@@ -263,15 +264,6 @@ def _sort_key(placed: tuple[int, Note]) -> tuple[int, ...]:
     index, note = placed
     release = -1 if note.release is None else note.release
     return (index, note.start_tick, note.end_tick, note.channel, note.pitch, note.velocity, release)
-
-
-def shown(value: Any) -> str:
-    """Show a JSON value in a message: short, and safe for one that is huge or deeply nested."""
-    if isinstance(value, str):
-        return repr(value[:60])
-    if isinstance(value, int) and value.bit_length() > 64:
-        return "a huge number"
-    return repr(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
 
 
 def _check(note: Note) -> None:

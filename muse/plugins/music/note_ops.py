@@ -12,7 +12,8 @@ from typing import Any
 
 from muse.errors import DomainError
 from muse.plugins.music.identified_score import IdentifiedScore
-from muse.plugins.music.midi_file import Note, shown
+from muse.plugins.music.midi_file import Note
+from muse.plugins.op_fields import shown
 
 NOTE_DOMAIN = "midi_notes"
 NOTE_PREFIX = "note/"

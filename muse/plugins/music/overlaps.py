@@ -14,16 +14,14 @@ from muse.causality import CausalHistory
 from muse.core.content_id import object_id
 from muse.domain import Overlap
 from muse.errors import DomainError
-from muse.plugins.music.note_ops import NOTE_PREFIX, NoteEdit, read_note_edit
+from muse.plugins.music.note_ops import NOTE_DOMAIN, NOTE_PREFIX, NoteEdit, read_note_edit
 from muse.plugins.music.trails import FileContent, file_content
 from muse.plugins.music.tree import (
-    Fetch,
     MusicTree,
     Placed,
-    check_patch,
-    check_path,
     kind_of,
 )
+from muse.plugins.op_fields import Fetch, check_patch, check_path
 
 _IN_CONTENT_ID = ("pitch", "velocity", "start_tick", "duration_ticks", "channel")
 _FIELDS = (*_IN_CONTENT_ID, "release", "track")
@@ -50,7 +48,7 @@ def overlaps_of_music(
 
 
 @dataclass(slots=True)
-class _Note:
+class _NoteHistory:
     """Which op wrote which field of a note last, and what the note has been: by place and content id.
 
     `made`: the op that inserted it, None for one from before. `anew`: another of its name was deleted.
@@ -72,12 +70,12 @@ class _File:
 
     made: int | None = None
     replaced: int | None = None
-    notes: dict[str, _Note] = field(default_factory=dict)
+    notes: dict[str, _NoteHistory] = field(default_factory=dict)
     deleted: dict[str, int] = field(default_factory=dict)
 
-    def note(self, entity_id: str, before: Placed) -> _Note:
+    def note(self, entity_id: str, before: Placed) -> _NoteHistory:
         if entity_id not in self.notes:
-            self.notes[entity_id] = _Note(contents=[(-1, before[1].content_id)])
+            self.notes[entity_id] = _NoteHistory(contents=[(-1, before[1].content_id)])
         return self.notes[entity_id]
 
 
@@ -121,7 +119,7 @@ class _Finder:
         return self._files.setdefault(path, _File())
 
     def _patch(self, place: int, path: str, op: Mapping[str, Any]) -> None:
-        check_patch(op)
+        check_patch(op, NOTE_DOMAIN)
         source = op.get("from_address")
         if source not in {None, path}:
             self._rename(place, source, path, op)
@@ -242,7 +240,7 @@ class _Finder:
             self._came_too_late(address, place, taken_by, reason)
 
     def _compare(
-        self, place: int, address: str, child: Mapping[str, Any], note: _Note, change: _Change
+        self, place: int, address: str, child: Mapping[str, Any], note: _NoteHistory, change: _Change
     ) -> None:
         """Note the ops whose fields this edit writes, or deletes with the note, unseen."""
         before, after = change
@@ -260,11 +258,11 @@ class _Finder:
             self._add(address, place, writer, what + ", ".join(names))
 
     def _inserted(self, place: int, file: _File, entity_id: str, after: Placed) -> None:
-        note = _Note(made=place, anew=file.deleted.pop(entity_id, None) is not None)
+        note = _NoteHistory(made=place, anew=file.deleted.pop(entity_id, None) is not None)
         file.notes[entity_id] = note
         self._wrote(place, note, frozenset(_FIELDS), after)
 
-    def _wrote(self, place: int, note: _Note, names: frozenset[str], after: Placed) -> None:
+    def _wrote(self, place: int, note: _NoteHistory, names: frozenset[str], after: Placed) -> None:
         note.writers.update(dict.fromkeys(names, place))
         note.contents.append((place, after[1].content_id))
 
@@ -298,7 +296,9 @@ def _changed(before: Placed | None, after: Placed | None) -> frozenset[str]:
     return frozenset(name for name in _FIELDS if old[name] != new[name])
 
 
-def _says_seen(child: Mapping[str, Any], name: str, now: int | None, note: _Note, writer: int) -> bool | None:
+def _says_seen(
+    child: Mapping[str, Any], name: str, now: int | None, note: _NoteHistory, writer: int
+) -> bool | None:
     """Tell whether an edit says that its author had seen what `writer` wrote; None: it says nothing."""
     if child["op"] == "mutate":
         change = child["fields"][name]

@@ -15,21 +15,18 @@ from typing import Any
 from muse.domain import Application, DomainOp, IgnoredOp, Origin, Overlap, Undoing
 from muse.errors import DomainError
 from muse.plugins.music.blame import blame_notes
-from muse.plugins.music.note_ops import read_note_edit
+from muse.plugins.music.note_ops import NOTE_DOMAIN, read_note_edit
 from muse.plugins.music.overlaps import overlaps_of_music
 from muse.plugins.music.squash import squash_music
 from muse.plugins.music.tree import (
-    Fetch,
     MusicTree,
-    address_of,
-    check_patch,
-    check_path,
     content_id_of,
     content_of,
     expected_of,
     kind_of,
 )
 from muse.plugins.music.undo import undo_music
+from muse.plugins.op_fields import Fetch, address_of, check_patch, check_path
 
 __all__ = ["MusicPlugin", "check_op", "check_path"]
 
@@ -101,7 +98,7 @@ def check_op(op: Any) -> None:
     check_path(op.get("address"))
     expected_of(op)
     if kind == "patch":
-        check_patch(op)
+        check_patch(op, NOTE_DOMAIN)
         for child in op["child_ops"]:
             read_note_edit(child)
     elif kind != "delete":

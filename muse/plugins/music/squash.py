@@ -16,9 +16,9 @@ from typing import Any
 
 from muse.domain import OP_KINDS, DomainOp, PatchOp
 from muse.errors import DomainError
-from muse.plugins.music.identified_score import names_path
 from muse.plugins.music.notes import delete_note, insert_note, move_note, mutate_note, one_patch
-from muse.plugins.music.tree import EditedNote, Fetch, MusicTree, Placed
+from muse.plugins.music.tree import EditedNote, MusicTree, Placed
+from muse.plugins.op_fields import Fetch, names_path
 
 
 def squash_music(
@@ -29,7 +29,7 @@ def squash_music(
 
 
 @dataclass(slots=True)
-class _Run:
+class _EditRun:
     """The effective note edits of one file since the last op on the whole file.
 
     `existed`: whether the file was there; `canonical`: whether it was as Muse writes it for sure.
@@ -49,7 +49,7 @@ class _Run:
 class _Squasher:
     def __init__(self, files: Mapping[str, bytes], fetch: Fetch) -> None:
         self._tree = MusicTree(files, fetch, on_edit=self._edited)
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _EditRun] = {}
         self._net: list[Any] = []
         self._op: Any = None
 
@@ -83,7 +83,7 @@ class _Squasher:
     def _edited(self, edited: EditedNote) -> None:
         run = self._runs.get(edited.path)
         if run is None:
-            run = self._runs[edited.path] = _Run(
+            run = self._runs[edited.path] = _EditRun(
                 existed=self._tree.exists(edited.path),
                 canonical=edited.path in self._tree.edited,
                 track_count=edited.track_count,
@@ -96,7 +96,7 @@ class _Squasher:
         if len(edited.score.score.tracks) > edited.track_count:
             run.widest = (entity_id, edited.after)
 
-    def _net_of_run(self, path: str, run: _Run) -> list[Any]:
+    def _net_of_run(self, path: str, run: _EditRun) -> list[Any]:
         children = self._children(path, run)
         if children is None:
             return run.patches
@@ -106,7 +106,7 @@ class _Squasher:
         summary = ", ".join(f"{kinds[kind]} {kind}" for kind in OP_KINDS if kind in kinds)
         return [{**one_patch(path, (), summary), "child_ops": children}]
 
-    def _children(self, path: str, run: _Run) -> list[DomainOp] | None:
+    def _children(self, path: str, run: _EditRun) -> list[DomainOp] | None:
         """Return the net of a run; None where nothing shorter than its ops leaves the same file."""
         score = self._tree.scores[path]
         changes = {
@@ -123,7 +123,7 @@ class _Squasher:
             names = list(changes)
         return None if traces is None else [*traces, *(_net_op(name, *changes[name]) for name in names)]
 
-    def _is_untouched(self, path: str, run: _Run) -> bool:
+    def _is_untouched(self, path: str, run: _EditRun) -> bool:
         """Whether a file whose notes are as before the run has the same bytes too."""
         if run.canonical or not run.existed:
             return run.existed
@@ -139,7 +139,7 @@ def edits_notes_only(op: Any) -> bool:
     return source is None or source == op.get("address")
 
 
-def _trace(run: _Run) -> list[DomainOp] | None:
+def _trace(run: _EditRun) -> list[DomainOp] | None:
     """Return the least that lets a file be written: its notes are the same after it."""
     entity_id, before = next(iter(run.touched.items()))
     if before is None:
@@ -148,7 +148,7 @@ def _trace(run: _Run) -> list[DomainOp] | None:
     return _child(mutate_note("", entity_id, note, track=track, velocity=note.velocity))
 
 
-def _come_and_gone(run: _Run, passing: tuple[str, Placed | None] | None) -> list[DomainOp] | None:
+def _come_and_gone(run: _EditRun, passing: tuple[str, Placed | None] | None) -> list[DomainOp] | None:
     """Return the insert and the delete of a note that was not there before the run."""
     if passing is None or passing[1] is None or run.touched[passing[0]] is not None:
         return None

@@ -11,7 +11,8 @@ from typing import Any
 from muse.errors import DomainError
 from muse.plugins.music.midi_file import MidiScore
 from muse.plugins.music.squash import edits_notes_only
-from muse.plugins.music.tree import EditedNote, Fetch, MusicTree, Placed, kind_of
+from muse.plugins.music.tree import EditedNote, MusicTree, Placed, kind_of
+from muse.plugins.op_fields import Fetch
 
 ALL_FIELDS = frozenset({"pitch", "velocity", "start_tick", "duration_ticks", "channel", "release", "track"})
 

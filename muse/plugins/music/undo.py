@@ -18,7 +18,7 @@ from typing import Any
 from muse.core.content_id import object_id
 from muse.domain import Compensation, DomainOp, NotUndone, PatchOp, Undoing
 from muse.errors import DomainError
-from muse.plugins.music.identified_score import IdentifiedScore, identify, names_path
+from muse.plugins.music.identified_score import IdentifiedScore, identify
 from muse.plugins.music.note_ops import NOTE_PREFIX
 from muse.plugins.music.notes import (
     delete_file,
@@ -38,7 +38,8 @@ from muse.plugins.music.trails import (
     Trails,
     file_content,
 )
-from muse.plugins.music.tree import Fetch, MusicTree, Placed, address_of
+from muse.plugins.music.tree import MusicTree, Placed
+from muse.plugins.op_fields import Fetch, address_of, names_path
 
 _UNDOES_LIMIT = 256  # how many causes an entry can name
 _CHILDREN_LIMIT = 500  # keeps a patch well within what a log takes as one line

@@ -39,4 +39,4 @@ def submit_ops(
         raise RequestError(422, "actor_id is missing: say who speaks", field="actor_id")
     service.quotas.charge(author, len(sent.ops), size)
     request = Request(author, sent.ops, sent.run_id, sent.seen_frontier)
-    return session.appender.submit(request, is_durable=is_durable, size=size)
+    return session.appends.submit(request, is_durable=is_durable, size=size)

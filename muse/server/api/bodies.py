@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
-from muse.core.record import parse_strictly
+from muse.core.strict_json import parse_strictly
 from muse.errors import InvalidEntryError
 from muse.server.api.calls import Call
 from muse.server.faults import RequestError
@@ -96,7 +96,7 @@ def parse_json(data: bytes | str, *, line: int | None = None) -> Any:
         if orjson.dumps(value) == (data if isinstance(data, bytes) else data.encode()):
             return value
     except orjson.JSONDecodeError as error:
-        if "UTF-8" not in error.msg:  # then it knows no place
+        if _is_utf8(data):  # in anything else it knows no place
             line = line or error.lineno
     except orjson.JSONEncodeError:
         pass
@@ -104,6 +104,14 @@ def parse_json(data: bytes | str, *, line: int | None = None) -> Any:
         return parse_strictly(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"))
     except InvalidEntryError as error:
         raise RequestError(422, f"{f'line {line}: ' if line else ''}{error}", line=line) from None
+
+
+def _is_utf8(data: bytes | str) -> bool:
+    try:
+        data.encode() if isinstance(data, str) else data.decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 async def read_object(call: Call) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ class Forecast(msgspec.Struct, forbid_unknown_fields=True):
 
 async def reservations(call: Call) -> Response:
     (branch,) = call.query("branch")
-    found = await call.service.in_thread(lambda: _coordination(call).claims(branch=branch))
+    found = await call.service.in_thread(lambda: _coordination(call).reservations(branch=branch))
     return JsonResponse({"reservations": [claim.to_json() for claim in found]})
 
 

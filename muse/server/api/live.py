@@ -17,10 +17,10 @@ from muse.server.api.appends import submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
 from muse.server.api.calls import ANSWERED, Call, Service, one_of
 from muse.server.api.ops import Append, checked, sent_ops
+from muse.server.client_queue import ClientQueue, Message
 from muse.server.edge.access import Principal
 from muse.server.faults import RequestError
-from muse.server.feed import Batch, read_batch
-from muse.server.outbox import Outbox, Update
+from muse.server.feed import LogSlice, read_slice
 from muse.server.sessions import OpenSession
 from muse.session.receipt import Receipt
 
@@ -33,34 +33,38 @@ _PRESENCE_BYTES = 4096
 _CONNECTIONS = count(1)
 
 
-class _Append(Append, forbid_unknown_fields=True):
+class AppendMessage(Append, forbid_unknown_fields=True):
+    """Ops that come over a WebSocket. `id`: what the answer is to say, so that its sender knows it."""
+
     type: str = "append"
     id: int | str | None = None
     ack: Literal["written", "durable"] = "written"
 
 
-class _Presence(msgspec.Struct, forbid_unknown_fields=True):
+class PresenceMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """Where the sender is now."""
+
     where: Any
     type: str = "presence"
     id: int | str | None = None
 
 
-async def catch_up(service: Service, session: OpenSession, outbox: Outbox) -> AsyncIterator[Batch]:
-    """Yield what lies between the outbox's cursor and the live feed, then join that: no gap, no repeat.
+async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -> AsyncIterator[LogSlice]:
+    """Yield what lies between the queue's cursor and the live feed, then join that: no gap, no repeat.
 
-    Ends early once the outbox is closed: whoever has to go waits for no long log.
+    Ends early once the queue is closed: whoever has to go waits for no long log.
     """
     feed = await session.feed()
-    if feed.join(outbox):
+    if feed.join(queue):
         return
-    follower = await service.in_thread(partial(session.log.follow, since=outbox.cursor))
+    follower = await service.in_thread(partial(session.log.follow, since=queue.cursor))
     try:
-        while not (outbox.closed or feed.join(outbox)):
+        while not (queue.closed or feed.join(queue)):
             target = feed.cursor
-            batch = await service.in_thread(partial(read_batch, follower, outbox.cursor, upto=target))
+            batch = await service.in_thread(partial(read_slice, follower, queue.cursor, upto=target))
             if batch.ops:
                 yield batch
-            outbox.cursor = batch.end if batch.ops else max(outbox.cursor, target)
+            queue.cursor = batch.end if batch.ops else max(queue.cursor, target)
     finally:
         await service.in_thread(follower.close)
 
@@ -83,7 +87,7 @@ class LiveConnection:
         self._session = session
         self._actor = actor
         self.principal = principal
-        self.outbox = Outbox(service.settings, 0)
+        self.queue = ClientQueue(service.settings, 0)
         self._pending = 0
         self._room = asyncio.Event()
         self._closing: tuple[int, str] | None = None
@@ -93,8 +97,8 @@ class LiveConnection:
 
     async def run(self, cursor: int, *, follow: bool) -> None:
         """Serve the client until it leaves, is too slow, or has to go."""
-        self.outbox.cursor = cursor
-        self.outbox.answer(self._session.arrive(self._number, self._actor))
+        self.queue.cursor = cursor
+        self.queue.answer(self._session.arrive(self._number, self._actor))
         self._service.live.add(self)
         sender = self._loop.create_task(self._send_all(follow=follow))
         reader = self._loop.create_task(self._read_all())
@@ -103,7 +107,7 @@ class LiveConnection:
         finally:
             self._service.live.discard(self)
             self._session.leave(self._number)
-            self._session.stop_following(self.outbox)
+            self._session.stop_following(self.queue)
             for task in (sender, reader):
                 task.cancel()
             await asyncio.gather(sender, reader, return_exceptions=True)
@@ -111,9 +115,9 @@ class LiveConnection:
     def leave(self, code: int, reason: str, *, message: dict[str, Any] | None = None) -> None:
         """Send what waits, then a last message, and close."""
         if message is not None:
-            self.outbox.answer(_encoded(message))
+            self.queue.answer(_encoded(message))
         self._closing = self._closing or (code, reason)
-        self.outbox.close()
+        self.queue.close()
 
     def abort(self) -> None:
         """Drop the connection at once, what waits with it."""
@@ -126,23 +130,23 @@ class LiveConnection:
             await self._send_updates(follow=follow)
         except MuseError as error:
             told = self._service.told(error)
-            await self._send(Update(_encoded({"type": "error", "id": None, **told.as_record()})))
+            await self._send(Message(_encoded({"type": "error", "id": None, **told.as_record()})))
         code, reason = self._closing or (INTERNAL, "the session cannot be followed")
         await self._socket.close(code, reason)
 
     async def _send_updates(self, *, follow: bool) -> None:
         if follow:
-            async for batch in catch_up(self._service, self._session, self.outbox):
-                while (answer := self.outbox.get_nowait()) is not None:
+            async for batch in catch_up(self._service, self._session, self.queue):
+                while (answer := self.queue.get_nowait()) is not None:
                     await self._send(answer)
-                await self._send(batch.update)
-        while (update := await self.outbox.get()) is not None:
+                await self._send(batch.message)
+        while (update := await self.queue.get()) is not None:
             await self._send(update)
-        if self.outbox.overflowed:
-            await self._send(Update(_encoded({"type": "overflow", "cursor": self.outbox.cursor})))
+        if self.queue.overflowed:
+            await self._send(Message(_encoded({"type": "overflow", "cursor": self.queue.cursor})))
             self._closing = (TRY_AGAIN, "too slow: come back with the cursor")
 
-    async def _send(self, update: Update) -> None:
+    async def _send(self, update: Message) -> None:
         self.sending_since = self._loop.time()
         await self._socket.scope["state"]["send_frame"](update.frame)
         self.sending_since = None
@@ -151,9 +155,9 @@ class LiveConnection:
     def _answer(self, document: dict[str, Any]) -> None:
         """Send an answer, at once if nothing is on its way."""
         data = _encoded(document)
-        is_idle = self.sending_since is None and not (self.outbox.has_answers or self.outbox.closed)
-        if not is_idle or not self._socket.scope["state"]["send_at_once"](Update(data).frame):
-            self.outbox.answer(data)
+        is_idle = self.sending_since is None and not (self.queue.has_answers or self.queue.closed)
+        if not is_idle or not self._socket.scope["state"]["send_at_once"](Message(data).frame):
+            self.queue.answer(data)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -173,15 +177,15 @@ class LiveConnection:
             self._act(document, len(data))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
             await self._refuse(identity, error)
-        while self._pending >= self._service.settings.pending_appends or self.outbox.is_crowded:
+        while self._pending >= self._service.settings.pending_appends or self.queue.is_crowded:
             self._room.clear()
             await self._room.wait()
 
     def _act(self, document: dict[str, Any], size: int) -> None:
         if document.get("type") == "append":
-            self._append(checked(document, _Append), size)
+            self._append(checked(document, AppendMessage), size)
         elif document.get("type") == "presence":
-            self._move(checked(document, _Presence), size)
+            self._move(checked(document, PresenceMessage), size)
         else:
             raise RequestError(422, "type must be 'append' or 'presence'", field="type")
 
@@ -190,13 +194,13 @@ class LiveConnection:
         self._answer({"type": "error", "id": identity, **told.as_record()})
         await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # who floods waits in his own socket
 
-    def _move(self, message: _Presence, size: int) -> None:
+    def _move(self, message: PresenceMessage, size: int) -> None:
         if size > _PRESENCE_BYTES:
             raise RequestError(413, f"where is longer than {_PRESENCE_BYTES} bytes", field="where")
         self._service.quotas.charge_presence(self._actor)
         self._session.move(self._number, message.where)
 
-    def _append(self, message: _Append, size: int) -> None:
+    def _append(self, message: AppendMessage, size: int) -> None:
         self.principal.check_scope("append")
         sent = sent_ops(message, self._service.settings.request_ops)
         done = submit_ops(
@@ -274,35 +278,35 @@ async def events(call: Call) -> Response:
 async def _event_stream(
     call: Call, session: OpenSession, cursor: int, stack: ExitStack
 ) -> AsyncIterator[bytes]:
-    service, outbox = call.service, Outbox(call.service.settings, cursor)
-    stream = LiveEvents(call.principal, outbox, call.request.scope["state"]["abort"])
+    service, queue = call.service, ClientQueue(call.service.settings, cursor)
+    stream = LiveEvents(call.principal, queue, call.request.scope["state"]["abort"])
     with stack:
         service.live.add(stream)
         try:
             yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
-            async for batch in catch_up(service, session, outbox):
-                yield batch.update.events
-            while (update := await _next(outbox, service.settings.ping_seconds)) is not None:
+            async for batch in catch_up(service, session, queue):
+                yield batch.message.events
+            while (update := await _next(queue, service.settings.ping_seconds)) is not None:
                 stream.sending_since = asyncio.get_running_loop().time()
                 yield update.events
                 stream.sending_since = None
-            if outbox.overflowed:
-                yield b'event: overflow\ndata: {"cursor":%d}\n\n' % outbox.cursor
+            if queue.overflowed:
+                yield b'event: overflow\ndata: {"cursor":%d}\n\n' % queue.cursor
         except MuseError as error:
             yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
         finally:
             service.live.discard(stream)
-            session.stop_following(outbox)
+            session.stop_following(queue)
 
 
-_QUIET = Update(b"", event=b": still here\n\n")
+_QUIET = Message(b"", event=b": still here\n\n")
 
 
-async def _next(outbox: Outbox, seconds: float) -> Update | None:
+async def _next(queue: ClientQueue, seconds: float) -> Message | None:
     """Return what is to be sent next; a sign of life if nothing comes for long."""
     try:
         async with asyncio.timeout(seconds):
-            return await outbox.get()
+            return await queue.get()
     except TimeoutError:
         return _QUIET
 
@@ -312,7 +316,7 @@ class LiveEvents:
     """One stream of Server-Sent Events."""
 
     principal: Principal
-    outbox: Outbox
+    queue: ClientQueue
     abort: Callable[[], None]
     sending_since: float | None = None
 
@@ -322,5 +326,5 @@ class LiveEvents:
         if message is not None:
             retry = f"retry: {int(1000 * message['retry_after'])}\n" if "retry_after" in message else ""
             head = f"event: {message['type']}\n{retry}data: "
-            self.outbox.answer(b"", b"%b%b\n\n" % (head.encode(), _encoded(message)))
-        self.outbox.close()
+            self.queue.answer(b"", b"%b%b\n\n" % (head.encode(), _encoded(message)))
+        self.queue.close()

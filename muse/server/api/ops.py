@@ -1,6 +1,5 @@
 """Ops as clients send them: JSON Lines, a JSON array, or with more to say about them; checked one by one."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -14,7 +13,6 @@ from muse.server.faults import RequestError
 _T = TypeVar("_T")
 Lamport = Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
 _EMPTY_LINES = 1_000
-_PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z|unknown field `([^`]*)`|required field `([^`]*)`")
 
 
 class Op(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,14 +95,27 @@ def checked(value: object, kind: type[_T], *, line: int | None = None) -> _T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        _raise_invalid(str(error), line)
+        where = f"line {line}: " if line else ""
+        raise RequestError(422, f"{where}{error}", field=_field_at_fault(value, kind), line=line) from None
 
 
-def _raise_invalid(message: str, line: int | None) -> NoReturn:
-    found = _PLACE.search(message)
-    field = next(filter(None, found.groups()), "") if found else ""
-    where = f"line {line}: " if line else ""
-    raise RequestError(422, f"{where}{message}", field=field.partition(".")[0].partition("[")[0], line=line)
+def _field_at_fault(value: object, kind: object) -> str:
+    """Return the first field that is unknown, of a wrong type or missing; empty if `value` has no fields."""
+    if not (isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return ""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, content in value.items():
+        if name not in fields or not _is_a(content, fields[name].type):
+            return str(name)
+    return next((name for name, field in fields.items() if field.required and name not in value), "")
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _raise_too_many(count: int, at_most: int) -> NoReturn:

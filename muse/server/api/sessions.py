@@ -19,7 +19,8 @@ from muse.server.api.calls import Call, JsonResponse, count_of, one_of
 from muse.server.api.ops import Lamport, SentOps, checked, read_document, read_lines
 from muse.server.faults import RequestError, request_error
 from muse.server.feed import as_json
-from muse.session.live import HandEditedError, LiveSession
+from muse.session.commit import HandEditedError
+from muse.session.live import LiveSession
 from muse.session.policy import Policy, ReservationRule, StaleReadRule, read_policy
 
 _CHUNK_BYTES = 1 << 18

@@ -39,6 +39,7 @@ class BoundedHttp(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.access_log = False  # a query may say more than a log should
         self._settings = settings
         self._count_refused = count_refused
         self._deadline: asyncio.TimerHandle | None = None

@@ -71,6 +71,12 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
         finally:
             self.loop.call_later(self.close_timeout, self.transport.abort)
 
+    async def send(self, message: Any) -> None:
+        """Send; a handshake that is refused with an answer is complete, for uvicorn calls it an error."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
     async def _send_frame(self, frame: bytes) -> None:
         await self.writable.wait()
         if not self._send_at_once(frame):

@@ -111,7 +111,7 @@ def test_an_archived_session_is_read_replayed_and_committed_as_having_nothing_ne
         assert session.commit("Nothing").commit_ids == ()
 
 
-def test_a_damaged_receipt_is_an_error_and_no_empty_log(tmp_path: Path) -> None:
+def test_a_damaged_tombstone_is_an_error_and_no_empty_log(tmp_path: Path) -> None:
     make_session(str(tmp_path))
     archive_session(tmp_path, "jam")
     (tmp_path / ".muse/op_log/jam/receipt.json").write_bytes(b"{}")

@@ -13,7 +13,7 @@ from muse.core.content_id import object_id
 from muse.disk.layout import check_tree_path
 from muse.domain import Application, DomainPlugin
 from muse.errors import CorruptionError, DomainError, NotFoundError
-from muse.plugins.music.identified_score import identified_notes, names_path
+from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_file import (
     MidiScore,
     Note,
@@ -37,6 +37,7 @@ from muse.plugins.music.notes import (
     replace_note,
 )
 from muse.plugins.music.plugin import MusicPlugin, check_op
+from muse.plugins.op_fields import names_path
 from tests.samples.midi_samples import REAL_FILES, midi_files, notes, real_file, ticks
 
 Files = dict[str, bytes]
