@@ -11,7 +11,7 @@ from muse.checks.verify import Finding
 from muse.cli.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.output import Output, count_of
 from muse.core.op_log import Damage, OpLog
-from muse.core.orphans import HeldFile
+from muse.core.orphan_file import OrphanFile
 from muse.disk import layout
 from muse.session.live import LiveSession
 from muse.upkeep.archive import is_archived, recover_checkpoint
@@ -51,7 +51,7 @@ def check(
                 output.record(asdict(damage))
             else:
                 print_damages(output, [damage])
-    held = HeldFile(layout.held_file(repository.root, session), repository.storage)
+    held = OrphanFile(layout.held_file(repository.root, session), repository.storage)
     findings = [Finding(held.path, "session", fault) for fault in held.faults()]
     findings += check_session_commits(repository, session)
     for finding in findings:

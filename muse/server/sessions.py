@@ -186,7 +186,7 @@ class Sessions:
         Of any number who make it at once, one does, with its policy. A crash leaves it whole or not there.
         """
         root, storage = self._repository.root, self._repository.storage
-        with OpLog(root, session_id, storage=storage) as log, log.alone():
+        with OpLog(root, session_id, storage=storage) as log, log.exclusive():
             if policy is not None and not self._is_there(session_id):
                 write_policy_alone(root, session_id, policy, storage)
             return log.create()

@@ -144,7 +144,7 @@ class GuardedLog:
         if valid:
             if reads and self.policy().stale_reads != "off":
                 self._touches.catch_up()  # most of it, while others may append
-            with self._log.alone():
+            with self._log.exclusive():
                 policy = self.policy()
                 if reads and policy.stale_reads != "off":
                     self._touches.catch_up()
@@ -170,7 +170,7 @@ class GuardedLog:
             return None
         if policy.stale_reads != "off" and any(one.seen_frontier is not None for one in requests):
             return None
-        with self._log.alone(wait=False) as is_alone:
+        with self._log.exclusive(wait=False) as is_alone:
             return self.append_requests(requests, durability="os") if is_alone else None
 
     def _offer(self, op: Mapping[str, Any], request: Request) -> _Offer:
@@ -370,7 +370,7 @@ class GuardedLog:
 
     def proposals(self, *, settled: bool = False) -> list[Proposal]:
         """Return the open proposals in the order they came; with `settled` the decided ones too."""
-        with self._log.alone():
+        with self._log.exclusive():
             found = list(self._proposals.all().values())
             in_log = self._log.find(one.proposal_id for one in found if one.state == "open")
         seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in found]
@@ -383,7 +383,7 @@ class GuardedLog:
         `NotFoundError` for no such proposal, `ConflictError` if it was rejected or the log holds another op
         with its id, `HeldError` if another decides, `InvalidEntryError` if the log can no longer take it.
         """
-        with self._log.alone(), self.coordination.standing() as standing:
+        with self._log.exclusive(), self.coordination.standing() as standing:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 raise ConflictError(
@@ -414,7 +414,7 @@ class GuardedLog:
 
     def reject(self, proposal_id: str, *, actor_id: str, reason: str = "") -> Proposal:
         """Set a proposal aside for good. Idempotent. Its author may take it back so; see `accept`."""
-        with self._log.alone(), self.coordination.standing() as standing:
+        with self._log.exclusive(), self.coordination.standing() as standing:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 return proposal

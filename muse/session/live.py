@@ -200,7 +200,7 @@ class LiveSession(Resource):
                 tips = self._catch_up().tips
                 if not there_is_a_log:
                     return CommitOutcome()
-                self.log.release_held()
+                self.log.orphans.release()
                 head = tips.get(self.branch)  # a newer one may hold ops that were not taken in
                 cut = self.log.cut()
                 entries = self.log.replay_since_checkpoint(until=cut, salvage=salvage)
@@ -254,7 +254,7 @@ class LiveSession(Resource):
         """Store the objects, snapshots and commits of `entries`; the branch does not name them yet."""
         manifest = self.repository.read_tree(head)
         states = read_states(self.repository, head)
-        frontier = self.log.frontier_after(entries)
+        frontier = self.log.checkpoints.frontier_after(entries)
         committed_at = now_text()
         commit_ids: list[str] = []
         deltas, ignored = [], []
@@ -370,13 +370,13 @@ class LiveSession(Resource):
         they count as covered, here or not. Raises `HandEditedError` about files that were left as they are.
         """
         with self._committing():
-            before = self.log.trusted_checkpoint()
+            before = self.log.checkpoints.trusted()
             told = coverage_of(before) if before and self._is_as_committed(before) else None
             tips = self.repository.dag.branches()
             if before and (before.get("commit_id") or self._has_commits(tips)):
-                self.log.distrust_checkpoint()  # what it says is told by the commits, or by nobody
+                self.log.checkpoints.distrust()  # what it says is told by the commits, or by nobody
             kept = self._catch_up(salvage=salvage).kept
-            rebuilt = before is not None and self.log.coverage() != told
+            rebuilt = before is not None and self.log.checkpoints.coverage() != told
         rebuilt, self._healed = rebuilt or self._healed, False
         if kept:
             raise HandEditedError(CommitOutcome((self.repository.dag.head(self.branch) or "",), kept=kept))
@@ -399,7 +399,7 @@ class LiveSession(Resource):
         """
         if not self._storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
             return False
-        self.log.release_held()
+        self.log.orphans.release()
         with self._committing(), contextlib.suppress(LostCommitError):  # edits go on; a commit says it
             return self._catch_up(salvage=self._salvage).is_behind
         return False
@@ -422,11 +422,11 @@ class LiveSession(Resource):
             raise LostCommitError(session_id, lost)
         if not found.commits:
             if damaged:
-                self.log.discard_checkpoint()
-            self._seen = tips, self.log.trusted_checkpoint()
+                self.log.checkpoints.discard()
+            self._seen = tips, self.log.checkpoints.trusted()
             return _CaughtUp(tips)
-        coverage = self.log.with_commits(found.op_lists, salvage=salvage)
-        is_behind = damaged or coverage != self.log.coverage()
+        coverage = self.log.checkpoints.with_commits(found.op_lists, salvage=salvage)
+        is_behind = damaged or coverage != self.log.checkpoints.coverage()
         kept: list[str] = []
         if is_behind:
             # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
@@ -436,8 +436,8 @@ class LiveSession(Resource):
                 self.repository.read_tree(named or found.commits[0].parent_id)
             ).kept
         newest = found.commits[-1]
-        self.log.adopt(coverage, newest.snapshot_id, newest.commit_id, _present(tips))
-        self._seen = tips, self.log.trusted_checkpoint()
+        self.log.checkpoints.adopt(coverage, newest.snapshot_id, newest.commit_id, _present(tips))
+        self._seen = tips, self.log.checkpoints.trusted()
         return _CaughtUp(tips, is_behind, tuple(kept))
 
     def _lost(self, gone: Iterable[str], tips: Mapping[str, str | None]) -> str | None:
