@@ -1,4 +1,4 @@
-"""The end of a log: where it is, whoever wrote last; writing behind it, and waiting for the disk."""
+"""The end of a log: where it is, how lines are written behind it, and when they are on the disk."""
 
 import contextlib
 import threading

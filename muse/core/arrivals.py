@@ -36,7 +36,7 @@ class Arrivals:
         self._admission = Admission(directory.session_id, reader, appends.clock, directory.limits)
 
     def create(self) -> bool:
-        """Make the log, empty, if there is none; durable on return. Return whether this call made it."""
+        """Make an empty log where none exists, durably; return whether this call made it."""
         self._appends.check_open()
         with self._appends.exclusive():
             is_new = not self._directory.has_log_file()

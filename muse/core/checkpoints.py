@@ -1,4 +1,4 @@
-"""What of a log is in history: collapsing what is not yet, and the checkpoint that says how far it is."""
+"""The checkpoint of a log, which says how much of it is in history, and the ops that are still to come."""
 
 from collections.abc import Iterable
 
@@ -37,18 +37,18 @@ class Checkpoints:
     # -- what the checkpoint says -----------------------------------------------------------------
 
     def read(self) -> OpLogCheckpoint | None:
-        """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""
+        """Return the checkpoint, or None if it does not exist. `CorruptionError` if it cannot be trusted."""
         return self._store.read()
 
     def trusted(self) -> OpLogCheckpoint | None:
-        """Return the checkpoint; None if there is none, or none that can be trusted."""
+        """Return the checkpoint; None if it does not exist, or cannot be trusted."""
         try:
             return self._store.read()
         except CorruptionError:
             return None
 
     def coverage(self) -> Coverage:
-        """Return what the checkpoint covers; nothing if there is none."""
+        """Return what the checkpoint covers; nothing if it does not exist."""
         return self._store.coverage()
 
     def frontier_after(self, entries: Iterable[OpEntry]) -> dict[str, int]:

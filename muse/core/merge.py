@@ -50,7 +50,7 @@ class MergeResult:
 
 @dataclass(slots=True)
 class Merge:
-    """One merge under way. Whoever drives it holds the session's lock while a batch is sorted out."""
+    """One merge under way. Its driver holds the session's lock while a batch is sorted out."""
 
     reader: LogReader
     clock: LamportClock
@@ -98,7 +98,7 @@ class Merge:
         return unknown
 
     def _admissible(self, by_id: dict[str, bytes], orphans: ByOpId) -> list[Ready]:
-        """Decode the lines of new entries; refuse what is none, or is beyond what this log accepts."""
+        """Decode the lines of new entries; refuse what is not an entry, or beyond what this log accepts."""
         op_ids, lines = list(by_id), list(by_id.values())
         found: list[Ready] = []
         for start in range(0, len(lines), _LINES_AT_ONCE):
@@ -217,7 +217,7 @@ class Merge:
 def _check_id(entry: OpEntry, op_id: str) -> None:
     if entry["op_id"] != op_id:
         raise InvalidEntryError(
-            f"it is called {op_id} and {entry['op_id']}: the key op_id stands twice in it"
+            f"it is called {op_id} and {entry['op_id']}: the key op_id appears twice in it"
         )
 
 

@@ -123,13 +123,13 @@ class OpLog(Resource):
 
     @property
     def durability(self) -> Durability:
-        """What an append comes to that does not say otherwise."""
+        """The durability of an append that does not ask for another."""
         return self._appends.durability
 
     def next_lamport_ts(self, count: int = 1) -> int:
-        """Tick: a stamp above everything this handle made or could have read in the log.
+        """Tick; return a stamp above everything that this handle made or could have read in the log.
 
-        With `count`, the first of so many, one after the other.
+        With `count`, return the first of so many, one after the other.
         """
         with self._appends.lock:
             self._appends.take_in()
@@ -222,7 +222,7 @@ class OpLog(Resource):
     ) -> list[OpEntry]:
         """Record several ops of one actor with one write; see `record`. Returns their entries in order.
 
-        All are checked before anything is written. Others' ops never come to stand between them.
+        All are checked before anything is written. Others' ops are never between them.
         """
         names = (actor_id, domain, intent_id, reservation_id)
         self._appends.check_names(names)
@@ -238,7 +238,7 @@ class OpLog(Resource):
         return entries
 
     def create(self) -> bool:
-        """Make the log, empty, if there is none; durable on return. Return whether this call made it."""
+        """Make an empty log where none exists, durably; return whether this call made it."""
         return self._arrivals.create()
 
     def append(self, entry: OpEntry, *, durability: Durability | None = None) -> bool:
@@ -259,7 +259,7 @@ class OpLog(Resource):
         return self._arrivals.append(list(entries), durability)
 
     def append_new(self, entries: list[OpEntry]) -> list[tuple[int, int]]:
-        """In a block of `exclusive`, append checked entries, each once, of which `find` found none in it.
+        """Append checked entries, each once, of which `find` found none, in a block of `exclusive`.
 
         Return where the line of each starts and ends. Otherwise as `append_many`, at half the cost.
         """
@@ -276,8 +276,8 @@ class OpLog(Resource):
         """Take in the entries of another replica of this session: the union by op id.
 
         Idempotent, commutative and associative: replicas that took in the same entries, in whatever
-        order, hold the same ops in the same total order; the clock goes on above them all. What stands
-        in the way of one entry stands in the way of no other: the result counts and names it. An entry
+        order, hold the same ops in the same total order; the clock goes on above them all. A fault of
+        one entry keeps out no other entry: the result counts and names it. An entry
         whose parents are not here is an orphan, over restarts, until a merge or an append brings them.
         `check` may refuse an op of its domain; `progress` is told how many entries were looked at.
         `UsageError` for the log of another session, unless it comes as a mere file, and if this session
@@ -382,7 +382,7 @@ class OpLog(Resource):
         """Return the entries that no checkpoint covers, of all domains, in the total order.
 
         Reads the tail only. An entry is pending by its position in the file, so one that arrived
-        late with a low Lamport is there; an op whose line stands in the file twice is there once.
+        late with a low Lamport is there; an op whose line is in the file twice is there once.
         """
         return self.checkpoints.pending(until or self.cut(), salvage=salvage)
 
@@ -407,7 +407,7 @@ class OpLog(Resource):
         return self.checkpoints.advance(snapshot_id, commit_id, until, tips)
 
     def read_checkpoint(self) -> OpLogCheckpoint | None:
-        """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""
+        """Return the checkpoint, or None if it does not exist. `CorruptionError` if it cannot be trusted."""
         return self.checkpoints.read()
 
     def close(self) -> None:
