@@ -246,7 +246,7 @@ class LocalPeer:
         if not lacking or not self.storage.exists(layout.orphans_file(self._root, seal.session_id)):
             return False
         with OpLog(self._root, seal.session_id, storage=self.storage) as log:
-            held = [entry for entry in log.held() if entry["op_id"] in lacking]
+            held = [entry for entry in log.orphans.entries() if entry["op_id"] in lacking]
             if root_of(sorted([*covered, *held], key=total_order)) != seal.root:
                 return False
             log.append_many(held, durability="disk")

@@ -196,7 +196,7 @@ class Sessions:
         If several make it at once, one of them does, with its policy. A crash leaves all or nothing.
         """
         root, storage = self._repository.root, self._repository.storage
-        with OpLog(root, session_id, storage=storage) as log, log.alone():
+        with OpLog(root, session_id, storage=storage) as log, log.exclusive():
             if policy is not None and not self._is_there(session_id):
                 replace_policy(root, session_id, policy, storage)
             return log.create()

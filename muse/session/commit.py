@@ -116,7 +116,7 @@ class CommitWriter:
         repository = self._repository
         manifest = repository.read_tree(head)
         states = read_states(repository, head)
-        frontier = self._log.frontier_after(entries)
+        frontier = self._log.checkpoints.frontier_after(entries)
         committed_at = now_text()
         commit_ids: list[str] = []
         deltas, ignored = [], []
