@@ -71,8 +71,8 @@ class RequestError(MuseError):
 def request_error(error: BaseException, root: str = "") -> RequestError:
     """Return the error that the client is told. Files below `root` are named as they are seen from there."""
     told = _translated(error)
-    if os.path.isabs(root) and root != os.sep and root in str(told):
-        told.args = (str(told).replace(os.path.join(root, ""), "").replace(root, "the repository"),)
+    if len(root) > 1 and root.startswith("/") and root in str(told):
+        told.args = (str(told).replace(f"{root}/", "").replace(root, "the repository"),)
     return told
 
 
