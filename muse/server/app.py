@@ -26,7 +26,7 @@ from muse.server.api.calls import (
 from muse.server.api.live import SUBPROTOCOL, serve_socket
 from muse.server.api.openapi import make_document
 from muse.server.api.routes import ENDPOINTS
-from muse.server.edge.access import ANYBODY, Principal
+from muse.server.edge.access import ANYBODY, NOBODY_COMES_IN, Principal
 from muse.server.faults import RequestError
 
 _LINGER_SECONDS = 1.0
@@ -100,6 +100,8 @@ class App:
             return tokens.principal(text)
         if tokens.is_empty() and self._service.settings.is_loopback:
             return ANYBODY
+        if tokens.are_gone():
+            raise RequestError(401, NOBODY_COMES_IN, reason="no_token")
         raise RequestError(401, "send a token: 'Authorization: Bearer TOKEN'", reason="no_token")
 
     # -- what answers ---------------------------------------------------------------------------

@@ -68,8 +68,15 @@ class RequestError(MuseError):
         return {"error": {"status": self.status, "kind": self.kind, "message": str(self), **told}}
 
 
-def request_error(error: BaseException) -> RequestError:
-    """Return the error that the client is told. A fault of the server names no path of this machine."""
+def request_error(error: BaseException, root: str = "") -> RequestError:
+    """Return the error that the client is told. Files below `root` are named as they are seen from there."""
+    told = _translated(error)
+    if len(root) > 1 and root.startswith("/") and root in str(told):
+        told.args = (str(told).replace(f"{root}/", "").replace(root, "the repository"),)
+    return told
+
+
+def _translated(error: BaseException) -> RequestError:
     match error:
         case RequestError():
             return error

@@ -18,7 +18,7 @@ from muse.history.repository import Repository
 from muse.server.api.calls import Live, Service
 from muse.server.api.live import POLICY_VIOLATION, RESTARTING
 from muse.server.app import App
-from muse.server.edge.access import Tokens
+from muse.server.edge.access import NOBODY_COMES_IN, Tokens
 from muse.server.edge.http_protocol import BoundedHttp
 from muse.server.edge.limits import Quotas, Slots
 from muse.server.edge.ws_protocol import AbortableWebSocket
@@ -230,9 +230,13 @@ class _Server(uvicorn.Server):
 async def _keep_house(service: Service) -> None:
     """Close sessions and peers that nobody uses, and clients that do not read or whose token is revoked."""
     asked: set[Live] = set()
+    is_shut = False
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         try:
+            was_shut, is_shut = is_shut, service.tokens.are_gone()
+            if is_shut and not was_shut:
+                service.log.warning("shut", reason=NOBODY_COMES_IN)
             _tidy(service, asked)
         except (MuseError, OSError) as error:  # tokens that cannot be read now, for example
             service.told(error)

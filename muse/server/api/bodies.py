@@ -38,6 +38,7 @@ async def read_body(call: Call, *, limit: int | None = None) -> bytes:
         data = await _read(call.request.receive, limit)
     else:
         data = await _read_in_time(call.request.receive, limit, settings.body_seconds)
+        call.service.tokens.check_valid(call.principal)  # it may have been revoked meanwhile
     if encoding == "identity":
         return data
     return await call.service.in_thread(lambda: _unpack(data, encoding, limit))

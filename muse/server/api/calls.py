@@ -61,13 +61,17 @@ class Service:
 
     def told(self, error: BaseException) -> RequestError:
         """Return the error that the client is told, and count it; a fault of the server is logged."""
-        told = request_error(error)
+        told = self.as_told(error)
         self.metrics.count_refused(told.reason)
         if told.status >= 500:
             self.log.error("failed", status=told.status, error=str(error), kind=type(error).__name__)
             if told.status == 500 and not isinstance(error, MuseError):
                 self.log.error("fault", traceback="".join(traceback.format_exception(error)))
         return told
+
+    def as_told(self, error: BaseException) -> RequestError:
+        """Return the error that the client is told. It names no path of this machine."""
+        return request_error(error, self.repository.root)
 
     async def in_thread(self, work: Callable[[], _T]) -> _T:
         """Run what touches files in a thread."""

@@ -17,7 +17,7 @@ from muse.server.api.appends import ACKS, submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, parse_json, read_body, read_object
 from muse.server.api.calls import Call, JsonResponse, count_of, one_of
 from muse.server.api.ops import Lamport, SentOps, checked, read_document, read_lines
-from muse.server.faults import RequestError, request_error
+from muse.server.faults import RequestError
 from muse.server.feed import as_json
 from muse.server.in_threads import InThreads
 from muse.session.commit import HandEditedError
@@ -280,7 +280,7 @@ async def _stream(call: Call, lines: InThreads[Generator[bytes]]) -> AsyncIterat
             call.service.tokens.check_valid(call.principal)
             yield chunk
     except Exception as error:
-        yield orjson.dumps(request_error(error).as_record()) + b"\n"
+        yield orjson.dumps(call.service.as_told(error).as_record()) + b"\n"
         raise
 
 

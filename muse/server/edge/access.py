@@ -22,6 +22,11 @@ Scope = Literal["read", "append", "commit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """Each may do what those before it may."""
 
+NOBODY_COMES_IN = (
+    "every token is revoked, or their file is gone: nobody can use this server; 'muse token create' makes one"
+)
+"""What is said where there were tokens and now there is not one."""
+
 _MARK = "muse"
 _NOBODY = "0" * 64
 _LOOK_SECONDS = 0.1
@@ -94,6 +99,7 @@ class Tokens:
         self._seen: tuple[int, int, int] | None = None
         self._looked_at = -_LOOK_SECONDS
         self._tokens: dict[str, Token] = {}
+        self._had_any = False
 
     def all(self) -> list[Token]:
         """Return all tokens, expired ones too, oldest first."""
@@ -137,9 +143,17 @@ class Tokens:
         return token
 
     def is_empty(self) -> bool:
-        """Return whether no token was ever made here up to this moment, not even one that was revoked."""
+        """Return whether no token was ever made here up to this moment, not even one that was revoked.
+
+        A file that was here and is gone is not empty: it lets nobody in.
+        """
         self._refresh(0)
-        return self._seen is None
+        return not self._had_any
+
+    def are_gone(self) -> bool:
+        """Return whether there were tokens and now there is not one: nobody can come in."""
+        self._refresh()
+        return self._had_any and not self._tokens
 
     def principal(self, text: str) -> Principal:
         """Return the actor and the rights that this token gives, or raise the refusal.
@@ -179,6 +193,7 @@ class Tokens:
             return
         status = self._storage.look(self._path)
         seen = None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
+        self._had_any = self._had_any or seen is not None
         if seen != self._seen:
             self._tokens = {}
             self._tokens = {} if seen is None else self._read()
