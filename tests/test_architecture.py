@@ -156,7 +156,7 @@ PURE = {
     for name in set(MODULES) - FACES
     if name in {"errors", "domain", "causality"}
     or folder_of(name) == "plugins"
-    or ROOM_OF.get(name) == ROOM_OF["core.entry"]
+    or ROOM_OF.get(name) in {ROOM_OF["core.entry"], ROOM_OF["core.content_id"]}
 } - {"core.op_ids", "core.timestamp", "plugins.registry"}
 
 

@@ -24,7 +24,7 @@ from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
 from muse.history.tree import tree_changes, with_contents
 
-_BASE = re.compile(r"^Muse-Merge-Base: ([0-9a-f]{64})$", re.MULTILINE)
+_BASE = re.compile(rf"^Muse-Merge-Base: ({content_id.CONTENT_ID_PATTERN})$", re.MULTILINE)
 
 
 @dataclass(slots=True)

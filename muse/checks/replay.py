@@ -27,7 +27,7 @@ from muse.core.entry import OpEntry
 from muse.core.file.live_or_archived import is_archived
 from muse.core.file.log_reader import collector_paused
 from muse.core.op_list import decode_op_list
-from muse.core.op_log import OpLog
+from muse.core.op_log import OpLog, list_sessions
 from muse.disk import layout
 from muse.disk.json_file import read_json_object
 from muse.domain import Application, StructuredDelta
@@ -38,10 +38,8 @@ from muse.history.covered_ops import (
     SealedCommit,
     SealedCommits,
     SessionOps,
-    commit_ids,
     op_ids_of,
     open_session,
-    session_ids,
 )
 from muse.history.repo_record import repository_digest
 from muse.history.repository import Repository, TreeFiles
@@ -124,7 +122,7 @@ class _Run:
     def read_commits(self) -> None:
         """Take in every commit that can be read; the others are named by `muse.checks.verify`."""
         sealed: set[str | None] = set()
-        for commit_id in commit_ids(self._repository.root, self._repository.storage):
+        for commit_id in self._repository.dag.commit_ids():
             try:
                 record = self._repository.dag.read_commit(commit_id)
                 commit = self.commits.add(record)
@@ -396,7 +394,7 @@ class _Run:
     def check_checkpoints(self) -> None:
         """Sessions that no commit speaks of may have a checkpoint all the same."""
         spoken_of = set(self.commits.session_ids())
-        for session_id in session_ids(self._repository.root, self._repository.storage):
+        for session_id in list_sessions(self._repository.root, storage=self._repository.storage):
             if session_id not in spoken_of:
                 self.check_session(session_id)
 

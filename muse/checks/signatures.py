@@ -11,7 +11,6 @@ from muse.checks.verify import Finding
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
-from muse.history.covered_ops import commit_ids
 from muse.history.repository import Repository
 from muse.history.seal import read_seal
 from muse.history.signing import SigningUnavailableError, TrustedKeys
@@ -73,7 +72,7 @@ class _Run:
                 self._found(layout.public_key_file(self._repository.root, key_id), error)
 
     def check_commits(self) -> None:
-        for commit_id in commit_ids(self._repository.root, self._repository.storage):
+        for commit_id in self._repository.dag.commit_ids():
             path = self._commit_path(commit_id)
             try:
                 record = self._repository.dag.read_commit(commit_id)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from muse.checks.archives import archive_faults, archive_names
 from muse.core.blocks import decode_block
+from muse.core.content_id import is_content_id
 from muse.core.file.log_file import LONGEST_LINE_BYTES, LogFile
 from muse.core.file.objects import ObjectStore
 from muse.core.line import frame_holds
@@ -367,7 +368,7 @@ class _Verifier:
                 if not self._has_commit(parent_id):
                     self._found(path, "commit", f"{path} has parent {parent_id}, which is missing")
             for snapshot_id in links.snapshot_ids:
-                if not layout.is_digest(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
+                if not is_content_id(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
                     self._found(path, "commit", f"{path} has snapshot {snapshot_id}, which is missing")
             if links.op_list and links.op_list not in self._object_ids:
                 self._found(

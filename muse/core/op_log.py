@@ -34,7 +34,7 @@ from muse.core.entry import (
 )
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.group_commit import GroupCommit
-from muse.core.file.live_or_archived import SessionFile
+from muse.core.file.live_or_archived import SessionFile, session_exists
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader, collector_paused
 from muse.core.file.objects import ObjectStore
@@ -122,15 +122,12 @@ def make_op_entry(
 
 def list_sessions(repo_root: str | os.PathLike[str], *, storage: Storage = LOCAL) -> list[str]:
     """Return the ids of all sessions in the repository, archived ones too, sorted."""
-    directory = layout.op_log_directory(os.fspath(repo_root))
-    found = (name for name, is_directory in storage.list_directory(directory) if is_directory)
-    return sorted(name for name in found if layout.is_session_id(name) and _has_log(directory, name, storage))
-
-
-def _has_log(directory: str, session_id: str, storage: Storage) -> bool:
-    """Whether there is a log, or the tombstone that stands in its place."""
-    names = ("ops.jsonl", "receipt.json")
-    return any(storage.exists(os.path.join(directory, session_id, name)) for name in names)
+    root = os.fspath(repo_root)
+    return sorted(
+        name
+        for name, is_directory in storage.list_directory(layout.op_log_directory(root))
+        if is_directory and layout.is_session_id(name) and session_exists(root, name, storage=storage)
+    )
 
 
 class OpLog(Resource):
@@ -613,8 +610,8 @@ class OpLog(Resource):
     def _refuse_lost_log(self) -> None:
         """Refuse to begin a log beside an archive whose tombstone is lost: it holds the session's ops."""
         archive = layout.manifest_file(self._root, self._session_id)
-        places = (layout.tombstone_file(self._root, self._session_id), self._path)
-        if self._storage.exists(archive) and not any(map(self._storage.exists, places)):
+        is_here = session_exists(self._root, self._session_id, storage=self._storage)
+        if self._storage.exists(archive) and not is_here:
             raise UsageError(
                 f"session {self._session_id!r} has an archive, {archive}, and neither log nor tombstone: "
                 f"'muse session restore {self._session_id}' brings its log back, or choose another session id"

@@ -1,4 +1,4 @@
-"""What is at a path? Every `OSError` becomes a `StorageError` that names it; nothing there is no error."""
+"""Look-ups say what is at a path. Nothing there is an answer; an `OSError` becomes a `StorageError`."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from muse.disk.system_calls import Paths, storage_error
 
 
 class Lookups(Paths):
-    """Questions about paths. Symbolic links are not followed."""
+    """Answers what is at a path. Symbolic links are not followed."""
 
     def look(self, path: str) -> os.stat_result | None:
         """Return the status of what is at `path`; None if nothing is."""

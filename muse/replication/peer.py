@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, Self
 
 import orjson
 
-from muse.apply.domains import entry_check
+from muse.apply.domains import check_domain_op
 from muse.apply.merge_heads import is_same_work
 from muse.core import content_id
 from muse.core.blocks import decode_block
@@ -180,7 +180,7 @@ class LocalPeer:
     def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
         entries = entries_in(lines)
         with OpLog(self._root, session_id, storage=self.storage) as log:
-            return log.merge(entries, check=entry_check() if check else None, durability="disk")
+            return log.merge(entries, check=check_domain_op if check else None, durability="disk")
 
     def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
         if session_id not in self._open:

@@ -5,12 +5,12 @@ parents before children; the branch last. So whatever cuts a transfer short, not
 seen, and the next one does what was left.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from muse.apply.merge_heads import merge_heads
+from muse.core.content_id import is_content_id
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, NotFoundError, UsageError
@@ -20,7 +20,6 @@ from muse.history.walk import parents_first
 from muse.replication.peer import LocalPeer, Peer, commit_in
 from muse.replication.sync import SessionSync, copy_objects, sync_sessions
 
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ATTEMPTS = 100
 _REASONS_SHOWN = 3
 
@@ -203,7 +202,7 @@ def _missing_commits(source: Peer, target: Peer, tip: str) -> list[str]:
 
 def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:
     """Return the snapshots of a commit: that of its files, and those its metadata names that are there."""
-    named = [value for value in dict.fromkeys(state_snapshots(record).values()) if _DIGEST.match(value)]
+    named = [value for value in dict.fromkeys(state_snapshots(record).values()) if is_content_id(value)]
     absent = set(source.lacks("snapshot", named)) if named else set()
     return [record["snapshot_id"], *(value for value in named if value not in absent)]
 

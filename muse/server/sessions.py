@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from muse.core.file.live_or_archived import session_exists
 from muse.core.op_log import OpLog, list_sessions
 from muse.disk import layout
 from muse.errors import NotFoundError
@@ -173,9 +174,7 @@ class Sessions:
         return session_id
 
     def _is_there(self, session_id: str) -> bool:
-        root, storage = self._repository.root, self._repository.storage
-        files = (layout.ops_file, layout.tombstone_file)
-        return any(storage.exists(path(root, session_id)) for path in files)
+        return session_exists(self._repository.root, session_id, storage=self._repository.storage)
 
     def all(self) -> list[str]:
         """Return the ids of all sessions, open or not. Blocks."""

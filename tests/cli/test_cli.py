@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from muse.core.op_log import OpLog, list_sessions, make_op_entry
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note, mutate_note
 from tests.samples.muse_command import COMMAND, Muse, hear_ctrl_c, make_muse, run_muse
+from tests.samples.waiting import wait_until
 
 NOTE = Note(60, 64, 0, 480)
 
@@ -330,9 +330,7 @@ def test_a_line_that_is_piped_in_live_is_stored_at_once(muse: Muse, tmp_path: Pa
         assert process.stdin
         process.stdin.write(lines(note_op("n1")))
         process.stdin.flush()
-        deadline = time.monotonic() + 10
-        while not list_sessions(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: list_sessions(tmp_path))
         assert process.poll() is None
         assert len(OpLog(tmp_path, "jam").read_all()) == 1
         out, _ = process.communicate(timeout=10)

@@ -155,7 +155,7 @@ def test_an_archive_is_refused_while_entries_wait_unless_they_are_named(muse: Mu
     write(here, "jam", 9)
     commit(here)
     held = (here / HELD).read_bytes()
-    assert "holds 2 entries whose parents are not here" in muse("session", "archive", "jam").complaint
+    assert "has 2 entries whose parents are not here" in muse("session", "archive", "jam").complaint
     assert muse("session", "archive", "jam", "--abandon", child["op_id"]).status == 2
     named = ("--abandon", child["op_id"], "--abandon", grandchild["op_id"])
     assert muse("session", "archive", "jam", *named).status == 0

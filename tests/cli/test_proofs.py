@@ -211,7 +211,7 @@ def test_a_wrongly_signed_commit_is_named(muse: Muse, sample: SealedSample) -> N
     ran = muse("verify")
     assert ran.status == 1
     assert "signature:" in ran.out
-    assert "wrongly signed" in ran.out
+    assert "has a wrong signature" in ran.out
 
 
 def test_an_unknown_key_is_named_until_it_is_given_or_trusted(muse: Muse, sample: SealedSample) -> None:

@@ -15,7 +15,8 @@ from muse.replication.peer import LocalPeer
 from tests.samples.muse_command import Muse, make_muse, run_muse
 from tests.samples.project import ROOT
 from tests.samples.replicas import commit, log_of, write
-from tests.samples.server_process import ServerProcess, wait_until
+from tests.samples.server_process import ServerProcess
+from tests.samples.waiting import wait_until
 
 
 @pytest.fixture

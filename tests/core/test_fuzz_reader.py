@@ -17,7 +17,7 @@ from muse.core.op_log import OpLog, make_op_entry
 from muse.errors import CorruptionError
 from tests.samples.project import TESTS
 
-CORPUS = TESTS / "corpus"
+CORPUS = TESTS / "samples" / "corpus"
 SEEDS = {path.name: path.read_bytes() for path in sorted(CORPUS.glob("*.bin"))}
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 import tracemalloc
 import uuid
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from muse.server.client_queue import ClientQueue
 from muse.server.edge.access import Tokens
 from muse.server.feed import Feed, read_slice
 from muse.server.settings import Settings
-from tests.samples.server_process import ServerProcess, draft, running_server, wait_until
+from tests.samples.server_process import ServerProcess, draft, running_server
+from tests.samples.waiting import wait_until
 
 
 @pytest.fixture
@@ -253,10 +253,11 @@ def test_who_lost_his_token_reads_no_long_log_to_its_end() -> None:
         with live(server, "?since=0", additional_headers=headers, max_queue=1) as socket:
             socket.receive("ops")
             Tokens(str(server.root)).revoke(token.token_id)
+            with server.client(text) as client:
+                wait_until(lambda: client.get("/v1/sessions").status_code == 401)
             with pytest.raises(ConnectionClosed) as caught:  # noqa: PT012 - what was on its way comes first
                 while True:
                     seen += len(socket.receive("ops")["entries"])
-                    time.sleep(0.2)  # the whole log would take far longer than to find the token revoked
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1008
         assert seen < 3_000

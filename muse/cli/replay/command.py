@@ -1,7 +1,6 @@
 """`muse replay`: makes a finished work again, live, edit by edit, with the same outcome."""
 
 import os
-import tempfile
 from collections.abc import Collection
 from typing import Annotated, Protocol
 
@@ -26,7 +25,9 @@ from muse.cli.stage.places import (
 )
 from muse.cli.stage.players import Job
 from muse.cli.stage.report import Comparison, conclude, present
+from muse.core.file.live_or_archived import session_exists
 from muse.disk import layout
+from muse.disk.scratch import scratch_directory
 from muse.disk.storage import LOCAL
 from muse.errors import DomainError, NotFoundError, UsageError
 from muse.history.repository import Repository
@@ -144,7 +145,7 @@ def _perform(
             output.line(remark)
     with (
         LiveSession(repository.root, session_id, author="muse replay") as live,
-        tempfile.TemporaryDirectory(prefix="muse-replay-") as scratch,
+        scratch_directory("muse-replay-") as scratch,
     ):
         piece.prepare(live)
         with audience_for(output) as audience:
@@ -229,7 +230,7 @@ def _place(invocation: Invocation, session: str | None, piece: Piece) -> Reposit
     require_free_paths(
         repository, piece.paths, "give another name with --name, or another repository with --repo"
     )
-    if session is not None and LOCAL.exists(layout.ops_file(repository.root, session)):
+    if session is not None and session_exists(repository.root, session):
         raise UsageError(f"session {session!r} is there already: give a new id, or leave --session out")
     return repository
 

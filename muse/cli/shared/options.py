@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from muse.cli.shared.output import Output
-from muse.disk import layout
+from muse.core.file.live_or_archived import check_session_exists
 from muse.errors import NotFoundError
 from muse.history.repository import Repository
 
@@ -57,12 +57,7 @@ def remember(ctx: typer.Context, repo: str | None, *, as_json: bool) -> Invocati
 
 def check_session(repository: Repository, session_id: str) -> str:
     """Return the id of a session that is there; raise `NotFoundError` for any other."""
-    paths = (layout.ops_file(repository.root, session_id), layout.tombstone_file(repository.root, session_id))
-    if not any(map(repository.storage.exists, paths)):
-        raise NotFoundError(
-            f"there is no session {session_id!r} in {repository.root}: see 'muse session list'"
-        )
-    return session_id
+    return check_session_exists(repository.root, session_id, storage=repository.storage)
 
 
 def help_without_command(ctx: typer.Context) -> None:

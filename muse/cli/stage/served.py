@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import orjson
 from muse.cli.shared.servers import client, require_client
 from muse.core.entry import OpEntry
 from muse.disk.resource import Resource
+from muse.disk.scratch import scratch_file
 from muse.errors import ConflictError, MuseError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def serving(root: str) -> Iterator[str]:
     require_client()
     command = [sys.executable, "-m", "muse", "--json", "serve", "--repo", root, "--port", "0"]
     with (
-        tempfile.TemporaryFile() as said,
+        scratch_file() as said,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as server,  # noqa: S603 - our own program
     ):
         try:

@@ -1,4 +1,4 @@
-"""A session's log as bytes, wherever they are: in `ops.jsonl`, or in its archive, which takes no appends."""
+"""The bytes of a session's log are in `ops.jsonl`, or in its archive, which takes no appends."""
 
 from collections.abc import Callable
 from typing import NoReturn
@@ -8,12 +8,25 @@ from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.log_file import LogFile
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import UsageError
+from muse.errors import NotFoundError, UsageError
 
 
 def is_archived(root: str, session_id: str, *, storage: Storage = LOCAL) -> bool:
-    """Whether the session is archived: its tombstone says so by being there."""
+    """Return whether the session is archived, that is whether its tombstone exists."""
     return storage.exists(layout.tombstone_file(root, session_id))
+
+
+def session_exists(root: str, session_id: str, *, storage: Storage = LOCAL) -> bool:
+    """Return whether the session is here, live or archived: its log is, or the file that has its place."""
+    places = (layout.ops_file(root, session_id), layout.tombstone_file(root, session_id))
+    return any(map(storage.exists, places))
+
+
+def check_session_exists(root: str, session_id: str, *, storage: Storage = LOCAL) -> str:
+    """Give back the id of a session that is here; raise `NotFoundError` for any other."""
+    if not session_exists(root, session_id, storage=storage):
+        raise NotFoundError(f"there is no session {session_id!r} in {root}: see 'muse session list'")
+    return session_id
 
 
 def _nothing() -> None:
@@ -21,7 +34,7 @@ def _nothing() -> None:
 
 
 class SessionFile(LogFile):
-    """The log of `session_id`. Reads an archived one as if it stood where it was."""
+    """The log of `session_id`, which is read in the same way once it is archived."""
 
     def __init__(
         self,
@@ -48,13 +61,13 @@ class SessionFile(LogFile):
         )
 
     def open_for_append(self) -> None:
-        """Open the file as `LogFile` does; `UsageError` if the session is archived."""
+        """Open the file as `LogFile` does; raise `UsageError` if the session is archived."""
         if self._writer >= 0:
             return
         if self._is_archived():
             self._refuse_archived()
         super().open_for_append()
-        # Whoever archives holds the file's lock until the tombstone stands: now that it is shared with
+        # An archiver keeps the file's lock until the tombstone is there: now that it is shared with
         # us, the tombstone is there or will not be. An empty file may be left, which nobody reads.
         if self._is_archived():
             super().close()

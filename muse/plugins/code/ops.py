@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from muse.core.content_id import object_id
+from muse.core.content_id import CONTENT_ID_PATTERN, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
 from muse.plugins.code.update import Update, Vector, read_update, read_vector
@@ -17,7 +17,7 @@ TEXT_DOMAIN = "code_text"
 
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
-_FILE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+_FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
 _MAX_POSITION = 2**31
 _SHORT = 16
 _SUMMARY_LENGTH = 40
