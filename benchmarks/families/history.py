@@ -57,6 +57,7 @@ def _commit(job: Job) -> Metrics:
         _cover(job.directory, int(job.extra.get("covered", 0)) or 1_000_000)
     _append(job.directory, job.ops)
     with LiveSession(job.directory, SESSION) as session:
+        session.heal()
         start = perf_counter()
         outcome = session.commit("Bench")
         seconds = perf_counter() - start

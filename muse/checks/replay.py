@@ -404,7 +404,7 @@ class _Run:
         try:
             with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
                 checkpoint = log.read_checkpoint()
-                coverage = log.coverage()
+                coverage = log.checkpoints.coverage()
         except MuseError as error:
             self._found("session", path, error)
             return

@@ -17,7 +17,7 @@ from muse.core.file.log_file import LONGEST_LINE_BYTES, LogFile
 from muse.core.file.objects import ObjectStore
 from muse.core.line import frame_holds
 from muse.core.op_log import list_sessions
-from muse.core.orphans import HeldFile
+from muse.core.orphan_file import OrphanFile
 from muse.disk import layout
 from muse.disk.json_file import is_as_written, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
@@ -426,7 +426,7 @@ class _Verifier:
     def check_held(self) -> None:
         """Look at every line of the entries that are held."""
         for session_id in list_sessions(self._root, storage=self._storage):
-            held = HeldFile(layout.orphans_file(self._root, session_id), self._storage)
+            held = OrphanFile(layout.orphans_file(self._root, session_id), self._storage)
             try:
                 for fault in held.faults():
                     self._found(held.path, "session", fault)

@@ -16,7 +16,8 @@ from muse.cli.shared.options import (
 from muse.cli.shared.output import Output, count_of
 from muse.errors import UsageError
 from muse.history.signing import Signer
-from muse.session.live import CommitOutcome, LiveSession
+from muse.session.commit import CommitOutcome
+from muse.session.live import LiveSession
 
 
 def commit(

@@ -35,7 +35,7 @@ MOVED = {
     "muse.core.object_store": "muse.core.file.objects",
     "muse.core.checkpoint": "muse.core.coverage",
     "muse.core.incoming": "muse.core.intake",
-    "muse.core.held": "muse.core.orphans",
+    "muse.core.held": "muse.core.orphan_file",
     "muse.core.commit_dag": "muse.history.dag",
     "muse.core.commit_record": "muse.history.commit_record",
     "muse.core.repo_record": "muse.history.repo_record",

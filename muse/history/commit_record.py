@@ -1,4 +1,4 @@
-"""Commit records and snapshots: makes them, and checks that a file holds one. Pure.
+"""Makes commit records and snapshots, and checks that a file holds one. Pure.
 
 The keys and their order are those of the Muse repository format, version 5.
 """
@@ -36,6 +36,8 @@ SEALED_FIELDS = (
 
 The order of the parents is among them.
 """
+
+_RESTORE = "restore it from another copy"
 
 
 class Snapshot(TypedDict):
@@ -216,7 +218,7 @@ def parse_snapshot(document: Mapping[str, Any], path: str) -> Snapshot:
         _sealed(name, path)
         if not content_id.is_content_id(object_id):
             raise CorruptionError(
-                f"{path} names no object for {name!r}: 64 hex digits are expected", path=path
+                f"{path} names no object for {name!r}: 64 hex digits are expected; {_RESTORE}", path=path
             )
     snapshot = Snapshot(
         snapshot_id=_digest(document, "snapshot_id", path),
@@ -230,21 +232,23 @@ def parse_snapshot(document: Mapping[str, Any], path: str) -> Snapshot:
 def _check_id(stated: str, expected: str, path: str) -> None:
     if stated != expected:
         raise CorruptionError(
-            f"{path} states the id {stated}, but its content hashes to {expected}", path=path
+            f"{path} states the id {stated}, but its content hashes to {expected}; {_RESTORE}", path=path
         )
 
 
 def _sealed(text: str, path: str) -> str:
     """Refuse NUL in `text`: it separates the parts that are hashed, so another content could get this id."""
     if content_id.NUL in text:
-        raise CorruptionError(f"{path} has a NUL character in {text[:80]!r}", path=path)
+        raise CorruptionError(f"{path} has a NUL character in {text[:80]!r}; {_RESTORE}", path=path)
     return text
 
 
 def _digest(document: Mapping[str, Any], key: str, path: str, *, optional: bool = False) -> Any:
     value = field(document, key, str, path, None) if optional else field(document, key, str, path)
     if value is not None and not content_id.is_content_id(value):
-        raise CorruptionError(f"{path} has {value!r} as {key!r}: 64 hex digits are expected", path=path)
+        raise CorruptionError(
+            f"{path} has {value!r} as {key!r}: 64 hex digits are expected; {_RESTORE}", path=path
+        )
     return value
 
 

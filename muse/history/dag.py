@@ -114,7 +114,7 @@ class CommitDag:
             raise NotFoundError(f"snapshot {record['snapshot_id']} is not stored: write it before its commit")
         for parent_id in parents(record):
             if not self.has_commit(parent_id):
-                raise NotFoundError(f"parent commit {parent_id} is not in this repository")
+                raise NotFoundError(f"parent commit {parent_id} is not stored: write it before its child")
 
     def read_commit(self, commit_id: str) -> CommitRecord:
         """Return a commit whose parents, snapshot, message and time hash to `commit_id`."""
@@ -209,7 +209,9 @@ class CommitDag:
                 f"{path} is missing: write 'ref: refs/heads/main' into it", path=path
             ) from error
         except UnicodeDecodeError as error:
-            raise CorruptionError(f"{path} is not text", path=path) from error
+            raise CorruptionError(
+                f"{path} is not text: write 'ref: refs/heads/main' into it", path=path
+            ) from error
         found = _HEAD.match(text)
         if not found:
             raise CorruptionError(
@@ -217,7 +219,10 @@ class CommitDag:
             )
         with suppress(UsageError):
             return layout.check_branch(found[1])
-        raise CorruptionError(f"{path} names {found[1][:80]!r}, which is not a branch name", path=path)
+        raise CorruptionError(
+            f"{path} names {found[1][:80]!r}, not a branch name: write 'ref: refs/heads/main' into it",
+            path=path,
+        )
 
     def head(self, branch: str) -> str | None:
         """Return the commit id of `branch`, or None if it has no commit yet or does not exist."""
@@ -230,7 +235,10 @@ class CommitDag:
             return None
         commit_id = text.decode("ascii", "replace")
         if commit_id and not content_id.is_content_id(commit_id):
-            raise CorruptionError(f"{path} holds {commit_id[:80]!r} where a commit id is expected", path=path)
+            raise CorruptionError(
+                f"{path} holds {commit_id[:80]!r} instead of a commit id; restore it from another copy",
+                path=path,
+            )
         return commit_id or None
 
     def branch_names(self) -> Iterator[str]:

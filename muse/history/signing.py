@@ -184,7 +184,9 @@ class TrustedKeys:
         path = layout.public_key_file(self._root, key_id)
         key = _load_public(path, self._storage)
         if _key_id(key) != key_id:
-            raise CorruptionError(f"{path} holds another key, {_key_id(key)}: its name is wrong", path=path)
+            raise CorruptionError(
+                f"{path} holds another key, {_key_id(key)}: remove it, and trust the right key", path=path
+            )
         if self._storage.read_bytes(path) != _public_pem(key):
             raise CorruptionError(
                 f"{path} holds the right key, but 'muse key trust' writes other bytes: one was changed",
@@ -222,7 +224,7 @@ class TrustedKeys:
                 key = _load_public(path, self._storage)
             if key is not None and _key_id(key) != key_id:
                 raise CorruptionError(
-                    f"{path} holds another key, {_key_id(key)}: its name is wrong", path=path
+                    f"{path} holds another key, {_key_id(key)}: remove it, and trust the right key", path=path
                 )
             self._known[key_id] = key
         return self._known[key_id]
@@ -246,14 +248,16 @@ def _load_public(path: str, storage: Storage) -> "Ed25519PublicKey":
     except (ValueError, _unsupported()) as error:
         raise CorruptionError(f"{path} is not a public key: {error}", path=path) from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise CorruptionError(f"{path} is not an Ed25519 public key", path=path)
+        raise CorruptionError(f"{path} is not an Ed25519 public key: name another file", path=path)
     return cast("Ed25519PublicKey", key)
 
 
 def _read_key(path: str, storage: Storage) -> bytes:
     data = storage.read_bytes(path)
     if len(data) > _MAX_KEY_BYTES:
-        raise CorruptionError(f"{path} has {len(data)} bytes: it is too long for a key", path=path)
+        raise CorruptionError(
+            f"{path} has {len(data)} bytes: it is too long for a key: name another file", path=path
+        )
     return data
 
 

@@ -74,7 +74,7 @@ def children_first(start: str, parents: Parents, rank: Callable[[str], Any]) -> 
 
 
 def parents_first(starts: Iterable[str], parents: Parents) -> list[str]:
-    """Return `starts` and all their ancestors, each after its parents, the line of the first one first."""
+    """Return `starts` and all their ancestors, each after its parents, and first parents before others."""
     ordered: list[str] = []
     seen: set[str] = set()
     for start in starts:
@@ -107,12 +107,12 @@ def common_dominator(starts: Iterable[str], parents: Parents) -> str | None:
 
 
 def links_among(links: Mapping[str, Iterable[str]]) -> Parents:
-    """Return the parents function of `links` that stays within its ids."""
+    """Return the function from an id to its parents, as far as they have links of their own."""
     return lambda name: [parent for parent in links[name] if parent in links]
 
 
 def children_of(links: Mapping[str, Iterable[str]]) -> Parents:
-    """Return the function from an id to its children, where `links` tells the parents of each."""
+    """Return the function from an id to its children; `links` has the parents of each id."""
     children: dict[str, list[str]] = {}
     for name, names in links.items():
         for parent in names:

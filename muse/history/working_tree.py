@@ -1,6 +1,6 @@
 """Brings the files of a commit into the working tree, where people change files too.
 
-The commit is made before its files are written here, so a file can be left out without a loss. A file
+The commit is made before its files are written here, so nothing is lost if one is left out. A file
 that a person changed by hand is never overwritten and never removed.
 """
 

@@ -5,7 +5,7 @@ file, so that it can be spoken over any wire. `LocalPeer` is a repository on a p
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,10 +30,10 @@ from muse.history.covered_ops import SessionOps, op_ids_of, open_session
 from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
-from muse.history.working_tree import update_working_tree
 from muse.replication.items import read_items
 from muse.replication.reconcile import ItemSet, ProtocolError, respond
-from muse.session.live import History, LiveSession
+from muse.session.live import LiveSession
+from muse.session.working_files import update_to_branch
 from muse.upkeep.garbage import digests_in
 
 BATCH_OPS = 8192
@@ -246,7 +246,7 @@ class LocalPeer:
         if not lacking or not self.storage.exists(layout.orphans_file(self._root, seal.session_id)):
             return False
         with OpLog(self._root, seal.session_id, storage=self.storage) as log:
-            held = [entry for entry in log.held() if entry["op_id"] in lacking]
+            held = [entry for entry in log.orphans.entries() if entry["op_id"] in lacking]
             if root_of(sorted([*covered, *held], key=total_order)) != seal.root:
                 return False
             log.append_many(held, durability="disk")
@@ -268,30 +268,18 @@ class LocalPeer:
             )
         before = repository.read_tree(expected if expected != new else None)
         repository.dag.swap_head(branch, expected, new)
-        kept = self._update_working_tree(branch, before)
+        kept = update_to_branch(repository, branch, before).kept
         self.settle()
         return kept
 
     def settle(self) -> None:
         """See to it that what the branches hold is not pending; what is in the way a commit will say."""
         for session_id in self.sessions():
-            with contextlib.suppress(MuseError), LiveSession(self._root, session_id, storage=self.storage):
-                pass
-
-    def _update_working_tree(self, branch: str, before: Mapping[str, str]) -> list[str]:
-        repository = self.repository
-        with self.storage.locked(layout.working_tree_lock_file(self._root)):
-            head = repository.dag.head(branch)
-            if head is None or branch != repository.dag.current_branch():
-                return []
-            return update_working_tree(
-                self._root,
-                repository.objects,
-                before=before,
-                after=repository.read_tree(head),
-                known=History(repository, head).has,
-                storage=self.storage,
-            ).kept
+            with (
+                contextlib.suppress(MuseError),
+                LiveSession(self._root, session_id, storage=self.storage) as session,
+            ):
+                session.heal()
 
     def _stored_objects(self, data: bytes) -> tuple[str, ...]:
         """Return what looks like the id of an object and is: a replay of the ops needs it."""

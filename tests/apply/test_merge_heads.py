@@ -145,7 +145,7 @@ def test_a_ring_that_only_pulls_comes_to_one_commit(roots: tuple[Path, Path], tm
         assert_sound(root)
 
 
-def foreign_commit(root: Path, path: str, content: bytes) -> str:
+def external_commit(root: Path, path: str, content: bytes) -> str:
     repository = Repository.open(str(root))
     head = repository.dag.head("main")
     tree = {**repository.read_tree(head), path: repository.objects.put(content)}
@@ -168,12 +168,12 @@ def test_commits_without_a_log_come_along_and_where_both_sides_changed_a_file_th
 ) -> None:
     here, there = roots
     diverge(here, there)
-    foreign_commit(here, "README", b"hello\n")
+    external_commit(here, "README", b"hello\n")
     head = pull_from(there, here)
     assert Repository.open(str(there)).read_tree(head).keys() >= {"README", "x.py", "a.mid"}
     assert_sound(there)
-    foreign_commit(here, "README", b"other\n")
-    foreign_commit(there, "README", b"another\n")
+    external_commit(here, "README", b"other\n")
+    external_commit(there, "README", b"another\n")
     with pytest.raises(ConflictError, match="README"):
         pull_from(there, here)
 

@@ -41,7 +41,7 @@ def hold_two(root: Path) -> tuple[Any, Any, Any]:
     child = make_op_entry("bob", DOMAIN, {"n": 2}, 6, parent_op_ids=[cause["op_id"]])
     grandchild = make_op_entry("bob", DOMAIN, {"n": 3}, 7, parent_op_ids=[child["op_id"]])
     with OpLog(root, "jam") as log:
-        assert log.merge([grandchild, child]).held == 2
+        assert log.merge([grandchild, child]).orphans == 2
     return cause, child, grandchild
 
 
@@ -198,7 +198,7 @@ def test_what_a_held_op_names_is_no_garbage(here: Path) -> None:
                 )
             ]
         )
-        assert len(log.held()) == 1
+        assert len(log.orphans.entries()) == 1
     collect_garbage(str(here), grace_seconds=0)
     assert repository.objects.has(named)
     assert not repository.objects.has(unnamed)

@@ -104,7 +104,7 @@ def adopt_commits(storage: Storage, done: list[OpEntry]) -> None:
         written = log.record("ada", DOMAIN, {"n": 10})
         op_ids = [entry["op_id"] for entry in log.entries()]
         op_list = ObjectStore(ROOT, storage).put(encode_op_list(op_ids))
-        log.adopt(log.with_commits([op_list]), DIGEST, "")
+        log.checkpoints.adopt(log.checkpoints.with_commits([op_list]), DIGEST, "")
         done.append(written)
 
 

@@ -372,5 +372,5 @@ def test_three_processes_that_sync_in_a_ring_while_they_edit_come_to_one_state(t
     for root in ring:
         with OpLog(root, "jam") as log:
             pending.append(log.replay_since_checkpoint())
-            assert log.held() == []
+            assert log.orphans.entries() == []
     assert pending[0] == pending[1] == pending[2] == log_of(first)

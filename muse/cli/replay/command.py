@@ -147,6 +147,7 @@ def _perform(
         LiveSession(repository.root, session_id, author="muse replay") as live,
         scratch_directory("muse-replay-") as scratch,
     ):
+        live.heal()
         piece.prepare(live)
         with audience_for(output) as audience:
             performance = perform(

@@ -10,7 +10,7 @@ from muse.cli.session.damages import print_damages
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.shared.output import count_of
 from muse.core.op_log import OpLog
-from muse.core.orphans import HeldFile
+from muse.core.orphan_file import OrphanFile
 from muse.disk import layout
 
 
@@ -38,7 +38,7 @@ def check(
                 output.record(asdict(damage))
             else:
                 print_damages(output, [damage])
-    held = HeldFile(layout.orphans_file(repository.root, session), repository.storage)
+    held = OrphanFile(layout.orphans_file(repository.root, session), repository.storage)
     findings = [Finding(held.path, "session", fault) for fault in held.faults()]
     findings += check_session_commits(repository, session)
     for finding in findings:

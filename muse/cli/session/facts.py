@@ -82,7 +82,7 @@ def gather_facts(
                 progress(facts.entries)
         facts.lamport_ts = max((actor.lamport_ts for actor in facts.actors.values()), default=0)
         facts.damages = list(log.damages())
-        facts.held, facts.missing_parents = len(log.held()), log.missing_parents()
+        facts.held, facts.missing_parents = len(log.orphans.entries()), log.orphans.missing_parents()
         _add_coverage(facts, log)
     return facts
 
@@ -95,7 +95,7 @@ def brief_facts(repository: Repository, session_id: str) -> SessionFacts:
         try:
             cut = log.cut()
             facts.entries, facts.lamport_ts = cut.op_count, cut.lamport_ts
-            facts.held = len(log.held())
+            facts.held = len(log.orphans.entries())
         except MuseError as error:
             facts.faults.append(str(error))
         else:

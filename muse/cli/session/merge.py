@@ -64,12 +64,12 @@ def merge(
         output.record({"session_id": session, **result_record(result)})
     else:
         output.line(
-            f"{result.added} added, {result.known} known, {result.held} held, "
+            f"{result.added} added, {result.known} known, {result.orphans} held, "
             f"{result.conflicts} in conflict, {result.refused} refused"
         )
         for reason in result.reasons[:_REASONS_SHOWN]:
             output.line(f"op {reason.op_id or 'without id'}: {reason.reason}")
-        if result.held:
+        if result.orphans:
             output.line(f"'muse session show {session}' says which parents the held ones wait for")
     if result.conflicts or result.refused:
         raise MergeError(result)
@@ -80,7 +80,7 @@ def result_record(result: MergeResult) -> dict[str, Any]:
     return {
         "added": result.added,
         "known": result.known,
-        "held": result.held,
+        "held": result.orphans,
         "conflicts": result.conflicts,
         "refused": result.refused,
         "reasons": [{"op_id": reason.op_id, "reason": reason.reason} for reason in result.reasons],

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from muse.cli.shared.commit_text import SHORT_ID
 from muse.cli.shared.output import Output, count_of, error_console, printable
 from muse.cli.stage.performance import Audience
-from muse.session.live import CommitOutcome
+from muse.session.commit import CommitOutcome
 
 
 def commit_text(outcome: CommitOutcome, seconds: float) -> str:

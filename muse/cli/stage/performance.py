@@ -13,7 +13,8 @@ from typing import Protocol
 
 from muse.cli.stage.players import Acknowledged, Failed, Finished, Job, Ready, run_job
 from muse.errors import MuseError
-from muse.session.live import CommitOutcome, LiveSession
+from muse.session.commit import CommitOutcome
+from muse.session.live import LiveSession
 
 _PATIENCE_SECONDS = 0.2
 _START_SECONDS = 60.0
