@@ -35,8 +35,8 @@ def commit(
     """Carry a session's pending ops into history.
 
     One commit is made for each domain, on the branch that HEAD names. The files here are brought up to date,
-    except those that were changed by hand.
-    A commit stores the net of its ops: a note inserted and then moved is one insert.
+    except those that were changed by hand. A commit stores the net of its ops: a note inserted and then moved
+    is one insert.
 
     Example: muse commit jam-1 -m "First take" --author Anna
     """

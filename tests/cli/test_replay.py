@@ -143,8 +143,8 @@ def test_a_malformed_file_is_refused_and_nothing_is_made(muse: Muse, tmp_path: P
     [
         (("none.mid",), "not a file"),
         (("..",), "not a git repository"),
-        (("song.mid", "--rate", "fast"), "rate 'fast'"),
-        (("song.mid", "--rate", "0"), "rate '0'"),
+        (("song.mid", "--rate", "fast"), "not 'fast'"),
+        (("song.mid", "--rate", "0"), "not '0'"),
         (("song.mid", "--session", "../x"), "session id"),
         (("song.mid", "--name", "../x.mid"), "--name"),
         (("song.mid", "--name", ".muse/x.mid"), "--name"),

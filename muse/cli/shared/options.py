@@ -56,7 +56,7 @@ def remember(ctx: typer.Context, repo: str | None, *, as_json: bool) -> Invocati
 
 
 def check_session(repository: Repository, session_id: str) -> str:
-    """Give back the id of a session that is there; raise `NotFoundError` for any other."""
+    """Return the id of a session that is there; raise `NotFoundError` for any other."""
     return check_session_exists(repository.root, session_id, storage=repository.storage)
 
 

@@ -91,7 +91,7 @@ class _Bytes:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _UpdateReader:
     source: _Bytes
     client: int = 0
     clock: int = 0
@@ -105,7 +105,7 @@ class _Reading:
 
 def read_update(data: bytes) -> Update:
     """Read the update of one edit. Raises `DomainError` for anything else."""
-    reading = _Reading(_Bytes(data))
+    reading = _UpdateReader(_Bytes(data))
     try:
         start = _read_structs(reading)
         deletes = _read_deletes(reading)
@@ -131,7 +131,7 @@ def read_update(data: bytes) -> Update:
     return update
 
 
-def _read_structs(reading: _Reading) -> int:
+def _read_structs(reading: _UpdateReader) -> int:
     source = reading.source
     clients = source.number()
     if clients > 1:
@@ -150,7 +150,7 @@ def _read_structs(reading: _Reading) -> int:
     return start
 
 
-def _read_struct(reading: _Reading) -> None:
+def _read_struct(reading: _UpdateReader) -> None:
     source = reading.source
     info = source.data[source.place]
     source.place += 1
@@ -181,7 +181,7 @@ def _read_struct(reading: _Reading) -> None:
     reading.clock += length
 
 
-def _need(reading: _Reading) -> Id:
+def _need(reading: _UpdateReader) -> Id:
     """Read an id on which the present struct builds, of its own client or another."""
     client, clock = identity = reading.source.identity()
     if client != reading.client:
@@ -191,7 +191,7 @@ def _need(reading: _Reading) -> Id:
     return identity
 
 
-def _read_deletes(reading: _Reading) -> tuple[tuple[int, int, int], ...]:
+def _read_deletes(reading: _UpdateReader) -> tuple[tuple[int, int, int], ...]:
     source, found = reading.source, []
     for _ in range(source.number()):
         client, ranges = source.identity()
@@ -223,7 +223,7 @@ def pairs_in(state: bytes) -> set[Id]:
     """Return the ids of such halves in a whole document; deleted text has no such ids."""
     source, found = _Bytes(state), set[Id]()
     for _ in range(source.number()):
-        reading, count = _Reading(source), source.number()
+        reading, count = _UpdateReader(source), source.number()
         reading.client, reading.clock = source.identity()
         for _ in range(count):
             _read_struct(reading)
