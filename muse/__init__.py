@@ -4,9 +4,7 @@ What a program may use is in `__all__`. Each name is imported when it is first u
 costs milliseconds. Clients of a server need the extra `client`, texts the extra `code`.
 """
 
-from typing import TYPE_CHECKING
-
-from muse.compat.lazy import lazy_names
+from muse.compat.lazy import TYPE_CHECKING, lazy_names
 from muse.compat.moved import find_moved_modules
 
 __version__ = "0.1.0"

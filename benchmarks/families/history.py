@@ -8,8 +8,8 @@ from benchmarks.case import Case, Job, Metrics, Row, Scale, Target, entrant
 from benchmarks.families.append import check_count
 from benchmarks.workload import work
 from muse.checks.replay import rederive
+from muse.core.blocks import encode_lines
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_lines
 from muse.core.timestamp import now_text
 from muse.disk.layout import ops_file
 from muse.history.repository import Repository

@@ -10,7 +10,8 @@ from muse.errors import ConflictError
 from muse.history.commit_record import CommitRecord
 from muse.history.repository import Repository
 from muse.history.seal import read_seal
-from muse.history.session_history import oldest_first
+from muse.history.tree import tree_changes, with_changes
+from muse.history.walk import ancestors, children_of, links_among, parents_first
 from muse.plugins.registry import find_plugin
 
 Changes = dict[str, str | None]
@@ -65,18 +66,17 @@ def external_changes(
     return changes
 
 
-def with_changes(files: Mapping[str, str], changes: Changes) -> dict[str, str]:
+def with_external(files: Mapping[str, str], changed: Changes) -> dict[str, str]:
     """Return `files` with the changes in them. `ConflictError` where a file would be in another."""
-    after: Changes = {**files, **changes}
-    changed = {path: object_id for path, object_id in after.items() if object_id is not None}
-    for path in changed if changes else ():
+    after = with_changes(files, changed)
+    for path in after if changed else ():
         for parent in accumulate(path.split("/")[:-1], "{}/{}".format):
-            if parent in changed:
+            if parent in after:
                 raise ConflictError(
                     f"one side made the file {parent}, the other {path} in a directory of this name: remove "
                     "or move one of them, commit that, then merge again"
                 )
-    return changed
+    return after
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,26 +120,19 @@ def _steps(
 def _changes(repository: Repository, record: CommitRecord) -> Changes:
     """Return the files that differ between a commit and its first parent."""
     before = repository.read_tree(record["parent_commit_id"])
-    after = repository.dag.read_snapshot(record["snapshot_id"])["manifest"]
-    return {
-        path: after.get(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)
-    }
+    return tree_changes(before, repository.dag.read_snapshot(record["snapshot_id"])["manifest"])
 
 
 class _Lines:
     """Answers which commits of two lines descend from which."""
 
     def __init__(self, behind: Mapping[str, list[str]]) -> None:
-        self.order = oldest_first(behind)
-        self._behind = behind
+        self.order = parents_first(behind, links_among(behind))
+        self._children = children_of(behind)
         self._descendants: dict[str, set[str]] = {}
 
     def descends(self, step: _FileChange, ancestor: _FileChange) -> bool:
         """Return whether `ancestor` is in the history of `step`, and another commit."""
         if ancestor.commit_id not in self._descendants:
-            found = {ancestor.commit_id}
-            for commit_id in self.order:
-                if not found.isdisjoint(self._behind[commit_id]):
-                    found.add(commit_id)
-            self._descendants[ancestor.commit_id] = found - {ancestor.commit_id}
+            self._descendants[ancestor.commit_id] = set(ancestors([ancestor.commit_id], self._children))
         return step.commit_id in self._descendants[ancestor.commit_id]

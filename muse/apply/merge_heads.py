@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from muse.apply.domains import apply_entries, read_states, write_states
-from muse.apply.external_commits import external_changes, with_changes
+from muse.apply.external_commits import external_changes, with_external
 from muse.core import content_id
 from muse.core.delta import summarize
 from muse.core.entry import OpEntry, total_order
@@ -22,9 +22,9 @@ from muse.history.commit_record import CommitRecord, make_commit_record, parents
 from muse.history.covered_ops import SessionOps, op_ids_of
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
-from muse.history.session_history import oldest_first
+from muse.history.tree import tree_changes, with_contents
 
-_BASE = re.compile(r"^Muse-Merge-Base: ([0-9a-f]{64})$", re.MULTILINE)
+_BASE = re.compile(rf"^Muse-Merge-Base: ({content_id.CONTENT_ID_PATTERN})$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -64,12 +64,12 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
     """
     dag = repository.dag
     for old, new in ((ours, theirs), (theirs, ours)):
-        if any(record["commit_id"] == old for record in dag.history(new)):
+        if dag.descends(new, old):
             return new
     first, second = sorted((ours, theirs))
     if is_same_work(repository, first, second):
         return max(first, second, key=lambda head: _rank(repository, head))
-    base = merge_base(repository, first, second)
+    base = dag.common_dominator(first, second)
     merged = merged_tree(repository, first, second, base)
     repository.objects.put_many(merged.contents.values())
     committed_at = max(dag.read_commit(head)["committed_at"] for head in (first, second))
@@ -116,33 +116,19 @@ def _rank(repository: Repository, head: str) -> tuple[int, str]:
     return sum(1 for _ in repository.dag.history(head)), head
 
 
-def merge_base(repository: Repository, first: str, second: str) -> str | None:
-    """Return the newest commit through which every way back from either head leads, if there is one.
-
-    No op behind it is concurrent with one that came since: so all of these can be applied in their order.
-    """
-    behind: dict[str, list[str]] = {}
-    for head in (first, second):
-        for record in repository.dag.history(head, stop=behind):
-            behind[record["commit_id"]] = parents(record)
-    place = {commit_id: number for number, commit_id in enumerate(oldest_first(behind))}
-    ways = {first, second}
-    while len(ways) > 1:
-        newest = max(ways, key=place.__getitem__)
-        ways.remove(newest)
-        if not behind[newest]:
-            return None
-        ways.update(behind[newest])
-    return ways.pop()
-
-
 def merged_tree(repository: Repository, first: str, second: str, base: str | None) -> MergedTree:
     """Return the files of `base` with all that either line of history brought since."""
     work = merged_work(repository, first, second, base)
     changes = external_changes(repository, (first, second), work.behind, work.external)
-    files = with_changes(repository.read_tree(base), changes.before)
+    files = with_external(repository.read_tree(base), changes.before)
     states = read_states(repository, base)
     contents: dict[str, bytes] = {}
+
+    def note(content: bytes) -> str:
+        object_id = content_id.object_id(content)
+        contents[object_id] = content
+        return object_id
+
     by_domain: dict[str, list[OpEntry]] = defaultdict(list)
     for entry in work.entries:
         by_domain[entry["domain"]].append(entry)
@@ -150,10 +136,10 @@ def merged_tree(repository: Repository, first: str, second: str, base: str | Non
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
         made = apply_entries(domain, own, before, repository.objects.get, state)
-        files = _with_content(files, made.files, contents)
+        files = with_contents(files, made.files, note)
         if made.state:
-            states[domain] = _with_content(states.get(domain, {}), made.state, contents)
-    return MergedTree(with_changes(files, changes.after), states, len(work.entries), contents)
+            states[domain] = with_contents(states.get(domain, {}), made.state, note)
+    return MergedTree(with_external(files, changes.after), states, len(work.entries), contents)
 
 
 def merged_work(repository: Repository, first: str, second: str, base: str | None) -> MergedWork:
@@ -194,25 +180,11 @@ def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[
     return entries
 
 
-def _with_content(
-    files: Mapping[str, str], changed: Mapping[str, bytes | None], contents: dict[str, bytes]
-) -> dict[str, str]:
-    """Return `files` with the changed ones in their places; what they hold goes into `contents`."""
-    after = dict(files)
-    for path, content in changed.items():
-        if content is None:
-            after.pop(path, None)
-        else:
-            after[path] = content_id.object_id(content)
-            contents[after[path]] = content
-    return after
-
-
 def file_delta(before: Mapping[str, str], after: Mapping[str, str]) -> StructuredDelta:
     """Say file by file what the merge brought its first parent."""
     ops: list[DomainOp] = []
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
+    for path, new in tree_changes(before, after).items():
+        old = before.get(path)
         if old is None and new is not None:
             ops.append(
                 {

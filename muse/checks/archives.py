@@ -1,6 +1,6 @@
-"""Checks archives: compressed file, log and seals against the manifest, the manifest against its receipt.
+"""Checks archives: compressed file, log and seals against the manifest, the manifest against its tombstone.
 
-Streams. Where manifest and receipt differ, the one is at fault that the rest speaks against.
+Streams. Where manifest and tombstone differ, the one is at fault that the rest speaks against.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from muse.core.file.archive_frames import ArchiveFile
 from muse.core.file.archive_manifest import (
     ArchiveManifest,
     CoveringCommit,
-    Receipt,
+    Tombstone,
     encode_manifest,
-    encode_receipt,
-    make_receipt,
+    encode_tombstone,
+    make_tombstone,
     read_manifest,
-    read_receipt,
+    read_tombstone,
 )
 from muse.core.file.live_or_archived import SessionFile, is_archived
 from muse.core.file.log_reader import LogReader
@@ -34,7 +34,7 @@ Fault = tuple[str, str]
 
 
 def archive_names(root: str, storage: Storage) -> list[str]:
-    """Return the ids of all sessions that have an archive or a receipt, sorted."""
+    """Return the ids of all sessions that have an archive or a tombstone, sorted."""
     found = {
         name
         for name, is_directory in storage.list_directory(layout.op_log_directory(root))
@@ -50,17 +50,17 @@ def archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fau
     """Yield every fault of one session's archive; none if the session is live, and has all it has."""
     if not is_archived(root, session_id, storage=storage):
         if not storage.is_file(layout.ops_file(root, session_id)):
-            path = layout.receipt_file(root, session_id)
+            path = layout.tombstone_file(root, session_id)
             yield path, f"{path} is missing, and so is the log: 'muse session restore' brings both back"
         else:
             directory = layout.archive_directory(root, session_id)
             yield from _reported(directory, lambda: check_leftover_archive(root, session_id, storage))
         return
-    receipt: Receipt | None = None
+    tombstone: Tombstone | None = None
     try:
-        receipt = read_receipt(root, session_id, storage)
+        tombstone = read_tombstone(root, session_id, storage)
     except MuseError as error:
-        yield layout.receipt_file(root, session_id), str(error)
+        yield layout.tombstone_file(root, session_id), str(error)
     path = layout.manifest_file(root, session_id)
     try:
         manifest = read_manifest(root, session_id, storage, None)
@@ -69,18 +69,18 @@ def archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fau
         return
     faults = list(_manifest_faults(root, session_id, manifest, storage))
     data = storage.read_bytes(path)
-    # Where the receipt names another manifest, and all else bears this one out, the receipt is wrong.
+    # Where the tombstone names another manifest, and all else bears this one out, the tombstone is wrong.
     is_borne_out = not faults and data == encode_manifest(manifest)
-    if receipt is None:
+    if tombstone is None:
         yield from faults
-    elif receipt["manifest_sha256"] != sha256_hex(data) and not (
-        is_borne_out and _different(receipt, manifest) == ["manifest_sha256"]
+    elif tombstone["manifest_sha256"] != sha256_hex(data) and not (
+        is_borne_out and _different(tombstone, manifest) == ["manifest_sha256"]
     ):
-        yield path, f"{path} is not the manifest that its receipt names: restore it from another copy"
+        yield path, f"{path} is not the manifest that its tombstone names: restore it from another copy"
         return
     else:
         yield from faults
-        yield from _receipt_faults(layout.receipt_file(root, session_id), receipt, manifest, storage)
+        yield from _tombstone_faults(layout.tombstone_file(root, session_id), tombstone, manifest, storage)
     path = layout.ops_file(root, session_id)
     yield from _reported(path, lambda: check_leftover_log(root, session_id, manifest, storage))
 
@@ -100,18 +100,18 @@ def _manifest_faults(
         yield from _reported(stated, lambda one=commit: _check_commit(root, manifest, one, stated, storage))  # type: ignore[misc]
 
 
-def _different(receipt: Receipt, manifest: ArchiveManifest) -> list[str]:
-    """Name what a receipt says otherwise than the one that `manifest` would get."""
-    return [name for name, value in make_receipt(manifest).items() if dict(receipt)[name] != value]
+def _different(tombstone: Tombstone, manifest: ArchiveManifest) -> list[str]:
+    """Name what a tombstone says otherwise than the one that `manifest` would get."""
+    return [name for name, value in make_tombstone(manifest).items() if dict(tombstone)[name] != value]
 
 
-def _receipt_faults(
-    path: str, receipt: Receipt, manifest: ArchiveManifest, storage: Storage
+def _tombstone_faults(
+    path: str, tombstone: Tombstone, manifest: ArchiveManifest, storage: Storage
 ) -> Iterator[Fault]:
-    if different := _different(receipt, manifest):
+    if different := _different(tombstone, manifest):
         advice = "restore it from another copy, or move it aside and restore the session"
         yield path, f"{path} differs from its manifest in {', '.join(different)}: {advice}"
-    elif storage.read_bytes(path) != encode_receipt(make_receipt(manifest)):
+    elif storage.read_bytes(path) != encode_tombstone(make_tombstone(manifest)):
         yield path, f"{path} holds the right values, but no tool writes them so: a byte was changed"
 
 
@@ -130,7 +130,7 @@ def _check_file(path: str, manifest: ArchiveManifest, storage: Storage) -> None:
 
 
 class _ArchivedLog(SessionFile):
-    """An archived log as its manifest says it is, whatever its receipt says of that."""
+    """An archived log as its manifest says it is, whatever its tombstone says of that."""
 
     def __init__(self, root: str, session_id: str, storage: Storage, manifest: ArchiveManifest) -> None:
         super().__init__(root, session_id, storage)

@@ -15,7 +15,6 @@ from muse.apply.domains import apply_entries, read_states
 from muse.apply.merge_heads import (
     file_delta,
     is_merge_of_ops,
-    merge_base,
     merged_tree,
     merged_work,
     stated_base,
@@ -28,7 +27,7 @@ from muse.core.entry import OpEntry
 from muse.core.file.live_or_archived import is_archived
 from muse.core.file.log_reader import collector_paused
 from muse.core.op_list import decode_op_list
-from muse.core.op_log import OpLog
+from muse.core.op_log import OpLog, list_sessions
 from muse.disk import layout
 from muse.disk.json_file import read_json_object
 from muse.domain import Application, StructuredDelta
@@ -39,14 +38,13 @@ from muse.history.covered_ops import (
     SealedCommit,
     SealedCommits,
     SessionOps,
-    commit_ids,
     op_ids_of,
     open_session,
-    session_ids,
 )
 from muse.history.repo_record import repository_digest
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import Seal, json_digest, position_text, root_of
+from muse.history.tree import tree_changes, with_contents
 from muse.plugins.registry import find_plugin
 
 Progress = Callable[[int], None]
@@ -124,7 +122,7 @@ class _Run:
     def read_commits(self) -> None:
         """Take in every commit that can be read; the others are named by `muse.checks.verify`."""
         sealed: set[str | None] = set()
-        for commit_id in commit_ids(self._repository.root, self._repository.storage):
+        for commit_id in self._repository.dag.commit_ids():
             try:
                 record = self._repository.dag.read_commit(commit_id)
                 commit = self.commits.add(record)
@@ -317,7 +315,7 @@ class _Run:
         def merge() -> Application:
             files, fetch = TreeFiles(repository, parent), repository.objects.get
             made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state))
-            if apply_to_tree(state, made.state) != kept:
+            if with_contents(state, made.state) != kept:
                 raise CorruptionError(
                     f"what domain {domain!r} keeps beside the files is not what the ops it covers make"
                 )
@@ -334,7 +332,7 @@ class _Run:
             raise
         except Exception as error:
             raise CorruptionError(f"the plugin of domain {domain!r} failed: {error!r}") from error
-        return apply_to_tree(parent, made.files if made else {})
+        return with_contents(parent, made.files if made else {})
 
     def _compare(self, record: CommitRecord, made: Mapping[str, str], path: str, what: str) -> None:
         snapshot_id = content_id.snapshot_id(made)
@@ -352,7 +350,7 @@ class _Run:
             stored = self._repository.dag.read_snapshot(snapshot_id)["manifest"]
         except MuseError:
             return ""
-        names = sorted(name for name in stored.keys() | made.keys() if stored.get(name) != made.get(name))
+        names = list(tree_changes(stored, made))
         return f": {', '.join(names[:5])}" + (" and more" if len(names) > 5 else "")
 
     # -- merges ---------------------------------------------------------------------------------
@@ -373,7 +371,7 @@ class _Run:
 
     def _check_merge(self, record: CommitRecord, path: str) -> None:
         first, second = parents(record)
-        base = merge_base(self._repository, first, second)
+        base = self._repository.dag.common_dominator(first, second)
         if base != stated_base(record):
             self._found("commit", path, f"{path} names {stated_base(record)} as its base, it is {base}")
         missing = {entry["domain"] for entry in merged_work(self._repository, first, second, base).entries}
@@ -396,7 +394,7 @@ class _Run:
     def check_checkpoints(self) -> None:
         """Sessions that no commit speaks of may have a checkpoint all the same."""
         spoken_of = set(self.commits.session_ids())
-        for session_id in session_ids(self._repository.root, self._repository.storage):
+        for session_id in list_sessions(self._repository.root, storage=self._repository.storage):
             if session_id not in spoken_of:
                 self.check_session(session_id)
 
@@ -406,7 +404,7 @@ class _Run:
         try:
             with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
                 checkpoint = log.read_checkpoint()
-                coverage = log.coverage()
+                coverage = log.checkpoints.coverage()
         except MuseError as error:
             self._found("session", path, error)
             return
@@ -469,17 +467,6 @@ class _Run:
                 except MuseError as error:
                     self._found(_kind_of(error), getattr(error, "path", "") or branch, error)
         return self._reached
-
-
-def apply_to_tree(tree: Mapping[str, str], changed: Mapping[str, bytes | None]) -> dict[str, str]:
-    """Return `tree` (path -> object id) with the changed files in their places."""
-    after = dict(tree)
-    for path, content in changed.items():
-        if content is None:
-            after.pop(path, None)
-        else:
-            after[path] = content_id.object_id(content)
-    return after
 
 
 def _differences(covered: list[OpEntry], seal: Seal) -> Iterator[str]:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from muse.checks.archives import archive_faults, archive_names
+from muse.core.blocks import decode_block
+from muse.core.content_id import is_content_id
 from muse.core.file.log_file import LONGEST_LINE_BYTES, LogFile
 from muse.core.file.objects import ObjectStore
+from muse.core.line import frame_holds
 from muse.core.op_log import list_sessions
-from muse.core.orphans import HeldFile
-from muse.core.record import decode_block, frame_holds
+from muse.core.orphan_file import OrphanFile
 from muse.disk import layout
 from muse.disk.json_file import is_as_written, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
@@ -31,6 +33,7 @@ from muse.history.commit_record import (
 from muse.history.dag import CommitDag
 from muse.history.repo_record import read_repo_record, repository_digest
 from muse.history.seal import json_digest, read_seal
+from muse.history.walk import links_among, reachable
 
 Kind = Literal[
     "repo", "object", "commit", "snapshot", "ref", "head", "archive", "session", "delta", "signature"
@@ -365,7 +368,7 @@ class _Verifier:
                 if not self._has_commit(parent_id):
                     self._found(path, "commit", f"{path} has parent {parent_id}, which is missing")
             for snapshot_id in links.snapshot_ids:
-                if not layout.is_digest(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
+                if not is_content_id(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
                     self._found(path, "commit", f"{path} has snapshot {snapshot_id}, which is missing")
             if links.op_list and links.op_list not in self._object_ids:
                 self._found(
@@ -374,15 +377,12 @@ class _Verifier:
         self._reach()
 
     def _reach(self) -> None:
-        waiting = list(self._tips)
-        while waiting:
-            commit_id = waiting.pop()
-            if commit_id in self._commits and commit_id not in self._reached_commits:
-                self._reached_commits.add(commit_id)
-                links = self._commits[commit_id]
-                self._reached_snapshots.update(links.snapshot_ids)
-                self._reached_objects.update([links.op_list] if links.op_list else ())
-                waiting.extend(links.parent_ids)
+        links_of = {commit_id: links.parent_ids for commit_id, links in self._commits.items()}
+        for commit_id in reachable(self._tips & links_of.keys(), links_among(links_of)):
+            self._reached_commits.add(commit_id)
+            links = self._commits[commit_id]
+            self._reached_snapshots.update(links.snapshot_ids)
+            self._reached_objects.update([links.op_list] if links.op_list else ())
 
     # -- sealed logs ----------------------------------------------------------------------------
 
@@ -426,7 +426,7 @@ class _Verifier:
     def check_held(self) -> None:
         """Look at every line of the entries that are held."""
         for session_id in list_sessions(self._root, storage=self._storage):
-            held = HeldFile(layout.held_file(self._root, session_id), self._storage)
+            held = OrphanFile(layout.orphans_file(self._root, session_id), self._storage)
             try:
                 for fault in held.faults():
                     self._found(held.path, "session", fault)

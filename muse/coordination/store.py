@@ -12,7 +12,8 @@ from typing import Any
 from muse.coordination.record import record_id
 from muse.disk import layout
 from muse.disk.json_file import encode_json, read_json_object
-from muse.disk.storage import Storage, translated
+from muse.disk.storage import Storage
+from muse.disk.system_calls import translated
 from muse.errors import CorruptionError, NotFoundError
 
 KINDS = ("reservations", "renewals", "releases", "intents")

@@ -13,14 +13,15 @@ from typing import Any, Literal, Protocol, Self
 
 import orjson
 
-from muse.apply.domains import entry_check
+from muse.apply.domains import check_domain_op
 from muse.apply.merge_heads import is_same_work
 from muse.core import content_id
+from muse.core.blocks import decode_block
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
+from muse.core.line import entry_json, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions
-from muse.core.record import decode_block, entry_json, frame
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, CorruptionError, MuseError
@@ -179,7 +180,7 @@ class LocalPeer:
     def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
         entries = entries_in(lines)
         with OpLog(self._root, session_id, storage=self.storage) as log:
-            return log.merge(entries, check=entry_check() if check else None, durability="disk")
+            return log.merge(entries, check=check_domain_op if check else None, durability="disk")
 
     def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
         if session_id not in self._open:
@@ -242,10 +243,10 @@ class LocalPeer:
     def _let_in_held(self, seal: Seal, op_ids: Sequence[str], covered: Sequence[OpEntry]) -> bool:
         """Append those of a commit's ops that are held, if it has all then: history waits for no parents."""
         lacking = set(op_ids) - {entry["op_id"] for entry in covered}
-        if not lacking or not self.storage.exists(layout.held_file(self._root, seal.session_id)):
+        if not lacking or not self.storage.exists(layout.orphans_file(self._root, seal.session_id)):
             return False
         with OpLog(self._root, seal.session_id, storage=self.storage) as log:
-            held = [entry for entry in log.held() if entry["op_id"] in lacking]
+            held = [entry for entry in log.orphans.entries() if entry["op_id"] in lacking]
             if root_of(sorted([*covered, *held], key=total_order)) != seal.root:
                 return False
             log.append_many(held, durability="disk")
@@ -259,7 +260,7 @@ class LocalPeer:
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
         repository = self.repository
         if expected is not None and not (
-            descends(repository, new, expected) or is_same_work(repository, new, expected)
+            repository.dag.descends(new, expected) or is_same_work(repository, new, expected)
         ):
             raise ConflictError(
                 f"branch {branch!r} in {self._root} is at {expected}, which commit {new} does not descend "
@@ -305,11 +306,6 @@ class LocalPeer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def descends(repository: Repository, commit_id: str, ancestor: str) -> bool:
-    """Whether `ancestor` is `commit_id` or in its history."""
-    return any(record["commit_id"] == ancestor for record in repository.dag.history(commit_id))
 
 
 def entries_in(lines: bytes) -> list[OpEntry]:

@@ -139,7 +139,7 @@ class _Tally:
     def add(self, result: MergeResult) -> None:
         self.added += result.added
         self.known += result.known
-        self.held += result.held
+        self.held += result.orphans
         self.conflicts += result.conflicts
         self.refused += result.refused
         self.reasons += result.reasons[: _REASONS_KEPT - len(self.reasons)]

@@ -20,6 +20,7 @@ from muse.history.repo_record import repository_digest
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import make_seal
 from muse.history.signing import Signer
+from muse.history.tree import with_contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class CommitWriter:
         repository = self._repository
         manifest = repository.read_tree(head)
         states = read_states(repository, head)
-        frontier = self._log.frontier_after(entries)
+        frontier = self._log.checkpoints.frontier_after(entries)
         committed_at = now_text()
         commit_ids: list[str] = []
         deltas, ignored = [], []
@@ -124,11 +125,12 @@ class CommitWriter:
             files = TreeFiles(repository, manifest)
             application = self._apply(domain, own, files, TreeFiles(repository, states.get(domain, {})))
             delta = collapse(own, domain)
-            manifest = self._store_files(manifest, application.files)
+            manifest = with_contents(manifest, application.files, repository.objects.put)
             if not full:
                 delta = net_delta(delta, files, application, repository.objects.get)
             if application.state:
-                states[domain] = self._store_files(states.get(domain, {}), application.state)
+                old = states.get(domain, {})
+                states[domain] = with_contents(old, application.state, repository.objects.put)
             repository.objects.put(encode_op_list(entry["op_id"] for entry in own))
             snapshot_id = repository.dag.write_snapshot(manifest, committed_at)
             record = make_commit_record(
@@ -171,17 +173,6 @@ class CommitWriter:
                 f"the ops stay in the log of session {self._log.session_id()!r}"
             ) from error
         return application
-
-    def _store_files(
-        self, manifest: Mapping[str, str], changed: Mapping[str, bytes | None]
-    ) -> dict[str, str]:
-        after = dict(manifest)
-        for path, content in changed.items():
-            if content is None:
-                after.pop(path, None)
-            else:
-                after[path] = self._repository.objects.put(content)
-        return after
 
 
 def _check_application(application: Application) -> None:

@@ -105,7 +105,7 @@ class LiveSession(Resource):
                 tips = self._recovery.catch_up().tips
                 if not there_is_a_log:
                     return CommitOutcome()
-                self.log.release_held()
+                self.log.orphans.release()
                 head = tips.get(self.branch)  # a newer one may hold ops that were not taken in
                 cut = self.log.cut()
                 entries = self.log.replay_since_checkpoint(until=cut, salvage=salvage)
@@ -185,7 +185,7 @@ class LiveSession(Resource):
         if self._is_healed:
             return
         if self._storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
-            self.log.release_held()
+            self.log.orphans.release()
             with self._committing(), contextlib.suppress(LostCommitError):  # edits go on; a commit says it
                 self._was_behind = self._recovery.catch_up(salvage=salvage).is_behind
         self._is_healed = True

@@ -12,8 +12,9 @@ from typing import Any, Literal, NoReturn
 import msgspec
 import orjson
 
-from muse.core.record import frame, frame_holds
-from muse.disk.storage import Storage, translated
+from muse.core.line import frame, frame_holds
+from muse.disk.storage import Storage
+from muse.disk.system_calls import translated
 from muse.errors import CorruptionError, StorageError
 from muse.session.receipt import Kind
 

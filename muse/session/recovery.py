@@ -75,11 +75,11 @@ class Recovery:
             raise LostCommitError(log.session_id(), lost)
         if not found.commits:
             if is_damaged:
-                log.discard_checkpoint()
-            self.note_agreement(tips, log.trusted_checkpoint())
+                log.checkpoints.discard()
+            self.note_agreement(tips, log.checkpoints.trusted())
             return CaughtUp(tips)
-        coverage = log.with_commits(found.op_lists, salvage=salvage)
-        is_behind = is_damaged or coverage != log.coverage()
+        coverage = log.checkpoints.with_commits(found.op_lists, salvage=salvage)
+        is_behind = is_damaged or coverage != log.checkpoints.coverage()
         kept: list[str] = []
         if is_behind:
             # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
@@ -88,8 +88,8 @@ class Recovery:
             before = self._repository.read_tree(named or found.commits[0].parent_id)
             kept = update_to_branch(self._repository, self._branch, before).kept
         newest = found.commits[-1]
-        log.adopt(coverage, newest.snapshot_id, newest.commit_id, present(tips))
-        self.note_agreement(tips, log.trusted_checkpoint())
+        log.checkpoints.adopt(coverage, newest.snapshot_id, newest.commit_id, present(tips))
+        self.note_agreement(tips, log.checkpoints.trusted())
         return CaughtUp(tips, is_behind, tuple(kept))
 
     def rebuild(self, *, salvage: bool = False) -> tuple[bool, tuple[str, ...]]:
@@ -98,12 +98,12 @@ class Recovery:
         Return whether it said something else before, and the files that were kept. See `catch_up` for what
         is raised.
         """
-        before = self._log.trusted_checkpoint()
+        before = self._log.checkpoints.trusted()
         told = coverage_of(before) if before and self._is_as_committed(before) else None
         if before and (before.get("commit_id") or self._has_commits()):
-            self._log.distrust_checkpoint()  # what it says is told by the commits, or by nobody
+            self._log.checkpoints.distrust()  # what it says is told by the commits, or by nobody
         kept = self.catch_up(salvage=salvage).kept
-        return before is not None and self._log.coverage() != told, kept
+        return before is not None and self._log.checkpoints.coverage() != told, kept
 
     def _has_commits(self) -> bool:
         dag = self._repository.dag

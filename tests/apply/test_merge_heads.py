@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from muse.apply.merge_heads import merge_base, merge_heads
+from muse.apply.merge_heads import merge_heads
 from muse.checks.replay import rederive
 from muse.checks.verify import verify
 from muse.core.timestamp import now_text
@@ -220,4 +220,4 @@ def test_what_one_side_has_behind_it_needs_no_merge(roots: tuple[Path, Path]) ->
     old = str(repository.dag.head("main"))
     new = commit(here, "ada", lambda _, code: code.insert("x.py", 0, "new\n"))
     assert merge_heads(repository, "main", old, new) == merge_heads(repository, "main", new, old) == new
-    assert merge_base(repository, old, new) == old
+    assert repository.dag.common_dominator(old, new) == old

@@ -380,7 +380,7 @@ def test_one_op_twice_in_one_line_is_found(root: Path) -> None:
         (op_id,) = edits(jam, 1)
         jam.commit("One")
         checkpoint = checkpoint_path(root).read_bytes()
-        jam.log.discard_checkpoint()
+        jam.log.checkpoints.discard()
         ops = jam.log.replay_since_checkpoint()
         head = jam.repository.dag.head("main")
         staged = jam._writer.stage(ops, jam.log.cut(), head, "One again", "eve", full=False)

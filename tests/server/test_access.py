@@ -2,13 +2,14 @@
 
 import ipaddress
 import json
+import select
 import ssl
 import subprocess
 import sys
-import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -19,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
+from muse.core.line import entry_json, frame
 from muse.core.op_log import make_op_entry
-from muse.core.record import entry_json, frame
 from muse.core.timestamp import now_text
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
@@ -28,7 +29,8 @@ from muse.replication.wire import pack
 from muse.server.edge.access import Tokens
 from muse.server.faults import RequestError
 from tests.samples.muse_command import run_muse
-from tests.samples.server_process import ServerProcess, draft, running_server, wait_until
+from tests.samples.server_process import ServerProcess, draft, running_server
+from tests.samples.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +186,17 @@ def test_a_revoked_token_is_refused_and_its_connections_end(server: ServerProces
     assert caught.value.rcvd.code == 1008
 
 
+def is_refused(server: ServerProcess, token: str) -> bool:
+    return status(server, token, "GET", "/v1/sessions") == 401
+
+
+def wait_for_reset(answer: httpx.Response) -> None:
+    """Wait, without reading, until the server has dropped the connection."""
+    poll = select.poll()
+    poll.register(answer.extensions["network_stream"].get_extra_info("socket"), select.POLLHUP)
+    assert poll.poll(30_000)
+
+
 def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         owner = server.token("owner", "admin")
@@ -201,7 +214,9 @@ def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) ->
                 parts = answer.iter_raw()
                 next(parts)
                 Tokens(str(tmp_path)).revoke(token.split("_")[1])
-                time.sleep(3)
+                wait_until(partial(is_refused, server, token))
+                if path != "ops":  # which finds out with the next lines it sends
+                    wait_for_reset(answer)
                 with pytest.raises(httpx.TransportError):
                     deque(parts)
                 assert answer.num_bytes_downloaded < 20 * 10 * 100_000

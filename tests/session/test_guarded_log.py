@@ -26,7 +26,7 @@ from muse.session.policy import Policy, read_policy, write_policy
 from muse.session.receipt import Receipt
 from muse.session.stale_reads import Touches
 from muse.testing import FailingStorage, InMemoryStorage
-from tests.samples.server_process import wait_until
+from tests.samples.waiting import wait_until
 
 NOW = "2026-02-02T02:40:00+00:00"
 START = 1_770_000_000.0

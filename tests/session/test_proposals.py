@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from muse.coordination.reservations import Coordination, HeldError
+from muse.core.line import frame
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import frame
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, StorageError

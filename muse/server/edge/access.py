@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens, kept as hashes, revocable while the server runs."""
+"""Who may do what: bearer tokens, kept as hashes. They can be revoked while the server runs."""
 
 import hmac
 import secrets
@@ -45,7 +45,7 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who speaks. `actor` None: whoever it says, on a server that serves this machine without tokens."""
+    """The sender of a request. Without tokens it has no `actor`: it may speak as any."""
 
     token_id: str = ""
     actor: str | None = None
@@ -65,7 +65,7 @@ class Principal:
     def check_everywhere(self) -> None:
         """Raise the refusal unless this may use every session: what it asks for is of all of them."""
         if self.session != "*":
-            raise RequestError(403, f"this is for tokens of all sessions, and the token has {self.session!r}")
+            raise RequestError(403, f"this needs a token for all sessions: this one is for {self.session!r}")
 
     def may_use(self, session_id: str) -> bool:
         return fnmatchcase(session_id, self.session)
@@ -77,7 +77,7 @@ class Principal:
 
 
 ANYBODY = Principal()
-"""Who speaks to a server without tokens."""
+"""The sender of every request to a server without tokens."""
 
 
 class Tokens:
@@ -124,7 +124,7 @@ class Tokens:
         return text, token
 
     def revoke(self, token_id: str) -> Token:
-        """Remove a token; servers refuse it within a tenth of a second. `NotFoundError` if there is none."""
+        """Remove a token; servers refuse it 0.1 s later. `NotFoundError` if it does not exist."""
         if not self._storage.exists(self._path):
             raise NotFoundError("there are no tokens: 'muse token create' makes one")
         with self._storage.locked(self._lock_path):
@@ -137,12 +137,12 @@ class Tokens:
         return token
 
     def is_empty(self) -> bool:
-        """Whether no token was ever made here, up to this moment: not even a revoked one."""
+        """Return whether no token was ever made here up to this moment, not even one that was revoked."""
         self._refresh(0)
         return self._seen is None
 
     def principal(self, text: str) -> Principal:
-        """Return who the holder of this token is, or raise the refusal.
+        """Return the actor and the rights that this token gives, or raise the refusal.
 
         The hash is compared in constant time, and for an id that is unknown as well.
         """
@@ -157,7 +157,7 @@ class Tokens:
         return Principal(token.token_id, token.actor, token.scope, token.session)
 
     def is_valid(self, principal: Principal) -> bool:
-        """Whether who came in with a token still may: it is neither revoked nor expired."""
+        """Return whether the sender may still come in: its token is neither revoked nor expired."""
         if principal is ANYBODY:
             return self.is_empty()
         self._refresh()
@@ -165,7 +165,7 @@ class Tokens:
         return token is not None and not self._is_expired(token)
 
     def check_valid(self, principal: Principal) -> None:
-        """Raise the refusal unless who came in still may."""
+        """Raise the refusal unless the sender may still come in."""
         if not self.is_valid(principal):
             raise RequestError(401, "the token is revoked or expired")
 
