@@ -1,4 +1,4 @@
-"""How entries go through their domain's plugin, and what it keeps beside the files, commit by commit."""
+"""How a domain's plugin applies entries, and what it keeps beside the files of each commit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache

@@ -47,7 +47,10 @@ def _entries(repository: Repository, session_id: str, op_ids: list[str], start: 
 
 
 def heads_of(entries: Iterable[OpEntry]) -> list[str]:
-    """Return the last op of each actor that none of `entries`, in the total order, names as a parent."""
+    """Return the last op of each actor, but those that another of `entries` names as a parent.
+
+    The entries are in the total order.
+    """
     last: dict[str, str] = {}
     named: set[str] = set()
     for entry in entries:

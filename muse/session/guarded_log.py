@@ -335,7 +335,7 @@ class GuardedLog:
 
 
 def _is_in(proposal: Proposal, in_log: InLog) -> bool:
-    """Whether the op of a proposal is among those that were found in the log."""
+    """Return whether the op of a proposal is among those that were found in the log."""
     found = in_log.get(proposal.proposal_id)
     is_draft = proposal.entry["lamport_ts"] is None
     return found is not None and are_same(proposal.entry, found[2], is_draft=is_draft)

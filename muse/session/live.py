@@ -149,7 +149,7 @@ class LiveSession(Resource):
     def _finish(
         self, staged: StagedCommits, entries: list[OpEntry], cut: Cut, tips: Mapping[str, str | None]
     ) -> CommitOutcome:
-        """After the ref names the commits: the working tree, then the checkpoint."""
+        """Bring the working tree, then the checkpoint, up to commits that the branch names."""
         before = self.repository.read_tree(tips.get(self.branch))
         update = update_to_branch(self.repository, self.branch, before)
         tips = {**tips, self.branch: staged.newest}
