@@ -10,7 +10,7 @@ from muse.core.file.objects import ObjectStore
 from muse.core.orphan_file import OrphanFile
 from muse.core.orphans import Orphans
 from muse.core.pending import PendingOps
-from muse.core.reading import Reading
+from muse.core.reading import LogReading
 from muse.core.session_directory import SessionDirectory
 
 
@@ -42,7 +42,7 @@ class Handle:
         )
         pending = PendingOps(self.reader, store, ObjectStore(directory.root, storage), limits)
         self.appends = Appends(directory, self.file, self.reader, store, durability)
-        self.reading = Reading(directory, self.file, self.reader, self.appends, pending)
+        self.reading = LogReading(directory, self.file, self.reader, self.appends, pending)
         orphan_file = OrphanFile(directory.orphans_path, storage)
         self.arrivals = Arrivals(directory, orphan_file, self.appends, self.file, self.reader)
         self.orphans = Orphans(orphan_file, self.arrivals, self.file, self.reader)

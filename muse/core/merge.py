@@ -70,7 +70,7 @@ class Merge:
     def sort_out(
         self, batch: Incoming, orphans: ByOpId, end: int, op_count: int
     ) -> tuple[list[Ready], Waiting]:
-        """Return what enters the log now, of `batch` and of what is held, and what is held from now on.
+        """Return what enters the log now, of `batch` and of the orphans, and the orphans from now on.
 
         The log has `op_count` ops before byte `end`. Parents come before their children.
         """

@@ -27,7 +27,7 @@ def wanted(actor: str | None, domain: str | None, address: str | None) -> Wanted
     return lambda entry: matches(entry, actor, domain, address)
 
 
-class Reading:
+class LogReading:
     """The reading side of one handle of a log."""
 
     def __init__(
