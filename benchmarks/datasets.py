@@ -9,8 +9,9 @@ import uuid
 from benchmarks.case import Job
 from benchmarks.contenders.muse_log import SESSION
 from benchmarks.workload import DOMAIN, work
+from muse.core.blocks import encode_lines
+from muse.core.line import encode_line
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
-from muse.core.record import encode_line, encode_lines
 from muse.core.timestamp import now_text
 from muse.disk.layout import checkpoint_file, ops_file
 from muse.history.repository import Repository

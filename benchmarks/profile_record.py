@@ -22,9 +22,9 @@ import orjson
 
 from benchmarks.workload import DOMAIN, Work, work
 from muse.core.clock import LamportClock
+from muse.core.line import encode_line
 from muse.core.op_ids import OpIdSource
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
-from muse.core.record import encode_line
 from muse.core.timestamp import now_text
 from muse.disk.crc import crc32
 from muse.disk.path_watch import watch_path

@@ -57,9 +57,6 @@ class Store:
     def read_all(self) -> Sequence[Any]:
         return list(self.iterate())
 
-    def read_lean(self) -> Sequence[Any]:
-        raise UnavailableError("has no lean form")
-
     def iterate(self) -> Iterator[Any]:
         raise UnavailableError("cannot be read")
 

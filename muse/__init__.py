@@ -4,9 +4,7 @@ What a program may use is in `__all__`. Each name is imported when it is first u
 costs milliseconds. Clients of a server need the extra `client`, texts the extra `code`.
 """
 
-from typing import TYPE_CHECKING
-
-from muse.compat.lazy import lazy_names
+from muse.compat.lazy import TYPE_CHECKING, lazy_names
 from muse.compat.moved import find_moved_modules
 
 __version__ = "0.1.0"
@@ -136,10 +134,12 @@ if TYPE_CHECKING:
     from muse.replication.local_peer import LocalPeer
     from muse.replication.sync import sync_sessions
     from muse.replication.transfer import clone, pull, push
+    from muse.session.commit import CommitOutcome, HandEditedError
     from muse.session.guarded_log import GuardedLog
-    from muse.session.live import CommitOutcome, HandEditedError, LiveSession, LostCommitError
+    from muse.session.live import LiveSession
     from muse.session.policy import Policy, read_policy, write_policy
     from muse.session.receipt import Receipt
+    from muse.session.recovery import LostCommitError
     from muse.session.text_replica import CodeReplica
     from muse.views.blame import blame_file
     from muse.views.prove import prove
@@ -172,10 +172,12 @@ _HOMES = {
     "muse.replication.local_peer": "LocalPeer",
     "muse.replication.sync": "sync_sessions",
     "muse.replication.transfer": "clone pull push",
+    "muse.session.commit": "CommitOutcome HandEditedError",
     "muse.session.guarded_log": "GuardedLog",
-    "muse.session.live": "CommitOutcome HandEditedError LiveSession LostCommitError",
+    "muse.session.live": "LiveSession",
     "muse.session.policy": "Policy read_policy write_policy",
     "muse.session.receipt": "Receipt",
+    "muse.session.recovery": "LostCommitError",
     "muse.session.text_replica": "CodeReplica",
     "muse.views.blame": "blame_file",
     "muse.views.prove": "prove",

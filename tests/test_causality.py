@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse.causality import CausalCycleError, CausalHistory, causal_order
+from muse.core.blocks import encode_lines
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_lines
 from muse.errors import UsageError
 
 

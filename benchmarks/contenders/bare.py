@@ -9,8 +9,8 @@ import orjson
 
 from benchmarks.store import Store
 from benchmarks.workload import DOMAIN, POOL_SIZE, Op, Work, pool
+from muse.core.line import encode_line
 from muse.core.op_log import OpEntry, make_op_entry
-from muse.core.record import encode_line
 
 
 class BareStore(Store):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks.store import Store, UnavailableError
+from benchmarks.store import Store
 from benchmarks.workload import DOMAIN, Op, Work
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 
@@ -40,13 +40,6 @@ class MuseStore(Store):
 
     def read_all(self) -> Sequence[Any]:
         return self.log.read_all()
-
-    def read_lean(self) -> Sequence[Any]:
-        read_lean = getattr(self.log, "read_lean", None)
-        if read_lean is None:
-            raise UnavailableError("OpLog.read_lean is not there")
-        lean: Sequence[Any] = read_lean()
-        return lean
 
     def iterate(self) -> Iterator[Any]:
         return self.log.entries()

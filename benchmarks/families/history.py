@@ -8,8 +8,8 @@ from benchmarks.case import Case, Job, Metrics, Row, Scale, Target, entrant
 from benchmarks.families.append import check_count
 from benchmarks.workload import work
 from muse.checks.replay import replay_commits
+from muse.core.blocks import encode_lines
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_lines
 from muse.core.timestamp import now_text
 from muse.disk.layout import ops_file
 from muse.history.repository import Repository
@@ -57,6 +57,7 @@ def _commit(job: Job) -> Metrics:
         _cover(job.directory, int(job.extra.get("covered", 0)) or 1_000_000)
     _append(job.directory, job.ops)
     with LiveSession(job.directory, SESSION) as session:
+        session.heal()
         start = perf_counter()
         outcome = session.commit("Bench")
         seconds = perf_counter() - start

@@ -7,8 +7,6 @@ from benchmarks.case import Case, Entrant, Job, Metrics, Row, Scale, Target, ent
 from benchmarks.families.append import check_count
 from benchmarks.peak_memory import peak_bytes, resident_bytes
 
-LEAN = "muse-lean"
-
 _PEERS = (
     entrant("bare", title="orjson.loads a line, unchecked"),
     entrant("naive", title="naive reader"),
@@ -43,7 +41,7 @@ def _iterate(job: Job) -> Metrics:
 def _memory(job: Job) -> Metrics:
     store = job.open(directory=job.dataset)
     before = resident_bytes()
-    entries = store.read_lean() if job.entrant == LEAN else store.read_all()
+    entries = store.read_all()
     peak = peak_bytes()
     check_count(len(entries), job.ops)
     return {"memory": (peak - before) / job.ops}
@@ -110,12 +108,11 @@ CASES = (
                 "memory",
                 "memory of all entries read at once",
                 "bytes/op",
-                (Target("at most", 1, "naive"), Target("at most", 0.5, "naive", who=LEAN)),
+                (Target("at most", 1, "naive"),),
             ),
         ),
         entrants=(
             entrant("muse", title="Muse op log, read_all"),
-            entrant("muse", LEAN, "Muse op log, read_lean"),
             entrant("naive", title="naive reader"),
         ),
         count=_count,

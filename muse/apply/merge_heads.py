@@ -1,6 +1,6 @@
 """Two lines of history become one: a commit with two parents, whose files come from the ops of both.
 
-The files are those of the commit both lines stem from, with the ops that either line covers since
+The files are those of the commit at which both lines begin, with the ops that either line covers since
 applied in the total order. Nothing else goes in: not who merges, nor when, nor in which direction. So
 all replicas that merge the same two commits make the very same commit, and are done.
 """
@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from muse.apply.domains import apply_entries, read_states, write_states
-from muse.apply.external_commits import foreign_changes, with_changes
+from muse.apply.external_commits import external_changes, with_external
 from muse.core import content_id
 from muse.core.delta import summarize
 from muse.core.entry import OpEntry, total_order
@@ -22,16 +22,17 @@ from muse.history.commit_record import CommitRecord, make_commit_record, parents
 from muse.history.covered_ops import SessionOps, op_ids_of
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
-from muse.history.session_history import oldest_first
+from muse.history.tree import tree_changes, with_contents
 
-_BASE = re.compile(r"^Muse-Merge-Base: ([0-9a-f]{64})$", re.MULTILINE)
+_BASE = re.compile(rf"^Muse-Merge-Base: ({content_id.CONTENT_ID_PATTERN})$", re.MULTILINE)
 
 
 @dataclass(slots=True)
 class MergedTree:
-    """What two lines of history came to: path -> object id, and what plugins keep beside, by domain.
+    """The files of two lines of history together, and what plugins keep beside them; nothing is stored.
 
-    `contents`: object id -> bytes of what the ops made. Nothing is stored.
+    `files` has path -> object id, `states` the same for each domain, and `contents` object id -> bytes of
+    what the ops made.
     """
 
     files: dict[str, str]
@@ -42,32 +43,33 @@ class MergedTree:
 
 @dataclass(slots=True)
 class MergedWork:
-    """What two lines of history did since the commit they stem from.
+    """The ops and commits of two lines of history since the commit that both begin at.
 
-    `entries`: in the total order, each once; `came_in`: by op id, the commit and session of each.
-    `behind`: the commits and their parents; `foreign`: those of them that were not made from a log.
+    `entries` has the ops in the total order, each once; `came_in` the commit and session of each, by op id.
+    `behind` has the commits with their parents; `external` those that were not made from a log.
     """
 
     entries: list[OpEntry]
     came_in: dict[str, tuple[str, str]]
     behind: dict[str, list[str]]
-    foreign: list[str]
+    external: list[str]
 
 
 def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> str:
-    """Return the commit that unites two heads: one of them, if it has all of the other's work, or a new one.
+    """Return the commit that unites two heads.
 
+    It is one of them, if that has all of the other's work, or a new one.
     The branch is not moved. Raises `ConflictError` where commits that were not made from a log changed
     the same file on both sides, `CorruptionError` where the ops of a commit are not here.
     """
     dag = repository.dag
     for old, new in ((ours, theirs), (theirs, ours)):
-        if any(record["commit_id"] == old for record in dag.history(new)):
+        if dag.descends(new, old):
             return new
     first, second = sorted((ours, theirs))
     if is_same_work(repository, first, second):
         return max(first, second, key=lambda head: _rank(repository, head))
-    base = merge_base(repository, first, second)
+    base = dag.common_dominator(first, second)
     merged = merged_tree(repository, first, second, base)
     repository.objects.put_many(merged.contents.values())
     committed_at = max(dag.read_commit(head)["committed_at"] for head in (first, second))
@@ -90,7 +92,7 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
 
 
 def is_same_work(repository: Repository, one: str, other: str) -> bool:
-    """Whether what two heads do not share are merges alone: then either stands for both."""
+    """Return whether two heads differ by merges only: then either has the work of both."""
     behind = [
         {record["commit_id"]: record for record in repository.dag.history(head)} for head in (one, other)
     ]
@@ -99,7 +101,7 @@ def is_same_work(repository: Repository, one: str, other: str) -> bool:
 
 
 def is_merge_of_ops(record: CommitRecord) -> bool:
-    """Whether a commit was made by `merge_heads`."""
+    """Return whether a commit was made by `merge_heads`."""
     return record["parent2_commit_id"] is not None and _BASE.search(record["message"]) is not None
 
 
@@ -110,37 +112,23 @@ def stated_base(record: CommitRecord) -> str | None:
 
 
 def _rank(repository: Repository, head: str) -> tuple[int, str]:
-    """Order heads the same everywhere, each above those in its history."""
+    """Return a rank that is the same everywhere, and above those of all heads in its history."""
     return sum(1 for _ in repository.dag.history(head)), head
 
 
-def merge_base(repository: Repository, first: str, second: str) -> str | None:
-    """Return the newest commit through which every way back from either head leads; None if there is none.
-
-    No op behind it is concurrent with one that came since: so all of these can be applied in their order.
-    """
-    behind: dict[str, list[str]] = {}
-    for head in (first, second):
-        for record in repository.dag.history(head, stop=behind):
-            behind[record["commit_id"]] = parents(record)
-    place = {commit_id: number for number, commit_id in enumerate(oldest_first(behind))}
-    ways = {first, second}
-    while len(ways) > 1:
-        newest = max(ways, key=place.__getitem__)
-        ways.remove(newest)
-        if not behind[newest]:
-            return None
-        ways.update(behind[newest])
-    return ways.pop()
-
-
 def merged_tree(repository: Repository, first: str, second: str, base: str | None) -> MergedTree:
-    """Return the files of `base` with all that either line brought since."""
+    """Return the files of `base` with all that either line of history brought since."""
     work = merged_work(repository, first, second, base)
-    foreign = foreign_changes(repository, (first, second), work.behind, work.foreign)
-    files = with_changes(repository.read_tree(base), foreign.before)
+    changes = external_changes(repository, (first, second), work.behind, work.external)
+    files = with_external(repository.read_tree(base), changes.before)
     states = read_states(repository, base)
     contents: dict[str, bytes] = {}
+
+    def note(content: bytes) -> str:
+        object_id = content_id.object_id(content)
+        contents[object_id] = content
+        return object_id
+
     by_domain: dict[str, list[OpEntry]] = defaultdict(list)
     for entry in work.entries:
         by_domain[entry["domain"]].append(entry)
@@ -148,10 +136,10 @@ def merged_tree(repository: Repository, first: str, second: str, base: str | Non
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
         made = apply_entries(domain, own, before, repository.objects.get, state)
-        files = _with_content(files, made.files, contents)
+        files = with_contents(files, made.files, note)
         if made.state:
-            states[domain] = _with_content(states.get(domain, {}), made.state, contents)
-    return MergedTree(with_changes(files, foreign.after), states, len(work.entries), contents)
+            states[domain] = with_contents(states.get(domain, {}), made.state, note)
+    return MergedTree(with_external(files, changes.after), states, len(work.entries), contents)
 
 
 def merged_work(repository: Repository, first: str, second: str, base: str | None) -> MergedWork:
@@ -160,7 +148,7 @@ def merged_work(repository: Repository, first: str, second: str, base: str | Non
     came_in: dict[str, tuple[str, str]] = {}
     sessions: dict[str, set[str]] = defaultdict(set)
     behind: dict[str, list[str]] = {}
-    foreign: list[str] = []
+    external: list[str] = []
     for head in (first, second):
         for record in repository.dag.history(head, stop=known | behind.keys()):
             behind[record["commit_id"]] = parents(record)
@@ -170,13 +158,13 @@ def merged_work(repository: Repository, first: str, second: str, base: str | Non
                 sessions[seal.session_id].update(op_ids)
                 came_in |= dict.fromkeys(op_ids, (record["commit_id"], seal.session_id))
             elif not is_merge_of_ops(record):
-                foreign.append(record["commit_id"])
+                external.append(record["commit_id"])
     for commit_id in known:
         seal = read_seal(repository.dag.read_commit(commit_id)["message"])
         if seal is not None and seal.session_id in sessions:
             sessions[seal.session_id].difference_update(op_ids_of(repository.objects, seal))
     entries = [entry for name, op_ids in sessions.items() for entry in _entries(repository, name, op_ids)]
-    return MergedWork(sorted(entries, key=total_order), came_in, behind, foreign)
+    return MergedWork(sorted(entries, key=total_order), came_in, behind, external)
 
 
 def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[OpEntry]:
@@ -192,25 +180,11 @@ def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[
     return entries
 
 
-def _with_content(
-    files: Mapping[str, str], changed: Mapping[str, bytes | None], contents: dict[str, bytes]
-) -> dict[str, str]:
-    """Return `files` with the changed ones in their places; what they hold goes into `contents`."""
-    after = dict(files)
-    for path, content in changed.items():
-        if content is None:
-            after.pop(path, None)
-        else:
-            after[path] = content_id.object_id(content)
-            contents[after[path]] = content
-    return after
-
-
 def file_delta(before: Mapping[str, str], after: Mapping[str, str]) -> StructuredDelta:
     """Say file by file what the merge brought its first parent."""
     ops: list[DomainOp] = []
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
+    for path, new in tree_changes(before, after).items():
+        old = before.get(path)
         if old is None and new is not None:
             ops.append(
                 {

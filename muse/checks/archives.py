@@ -13,12 +13,12 @@ from muse.core.file.archive_frames import ArchiveFile
 from muse.core.file.archive_manifest import (
     ArchiveManifest,
     CoveringCommit,
-    Receipt,
+    Tombstone,
     encode_manifest,
-    encode_receipt,
-    make_receipt,
+    encode_tombstone,
+    make_tombstone,
     read_manifest,
-    read_receipt,
+    read_tombstone,
 )
 from muse.core.file.live_or_archived import SessionFile, is_archived
 from muse.core.file.log_reader import LogReader
@@ -69,17 +69,17 @@ def _archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fa
     """Yield every fault of one session's archive; none if the session is live, and has all it has."""
     if not is_archived(root, session_id, storage=storage):
         if not storage.is_file(layout.ops_file(root, session_id)):
-            path = layout.receipt_file(root, session_id)
+            path = layout.tombstone_file(root, session_id)
             yield path, f"{path} is missing, and so is the log: 'muse session restore' brings both back"
         else:
             directory = layout.archive_directory(root, session_id)
             yield from _reported(directory, lambda: check_leftover_archive(root, session_id, storage))
         return
-    tombstone: Receipt | None = None
+    tombstone: Tombstone | None = None
     try:
-        tombstone = read_receipt(root, session_id, storage)
+        tombstone = read_tombstone(root, session_id, storage)
     except MuseError as error:
-        yield layout.receipt_file(root, session_id), str(error)
+        yield layout.tombstone_file(root, session_id), str(error)
     path = layout.manifest_file(root, session_id)
     try:
         manifest = read_manifest(root, session_id, storage, None)
@@ -95,11 +95,11 @@ def _archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fa
     elif tombstone["manifest_sha256"] != sha256_hex(data) and not (
         is_confirmed and _different(tombstone, manifest) == ["manifest_sha256"]
     ):
-        yield path, f"{path} is not the manifest that its receipt names: restore it from another copy"
+        yield path, f"{path} is not the manifest that its tombstone names: restore it from another copy"
         return
     else:
         yield from faults
-        yield from _tombstone_faults(layout.receipt_file(root, session_id), tombstone, manifest, storage)
+        yield from _tombstone_faults(layout.tombstone_file(root, session_id), tombstone, manifest, storage)
     path = layout.ops_file(root, session_id)
     yield from _reported(path, lambda: check_leftover_log(root, session_id, manifest, storage))
 
@@ -119,18 +119,18 @@ def _manifest_faults(
         yield from _reported(stated, lambda one=commit: _check_commit(root, manifest, one, stated, storage))  # type: ignore[misc]
 
 
-def _different(tombstone: Receipt, manifest: ArchiveManifest) -> list[str]:
+def _different(tombstone: Tombstone, manifest: ArchiveManifest) -> list[str]:
     """Name the fields in which a tombstone differs from the one that `manifest` gets."""
-    return [name for name, value in make_receipt(manifest).items() if dict(tombstone)[name] != value]
+    return [name for name, value in make_tombstone(manifest).items() if dict(tombstone)[name] != value]
 
 
 def _tombstone_faults(
-    path: str, tombstone: Receipt, manifest: ArchiveManifest, storage: Storage
+    path: str, tombstone: Tombstone, manifest: ArchiveManifest, storage: Storage
 ) -> Iterator[Fault]:
     if different := _different(tombstone, manifest):
         advice = "restore it from another copy, or move it aside and restore the session"
         yield path, f"{path} differs from its manifest in {', '.join(different)}: {advice}"
-    elif storage.read_bytes(path) != encode_receipt(make_receipt(manifest)):
+    elif storage.read_bytes(path) != encode_tombstone(make_tombstone(manifest)):
         yield path, f"{path} holds the right values, but no tool writes them so: a byte was changed"
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from contextlib import closing
 
 from muse.checks.finding import Findings
+from muse.core.blocks import decode_block
 from muse.core.file.log_file import LONGEST_LINE_BYTES, LogFile
+from muse.core.line import frame_holds
 from muse.core.op_log import OpLog, list_sessions
-from muse.core.orphans import HeldFile
-from muse.core.record import decode_block, frame_holds
+from muse.core.orphan_file import OrphanFile
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import MuseError
@@ -41,7 +42,7 @@ def check_logs(root: str, storage: Storage, progress: Callable[[int], None]) -> 
 
 def check_orphans(root: str, session_id: str, storage: Storage) -> Findings:
     """Check the entries that wait beside the log of a session for their parents."""
-    orphans, findings = HeldFile(layout.held_file(root, session_id), storage), Findings()
+    orphans, findings = OrphanFile(layout.orphans_file(root, session_id), storage), Findings()
     try:
         for fault in orphans.faults():
             findings.add(orphans.path, "session", fault)

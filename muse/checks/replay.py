@@ -12,7 +12,6 @@ from typing import Any
 from muse.apply.domains import apply_entries, read_states
 from muse.apply.merge_heads import (
     file_delta,
-    merge_base,
     merged_tree,
     merged_work,
     stated_base,
@@ -22,6 +21,7 @@ from muse.checks.sealed_ops import SealedOpsCheck
 from muse.core import content_id
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
+from muse.core.op_log import list_sessions
 from muse.disk import layout
 from muse.disk.json_file import read_json_object
 from muse.domain import Application, StructuredDelta
@@ -29,10 +29,10 @@ from muse.errors import CorruptionError, MuseError
 from muse.history.commit_record import FORMAT_VERSION, CommitRecord, parents
 from muse.history.covered_ops import (
     SealedCommit,
-    session_ids,
 )
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import json_digest
+from muse.history.tree import tree_changes, with_contents
 from muse.plugins.registry import find_plugin
 
 
@@ -189,7 +189,7 @@ class _Replay:
         def merge() -> Application:
             files, fetch = TreeFiles(repository, parent), repository.objects.get
             made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state))
-            if apply_to_tree(state, made.state) != kept:
+            if with_contents(state, made.state) != kept:
                 raise CorruptionError(
                     f"what domain {domain!r} keeps beside the files is not what the ops it covers make"
                 )
@@ -206,7 +206,7 @@ class _Replay:
             raise
         except Exception as error:
             raise CorruptionError(f"the plugin of domain {domain!r} failed: {error!r}") from error
-        return apply_to_tree(parent, made.files if made else {})
+        return with_contents(parent, made.files if made else {})
 
     def _compare(self, record: CommitRecord, made: Mapping[str, str], path: str, what: str) -> None:
         snapshot_id = content_id.snapshot_id(made)
@@ -224,7 +224,7 @@ class _Replay:
             stored = self._repository.dag.read_snapshot(snapshot_id)["manifest"]
         except MuseError:
             return ""
-        names = sorted(name for name in stored.keys() | made.keys() if stored.get(name) != made.get(name))
+        names = list(tree_changes(stored, made))
         return f": {', '.join(names[:5])}" + (" and more" if len(names) > 5 else "")
 
     # -- merges ---------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ class _Replay:
 
     def _check_merge(self, record: CommitRecord, path: str) -> None:
         first, second = parents(record)
-        base = merge_base(self._repository, first, second)
+        base = self._repository.dag.common_dominator(first, second)
         if base != stated_base(record):
             self.report.findings.add(
                 path, "commit", f"{path} names {stated_base(record)} as its base, it is {base}"
@@ -271,17 +271,6 @@ class _Replay:
     def check_other_checkpoints(self) -> None:
         """Check the checkpoints of the sessions that no commit names."""
         named = set(self.ops.commits.session_ids())
-        for session_id in session_ids(self._repository.root, self._repository.storage):
+        for session_id in list_sessions(self._repository.root, storage=self._repository.storage):
             if session_id not in named:
                 self.check_session(session_id)
-
-
-def apply_to_tree(tree: Mapping[str, str], changed: Mapping[str, bytes | None]) -> dict[str, str]:
-    """Return `tree` (path -> object id) with the changed files in their places."""
-    after = dict(tree)
-    for path, content in changed.items():
-        if content is None:
-            after.pop(path, None)
-        else:
-            after[path] = content_id.object_id(content)
-    return after

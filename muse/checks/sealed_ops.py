@@ -24,7 +24,6 @@ from muse.history.covered_ops import (
     SealedCommit,
     SealedCommits,
     SessionOps,
-    commit_ids,
     op_ids_of,
     open_session,
 )
@@ -81,7 +80,7 @@ class SealedOpsCheck:
     def read_commits(self) -> None:
         """Read every stored commit, and report those that cannot be read."""
         sealed: set[str | None] = set()
-        for commit_id in commit_ids(self._repository.root, self._repository.storage):
+        for commit_id in self._repository.dag.commit_ids():
             try:
                 record = self._repository.dag.read_commit(commit_id)
                 commit = self.commits.add(record)
@@ -173,7 +172,7 @@ class SealedOpsCheck:
         try:
             with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
                 checkpoint = log.read_checkpoint()
-                coverage = log.coverage()
+                coverage = log.checkpoints.coverage()
         except MuseError as error:
             self.findings.add(path, "session", error)
             return

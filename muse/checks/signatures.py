@@ -5,18 +5,16 @@ commit passes only if it is older, so that a signed one has it in its history, a
 commit that was made with a signature says so in its message, and is never taken for one without.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from muse.checks.finding import Findings
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
-from muse.history.covered_ops import commit_ids
 from muse.history.repository import Repository
 from muse.history.seal import read_seal
 from muse.history.signing import SigningUnavailableError, TrustedKeys
+from muse.history.walk import ancestors, children_of
 
 
 @dataclass(slots=True)
@@ -74,7 +72,7 @@ class _SignatureCheck:
                 self._found(layout.public_key_file(self._repository.root, key_id), error)
 
     def check_commits(self) -> None:
-        for commit_id in commit_ids(self._repository.root, self._repository.storage):
+        for commit_id in self._repository.dag.commit_ids():
             path = self._commit_path(commit_id)
             try:
                 record = self._repository.dag.read_commit(commit_id)
@@ -109,13 +107,9 @@ class _SignatureCheck:
         """Name the unsigned commits that should be signed."""
         if not self._required and not self._keys:
             return
-        children: dict[str, list[str]] = defaultdict(list)
-        for commit_id, parent_ids in self._parents.items():
-            for parent_id in parent_ids:
-                children[parent_id].append(commit_id)
         signed = self._signed | self._stripped
-        later = _reached(signed, children)
-        older = _reached(signed, self._parents) - later
+        later = set(ancestors(signed, children_of(self._parents)))
+        older = set(ancestors(signed, lambda commit_id: self._parents.get(commit_id, ()))) - later
         for commit_id in self.report.unsigned:
             if commit_id in self._stripped or (commit_id in older and not self._required):
                 continue
@@ -126,15 +120,3 @@ class _SignatureCheck:
                 if commit_id not in later:
                     why = ", and keys are known here: to vouch for it, sign the next commit, with --sign"
             self._found(path, f"{path} is not signed{why}")
-
-
-def _reached(starts: Iterable[str], links: Mapping[str, list[str]]) -> set[str]:
-    """Return what `links` lead to from `starts`, in one step or more."""
-    found: set[str] = set()
-    waiting = [step for start in starts for step in links.get(start, ())]
-    while waiting:
-        commit_id = waiting.pop()
-        if commit_id not in found:
-            found.add(commit_id)
-            waiting.extend(links.get(commit_id, ()))
-    return found

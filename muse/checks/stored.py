@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from muse.checks.finding import Findings, Kind, Progress
+from muse.core.content_id import is_content_id
 from muse.core.file.objects import ObjectStore
 from muse.disk import layout
 from muse.disk.json_file import is_as_written, read_json_object
@@ -319,7 +320,7 @@ class _StoredCheck:
                 if not self._has_commit(parent_id):
                     self._found(path, "commit", f"{path} has parent {parent_id}, which is missing")
             for snapshot_id in links.snapshot_ids:
-                if not layout.is_digest(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
+                if not is_content_id(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
                     self._found(path, "commit", f"{path} has snapshot {snapshot_id}, which is missing")
             if links.op_list and links.op_list not in self._object_ids:
                 self._found(

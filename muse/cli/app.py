@@ -1,4 +1,4 @@
-"""The command line as a whole: its commands, and what becomes of an error."""
+"""The command line as a whole: its commands, and what happens with an error."""
 
 import os
 from typing import Annotated
@@ -6,28 +6,28 @@ from typing import Annotated
 import typer
 
 from muse import __version__
-from muse.cli import (
-    INTERRUPTED,
-    archiving,
-    blame,
-    checkout,
-    commits,
-    coord,
-    keys,
-    prove,
-    serve,
-    sessions,
-    syncing,
-    tokens,
-    undo,
-)
-from muse.cli.demo import command as demo
-from muse.cli.options import JsonOption, RepoOption, help_without_command, remember
-from muse.cli.output import abandon_stdout, facts_of, prepare_streams, print_error
-from muse.cli.replay import command as replay
-from muse.core.timestamp import now_text
+from muse.cli import INTERRUPTED, key, token
+from muse.cli.blame import blame
+from muse.cli.checkout import checkout
+from muse.cli.clone import clone
+from muse.cli.commit import commit
+from muse.cli.coord import command as coord
+from muse.cli.demo.command import demo
+from muse.cli.gc import gc
+from muse.cli.init import init
+from muse.cli.log import log
+from muse.cli.prove import prove
+from muse.cli.pull import pull
+from muse.cli.push import push
+from muse.cli.replay.command import replay
+from muse.cli.serve import serve
+from muse.cli.session import command as session
+from muse.cli.shared.options import JsonOption, RepoOption, help_without_command, remember
+from muse.cli.shared.output import abandon_stdout, facts_of, prepare_streams, print_error
+from muse.cli.show import show
+from muse.cli.undo import undo
+from muse.cli.verify.command import verify
 from muse.errors import MuseError, UsageError
-from muse.history.repository import Repository
 
 app = typer.Typer(
     name="muse",
@@ -38,11 +38,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(sessions.app, name="session")
-app.add_typer(keys.app, name="key")
+app.add_typer(session.app, name="session")
+app.add_typer(key.app, name="key")
 app.add_typer(coord.app, name="coord")
-app.add_typer(coord.app, name="coord")
-app.add_typer(tokens.app, name="token")
+app.add_typer(token.app, name="token")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -66,53 +65,22 @@ def _root(
     help_without_command(ctx)
 
 
-@app.command("init")
-def init(
-    ctx: typer.Context,
-    *,
-    directory: Annotated[str | None, typer.Argument(metavar="[DIR]", help="Default: here.")] = None,
-    domain: Annotated[str, typer.Option(help="The domain of most of its ops.")] = "music",
-    repo: RepoOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a repository. One that is there already stays as it is.
-
-    Example: muse init my-song
-    """
-    invocation = remember(ctx, repo, as_json=as_json)
-    if directory is not None and repo is not None:
-        raise UsageError("both DIR and --repo name the new repository: give one of them")
-    root = os.path.abspath(directory or invocation.repo or ".")
-    repository, created = Repository.init(root, now=now_text(), domain=domain)
-    if invocation.output.as_json:
-        invocation.output.record(
-            {
-                "repository": repository.root,
-                "repo_id": repository.repo_id,
-                "domain": repository.domain,
-                "created": created,
-            }
-        )
-    else:
-        state = "A new Muse repository is" if created else "There is a Muse repository already"
-        invocation.output.line(f"{state} in {repository.root}")
-
-
-app.command("commit")(commits.commit)
-app.command("log")(commits.log)
-app.command("show")(commits.show)
-app.command("verify")(commits.verify)
-app.command("prove")(prove.prove)
-app.command("blame")(blame.blame)
-app.command("undo")(undo.undo)
-app.command("gc")(archiving.collect)
-app.command("checkout")(checkout.checkout)
-app.command("clone")(syncing.clone)
-app.command("pull")(syncing.pull)
-app.command("push")(syncing.push)
-app.command("demo")(demo.demo)
-app.command("replay")(replay.replay)
-app.command("serve")(serve.serve)
+app.command("init")(init)
+app.command("commit")(commit)
+app.command("log")(log)
+app.command("show")(show)
+app.command("verify")(verify)
+app.command("prove")(prove)
+app.command("blame")(blame)
+app.command("undo")(undo)
+app.command("gc")(gc)
+app.command("checkout")(checkout)
+app.command("clone")(clone)
+app.command("pull")(pull)
+app.command("push")(push)
+app.command("demo")(demo)
+app.command("replay")(replay)
+app.command("serve")(serve)
 
 
 def run(arguments: list[str]) -> int:

@@ -1,16 +1,14 @@
-"""`muse blame`: who made each note or line of a file, and who changed it last."""
+"""`muse blame`: tells which actor made each note or line of a file, and which changed it last."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from muse.cli.commits import SHORT_ID
-from muse.cli.options import JsonOption, RepoOption, remember
-from muse.cli.output import print_error
+from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID
+from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.output import print_error
 from muse.views.blame import BlamedPart, Maker, blame_file
-
-_SHORT_OP_ID = 8
 
 
 def blame(
@@ -23,10 +21,10 @@ def blame(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say of each note or line of a file which actor made it, and which changed it last.
+    """Tell which actor made each note or line of a file, and which changed it last.
 
-    With the ops, their intents and their commits; --json has all of each. Pending ops do not count.
-    Where a log is not what its commit seals, the commit's author is named, the fault is told on stderr
+    It shows the ops, their intents and their commits too; --json has all of each. Pending ops do not count.
+    Where a log is not what its commit seals, the commit's author is named, the fault is printed on stderr
     and the exit status is 1.
 
     Example: muse blame song.mid --rev HEAD
@@ -55,7 +53,7 @@ def _row(part: BlamedPart) -> tuple[str, ...]:
         part.summary,
         _name(part.made),
         "-" if changed == part.made else _name(changed),
-        changed.op_id[:_SHORT_OP_ID] or "-",
+        changed.op_id[:SHORT_OP_ID] or "-",
         changed.intent_id or "-",
         changed.commit_id[:SHORT_ID] or "-",
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from muse.cli.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import JsonOption, RepoOption, remember
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import MuseError
@@ -86,9 +86,7 @@ def checkout(
 
 
 def _kept_message(paths: Iterable[str]) -> str:
-    return (
-        f"left as they are, as no plain files stand there: {', '.join(paths)}; move them away and try again"
-    )
+    return f"left as they are, as these are not plain files: {', '.join(paths)}; move them away and try again"
 
 
 def _bring_files(repository: Repository, commit_id: str | None, *, force: bool) -> WorkingTreeUpdate:
@@ -130,11 +128,6 @@ def _update(
 def _versions(repository: Repository, commit_id: str | None) -> set[tuple[str, str]]:
     """Collect every version of every file in the history of each branch and of `commit_id`."""
     found: set[tuple[str, str]] = set()
-    done: set[str] = set()
-    for start in {*repository.dag.branches().values(), commit_id} - {None}:
-        for record in repository.dag.history(str(start)):
-            if record["commit_id"] in done:
-                continue
-            done.add(record["commit_id"])
-            found.update(repository.dag.read_snapshot(record["snapshot_id"])["manifest"].items())
+    for record in repository.dag.reachable({*repository.dag.branches().values(), commit_id}):
+        found.update(repository.dag.read_snapshot(record["snapshot_id"])["manifest"].items())
     return found

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from muse.cli.options import JsonOption, RepoOption, current_directory, remember
-from muse.cli.output import Output
+from muse.cli.shared.options import JsonOption, RepoOption, current_directory, remember
+from muse.cli.shared.output import Output
 from muse.disk.json_file import read_json_object
 from muse.disk.storage import LOCAL
 from muse.errors import UsageError

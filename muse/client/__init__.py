@@ -3,7 +3,8 @@
 It needs the extra `client`: `pip install 'muse-oplog[client]'`.
 """
 
-from muse.client.blocking import Client, Follower, RemotePeer, Session
+from muse.client.blocking import BlockingFollower as Follower
+from muse.client.blocking import Client, RemotePeer, Session
 from muse.client.client import AsyncClient
 from muse.client.failures import (
     BusyError,

@@ -1,11 +1,11 @@
-"""Ops on their way to a server, and what it says of each."""
+"""Ops as they are sent to a server, and the two kinds of acknowledgement."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from muse.core.entry import OpEntry, check_parents, check_text, is_op_id
+from muse.core.line import FRAME_LENGTH, encode_line
 from muse.core.op_ids import OP_IDS
-from muse.core.record import FRAME_LENGTH, encode_line
 from muse.errors import InvalidEntryError
 
 Ack = Literal["written", "durable"]
@@ -21,7 +21,7 @@ def draft(
     intent_id: str = "",
     reservation_id: str = "",
 ) -> dict[str, Any]:
-    """Return an op without stamp and time, which the server gives it when it sees it first.
+    """Return an op without stamp and time, which the server adds.
 
     Raises `InvalidEntryError` for what a log would refuse.
     """

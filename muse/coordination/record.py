@@ -1,4 +1,4 @@
-"""The records of coordination: what is in the file of a reservation, its renewal or release, or an intent."""
+"""The records of coordination: the contents of the files of reservations, renewals, releases and intents."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,11 +21,11 @@ _RECORD_NAME = re.compile(r"([0-9A-Za-z][0-9A-Za-z_-]{0,63})\.json\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A reservation as it stands: one actor's, on one branch, until `expires_at`, renewals counted.
+class Reservation:
+    """Addresses that one actor has on one branch until `expires_at`, renewals counted.
 
-    `epoch` rises with every grant in the repository. 0: another tool made it and nobody granted it; it is
-    shown and keeps grants away, but no op is refused for it, and none can rest on it.
+    `epoch` rises with every reservation of the repository. It is 0 where another tool wrote the file: such
+    a reservation is shown and keeps others from reserving, but no op is refused for it, or can rest on it.
     """
 
     reservation_id: str
@@ -40,15 +40,17 @@ class Claim:
 
     @property
     def expires(self) -> float:
+        """The end of the reservation, in seconds."""
         return seconds_of(self.expires_at)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the reservation as JSON has it."""
         return {**asdict(self), "addresses": list(self.addresses)}
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What somebody says they will do. `actor_id`: who said so; of another tool's, its `run_id`."""
+    """What an actor says it will do. `actor_id` of another tool's intent is its `run_id`."""
 
     intent_id: str
     reservation_id: str
@@ -61,23 +63,62 @@ class Intent:
     detail: str
 
     def to_json(self) -> dict[str, Any]:
+        """Return the intent as JSON has it."""
         return {**asdict(self), "addresses": list(self.addresses)}
 
 
 # -- to and from documents ------------------------------------------------------------------------
 
 
-def reservation_document(claim: Claim) -> dict[str, Any]:
+def reservation_document(reservation: Reservation) -> dict[str, Any]:
     """Return the eight keys of a reservation's file."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "reservation_id": claim.reservation_id,
-        "run_id": claim.run_id,
-        "branch": claim.branch,
-        "addresses": list(claim.addresses),
-        "created_at": claim.created_at,
-        "expires_at": claim.expires_at,
-        "operation": claim.operation,
+        "reservation_id": reservation.reservation_id,
+        "run_id": reservation.run_id,
+        "branch": reservation.branch,
+        "addresses": list(reservation.addresses),
+        "created_at": reservation.created_at,
+        "expires_at": reservation.expires_at,
+        "operation": reservation.operation,
+    }
+
+
+def epoch_document(reservation: Reservation) -> dict[str, Any]:
+    """Return what the file in `grants` says of a reservation: whose it is, and its epoch."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "reservation_id": reservation.reservation_id,
+        "actor_id": reservation.actor_id,
+        "epoch": reservation.epoch,
+        "created_at": reservation.created_at,
+    }
+
+
+def renewal_document(
+    renewal_id: str, reservation_id: str, actor_id: str, *, created_at: str, expires_at: str
+) -> dict[str, Any]:
+    """Return the keys of a renewal's file."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "renewal_id": renewal_id,
+        "reservation_id": reservation_id,
+        "actor_id": actor_id,
+        "created_at": created_at,
+        "expires_at": expires_at,
+    }
+
+
+def release_document(
+    release_id: str, reservation_id: str, actor_id: str, *, created_at: str
+) -> dict[str, Any]:
+    """Return the keys of a release's file."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "release_id": release_id,
+        "reservation_id": reservation_id,
+        "actor_id": actor_id,
+        "created_at": created_at,
     }
 
 
@@ -96,29 +137,43 @@ def intent_document(intent: Intent) -> dict[str, Any]:
     }
 
 
-def read_reservation(document: Mapping[str, Any], grant: Mapping[str, Any] | None, path: str) -> Claim:
-    """Return the claim that a reservation's file makes, with its grant if it has one."""
+def author_document(intent: Intent) -> dict[str, Any]:
+    """Return what the file in `authors` says of an intent: whose it is."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "intent_id": intent.intent_id,
+        "actor_id": intent.actor_id,
+        "created_at": intent.created_at,
+    }
+
+
+def read_reservation(
+    document: Mapping[str, Any], epoch_record: Mapping[str, Any] | None, path: str
+) -> Reservation:
+    """Return the reservation of a file, with its actor and epoch if they were recorded beside it."""
     run_id = field(document, "run_id", str, path, "")
-    return Claim(
+    beside = f"the file in grants/ for {path}"
+    return Reservation(
         reservation_id=_id_in(document, "reservation_id", path),
-        actor_id=run_id if grant is None else field(grant, "actor_id", str, f"the grant of {path}"),
+        actor_id=run_id if epoch_record is None else field(epoch_record, "actor_id", str, beside),
         run_id=run_id,
         branch=field(document, "branch", str, path, ""),
         addresses=tuple(field_items(document, "addresses", str, path)),
         operation=field(document, "operation", str, path, ""),
         created_at=_time_in(document, "created_at", path),
         expires_at=_time_in(document, "expires_at", path),
-        epoch=0 if grant is None else field(grant, "epoch", int, f"the grant of {path}"),
+        epoch=0 if epoch_record is None else field(epoch_record, "epoch", int, beside),
     )
 
 
 def read_intent(document: Mapping[str, Any], author: Mapping[str, Any] | None, path: str) -> Intent:
-    """Return the intent of a file, with the record of its author if it has one."""
+    """Return the intent of a file, with its actor if it was recorded beside it."""
     run_id = field(document, "run_id", str, path, "")
+    beside = f"the file in authors/ for {path}"
     return Intent(
         intent_id=_id_in(document, "intent_id", path),
         reservation_id=field(document, "reservation_id", str, path, ""),
-        actor_id=run_id if author is None else field(author, "actor_id", str, f"the author of {path}"),
+        actor_id=run_id if author is None else field(author, "actor_id", str, beside),
         run_id=run_id,
         branch=field(document, "branch", str, path, ""),
         addresses=tuple(field_items(document, "addresses", str, path)),
@@ -129,17 +184,17 @@ def read_intent(document: Mapping[str, Any], author: Mapping[str, Any] | None, p
 
 
 def read_renewal(document: Mapping[str, Any], path: str) -> tuple[str, str]:
-    """Return which reservation is renewed, and until when."""
+    """Return the id of the reservation that is renewed, and its new end."""
     return field(document, "reservation_id", str, path), _time_in(document, "expires_at", path)
 
 
 def read_release(document: Mapping[str, Any], path: str) -> tuple[str, str]:
-    """Return which reservation was released, and when."""
+    """Return the id of the reservation that was released, and the time of that."""
     return field(document, "reservation_id", str, path), _time_in(document, "created_at", path)
 
 
 def read_created(document: Mapping[str, Any], path: str) -> float:
-    """Return when a record was made, in seconds."""
+    """Return the time at which a record was made, in seconds."""
     return seconds_of(_time_in(document, "created_at", path))
 
 
@@ -153,7 +208,9 @@ def _id_in(document: Mapping[str, Any], key: str, path: str) -> str:
     found = field(document, key, str, path)
     if not path.endswith(f"/{found}.json"):
         raise CorruptionError(
-            f"{path} has {found!r} as {key!r}: a record's file is named by its id", path=path
+            f"{path} has {found!r} as {key!r}, but its name has another id: put the right file back, or "
+            "remove it",
+            path=path,
         )
     return found
 
@@ -163,7 +220,9 @@ def _time_in(document: Mapping[str, Any], key: str, path: str) -> str:
     try:
         seconds_of(text)
     except (ValueError, OverflowError) as error:
-        raise CorruptionError(f"{path} has {text!r} as {key!r}: no ISO 8601 time", path=path) from error
+        raise CorruptionError(
+            f"{path} has {text!r} as {key!r}, which is not an ISO 8601 time", path=path
+        ) from error
     return text
 
 
@@ -185,38 +244,40 @@ def seconds_of(text: str) -> float:
 
 
 def check_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Return addresses that may be claimed, each once; `UsageError` for any other."""
+    """Return addresses that may be reserved, each once; `UsageError` for any other."""
     if isinstance(addresses, str):
         raise UsageError(f"addresses are a list, not the text {addresses!r}: put it in a list")
     found = tuple(dict.fromkeys(addresses))
     if not 0 < len(found) <= MOST_ADDRESSES:
-        raise UsageError(f"{len(found)} addresses: give 1 to {MOST_ADDRESSES}")
+        raise UsageError(f"{len(found)} addresses were given: give 1 to {MOST_ADDRESSES}")
     for address in found:
         if (
             not isinstance(address, str)
             or not 0 < len(address) <= ADDRESS_LENGTH
             or not address.isprintable()
         ):
-            raise UsageError(f"address {address!r} is none: 1 to {ADDRESS_LENGTH} printable characters")
+            raise UsageError(
+                f"{address!r} is not an address: give 1 to {ADDRESS_LENGTH} printable characters"
+            )
         steps = steps_of(address)
         if not 0 < len(steps) <= MOST_STEPS or ".." in steps:
             raise UsageError(
-                f"address {address!r} is none: name a thing, such as 'song.mid', in 1 to {MOST_STEPS} steps"
+                f"{address!r} is not an address: name a thing, such as 'song.mid', in 1 to {MOST_STEPS} steps"
             )
     return found
 
 
 def check_ttl(seconds: float) -> float:
-    """Give back for how long something is claimed; `UsageError` if that cannot be."""
+    """Give back a number of seconds to reserve for; `UsageError` if it is out of range."""
     if not 0 < seconds <= LONGEST_TTL_SECONDS:
         raise UsageError(
-            f"{seconds} seconds cannot be: claim for more than 0 and at most {LONGEST_TTL_SECONDS}"
+            f"{seconds} seconds is out of range: reserve for more than 0 and at most {LONGEST_TTL_SECONDS}"
         )
     return float(seconds)
 
 
 def check_words(branch: str, actor_id: str, run_id: str, operation: str, detail: str = "") -> None:
-    """Raise `UsageError` unless these may stand in a record."""
+    """Raise `UsageError` unless these texts may be in a record."""
     layout.check_branch(branch)
     check_text("actor_id", actor_id)
     for name, text, longest in (

@@ -6,10 +6,11 @@ A line that is framed as ours are is not decoded here: most of what comes is kno
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from muse.core.blocks import decode_block, frames_hold, op_ids_of, split_prefixed
 from muse.core.entry import Limits, OpEntry, check_entry
 from muse.core.file.log_file import LogFile
 from muse.core.file.op_places import OpPlaces
-from muse.core.record import decode_block, decode_line, encode_line, frames_hold, op_ids_of, split_prefixed
+from muse.core.line import decode_line, encode_line
 from muse.errors import InvalidEntryError
 
 BATCH_BYTES = 1 << 23
@@ -60,7 +61,7 @@ class Incoming:
 
 
 def is_same_entry(line: bytes, other: bytes) -> bool:
-    """Whether two lines hold the same entry, whatever else stands in them."""
+    """Tell whether two lines hold the same entry, whatever else is in them."""
     try:
         return decode_line(line) == decode_line(other)
     except InvalidEntryError:
@@ -98,7 +99,7 @@ def from_log(file: LogFile, limits: Limits, places: OpPlaces) -> Iterator[Incomi
 
 
 def from_entries(entries: Iterable[OpEntry], limits: Limits) -> Iterator[Incoming]:
-    """Yield what somebody hands over."""
+    """Yield entries that a caller hands over."""
     batch = Incoming()
     for entry in entries:
         batch.add_entry(entry, limits)

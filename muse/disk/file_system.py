@@ -1,4 +1,4 @@
-"""Which kind of file system a path is on: an append is atomic on a local one only."""
+"""The kind of file system that a path is on decides about appends: they are atomic on a local one only."""
 
 import sys
 from functools import lru_cache

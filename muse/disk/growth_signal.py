@@ -1,7 +1,7 @@
-"""Wait until a file has grown, or somebody says stop: a follower's sleep.
+"""A follower waits here until its file has grown, or it is told to stop.
 
-On Linux the kernel wakes it (inotify(7), within some tens of microseconds of the write); elsewhere,
-and while there is no file yet, it looks again after a while that doubles up to a bound.
+On Linux the kernel wakes it (inotify(7), within some tens of microseconds of the write). Elsewhere,
+and while the file does not exist yet, it looks again after a time that doubles up to a bound.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _LONGEST_WAIT_SECONDS = 0.02
 
 
 class GrowthSignal:
-    """One follower's lookout on one file. `stop` may be called from any thread or a signal handler."""
+    """Watches one file for one follower. `stop` may be called from any thread or a signal handler."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -40,7 +40,7 @@ class GrowthSignal:
 
     def arm(self) -> None:
         """Begin to watch, before the file is looked at: what is written from now on ends a `wait`."""
-        if self._wake >= 0:  # each time, for another file may stand at the path now
+        if self._wake >= 0:  # each time, as another file may be at the path now
             path = os.fsencode(self._path)
             self._watching = self._libc.inotify_add_watch(self._inotify, path, _IN_MODIFY_OR_ATTRIB) >= 0
 
@@ -55,7 +55,7 @@ class GrowthSignal:
         self._wait = min(self._wait * 2, _LONGEST_WAIT_SECONDS)
 
     def grown(self) -> None:
-        """Say that there was something: look again soon, where there is only looking."""
+        """Note that the file had grown, so that a watcher without inotify looks again soon."""
         self._wait = _SHORTEST_WAIT_SECONDS
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
-"""One JSON object in one file: written for people to read, read without trust.
+"""One file holds one JSON object, written for people to read, and read without trust.
 
-What is read is garbage until shown otherwise: every fault of the file is a `CorruptionError` that
-names it. What is written comes back equal, or is refused before a byte is on the disk.
+Every fault of the file is a `CorruptionError` that names it. What is written comes back equal, or is
+refused before a byte is on the disk.
 """
 
 import json
@@ -40,7 +40,7 @@ def encode_json(document: Mapping[str, Any], what: str) -> bytes:
     except (orjson.JSONEncodeError, orjson.JSONDecodeError, RecursionError) as error:
         raise UsageError(f"{what} cannot be written as JSON: {error}") from error
     if not same:
-        raise UsageError(f"{what} would not come back from JSON as it is: use plain finite JSON values")
+        raise UsageError(f"{what} would not come back from JSON unchanged: use plain finite JSON values")
     return data
 
 
@@ -71,7 +71,7 @@ def _as_python_writes(document: object, data: bytes) -> bytes:
 def read_json_object(path: str, storage: Storage) -> dict[str, Any]:
     """Return the JSON object in the file `path`.
 
-    Raises `NotFoundError` if there is no file, `CorruptionError` if it holds anything else.
+    Raises `NotFoundError` without such a file, `CorruptionError` if it holds anything else.
     """
     data = storage.read_bytes(path)
     try:
@@ -79,7 +79,7 @@ def read_json_object(path: str, storage: Storage) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise CorruptionError(f"{path} is not JSON: {error}", path=path) from error
     if not isinstance(document, dict):
-        raise CorruptionError(f"{path} holds {_name(document)} where a JSON object is expected", path=path)
+        raise CorruptionError(f"{path} has {_name(document)} where a JSON object is expected", path=path)
     return document
 
 

@@ -1,8 +1,9 @@
-"""The name of every file under `.muse/`, and the rules for names that become paths. Pure."""
+"""The layout names every file under `.muse/`, and checks names that become paths. Pure."""
 
 import os.path
 import re
 
+from muse.core.content_id import is_content_id
 from muse.disk.tree_path import path_fault
 from muse.errors import UsageError
 
@@ -12,11 +13,10 @@ BRANCH_LENGTH = 200
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _BRANCH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*\Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def check_session_id(session_id: str) -> str:
-    """Give back `session_id` if it is a safe directory name; raise `UsageError` if not.
+    """Return `session_id` if it is a safe directory name; raise `UsageError` if not.
 
     Safe: 1 to 128 of A-Z a-z 0-9 `.` `_` `-`, not starting with `.` or `-`, not ending with `.`,
     without `..`. So a session id can never leave the log directory, on any file system.
@@ -36,7 +36,7 @@ def check_session_id(session_id: str) -> str:
 
 
 def is_session_id(name: str) -> bool:
-    """Whether `name` may be a session id."""
+    """Return whether `name` may be a session id."""
     try:
         check_session_id(name)
     except UsageError:
@@ -45,7 +45,7 @@ def is_session_id(name: str) -> bool:
 
 
 def check_branch(branch: str) -> str:
-    """Give back `branch` if every part between slashes is a safe file name; else raise `UsageError`."""
+    """Return `branch` if every part between slashes is a safe file name; else raise `UsageError`."""
     parts = branch.split("/") if isinstance(branch, str) else []
     safe = all(_BRANCH_PART.match(part) and ".." not in part and not part.endswith(".lock") for part in parts)
     if not branch or len(branch) > BRANCH_LENGTH or not safe or branch.endswith("."):
@@ -53,20 +53,15 @@ def check_branch(branch: str) -> str:
     return branch
 
 
-def is_digest(text: object) -> bool:
-    """Whether `text` is 64 lower-case hex digits."""
-    return isinstance(text, str) and _SHA256.match(text) is not None
-
-
 def check_digest(digest: str, what: str) -> str:
     """Give back `digest` if it is 64 lower-case hex digits; else raise `UsageError` naming `what`."""
-    if not is_digest(digest):
+    if not is_content_id(digest):
         raise UsageError(f"{digest!r} is not a {what}: 64 lower-case hex digits are expected")
     return digest
 
 
 def check_tree_path(path: str) -> str:
-    """Give back `path` if it names a file in a tree, as `path_fault` has it; else raise `UsageError`."""
+    """Return `path` if it names a file in a tree, by the rules of `path_fault`; else raise `UsageError`."""
     if (fault := path_fault(path)) is not None:
         raise UsageError(f"path {path!r} does not name a file inside the working tree: {fault}")
     return path
@@ -93,12 +88,12 @@ def branch_file(root: str, branch: str) -> str:
 
 
 def refs_lock_file(root: str) -> str:
-    """Held exclusively while a branch ref is compared and swapped."""
+    """Return the file that is locked exclusively while a branch ref is compared and swapped."""
     return os.path.join(root, MUSE_DIRECTORY, "refs.lock")
 
 
 def working_tree_lock_file(root: str) -> str:
-    """Held exclusively while the files of the working tree are brought up to date."""
+    """Return the file that is locked exclusively while the working tree is brought up to date."""
     return os.path.join(root, MUSE_DIRECTORY, "working_tree.lock")
 
 
@@ -144,37 +139,37 @@ def checkpoint_file(root: str, session_id: str) -> str:
 
 
 def session_lock_file(root: str, session_id: str) -> str:
-    """Held exclusively by whoever appends ready-made entries or writes the checkpoint."""
+    """Return the file that is locked exclusively to append ready-made entries or write the checkpoint."""
     return os.path.join(session_directory(root, session_id), "session.lock")
 
 
 def session_commit_lock_file(root: str, session_id: str) -> str:
-    """Held exclusively by whoever carries the session's ops into a branch."""
+    """Return the file that is locked exclusively to commit the session's ops to a branch."""
     return os.path.join(session_directory(root, session_id), "commit.lock")
 
 
 def op_index_file(root: str, session_id: str) -> str:
-    """A cache: op id -> offset; made anew from the log when it is missing."""
+    """Return the cache of the offset of each op id, which is made again from the log when it is missing."""
     return os.path.join(session_directory(root, session_id), "op_index.sqlite")
 
 
-def held_file(root: str, session_id: str) -> str:
-    """Entries whose causes have not arrived; there only while there are any."""
+def orphans_file(root: str, session_id: str) -> str:
+    """Return the file of entries whose parents have not come; it exists only while there are any."""
     return os.path.join(session_directory(root, session_id), "held.jsonl")
 
 
 def policy_file(root: str, session_id: str) -> str:
-    """What the session asks of those who append to it; without one, the default."""
+    """Return the file of what the session asks of those who append; without it, the default holds."""
     return os.path.join(session_directory(root, session_id), "policy.json")
 
 
 def proposals_file(root: str, session_id: str) -> str:
-    """Ops that are set aside until somebody decides, and the decisions; append-only."""
+    """Return the append-only file of the ops that are set aside, and of what was decided about them."""
     return os.path.join(session_directory(root, session_id), "proposals.jsonl")
 
 
-def receipt_file(root: str, session_id: str) -> str:
-    """Stands where a session's log was, once that is archived: while it is there, the session is."""
+def tombstone_file(root: str, session_id: str) -> str:
+    """Return the file that takes the place of an archived log: while it exists, the session is archived."""
     return os.path.join(session_directory(root, session_id), "receipt.json")
 
 
@@ -195,12 +190,12 @@ def manifest_file(root: str, session_id: str) -> str:
 
 
 def garbage_lock_file(root: str) -> str:
-    """Held exclusively by `muse gc`, and shared by a commit from its first object to its ref."""
+    """Return the file that `muse gc` locks exclusively, and a commit shares from first object to ref."""
     return os.path.join(root, MUSE_DIRECTORY, "gc.lock")
 
 
 def garbage_turnstile_file(root: str) -> str:
-    """Held by `muse gc` from before it waits, and for a moment by whoever is about to share its lock."""
+    """Return the file that `muse gc` locks before it waits, and a commit for a moment before it shares."""
     return os.path.join(root, MUSE_DIRECTORY, "gc.turnstile.lock")
 
 
@@ -209,7 +204,7 @@ def keys_directory(root: str) -> str:
 
 
 def public_key_file(root: str, key_id: str) -> str:
-    """A public key whose signatures count in this repository."""
+    """Return the file of a public key whose signatures count in this repository."""
     return os.path.join(keys_directory(root), check_digest(key_id, "key id") + ".pub")
 
 
@@ -218,12 +213,12 @@ def server_directory(root: str) -> str:
 
 
 def tokens_file(root: str) -> str:
-    """Hashes of the tokens that a server of this repository accepts."""
+    """Return the file of the hashes of the tokens that a server of this repository accepts."""
     return os.path.join(server_directory(root), "tokens.json")
 
 
 def tokens_lock_file(root: str) -> str:
-    """Held exclusively while the tokens are changed."""
+    """Return the file that is locked exclusively while the tokens are changed."""
     return os.path.join(server_directory(root), "tokens.lock")
 
 
@@ -232,30 +227,30 @@ def coordination_directory(root: str) -> str:
 
 
 def coordination_record_directory(root: str, kind: str) -> str:
-    """Where the records of one kind are (`reservations`, `intents`...): one file each, written once."""
+    """Return the directory of the records of one kind (`intents`...): one file each, written once."""
     return os.path.join(coordination_directory(root), kind)
 
 
 def coordination_journal_file(root: str) -> str:
-    """Names each coordination record as it is written, so that a reader need not list them all again."""
+    """Return the file that names each coordination record as it is written, so none need be listed again."""
     return os.path.join(coordination_directory(root), "journal")
 
 
 def coordination_lock_file(root: str) -> str:
-    """Held exclusively by whoever grants, renews or releases; shared by whoever acts on what is granted."""
+    """Return the file that is locked to reserve, renew or release, and shared to act on a reservation."""
     return os.path.join(coordination_directory(root), "coordination.lock")
 
 
 def coordination_turnstile_file(root: str) -> str:
-    """Held by whoever waits to grant, and for a moment by whoever is about to share that lock."""
+    """Return the file that is locked while one waits to reserve, and for a moment before one shares."""
     return os.path.join(coordination_directory(root), "coordination.turnstile.lock")
 
 
 def client_state_file(root: str, session_id: str) -> str:
-    """Return the file of how far a client's local log is one with its server's."""
+    """Return the file that says how far a client's local log agrees with its server's."""
     return os.path.join(session_directory(root, session_id), "client.json")
 
 
 def client_lock_file(root: str, session_id: str) -> str:
-    """Return the file whose lock the one client holds that uses a local log."""
+    """Return the file that is locked exclusively by the client that uses a local log."""
     return os.path.join(session_directory(root, session_id), "client.lock")

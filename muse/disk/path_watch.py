@@ -1,7 +1,7 @@
-"""Notice that a file was renamed, replaced or deleted, at a fraction of the cost of looking.
+"""A watch notices that a file was renamed, replaced or deleted, at a fraction of the cost of looking.
 
-On Linux through inotify(7): one instance a process, asked with FIONREAD whether it has anything to
-say. Elsewhere, or where the instance or watch cannot be had, the answer is always "look".
+On Linux it uses inotify(7): one instance a process, asked with FIONREAD whether it has events. Elsewhere,
+or where no instance or watch can be made, the answer is always "look".
 """
 
 import array
@@ -27,7 +27,7 @@ class PathWatch:
     """Asks whether a path may have changed its file since the watch began.
 
     `ask()` fills `answer[0]`, which is zero when it certainly has not; if it is not zero,
-    `may_have_moved` tells. Two steps, both in C, because this is asked at every append.
+    `may_have_moved` tells. The first step is in C alone, because this is asked at every append.
     """
 
     def __init__(self, ask: Callable[[], object], answer: Sequence[int], drain: Callable[[], None]) -> None:
@@ -37,11 +37,11 @@ class PathWatch:
 
     @classmethod
     def always(cls) -> "PathWatch":
-        """Return a watch that always says "look": where nothing can be watched."""
+        """Return a watch that always says "look", for where nothing can be watched."""
         return cls(_nothing, (1,), _nothing)
 
     def may_have_moved(self) -> bool:
-        """Whether to look at the path. Once it is true it stays so."""
+        """Return whether to look at the path. Once it is true it stays so."""
         self._drain()
         return self.ask is _nothing
 
@@ -55,7 +55,7 @@ def _nothing() -> None:
 
 
 def inotify_instance() -> tuple[ctypes.CDLL, int]:
-    """Return the C library and a new inotify descriptor; `OSError` where there can be none."""
+    """Return the C library and a new inotify descriptor; raise `OSError` where it cannot be made."""
     if not sys.platform.startswith("linux"):
         raise OSError(errno.ENOSYS, "inotify is Linux's")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -114,7 +114,7 @@ def _numbers(data: bytes) -> Iterator[int]:
 
 
 class _Watches:
-    """Makes the instance when first needed, and anew in a forked child (events are handed out once)."""
+    """Makes the instance when first needed, and again in a forked child (events are handed out once)."""
 
     def __init__(self) -> None:
         self._instance: _Inotify | None = None

@@ -1,4 +1,4 @@
-"""What is opened and has to be closed."""
+"""A resource is opened, and has to be closed."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -10,7 +10,7 @@ class Resource(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release what is held. Closing twice is fine."""
+        """Release what was opened. Closing twice is fine."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Which paths may name a file of a tree: one set of rules for storage and domains. Pure."""
+"""One set of rules says which paths may name a file of a tree, for storage and domains. Pure."""
 
 PATH_BYTES = 1024
 NAME_BYTES = 255  # what file systems allow for one part of a path
@@ -7,8 +7,8 @@ NAME_BYTES = 255  # what file systems allow for one part of a path
 def path_fault(path: object) -> str | None:
     """Say what is wrong with `path` as the name of a file inside a tree; None if nothing is.
 
-    Relative, `/` between parts, no empty, `.` or `..` part, no NUL or backslash, and nothing under
-    `.muse` or `.git` (whatever the case: some file systems fold it). In UTF-8 it has at most 1024
+    It must be relative, with `/` between parts, no empty, `.` or `..` part, no NUL or backslash, and not
+    under `.muse` or `.git` in any case (some file systems fold it). In UTF-8 it has at most 1024
     bytes, each part at most 255: a file system takes it, in any directory of sensible length.
     """
     if not isinstance(path, str) or not 0 < _utf8_length(path) <= PATH_BYTES:

@@ -1,12 +1,13 @@
-"""What history says of a session: which of its ops the branches hold, told by the seals in the commits."""
+"""Finds the ops of a session that the branches hold, by the seals in the commits."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from muse.errors import CorruptionError
 from muse.history.commit_record import parents
 from muse.history.dag import CommitDag
 from muse.history.seal import read_seal
+from muse.history.walk import links_among, parents_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,9 @@ class SessionCommit:
 
 @dataclass(slots=True)
 class SessionHistory:
-    """The commits of one session that were found, each behind those in its own history.
+    """The commits of one session that were found, each after those in its own history.
 
-    `branch` leads to some of them. `met`: the commits at which the search ended.
+    `branch` leads to some of them. `met`: the commits at which the search stopped.
     """
 
     commits: list[SessionCommit] = field(default_factory=list)
@@ -40,9 +41,9 @@ def session_history(
 ) -> SessionHistory:
     """Search the histories of `tips` (branch -> commit) for commits of a session, each commit once.
 
-    No search goes past a commit in `stop`: it and what is behind it were taken in before. Where
-    several branches lead to such commits, the first of `tips` is named. `CorruptionError` at a commit
-    of the session that does not name its ops.
+    No search goes past a commit in `stop`: it and its history were taken in before. If several
+    branches lead to commits of the session, the first of `tips` is named. Raises `CorruptionError` at a
+    commit of the session that does not name its ops.
     """
     result = SessionHistory()
     behind: dict[str, list[str]] = {}
@@ -57,35 +58,21 @@ def session_history(
             seal = read_seal(record["message"])
             if seal is None and f"\nMuse-Session: {session_id}\n" in record["message"]:
                 raise CorruptionError(
-                    f"commit {commit_id} was made from session {session_id!r} and does not name its ops, as "
-                    "an earlier version wrote it: go on in a new session"
+                    f"commit {commit_id} was made from session {session_id!r} by an earlier version and does "
+                    "not name its ops: go on in a new session"
                 )
             if seal is not None and seal.session_id == session_id:
                 before, snapshot_id = record["parent_commit_id"], record["snapshot_id"]
                 found[commit_id] = SessionCommit(commit_id, before, snapshot_id, seal.op_list)
                 result.branch = result.branch or branch
-    result.commits = [found[commit_id] for commit_id in oldest_first(behind) if commit_id in found]
+    ordered = parents_first(behind, links_among(behind))
+    result.commits = [found[commit_id] for commit_id in ordered if commit_id in found]
     return result
-
-
-def oldest_first(behind: Mapping[str, Iterable[str]]) -> list[str]:
-    """Order commits so that each comes after its parents, those of its first parent first."""
-    ordered: dict[str, None] = {}
-    for start in behind:
-        waiting = [(start, False)]
-        while waiting:
-            commit_id, are_parents_done = waiting.pop()
-            if are_parents_done:
-                ordered.setdefault(commit_id)
-            elif commit_id in behind and commit_id not in ordered:
-                waiting.append((commit_id, True))
-                waiting += [(parent, False) for parent in reversed(list(behind[commit_id]))]
-    return list(ordered)
 
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """Where a search ends: at what it was told, which it notes in `met`, and at what it has seen."""
+    """The commits at which a search stops: those in `stop`, noted in `met`, and those it has seen."""
 
     stop: Container[object]
     seen: Container[object]

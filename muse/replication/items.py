@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from muse.core.blocks import decode_block, decode_stamps, op_id_of, split_framed
 from muse.core.entry import is_op_id
 from muse.core.file.log_file import LogFile
-from muse.core.record import decode_block, decode_stamps, entry_json, frame, op_id_of, split_framed
+from muse.core.line import entry_json, frame
 from muse.replication.reconcile import ItemSet, pack_item, sorted_items
 
 

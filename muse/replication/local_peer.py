@@ -1,20 +1,20 @@
 """A repository on a path of this machine as a peer."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 import orjson
 
-from muse.apply.domains import entry_check
+from muse.apply.domains import check_domain_op
 from muse.apply.merge_heads import is_same_work
 from muse.core import content_id
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
+from muse.core.line import entry_json, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions
-from muse.core.record import entry_json, frame
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, MuseError
@@ -23,12 +23,12 @@ from muse.history.covered_ops import SessionOps, op_ids_of, open_session
 from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
-from muse.history.working_tree import update_working_tree
 from muse.replication.items import read_items
 from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
 from muse.replication.received import check_hash, commit_in, entries_in, snapshot_in
 from muse.replication.reconcile import ItemSet, respond
-from muse.session.live import History, LiveSession
+from muse.session.live import LiveSession
+from muse.session.working_files import update_to_branch
 from muse.upkeep.garbage import digests_in
 
 
@@ -80,7 +80,7 @@ class LocalPeer:
     def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
         entries = entries_in(lines)
         with OpLog(self._root, session_id, storage=self.storage) as log:
-            return log.merge(entries, check=entry_check() if check else None, durability="disk")
+            return log.merge(entries, check=check_domain_op if check else None, durability="disk")
 
     def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
         if session_id not in self._open:
@@ -143,10 +143,10 @@ class LocalPeer:
     def _let_in_orphans(self, seal: Seal, op_ids: Sequence[str], covered: Sequence[OpEntry]) -> bool:
         """Append the orphans that a commit covers, if all its ops are then in the log."""
         lacking = set(op_ids) - {entry["op_id"] for entry in covered}
-        if not lacking or not self.storage.exists(layout.held_file(self._root, seal.session_id)):
+        if not lacking or not self.storage.exists(layout.orphans_file(self._root, seal.session_id)):
             return False
         with OpLog(self._root, seal.session_id, storage=self.storage) as log:
-            orphans = [entry for entry in log.held() if entry["op_id"] in lacking]
+            orphans = [entry for entry in log.orphans.entries() if entry["op_id"] in lacking]
             if root_of(sorted([*covered, *orphans], key=total_order)) != seal.root:
                 return False
             log.append_many(orphans, durability="disk")
@@ -160,7 +160,7 @@ class LocalPeer:
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
         repository = self.repository
         if expected is not None and not (
-            descends(repository, new, expected) or is_same_work(repository, new, expected)
+            repository.dag.descends(new, expected) or is_same_work(repository, new, expected)
         ):
             raise ConflictError(
                 f"branch {branch!r} in {self._root} is at {expected}, which commit {new} does not descend "
@@ -168,30 +168,18 @@ class LocalPeer:
             )
         before = repository.read_tree(expected if expected != new else None)
         repository.dag.swap_head(branch, expected, new)
-        kept = self._update_working_tree(branch, before)
+        kept = update_to_branch(repository, branch, before).kept
         self.settle()
         return kept
 
     def settle(self) -> None:
         """Count what the branches hold as committed; a fault that hinders it is told by the next commit."""
         for session_id in self.sessions():
-            with contextlib.suppress(MuseError), LiveSession(self._root, session_id, storage=self.storage):
-                pass
-
-    def _update_working_tree(self, branch: str, before: Mapping[str, str]) -> list[str]:
-        repository = self.repository
-        with self.storage.locked(layout.working_tree_lock_file(self._root)):
-            head = repository.dag.head(branch)
-            if head is None or branch != repository.dag.current_branch():
-                return []
-            return update_working_tree(
-                self._root,
-                repository.objects,
-                before=before,
-                after=repository.read_tree(head),
-                known=History(repository, head).has,
-                storage=self.storage,
-            ).kept
+            with (
+                contextlib.suppress(MuseError),
+                LiveSession(self._root, session_id, storage=self.storage) as session,
+            ):
+                session.heal()
 
     def _stored_objects(self, data: bytes) -> tuple[str, ...]:
         """Return what looks like the id of an object and is: a replay of the ops needs it."""
@@ -218,8 +206,3 @@ class LocalPeer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def descends(repository: Repository, commit_id: str, ancestor: str) -> bool:
-    """Tell whether `ancestor` is `commit_id` or in its history."""
-    return any(record["commit_id"] == ancestor for record in repository.dag.history(commit_id))

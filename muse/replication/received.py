@@ -4,8 +4,8 @@ from typing import Any
 
 import orjson
 
+from muse.core.blocks import decode_block
 from muse.core.entry import OpEntry
-from muse.core.record import decode_block
 from muse.errors import CorruptionError
 from muse.history.commit_record import CommitRecord, Snapshot, parse_commit, parse_snapshot
 from muse.replication.peer import BATCH_BYTES, Kind

@@ -140,7 +140,7 @@ class _Tally:
     def add(self, result: MergeResult) -> None:
         self.added += result.added
         self.known += result.known
-        self.orphans += result.held
+        self.orphans += result.orphans
         self.conflicts += result.conflicts
         self.refused += result.refused
         self.reasons += result.reasons[: _REASONS_KEPT - len(self.reasons)]

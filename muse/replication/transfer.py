@@ -5,23 +5,23 @@ parents before children; the branch last. So whatever cuts a transfer short, not
 seen, and the next one does what was left.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from muse.apply.merge_heads import merge_heads
+from muse.core.content_id import is_content_id
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.repository import Repository
-from muse.replication.local_peer import LocalPeer, descends
+from muse.history.walk import parents_first
+from muse.replication.local_peer import LocalPeer
 from muse.replication.peer import Peer
 from muse.replication.received import commit_in
 from muse.replication.sync import SessionSync, copy_objects, sync_sessions
 
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ATTEMPTS = 100
 _REASONS_SHOWN = 3
 
@@ -86,9 +86,9 @@ def _joined(repository: Repository, branch: str, ours: str | None, theirs: str) 
     """Return the one of two commits that descends from the other, else their merge."""
     if ours == theirs:
         return theirs, "up to date"
-    if ours is None or descends(repository, theirs, ours):
+    if ours is None or repository.dag.descends(theirs, ours):
         return theirs, "fast-forward"
-    if descends(repository, ours, theirs):
+    if repository.dag.descends(ours, theirs):
         return ours, "ahead"
     return merge_heads(repository, branch, ours, theirs), "merged"
 
@@ -108,7 +108,7 @@ def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     theirs = peer.branches().get(branch)
     if theirs == ours:
         return Exchange(sessions, (Transfer(branch, theirs, ours, "up to date"),))
-    if theirs is not None and not (dag.has_commit(theirs) and descends(own.repository, ours, theirs)):
+    if theirs is not None and not (dag.has_commit(theirs) and dag.descends(ours, theirs)):
         raise ConflictError(f"branch {branch!r} has commits there that are not here: run 'muse pull' first")
     with peer.receiving():
         commits = _copy(own, peer, ours, sessions)
@@ -199,25 +199,17 @@ def copy_history(source: Peer, target: Peer, tip: str) -> int:
 
 def _missing_commits(source: Peer, target: Peer, tip: str) -> list[str]:
     """Return the commits to copy, each after its parents. A replica that has a commit has its history."""
-    ordered: list[str] = []
-    seen: set[str] = set()
-    waiting = [(tip, False)]
-    while waiting:
-        commit_id, is_after_parents = waiting.pop()
-        if is_after_parents:
-            ordered.append(commit_id)
-        elif commit_id not in seen:
-            seen.add(commit_id)
-            if target.lacks("commit", [commit_id]):
-                record = commit_in(source.get("commit", commit_id).data, commit_id)
-                waiting.append((commit_id, True))
-                waiting += ((parent_id, False) for parent_id in parents(record))
-    return ordered
+
+    def missing_parents(commit_id: str) -> list[str]:
+        record = commit_in(source.get("commit", commit_id).data, commit_id)
+        return target.lacks("commit", parents(record)) if parents(record) else []
+
+    return parents_first(target.lacks("commit", [tip]), missing_parents)
 
 
 def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:
     """Return the snapshots of a commit: that of its files, and those its metadata names that are there."""
-    named = [value for value in dict.fromkeys(state_snapshots(record).values()) if _DIGEST.match(value)]
+    named = [value for value in dict.fromkeys(state_snapshots(record).values()) if is_content_id(value)]
     absent = set(source.lacks("snapshot", named)) if named else set()
     return [record["snapshot_id"], *(value for value in named if value not in absent)]
 

@@ -1,4 +1,4 @@
-"""One session's ops as they come into its log, whoever writes them: read once, handed to all who follow."""
+"""The ops of one session as they come into its log: read once, and handed to all followers."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from muse.core.entry import OpEntry
 from muse.core.file.tail import Follower
 from muse.core.op_log import OpLog
 from muse.errors import MuseError
-from muse.server.outbox import Outbox, Update
+from muse.server.client_queue import ClientQueue, Message
 from muse.server.settings import Settings
 
 BATCH_OPS = 1_000
@@ -23,8 +23,8 @@ _UNDELIVERED_AT_MOST = 8
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Some entries in the order of the log: each with the byte after it. They follow on byte `start`."""
+class LogSlice:
+    """Some entries in the order of the log, each with the byte after it. All are after byte `start`."""
 
     start: int
     ops: list[tuple[int, bytes]] = field(default_factory=list)
@@ -33,21 +33,21 @@ class Batch:
     def end(self) -> int:
         return self.ops[-1][0] if self.ops else self.start
 
-    def after(self, cursor: int) -> "Batch":
+    def after(self, cursor: int) -> "LogSlice":
         """Return those that are behind `cursor`."""
-        return Batch(max(self.start, cursor), [op for op in self.ops if op[0] > cursor])
+        return LogSlice(max(self.start, cursor), [op for op in self.ops if op[0] > cursor])
 
     @cached_property
-    def update(self) -> Update:
-        """The message to followers; made once for all of them."""
+    def message(self) -> Message:
+        """Return the message to followers, which is made once for all of them."""
         entries = b",".join([data for _, data in self.ops])
         data = b'{"type":"ops","entries":[%b],"cursor":%d}' % (entries, self.end)
-        return Update(data, self.end, self.ops)
+        return Message(data, self.end, self.ops)
 
 
-def read_batch(follower: Follower, start: int, *, upto: int | None = None) -> Batch:
-    """Return the next entries that are in the log already; an empty batch if there are none."""
-    batch = Batch(start)
+def read_slice(follower: Follower, start: int, *, upto: int | None = None) -> LogSlice:
+    """Return the next entries that are in the log already; an empty slice if it has no more."""
+    batch = LogSlice(start)
     size = 0
     while len(batch.ops) < BATCH_OPS and size < 1 << 20 and (upto is None or batch.end < upto):
         entry = follower.next_within(0)
@@ -59,12 +59,12 @@ def read_batch(follower: Follower, start: int, *, upto: int | None = None) -> Ba
 
 
 def _line(entry: OpEntry) -> bytes:
-    """Return an entry as JSON. A copy: what orjson gives takes up kilobytes for as long as it is kept."""
+    """Return an entry as JSON: a copy, as the bytes that orjson returns keep kilobytes of memory."""
     return bytes(memoryview(orjson.dumps(entry)))
 
 
 class Feed:
-    """Follows one log in a thread of its own while anybody listens. Its other methods are for the loop."""
+    """Follows one log in a thread of its own while there are followers. Its other calls are for the loop."""
 
     def __init__(
         self,
@@ -77,8 +77,8 @@ class Feed:
         self._settings = settings
         self._loop = loop
         self._on_overflow = on_overflow
-        self._outboxes: set[Outbox] = set()
-        self._catching_up: set[Outbox] = set()
+        self._queues: set[ClientQueue] = set()
+        self._catching_up: set[ClientQueue] = set()
         self._follower: Follower | None = None
         self._room = threading.Semaphore(_UNDELIVERED_AT_MOST)
         self._thread: threading.Thread | None = None
@@ -88,12 +88,12 @@ class Feed:
 
     @property
     def followers(self) -> int:
-        return len(self._outboxes)
+        return len(self._queues)
 
     def lag_bytes(self) -> int:
-        """How far the slowest follower is behind what was read."""
-        followers = self._outboxes | self._catching_up
-        return max([0, *(self.cursor - outbox.cursor for outbox in followers)])
+        """Return how many bytes the slowest follower is behind what was read."""
+        followers = self._queues | self._catching_up
+        return max([0, *(self.cursor - queue.cursor for queue in followers)])
 
     def open(self) -> None:
         """Begin to follow at the end of the log. Blocks; for a thread."""
@@ -102,36 +102,40 @@ class Feed:
         self.cursor = start
         self._follower = follower
         self._thread = threading.Thread(target=self._follow, args=(follower, start), daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the machine gives no more threads
+            follower.close()
+            raise
 
-    def join(self, outbox: Outbox) -> bool:
-        """Hand on all behind the outbox's cursor from now on; False if that lies before what is in hand."""
+    def join(self, queue: ClientQueue) -> bool:
+        """Send everything after the queue's cursor from now on; False if the feed is past that cursor."""
         if self._is_over:
-            outbox.close(self.failure)
+            queue.close(self.failure)
             return True
-        if outbox.cursor < self.cursor:
-            self._catching_up.add(outbox)
+        if queue.cursor < self.cursor:
+            self._catching_up.add(queue)
             return False
-        self._catching_up.discard(outbox)
-        self._outboxes.add(outbox)
+        self._catching_up.discard(queue)
+        self._queues.add(queue)
         return True
 
-    def leave(self, outbox: Outbox) -> None:
-        self._outboxes.discard(outbox)
-        self._catching_up.discard(outbox)
+    def leave(self, queue: ClientQueue) -> None:
+        self._queues.discard(queue)
+        self._catching_up.discard(queue)
 
-    def tell(self, update: Update) -> None:
-        """Hand something to all who follow that is no op."""
-        for outbox in self._outboxes:
-            outbox.update(update)
+    def tell(self, update: Message) -> None:
+        """Send all followers a message that holds no ops."""
+        for queue in self._queues:
+            queue.update(update)
 
-    def _deliver(self, batch: Batch) -> None:
+    def _deliver(self, batch: LogSlice) -> None:
         self._room.release()
         self.cursor = batch.end
-        for outbox in list(self._outboxes):
-            rest = batch if outbox.cursor <= batch.start else batch.after(outbox.cursor)
-            if rest.ops and not outbox.update(rest.update):
-                self._outboxes.discard(outbox)
+        for queue in list(self._queues):
+            rest = batch if queue.cursor <= batch.start else batch.after(queue.cursor)
+            if rest.ops and not queue.update(rest.message):
+                self._queues.discard(queue)
                 self._on_overflow()
 
     def _fail(self, error: MuseError) -> None:
@@ -139,18 +143,18 @@ class Feed:
         self.drop(error)
 
     def drop(self, failure: MuseError | None = None) -> None:
-        """Let all who follow go: they come again, to what is then open."""
+        """Close the queues of all followers: they connect again, to the session as it is then."""
         self._is_over = True
-        for outbox in self._outboxes | self._catching_up:
-            outbox.close(failure)
-        self._outboxes.clear()
+        for queue in self._queues | self._catching_up:
+            queue.close(failure)
+        self._queues.clear()
 
     def _follow(self, follower: Follower, start: int) -> None:
         try:
             while (entry := follower.next_within(None)) is not None:
                 first = (follower.cursor, _line(entry))
-                more = read_batch(follower, follower.cursor)
-                batch = Batch(start, [first, *more.ops])
+                more = read_slice(follower, follower.cursor)
+                batch = LogSlice(start, [first, *more.ops])
                 self._room.acquire()
                 start = batch.end
                 self._call(self._deliver, batch)
@@ -166,7 +170,7 @@ class Feed:
                 self._follower.stop()
 
     def close(self) -> None:
-        """Stop to follow. Blocks until the thread is done; for a thread."""
+        """Stop following. Blocks until the thread has ended; for a thread."""
         if self._follower is None or self._thread is None:
             return
         self._follower.stop()

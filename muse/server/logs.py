@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line. No token, no query, no body of a request is ever in them.
+"""Structured logs: one JSON object a line. They never show a token, a query or a body of a request.
 
 A line that cannot be written (a full disk, a reader that is gone) is lost, and nothing else is.
 """
@@ -11,12 +11,9 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-_OF_REFUSED_HANDSHAKES = "ASGI callable returned without completing handshake."
-"""What uvicorn takes for an error: a WebSocket that is refused with an answer of ours."""
-
 
 def make_logger(stream: TextIO, level: str) -> FilteringBoundLogger:
-    """Return a logger that writes to `stream`. What libraries say, from warnings on, goes there too."""
+    """Return a logger that writes to `stream`."""
     minimum = logging.getLevelNamesMapping()[level.upper()]
     logger = structlog.wrap_logger(
         _LineLogger(stream),
@@ -27,14 +24,17 @@ def make_logger(stream: TextIO, level: str) -> FilteringBoundLogger:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(minimum),
     )
-    handler = _Handler(cast("FilteringBoundLogger", logger))
-    handler.addFilter(lambda record: record.getMessage() != _OF_REFUSED_HANDSHAKES)
+    return cast("FilteringBoundLogger", logger)
+
+
+def take_in_libraries(logger: FilteringBoundLogger) -> None:
+    """Send the warnings and errors of the libraries to `logger`, in the whole process."""
+    handler = _Handler(logger)
     for name in ("uvicorn.error", "asyncio", "opentelemetry"):
         library_logger = logging.getLogger(name)
         library_logger.handlers = [handler]
         library_logger.setLevel(logging.WARNING)
         library_logger.propagate = False
-    return cast("FilteringBoundLogger", logger)
 
 
 class _LineLogger(structlog.WriteLogger):

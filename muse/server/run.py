@@ -1,12 +1,10 @@
-"""Starts a server, keeps house while it runs, and stops it gracefully."""
+"""Starts a server, closes what is idle while it runs, and stops it gracefully."""
 
 import asyncio
 import contextlib
-import gc
 import socket
 import ssl
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TextIO
@@ -20,7 +18,7 @@ from muse.history.repository import Repository
 from muse.server.api.calls import Live, Service
 from muse.server.api.live import POLICY_VIOLATION, RESTARTING
 from muse.server.app import App
-from muse.server.edge.access import Tokens
+from muse.server.edge.access import NOBODY_COMES_IN, Tokens
 from muse.server.edge.http_protocol import BoundedHttp
 from muse.server.edge.limits import Quotas, Slots
 from muse.server.edge.ws_protocol import AbortableWebSocket
@@ -33,9 +31,11 @@ from muse.server.tracing import Tracing
 
 _HOUSEKEEPING_SECONDS = 1.0
 _BACKLOG = 2048
-_OBJECTS_BETWEEN_COLLECTIONS = 20_000
-_TURN_SECONDS = 0.001
 _SORTS_PER_TOKEN = 2
+
+
+def _never() -> bool:
+    return False
 
 
 def serve(
@@ -44,31 +44,25 @@ def serve(
     *,
     log_to: TextIO,
     ready: Callable[[str], None],
+    is_over: Callable[[], bool] = _never,
     storage: Storage = LOCAL,
 ) -> None:
-    """Serve the repository at `root` until SIGTERM or SIGINT. `ready` is told the URL once it answers.
+    """Serve the repository at `root` until `is_over` says so, or until Ctrl-C in the main thread.
 
-    Raises `UsageError`, nothing begun, where the address cannot be had, TLS files are not usable, or the
-    server could be reached from other machines though there are no tokens.
+    `ready` is told the URL once the server answers; `is_over` is asked ten times a second. It may run in any
+    thread, and changes nothing of the process: no signal handler, no logging, no limit.
+
+    Raises `UsageError` before anything is begun if the address is in use, if the TLS files are not usable, or
+    if other machines could reach the server though there are no tokens.
     """
     repository = Repository.open(root, storage)
     tokens = Tokens(root, storage=storage)
     _check_open_to(settings, tokens)
     listener = _listen(settings)
     loop_factory = _config(settings, _no_app).get_loop_factory()
-    _favour_latency()
+    serving = _serve(repository, tokens, settings, listener, log_to=log_to, ready=ready, is_over=is_over)
     with contextlib.closing(listener), asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_serve(repository, tokens, settings, listener, log_to=log_to, ready=ready))
-
-
-def _favour_latency() -> None:
-    """Change threads sooner: the loop and a write each wait for the other's turn to end, several times.
-
-    Look for cycles less often: requests leave few behind, and each look stops the loop.
-    """
-    sys.setswitchinterval(_TURN_SECONDS)
-    gc.freeze()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
+        runner.run(serving)
 
 
 def _check_open_to(settings: Settings, tokens: Tokens) -> None:
@@ -91,13 +85,20 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _no_app() -> None:
-    """Stand for the application where only the configuration is asked for."""
+    """Take the place of the application where only the configuration is wanted."""
+
+
+class _Config(uvicorn.Config):
+    """uvicorn's configuration, which leaves the logging of the process as it is."""
+
+    def configure_logging(self) -> None:
+        """Change no level, handler or name of the process."""
 
 
 def _config(
     settings: Settings, app: object, *, http: Callable[..., asyncio.Protocol] | str = "auto"
 ) -> uvicorn.Config:
-    return uvicorn.Config(
+    return _Config(
         app,  # type: ignore[arg-type]
         host=settings.host,
         port=settings.port,
@@ -111,7 +112,6 @@ def _config(
         lifespan="off",
         interface="asgi3",
         log_config=None,
-        access_log=False,
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
@@ -130,6 +130,7 @@ async def _serve(
     *,
     log_to: TextIO,
     ready: Callable[[str], None],
+    is_over: Callable[[], bool],
 ) -> None:
     metrics = Metrics()
     threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="muse")
@@ -155,7 +156,7 @@ async def _serve(
         config.load()
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"the certificate or its private key is not usable: {error}") from error
-    server = _Server(config, service, ready)
+    server = _Server(config, service, ready, is_over)
     keeping = asyncio.create_task(_keep_house(service))
     try:
         await server.serve(sockets=[listener])
@@ -171,10 +172,30 @@ async def _serve(
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it answers, and tells its clients before it stops."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        ready: Callable[[str], None],
+        is_over: Callable[[], bool],
+    ) -> None:
         super().__init__(config)
         self._service = service
         self._ready = ready
+        self._is_over = is_over
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals of the process to its owner."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Serve until it is over, or until the event loop turns Ctrl-C into a cancellation."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await super().main_loop()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._is_over()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -186,7 +207,7 @@ class _Server(uvicorn.Server):
         self._ready(url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take nothing on any more, tell all when to come back, finish what was begun, and close."""
+        """Refuse new work, tell all clients when to come back, finish what was begun, and close."""
         service = self._service
         service.is_stopping = True
         service.log.info("stopping", live=len(service.live))
@@ -207,11 +228,15 @@ class _Server(uvicorn.Server):
 
 
 async def _keep_house(service: Service) -> None:
-    """Let go of sessions and peers nobody uses, and of clients that do not read or lost their token."""
+    """Close sessions and peers that nobody uses, and clients that do not read or whose token is revoked."""
     asked: set[Live] = set()
+    is_shut = False
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         try:
+            was_shut, is_shut = is_shut, service.tokens.are_gone()
+            if is_shut and not was_shut:
+                service.log.warning("shut", reason=NOBODY_COMES_IN)
             _tidy(service, asked)
         except (MuseError, OSError) as error:  # tokens that cannot be read now, for example
             service.told(error)

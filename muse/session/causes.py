@@ -1,4 +1,4 @@
-"""What of a session's ops one has seen who has a branch before them."""
+"""The ops of a session that a reader of a branch has seen."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -9,6 +9,7 @@ from muse.history.commit_record import CommitRecord, parents
 from muse.history.covered_ops import SessionOps, op_ids_of
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal
+from muse.history.walk import reachable
 
 _OPS = 10_000
 
@@ -21,22 +22,21 @@ def committed_heads(repository: Repository, session_id: str, domain: str, commit
     """
     wanted: list[str] = []
     starts: list[int] = []
-    seen: set[str] = set()
-    waiting = [(commit_id, _OPS)] if commit_id else []
-    while waiting:
-        name, left = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
+    left = {commit_id: _OPS}  # how many ops are looked at from a commit on
+    behind: dict[str, list[str]] = {}
+    for name in reachable([commit_id] if commit_id else [], behind.__getitem__):
         record = repository.dag.read_commit(name)
+        behind[name] = parents(record)
+        further = left[name]
         seal = _seal_of(record, session_id, domain)
-        if seal is not None:
-            if not left:
-                starts.append(seal.cut_offset)  # what is wanted stands behind it, if it is of this log
-                continue
-            wanted += op_ids_of(repository.objects, seal)[-left:]
-            left = max(left - seal.op_count, 0)
-        waiting += [(parent, left) for parent in parents(record)]
+        if seal is not None and not further:
+            starts.append(seal.cut_offset)  # what is wanted is behind it, if it is of this log
+            behind[name] = []
+        elif seal is not None:
+            wanted += op_ids_of(repository.objects, seal)[-further:]
+            further = max(further - seal.op_count, 0)
+        for parent in behind[name]:
+            left.setdefault(parent, further)
     return heads_of(_entries(repository, session_id, wanted, min(starts, default=0))) if wanted else []
 
 
@@ -47,7 +47,10 @@ def _entries(repository: Repository, session_id: str, op_ids: list[str], start: 
 
 
 def heads_of(entries: Iterable[OpEntry]) -> list[str]:
-    """Return the last op of each actor that none of `entries`, in the total order, names as a parent."""
+    """Return the last op of each actor, but those that another of `entries` names as a parent.
+
+    The entries are in the total order.
+    """
     last: dict[str, str] = {}
     named: set[str] = set()
     for entry in entries:
@@ -59,7 +62,7 @@ def heads_of(entries: Iterable[OpEntry]) -> list[str]:
 def is_made_of_ops(
     repository: Repository, session_id: str, domain: str, before: str | None, after: str | None
 ) -> bool:
-    """Whether all that came to a branch from `before` to `after` are the session's ops, of one domain."""
+    """Return whether a branch moved from `before` to `after` by the session's ops of one domain alone."""
     if after is None or before == after:
         return before == after
     met = before is None

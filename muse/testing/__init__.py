@@ -1,8 +1,8 @@
-"""What others need to test with us: disks that fail, disks that forget, and conformance suites.
+"""How do others test with us? With disks that fail, disks that forget, and conformance suites.
 
 `FailingStorage` fails at a chosen call. `InMemoryStorage` is a file system without files.
 `DiskModelStorage` is one whose power can be cut. `StorageConformance` and `DomainPluginConformance` are
-suites to subclass: pytest collects what they inherit.
+suites to subclass: pytest collects what is inherited.
 """
 
 from muse.testing.disk_model import DiskModelStorage

@@ -1,8 +1,8 @@
-"""A disk that knows what was synced, and after a power cut holds what a disk may then hold.
+"""This disk knows what was synced, and after a power cut holds what a disk may then hold.
 
-What POSIX leaves open is taken as badly as file systems do it: a name is durable only once its directory
-was synced, a file's bytes once the file was; of what was not synced, any sectors may have reached the disk,
-in any order, and the file's length too may be an old one.
+What POSIX leaves open is done as badly as the worst file systems do it: a name is durable only once its
+directory was synced, and a file's bytes once the file was. Of what was not synced, any sectors may have
+reached the disk, in any order, and the file's length may be an old one too.
 """
 
 import errno
@@ -11,7 +11,7 @@ from random import Random
 from muse.testing.memory_storage import InMemoryStorage, Node, OpenFile, fail, place, resize
 
 SECTOR_BYTES = 512
-"""What a disk writes as a whole or not at all."""
+"""A disk writes so many bytes as a whole or not at all."""
 
 
 class DiskModelStorage(InMemoryStorage):
@@ -47,19 +47,19 @@ class DiskModelStorage(InMemoryStorage):
         node.unsynced_names.clear()
 
     def fail_syncs(self, count: int = 1) -> None:
-        """Let the next `count` syncs fail, and the bytes they were to bring to the disk be lost.
+        """Let the next `count` syncs fail and lose the bytes that they were to bring to the disk.
 
-        As kernels do it, each descriptor that is open then is told once; the next sync succeeds,
-        and says nothing of the lost bytes, which can still be read until the power is cut.
+        As in a kernel, each descriptor that is open then is told once. The next sync succeeds and does
+        not tell of the lost bytes, which can still be read until the power is cut.
         """
         self._syncs_to_fail = count
 
     # -- the power cut --------------------------------------------------------------------------
 
     def power_cut(self, seed: int) -> None:
-        """Cut the power and start again: what was synced is there, of the rest what `seed` decides.
+        """Cut the power and start again with what was synced, and with what `seed` decides of the rest.
 
-        Seed 0 loses all that was not synced, seed 1 keeps all of it; any other keeps some sectors,
+        Seed 0 loses all that was not synced, and seed 1 keeps all of it. Any other keeps some sectors,
         names and lengths and loses others. Descriptors and locks from before are gone.
         """
         with self._changed:
@@ -69,7 +69,7 @@ class DiskModelStorage(InMemoryStorage):
             self._changed.notify_all()
 
     def is_running(self, process: int) -> bool:  # noqa: ARG002
-        """False: who wrote before a crash that is only played is dead, whatever process plays it."""
+        """Return False: a writer from before the crash is dead, though its process here lives on."""
         return False
 
     def _restart(self, node: Node, chance: Random, odds: float) -> None:

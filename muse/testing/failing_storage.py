@@ -1,4 +1,4 @@
-"""A storage that fails at a chosen call: once, or from then on, as it does for a process that died."""
+"""This storage fails at a chosen call: once, or from then on, as for a process that died."""
 
 import errno
 import os
@@ -10,9 +10,10 @@ from muse.disk.storage import LOCAL, Storage
 from muse.errors import MuseError
 
 Fault = Literal["ENOSPC", "EIO", "short", "sync", "crash"]
-"""What goes wrong. "ENOSPC", "EIO": one call fails so and does nothing. "short": as "ENOSPC", but a write
-takes half of its bytes and says so, as on a disk that fills up. "sync": one sync fails, EIO. "crash": the
-call and all later ones fail, and a write has taken half of its bytes, as for a process killed in it."""
+"""What goes wrong. "ENOSPC", "EIO": one call fails with that error and does nothing. "short": as "ENOSPC",
+but a write takes half of its bytes and says so, as on a disk that fills up. "sync": one sync fails with EIO.
+"crash": the call and all later ones fail, and a write has taken half of its bytes, as when a process is
+killed in it."""
 
 _MOST_CALLS = 10_000
 
@@ -20,8 +21,8 @@ _MOST_CALLS = 10_000
 class FailingStorage(Storage):
     """Hands every call to `inner`, but fails the one with number `fails_at`, counted from 1.
 
-    Counted are all system calls but `close`, `unlock`, `watch` and `is_running`, which always go through;
-    with the fault "sync", the syncs alone. `calls` names the counted calls so far.
+    All system calls count, except `close`, `unlock`, `watch` and `is_running`, which always go through; with
+    the fault "sync", only syncs count. `calls` names the counted calls so far.
     """
 
     def __init__(self, fails_at: int, fault: Fault = "ENOSPC", *, inner: Storage = LOCAL) -> None:
@@ -32,7 +33,7 @@ class FailingStorage(Storage):
 
     @property
     def failed(self) -> bool:
-        """Whether the fault has come to pass."""
+        """Whether the chosen call was made, and failed."""
         return len(self.calls) >= self._fails_at
 
     def _fails(self, call: str) -> bool:
@@ -152,4 +153,4 @@ def failing_at_every_call(
             yield False
             if not storage.failed:
                 return
-    raise AssertionError("the action makes more calls than can be")
+    raise AssertionError(f"the action still fails after {_MOST_CALLS} calls: does it ever end?")

@@ -1,4 +1,4 @@
-"""A file system in memory: what POSIX says of the calls this package makes, and nothing on any disk."""
+"""This file system is in memory: its calls do what POSIX says, and nothing is on any disk."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class OpenFile:
-    """What a descriptor stands for. `lost_writes`: of how many failures to write back it knows."""
+    """The file behind a descriptor. `lost_writes`: of how many failures to write back it knows."""
 
     node: Node
     flags: int
@@ -66,10 +66,10 @@ class InMemoryStorage(Storage):
     # -- what a disk beneath is told ------------------------------------------------------------
 
     def _wrote(self, node: Node, offset: int, data: bytes | None) -> None:
-        """Note that `data` was written at `offset`; None: the file was cut to `offset` bytes."""
+        """Note that `data` was written at `offset`; None means that the file was cut to `offset` bytes."""
 
     def _named(self, directory: Node, names: dict[str, Node | None]) -> None:
-        """Note names that came to be or, None, went; those of one rename at once."""
+        """Note names that were made or, with None, removed; those of one rename come together."""
 
     def _sync(self, file: OpenFile) -> None:
         """Bring a file's bytes, or a directory's names, to the disk."""

@@ -1,4 +1,4 @@
-"""What every domain plugin must do, as tests to inherit.
+"""Tests to inherit say what every domain plugin must do.
 
 class TestMyPlugin(DomainPluginConformance):
     def plugin(self) -> DomainPlugin: ...
@@ -28,7 +28,7 @@ NONSENSE: tuple[Any, ...] = (
 
 
 class DomainPluginConformance:
-    """Subclass it, and say how to make the plugin, a tree, and ops that have an effect on it."""
+    """The tests of a plugin. A subclass makes the plugin, a tree, and ops that have an effect on it."""
 
     def plugin(self) -> DomainPlugin:
         raise NotImplementedError
@@ -40,8 +40,8 @@ class DomainPluginConformance:
         raise NotImplementedError
 
     def fetch(self, content_id: str) -> bytes:
-        """Return the stored object an op names; by default there are none."""
-        raise NotFoundError(f"no object {content_id}")
+        """Return the stored object that an op names; without an override, no object is stored."""
+        raise NotFoundError(f"object {content_id} is not stored")
 
     def _apply(self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]]) -> Application:
         return self.plugin().apply(files, ops, self.fetch)

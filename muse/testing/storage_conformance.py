@@ -1,4 +1,4 @@
-"""What every storage must do, as tests to inherit.
+"""Tests to inherit say what every storage must do.
 
     class TestMyStorage(StorageConformance):
         def storage(self) -> Storage: ...
@@ -39,7 +39,7 @@ def _is_refused(call: Callable[[], object], kind: type[Exception]) -> bool:
 
 
 class StorageConformance:
-    """Subclass it, and say how to make the storage."""
+    """The tests of a storage. A subclass makes the storage."""
 
     def storage(self) -> Storage:
         raise NotImplementedError
@@ -50,7 +50,7 @@ class StorageConformance:
 
     # -- single calls ---------------------------------------------------------------------------
 
-    def test_appends_go_to_the_end_whoever_wrote_last(self, tmp_path: Any) -> None:
+    def test_appends_go_to_the_end_after_those_of_others(self, tmp_path: Any) -> None:
         storage, path = self.storage(), f"{self.root(tmp_path)}/file"
         one, two = storage.open(path, _LOG), storage.open(path, _LOG)
         assert [storage.write(one, b"a\n"), storage.write(two, b"bc\n"), storage.write(one, b"d\n")] == [

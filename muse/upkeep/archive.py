@@ -1,10 +1,10 @@
-"""Sealed logs: a session's log becomes a zstd file with a manifest, and a receipt stands in its place.
+"""Packed logs: a session's log becomes a zstd file with a manifest, and a tombstone takes its place.
 
-A session is archived exactly while its receipt is there. So the rename that makes `receipt.json` is the
+A session is archived exactly while its tombstone is there. So the rename that makes `receipt.json` is the
 commit point of an archive, and its removal that of a restore. Before the one and after the other, the
-log in `ops.jsonl` is what counts and the archive beside it is rubbish; in between it is the other way
-round. Whatever a crash leaves is finished by the next `archive_session` or `restore_session`, and the
-log is never removed before its archive was read back whole.
+log in `ops.jsonl` counts and the archive beside it is rubbish; in between it is the other way round.
+What a crash leaves is finished by the next `archive_session` or `restore_session`, and the log is never
+removed before its archive was read back whole.
 """
 
 import hashlib
@@ -18,22 +18,23 @@ from muse.core.file.archive_frames import ArchiveFile, Progress, silent, write_a
 from muse.core.file.archive_manifest import (
     ArchiveManifest,
     encode_manifest,
-    encode_receipt,
-    make_receipt,
+    encode_tombstone,
+    make_tombstone,
     read_manifest,
-    read_receipt,
+    read_tombstone,
 )
-from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.file.live_or_archived import SessionFile, check_session_exists, is_archived
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.timestamp import now_text
 from muse.disk import layout
-from muse.disk.storage import LOCAL, READ_BLOCK_BYTES, Storage, translated
+from muse.disk.storage import LOCAL, READ_BLOCK_BYTES, Storage
+from muse.disk.system_calls import translated
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError
 from muse.upkeep.survey import (
     Abandon,
-    check_held,
     check_in_history,
+    check_orphans,
     covering_commits,
     log_facts,
     pending_ops,
@@ -51,7 +52,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ArchiveOutcome:
-    """What archiving or restoring came to. `was_done` if there was nothing to do but finish."""
+    """The outcome of archiving or restoring. `was_done` if there was nothing to do but finish."""
 
     session_id: str
     manifest: ArchiveManifest | None
@@ -67,7 +68,7 @@ def session_entries(
     salvage: bool = False,
     storage: Storage = LOCAL,
 ) -> Iterator[tuple[int, OpEntry]]:
-    """Yield (offset, entry) for each op of a log, live or archived alike, in the order of the log.
+    """Yield (offset, entry) for each op of a live or archived log, in the order of the log.
 
     `start` and `stop` are byte offsets where lines start. Memory is bounded. Raises `CorruptionError`
     at damage that may hide an op, unless `salvage`, and where an archive is not what was archived.
@@ -82,14 +83,13 @@ def session_entries(
 
 
 def _check_known(root: str, session_id: str, storage: Storage) -> None:
-    paths = (layout.ops_file, layout.receipt_file, layout.manifest_file)
-    if not any(storage.exists(path(root, session_id)) for path in paths):
-        raise NotFoundError(f"there is no session {session_id!r} in {root}: see 'muse session list'")
+    if not storage.exists(layout.manifest_file(root, session_id)):  # an archive that lost its receipt counts
+        check_session_exists(root, session_id, storage=storage)
 
 
 @contextmanager
-def _alone(root: str, session_id: str, storage: Storage) -> Iterator[None]:
-    """Keep out everybody who archives, restores, appends ready entries or writes the checkpoint."""
+def _locked(root: str, session_id: str, storage: Storage) -> Iterator[None]:
+    """Keep out all others that archive, restore, append ready entries or write the checkpoint."""
     _check_known(root, session_id, storage)
     storage.make_directories(layout.session_directory(root, session_id), sync=True)
     with storage.locked(layout.session_lock_file(root, session_id), wait=False) as taken:
@@ -109,36 +109,36 @@ def archive_session(
     storage: Storage = LOCAL,
     progress: Progress = silent,
 ) -> ArchiveOutcome:
-    """Seal a session's log into its archive, and leave a receipt in its place.
+    """Pack a session's log into its archive, and leave a tombstone in its place.
 
     Ops that no commit covers are refused unless `abandon_pending` is True or names every one of them;
-    the manifest says which they were, and they are pending again once the log is restored. So are entries
-    that are held, which wait on beside the receipt. Raises
-    `ConflictError` while a writer lives, `UsageError` for pending ops, `CorruptionError` for a damaged
-    log or a checkpoint that cannot be trusted, `StorageError` if the disk refuses: then the log stands
-    as it was. An archived session stays as it is, and what a crash left beside it is removed. Beside an
-    archive of another log than the live one nothing is done: `ConflictError`.
+    the manifest says which they were, and they are pending again once the log is restored. So are
+    orphans, which wait on beside the tombstone. Raises `ConflictError` while a writer lives, `UsageError`
+    for pending ops, `CorruptionError` for a damaged log or a checkpoint that cannot be trusted,
+    `StorageError` if the disk refuses: then the log is as it was. An archived session stays as it is, and
+    what a crash left beside it is removed. Beside an archive of another log than the live one nothing is
+    done: `ConflictError`.
     """
     root = os.fspath(root)
-    with _alone(root, session_id, storage):
+    with _locked(root, session_id, storage):
         if is_archived(root, session_id, storage=storage):
             return ArchiveOutcome(session_id, _finish_archiving(root, session_id, storage), was_done=True)
         with _without_writer(root, session_id, storage) as log_file:
             check_leftover_archive(root, session_id, storage)
             try:
-                manifest = _seal(
+                manifest = _pack(
                     root, session_id, log_file, storage, abandon=abandon_pending, progress=progress
                 )
                 _read_back(root, session_id, manifest, storage)
                 if log_file.end() != manifest["log"]["size_bytes"]:  # by a tool that takes no locks
                     raise ConflictError(
-                        f"{log_file.path} grew while it was archived: end its writer, try again"
+                        f"{log_file.path} grew while it was archived: end its writer, then try again"
                     )
             except MuseError:
                 with suppress(MuseError):  # it only takes room
                     remove_archive(root, session_id, storage)
                 raise
-            _leave_receipt(root, session_id, manifest, storage)
+            _leave_tombstone(root, session_id, manifest, storage)
             _remove_log(root, session_id, storage)
     return ArchiveOutcome(session_id, manifest)
 
@@ -149,7 +149,8 @@ def _without_writer(root: str, session_id: str, storage: Storage) -> Iterator[Lo
     path = layout.ops_file(root, session_id)
     if not storage.is_file(path):
         raise CorruptionError(
-            f"{path} is missing, and so is its receipt: 'muse session restore {session_id}' brings it back",
+            f"{path} is missing, and so is its tombstone: 'muse session restore {session_id}' brings the log "
+            "back",
             path=path,
         )
     with translated(path, "open"):
@@ -166,14 +167,14 @@ def _without_writer(root: str, session_id: str, storage: Storage) -> Iterator[Lo
         storage.close(descriptor)
 
 
-def _seal(
+def _pack(
     root: str, session_id: str, log_file: LogFile, storage: Storage, *, abandon: Abandon, progress: Progress
 ) -> ArchiveManifest:
     """Write the archive and its manifest. A crash leaves the live log, and files the next run replaces."""
     size = log_file.end()
     with closing(LogReader(log_file, layout.op_index_file(root, session_id), storage)) as reader:
         check_in_history(root, session_id, log_file, reader, storage)
-        check_held(root, session_id, abandon=abandon, storage=storage)
+        check_orphans(root, session_id, abandon=abandon, storage=storage)
         facts = log_facts(reader, size)
         commits = covering_commits(root, session_id, storage)
         abandoned = pending_ops(root, session_id, log_file, reader, commits, abandon=abandon, storage=storage)
@@ -202,7 +203,7 @@ def _checkpoint_text(root: str, session_id: str, storage: Storage) -> str | None
 
 def _read_back(root: str, session_id: str, manifest: ArchiveManifest, storage: Storage) -> None:
     """Read what was written, as a restore would: nothing is removed that does not come back."""
-    read_manifest(root, session_id, storage, make_receipt(manifest))
+    read_manifest(root, session_id, storage, make_tombstone(manifest))
     path = layout.archived_ops_file(root, session_id)
     with closing(ArchiveFile(path, manifest, storage)) as archive:
         archive.check_bytes()
@@ -210,14 +211,14 @@ def _read_back(root: str, session_id: str, manifest: ArchiveManifest, storage: S
             pass
 
 
-def _leave_receipt(root: str, session_id: str, manifest: ArchiveManifest, storage: Storage) -> None:
-    """The commit point. A crash before its rename leaves the session live, one after it archived."""
-    path = layout.receipt_file(root, session_id)
-    # A crash may have left these directories made but their names not durable: the receipt's would be.
+def _leave_tombstone(root: str, session_id: str, manifest: ArchiveManifest, storage: Storage) -> None:
+    """Write the tombstone: the commit point. A crash before its rename leaves the session live."""
+    path = layout.tombstone_file(root, session_id)
+    # A crash may have left these directories made but their names not durable: the tombstone's would be.
     for directory in (layout.archives_directory(root), layout.muse_directory(root)):
         storage.sync_directory(directory)
     try:
-        storage.write_atomically(path, encode_receipt(make_receipt(manifest)))
+        storage.write_atomically(path, encode_tombstone(make_tombstone(manifest)))
     except MuseError:
         # Its name may not be durable: the log is still whole, so the session stays live.
         with suppress(MuseError):
@@ -230,7 +231,7 @@ def _remove_log(root: str, session_id: str, storage: Storage) -> None:
     """Remove what the archive holds. A crash in between leaves some of it, which nobody reads."""
     ops = layout.ops_file(root, session_id)
     index = layout.op_index_file(root, session_id)
-    doubt = ops.removesuffix(".jsonl") + ".doubt"  # the archive has its bytes, synced anew
+    doubt = ops.removesuffix(".jsonl") + ".doubt"  # the archive has its bytes, synced again
     for path in (ops, doubt, index, f"{index}-journal", f"{index}-wal", f"{index}-shm"):
         if storage.exists(path):
             storage.remove(path)
@@ -239,8 +240,8 @@ def _remove_log(root: str, session_id: str, storage: Storage) -> None:
 
 def _finish_archiving(root: str, session_id: str, storage: Storage) -> ArchiveManifest:
     """Do what a crash after the commit point left undone."""
-    storage.make_durable(layout.receipt_file(root, session_id))
-    manifest = read_manifest(root, session_id, storage, read_receipt(root, session_id, storage))
+    storage.make_durable(layout.tombstone_file(root, session_id))
+    manifest = read_manifest(root, session_id, storage, read_tombstone(root, session_id, storage))
     check_leftover_log(root, session_id, manifest, storage)
     if storage.exists(layout.ops_file(root, session_id)):
         _read_back(root, session_id, manifest, storage)
@@ -249,26 +250,26 @@ def _finish_archiving(root: str, session_id: str, storage: Storage) -> ArchiveMa
 
 
 def check_leftover_log(root: str, session_id: str, manifest: ArchiveManifest, storage: Storage) -> None:
-    """Raise `ConflictError` if a log beside the receipt holds what the archive does not."""
+    """Raise `ConflictError` if a log beside the tombstone holds what the archive does not."""
     path = layout.ops_file(root, session_id)
     size = storage.file_size(path)
-    if not size:  # none, or one made by a writer that was refused before it wrote
+    if not size:  # missing, or made by a writer that was refused before it wrote
         return
     facts = manifest["log"]
     if size != facts["size_bytes"] or _log_digest(path, storage) != facts["sha256"]:
         raise ConflictError(
-            f"{path} stands beside the receipt of an archived session and is not what was archived: "
-            "something wrote past the receipt; move it aside, restore the session, then append its entries"
+            f"{path} is beside the tombstone of an archived session, and is not what was archived: a program "
+            "ignored the tombstone; move the file aside, restore the session, then append its entries"
         )
 
 
 def is_leftover(root: str, session_id: str, storage: Storage) -> bool:
-    """Whether an archive without a receipt is a crash's rubbish: unfinished, or the start of the live log.
+    """Return whether a crash left this archive without tombstone: unfinished, or the live log's start.
 
-    False too for one whose manifest cannot be read: who knows what only it holds.
+    False too for one whose manifest cannot be read: it may hold what nothing else holds.
     """
     if not storage.exists(layout.manifest_file(root, session_id)):
-        return True  # a crash in the middle of archiving, when the log still stood
+        return True  # a crash in the middle of archiving, when the log was still there
     try:
         facts = read_manifest(root, session_id, storage, None)["log"]
     except CorruptionError:
@@ -278,11 +279,11 @@ def is_leftover(root: str, session_id: str, storage: Storage) -> bool:
 
 
 def check_leftover_archive(root: str, session_id: str, storage: Storage) -> None:
-    """Raise `ConflictError` if an archive without a receipt holds what the live log does not."""
+    """Raise `ConflictError` if an archive without a tombstone holds what the live log does not."""
     if not is_leftover(root, session_id, storage):
         raise ConflictError(
             f"{layout.archive_directory(root, session_id)} holds what {layout.ops_file(root, session_id)} "
-            "does not, and no receipt says which counts: move the log aside, 'muse session restore "
+            "does not, and no tombstone says which counts: move the log aside, run 'muse session restore "
             f"{session_id}', then append the log's entries; or move the archive aside"
         )
 
@@ -310,26 +311,26 @@ def restore_session(
 ) -> ArchiveOutcome:
     """Bring an archived session's log back, the same bytes, and its checkpoint; remove the archive.
 
-    Raises `CorruptionError` if archive, manifest or receipt is damaged, `ConflictError` if a log stands
-    there that was not archived, `StorageError` if the disk refuses: then the archive stands as it was.
+    Raises `CorruptionError` if archive, manifest or tombstone is damaged, `ConflictError` if the log there
+    was not archived, `StorageError` if the disk refuses: then the archive is as it was.
     A live session stays as it is, and what a crash left of an archive is removed; `ConflictError` if that
     holds more than the log.
     """
     root = os.fspath(root)
-    with _alone(root, session_id, storage):
+    with _locked(root, session_id, storage):
         archived = is_archived(root, session_id, storage=storage)
         if not archived and storage.exists(layout.ops_file(root, session_id)):
-            # A crash after the commit point: its removal of the receipt may not be on the disk yet.
+            # A crash after the commit point: its removal of the tombstone may not be on the disk yet.
             storage.sync_directory(layout.session_directory(root, session_id))
             check_leftover_archive(root, session_id, storage)
             remove_archive(root, session_id, storage)
             return ArchiveOutcome(session_id, None, was_done=True)
-        receipt = read_receipt(root, session_id, storage) if archived else None
-        manifest = read_manifest(root, session_id, storage, receipt)
+        tombstone = read_tombstone(root, session_id, storage) if archived else None
+        manifest = read_manifest(root, session_id, storage, tombstone)
         check_leftover_log(root, session_id, manifest, storage)
         _write_log(root, session_id, manifest, storage, progress)
         # The commit point. A crash before it leaves the session archived, one after it live.
-        storage.remove(layout.receipt_file(root, session_id))
+        storage.remove(layout.tombstone_file(root, session_id))
         storage.sync_directory(layout.session_directory(root, session_id))
         remove_archive(root, session_id, storage)
     return ArchiveOutcome(session_id, manifest)
@@ -338,7 +339,7 @@ def restore_session(
 def _write_log(
     root: str, session_id: str, manifest: ArchiveManifest, storage: Storage, progress: Progress
 ) -> None:
-    """Write log and checkpoint, durable and read back. A crash leaves them beside the receipt, unread."""
+    """Write log and checkpoint, durable and read back. A crash leaves them beside the tombstone, unread."""
     path = layout.ops_file(root, session_id)
     archived = layout.archived_ops_file(root, session_id)
     try:
@@ -351,9 +352,7 @@ def _write_log(
                     done += len(data)
                     progress(done)
         if _log_digest(path, storage) != manifest["log"]["sha256"]:
-            raise CorruptionError(
-                f"{path} does not hold what was written to it: is the disk sound?", path=path
-            )
+            raise CorruptionError(f"{path} does not hold what was written to it: check the disk", path=path)
         if (checkpoint := manifest["checkpoint"]) is not None:
             storage.write_atomically(layout.checkpoint_file(root, session_id), checkpoint.encode())
     except MuseError:
@@ -364,15 +363,15 @@ def _write_log(
 
 
 def recover_checkpoint(root: str | os.PathLike[str], session_id: str, *, storage: Storage = LOCAL) -> bool:
-    """Give an archived session the checkpoint that its manifest holds; whether it had another, or none.
+    """Give an archived session the checkpoint of its manifest; return whether that changed anything.
 
-    Raises `NotFoundError` if it is not archived, `CorruptionError` if manifest or receipt is damaged.
+    Raises `NotFoundError` if it is not archived, `CorruptionError` if manifest or tombstone is damaged.
     """
     root = os.fspath(root)
     path = layout.checkpoint_file(root, session_id)
-    with _alone(root, session_id, storage):
-        receipt = read_receipt(root, session_id, storage)
-        checkpoint = read_manifest(root, session_id, storage, receipt)["checkpoint"]
+    with _locked(root, session_id, storage):
+        tombstone = read_tombstone(root, session_id, storage)
+        checkpoint = read_manifest(root, session_id, storage, tombstone)["checkpoint"]
         if checkpoint is None or _is_content(path, checkpoint.encode(), storage):
             return False
         storage.write_atomically(path, checkpoint.encode())

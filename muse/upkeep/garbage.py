@@ -1,7 +1,7 @@
-"""Removes what nothing needs any more: what a crash left before its branch moved, and temporary files.
+"""Garbage is what nothing needs: what a crash left before its branch moved, and temporary files.
 
 Kept is what a branch leads to, what the commits of an archive lead to, what a checkpoint names, what
-an op of a live or archived session, or one that is held, names by its content id, and all that is younger
+an op of a live or archived session, or an orphan, names by its content id, and all that is younger
 than the grace period, with what that leads to. A commit shares a lock from its first object to its ref, so
 what it is about to name is never removed; the grace period is for tools that do not know the lock.
 A temporary file whose writer is alive is kept, whatever the grace period, and so is an archive that
@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
-from muse.core.file.archive_manifest import read_manifest, read_receipt
+from muse.core.content_id import is_content_id
+from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
@@ -35,15 +36,14 @@ Progress = Callable[[int], None]
 """Called with how many things were looked at so far."""
 
 _HEX_RUN = re.compile(rb"[0-9a-f]{64,}")
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}([0-9]+)-[0-9]+\Z", re.DOTALL)
 
 
 @dataclass(slots=True)
 class Collected:
-    """What was removed, or with `dry_run` would be: paths by kind, and the bytes they took.
+    """The paths that were removed, or with `dry_run` would be, by kind, and the bytes they took.
 
-    `kept_archives`: archives without a receipt that hold what their sessions' logs do not.
+    `kept_archives`: archives without a tombstone that hold what their sessions' logs do not.
     """
 
     dry_run: bool
@@ -68,14 +68,14 @@ def collect_garbage(
     storage: Storage = LOCAL,
     progress: Progress = lambda _count: None,
 ) -> Collected:
-    """Remove what nothing needs, and say what it was. Waits for commits that are under way.
+    """Remove what nothing needs, and return what it was. Waits for commits that are under way.
 
-    Nothing is removed where it cannot be seen what is needed: any commit, snapshot, branch, log or
-    archive that is damaged raises its error first. A crash leaves some of it for the next run, and
-    a repository that is sound: what points goes before what is pointed at.
+    A damaged commit, snapshot, branch, log or archive raises its error before anything is removed, as it
+    hides what is needed. A crash leaves some garbage for the next run, and a sound repository: what
+    points is removed before what it points at.
     """
     if not grace_seconds >= 0:
-        raise UsageError(f"a grace period of {grace_seconds} seconds cannot be: give 0 or more")
+        raise UsageError(f"the grace period must be 0 seconds or more, not {grace_seconds}")
     root = os.fspath(root)
     if not storage.exists(layout.repo_file(root)):
         raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
@@ -98,7 +98,7 @@ class _Collector:
         self.collected = collected
         self._root = root
         self._storage = storage
-        self._young = time.time() - grace_seconds  # whatever was changed after this is kept
+        self._young = time.time() - grace_seconds  # what was changed after this is kept
         self._progress = progress
         self._dag = CommitDag(root, storage)
         self._commits: set[str] = set()
@@ -132,10 +132,10 @@ class _Collector:
         self._keep_named_by_ops()
 
     def _mark_session(self, session_id: str, tips: set[str]) -> None:
-        """Keep what an archive's commits and a checkpoint name; an archived one's is in its manifest too."""
+        """Keep what the commits of an archive and the checkpoint name."""
         if is_archived(self._root, session_id, storage=self._storage):
-            receipt = read_receipt(self._root, session_id, self._storage)
-            manifest = read_manifest(self._root, session_id, self._storage, receipt)
+            tombstone = read_tombstone(self._root, session_id, self._storage)
+            manifest = read_manifest(self._root, session_id, self._storage, tombstone)
             tips.update(commit["commit_id"] for commit in manifest["commits"])
         checkpoint = None
         # It is a cache: what a damaged one named is found in history, or in the log.
@@ -156,16 +156,16 @@ class _Collector:
         return CheckpointFile(path, session_id, self._storage, file, reader)
 
     def _keep_named_by_ops(self) -> None:
-        """Whatever looks like an id in a log may be one: a replay of its commits needs it, so it is kept."""
+        """Keep all that looks like an id in a log: a replay of its commits may need it."""
         for session_id in list_sessions(self._root, storage=self._storage):
             if not self._unneeded:
                 return
             with closing(SessionFile(self._root, session_id, self._storage)) as file:
                 for _, data in file.blocks(0, file.end()):
                     self._unneeded.difference_update(digests_in(data))
-            held = layout.held_file(self._root, session_id)
-            if self._storage.exists(held):
-                self._unneeded.difference_update(digests_in(self._storage.read_bytes(held)))
+            orphans = layout.orphans_file(self._root, session_id)
+            if self._storage.exists(orphans):
+                self._unneeded.difference_update(digests_in(self._storage.read_bytes(orphans)))
 
     def _is_young(self, path: str) -> bool:
         status = self._storage.look(path)
@@ -174,11 +174,11 @@ class _Collector:
     # -- what is stored -------------------------------------------------------------------------
 
     def _stored(self, directory: str) -> dict[str, str]:
-        """Return id -> path of the JSON files in a directory; of what else is there nothing is known."""
+        """Return id -> path of the JSON files in a directory; other files are left alone."""
         found = {}
         for name, _ in self._storage.list_directory(directory):
             stem, extension = os.path.splitext(name)
-            if extension == ".json" and _DIGEST.match(stem):
+            if extension == ".json" and is_content_id(stem):
                 found[stem] = os.path.join(directory, name)
         return found
 
@@ -187,13 +187,13 @@ class _Collector:
         for prefix, is_directory in self._storage.list_directory(directory):
             inner = os.path.join(directory, prefix)
             for name, _ in self._storage.list_directory(inner) if is_directory else ():
-                if _DIGEST.match(prefix + name):
+                if is_content_id(prefix + name):
                     yield prefix + name, os.path.join(inner, name)
 
     # -- sweep ----------------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Remove the rest: children before parents, commits before snapshots before objects."""
+        """Remove the rest: children before parents, and commits, then snapshots, then objects."""
         for path in self._unneeded_commits():
             self._remove(path, self.collected.commits)
         for snapshot_id, path in self._stored(layout.snapshots_directory(self._root)).items():
@@ -244,7 +244,7 @@ class _Collector:
         self._progress(len(removed))
 
     def _remove_leftover_archives(self) -> None:
-        """Remove what a crash left of an archive whose session is live, and has all that it has."""
+        """Remove what a crash left of an archive, where the live log has all that the archive has."""
         directory = layout.archives_directory(self._root)
         for session_id, is_directory in self._storage.list_directory(directory):
             if is_directory and layout.is_session_id(session_id) and self._has_live_log(session_id):
@@ -276,7 +276,7 @@ class _Collector:
     # -- temporary files ------------------------------------------------------------------------
 
     def _temporary_files(self) -> Iterator[str]:
-        """Yield what writers that died left under `.muse`, and in the directories of the tree's files."""
+        """Yield the temporary files under `.muse` and in the directories of the tree's files."""
         waiting = [layout.muse_directory(self._root)]
         while waiting:
             directory = waiting.pop()
@@ -292,7 +292,7 @@ class _Collector:
                     yield os.path.join(directory, name)
 
     def _is_being_written(self, path: str) -> bool:
-        """Whether the process whose id the temporary file's name holds is alive: it may rename it yet."""
+        """Return whether the process that the temporary file's name holds is alive: it may rename it yet."""
         name = _TEMPORARY.match(os.path.basename(path))
         return name is not None and self._storage.is_running(int(name[1]))
 
@@ -313,7 +313,7 @@ class _Collector:
 
 
 def digests_in(data: bytes) -> Iterator[str]:
-    """Yield every 64 hex digits in a row, also within a longer row: rather too many than one too few."""
+    """Yield every 64 hex digits in a row, also within a longer row: one too many does no harm."""
     for run in _HEX_RUN.findall(data):
         text = run.decode()
         for start in range(len(text) - 63):

@@ -1,4 +1,4 @@
-"""What is known of a log when it is archived, and checked of its archive afterwards. Streams."""
+"""A survey gathers the facts of a log when it is archived; checks of the archive use it again. Streams."""
 
 from collections.abc import Collection, Container, Iterable, Iterator
 from typing import TypedDict
@@ -10,7 +10,7 @@ from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
-from muse.core.orphans import HeldFile
+from muse.core.orphan_file import OrphanFile
 from muse.core.pending import PendingOps
 from muse.disk import layout
 from muse.disk.storage import Storage
@@ -20,7 +20,7 @@ from muse.history.merkle import root_hash
 from muse.history.seal import leaf_of, read_seal
 
 NAMED_OPS = 1000
-"""How many abandoned ops a manifest names one by one; beyond that, their number and root."""
+"""A manifest names so many abandoned ops one by one; beyond that, their number and root."""
 
 Abandon = bool | Collection[str]
 """Whether pending ops may be abandoned, or the ids of those that may."""
@@ -29,7 +29,7 @@ _SHOWN = 3
 
 
 class SurveyedFacts(TypedDict):
-    """Those of a log's facts that its entries say."""
+    """The facts of a log that its entries give."""
 
     entry_count: int
     first_lamport_ts: int
@@ -39,7 +39,7 @@ class SurveyedFacts(TypedDict):
 
 
 def log_facts(reader: LogReader, stop: int) -> SurveyedFacts:
-    """Survey the log up to byte `stop`. `CorruptionError` at damage that may hide an op."""
+    """Survey the log up to byte `stop`; raise `CorruptionError` at damage that may hide an op."""
     facts: SurveyedFacts = {
         "entry_count": 0,
         "first_lamport_ts": 0,
@@ -66,7 +66,7 @@ def _counted(located: Iterable[tuple[int, OpEntry]], facts: SurveyedFacts) -> It
 
 
 def covering_commits(root: str, session_id: str, storage: Storage) -> list[CoveringCommit]:
-    """Return the commits of a session that the branches lead to, by how far they reach."""
+    """Return the commits of a session that the branches lead to, in the order of their cuts."""
     dag = CommitDag(root, storage)
     found: list[CoveringCommit] = []
     for record in dag.reachable(dag.branches().values()):
@@ -95,7 +95,7 @@ def check_in_history(
         record["commit_id"] != commit_id for record in dag.reachable(dag.branches().values())
     ):
         raise UsageError(
-            f"no branch leads to commit {commit_id}, which holds ops of session {session_id!r}: put the "
+            f"no branch leads to commit {commit_id}, which has ops of session {session_id!r}: put the "
             f"branch back, or 'muse session recover {session_id}' makes those ops pending again"
         )
 
@@ -110,9 +110,9 @@ def pending_ops(
     abandon: Abandon,
     storage: Storage,
 ) -> AbandonedOps:
-    """Say which ops none of `commits` covers; `UsageError` if they may not be abandoned.
+    """Say which ops none of `commits` covers; raise `UsageError` if they may not be abandoned.
 
-    A checkpoint counts only where it names no commit, as one that no repository stands behind.
+    A checkpoint counts only where it names no commit, as for a log without a repository.
     """
     checkpoint = CheckpointFile(
         layout.checkpoint_file(root, session_id), session_id, storage, log_file, reader
@@ -139,23 +139,23 @@ def pending_ops(
     if kept:
         shown = ", ".join(op_ids[:_SHOWN]) + ("..." if count > _SHOWN else "")
         raise UsageError(
-            f"session {session_id!r} has {count} pending ops ({shown}): commit them, or name them "
-            "as abandoned with --abandon OP_ID, or all with --abandon-pending; what is in history 'muse "
-            "session recover' finds there"
+            f"session {session_id!r} has {count} pending ops ({shown}): commit them, or abandon each with "
+            "--abandon OP_ID, or all with --abandon-pending; if they are in history already, 'muse session "
+            f"recover {session_id}' finds them there"
         )
     return {"op_count": count, "root": merkle_root, "op_ids": op_ids if count <= NAMED_OPS else []}
 
 
-def check_held(root: str, session_id: str, *, abandon: Abandon, storage: Storage) -> None:
-    """Raise `UsageError` if entries are held that may not be abandoned; abandoned ones stay there."""
-    held = HeldFile(layout.held_file(root, session_id), storage).read()
-    kept = [] if abandon is True else sorted(held.keys() - set(abandon or ()))
+def check_orphans(root: str, session_id: str, *, abandon: Abandon, storage: Storage) -> None:
+    """Raise `UsageError` if there are orphans that may not be abandoned; abandoned ones stay there."""
+    orphans = OrphanFile(layout.orphans_file(root, session_id), storage).read()
+    kept = [] if abandon is True else sorted(orphans.keys() - set(abandon or ()))
     if kept:
         shown = ", ".join(kept[:_SHOWN]) + ("..." if len(kept) > _SHOWN else "")
         raise UsageError(
-            f"session {session_id!r} holds {len(kept)} entries whose parents are not here ({shown}): 'muse "
-            "session merge' or 'sync' brings the parents; or name them with --abandon OP_ID, or all with "
-            "--abandon-pending, and they wait on beside the archive"
+            f"session {session_id!r} has {len(kept)} entries whose parents are not here ({shown}): 'muse "
+            "session merge' or 'sync' brings the parents; or abandon each with --abandon OP_ID, or all "
+            "with --abandon-pending, and they wait on beside the archive"
         )
 
 
@@ -170,7 +170,7 @@ def _op_lists(root: str, commits: Iterable[CoveringCommit], storage: Storage) ->
 def pending_entries(
     reader: LogReader, coverage: Coverage, listed: Container[str], stop: int
 ) -> Iterator[OpEntry]:
-    """Yield each op whose first line is covered by nothing. Bounded memory; the tail alone is read."""
+    """Yield each op whose first line nothing covers. Only the tail is read, in bounded memory."""
     for offset, entry in reader.distinct(coverage.cut.offset, stop):
         if entry["op_id"] in listed or not coverage.is_pending(entry["domain"], offset):
             continue

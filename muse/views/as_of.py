@@ -12,6 +12,7 @@ from muse.domain import BlamingPlugin
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository, TreeFiles
 from muse.history.session_history import session_history
+from muse.history.tree import with_changes
 from muse.plugins.registry import find_plugin, plugin_names
 from muse.upkeep.archive import session_entries
 
@@ -191,7 +192,7 @@ def apply_entries(
         state = read_state(repository, commit_id, domain)
         outcome = plugin_state.apply_entries(domain, own, tree, repository.objects.get, state)
         ignored |= {(own[found.index]["op_id"], found.address) for found in outcome.ignored}
-        tree = {path: content for path, content in {**tree, **outcome.files}.items() if content is not None}
+        tree = with_changes(tree, outcome.files)
     return tree, ignored
 
 

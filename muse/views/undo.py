@@ -86,6 +86,7 @@ def undo(session: LiveSession, is_wanted: Callable[[OpEntry], bool], actor_id: s
     The ops name those they undo as their parents, 256 at most, and bear one intent, by which the undoing
     can be undone in turn. Raises `NotFoundError` if no op is wanted; what cannot be undone is listed.
     """
+    session.heal()
     repository, session_id = session.repository, session.log.session_id()
     wanted = {entry["op_id"]: entry for entry in session.log.entries(order="total") if is_wanted(entry)}
     if not wanted:

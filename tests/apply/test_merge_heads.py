@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from muse.apply.merge_heads import merge_base, merge_heads
+from muse.apply.merge_heads import merge_heads
 from muse.checks.replay import replay_commits
 from muse.checks.verify import verify_repository
 from muse.core.timestamp import now_text
@@ -145,7 +145,7 @@ def test_a_ring_that_only_pulls_comes_to_one_commit(roots: tuple[Path, Path], tm
         assert_sound(root)
 
 
-def foreign_commit(root: Path, path: str, content: bytes) -> str:
+def external_commit(root: Path, path: str, content: bytes) -> str:
     repository = Repository.open(str(root))
     head = repository.dag.head("main")
     tree = {**repository.read_tree(head), path: repository.objects.put(content)}
@@ -168,12 +168,12 @@ def test_commits_without_a_log_come_along_and_where_both_sides_changed_a_file_th
 ) -> None:
     here, there = roots
     diverge(here, there)
-    foreign_commit(here, "README", b"hello\n")
+    external_commit(here, "README", b"hello\n")
     head = pull_from(there, here)
     assert Repository.open(str(there)).read_tree(head).keys() >= {"README", "x.py", "a.mid"}
     assert_sound(there)
-    foreign_commit(here, "README", b"other\n")
-    foreign_commit(there, "README", b"another\n")
+    external_commit(here, "README", b"other\n")
+    external_commit(there, "README", b"another\n")
     with pytest.raises(ConflictError, match="README"):
         pull_from(there, here)
 
@@ -220,4 +220,4 @@ def test_what_one_side_has_behind_it_needs_no_merge(roots: tuple[Path, Path]) ->
     old = str(repository.dag.head("main"))
     new = commit(here, "ada", lambda _, code: code.insert("x.py", 0, "new\n"))
     assert merge_heads(repository, "main", old, new) == merge_heads(repository, "main", new, old) == new
-    assert merge_base(repository, old, new) == old
+    assert repository.dag.common_dominator(old, new) == old

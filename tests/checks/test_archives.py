@@ -1,4 +1,4 @@
-"""Verification names every fault of an archive, its manifest and its receipt."""
+"""Verification names every fault of an archive, its manifest and its tombstone."""
 
 import json
 from collections.abc import Callable
@@ -10,14 +10,14 @@ import pytest
 from muse.checks.archives import check_archives
 from muse.checks.verify import verify_repository
 from muse.core.content_id import sha256_hex
-from muse.core.file.archive_manifest import encode_manifest, make_receipt
+from muse.core.file.archive_manifest import encode_manifest, make_tombstone
 from muse.core.op_log import OpLog
 from muse.disk.storage import LOCAL
 from muse.upkeep.archive import archive_session
 from tests.samples.sealed_session import DOMAIN, make_session
 
 OPS, MANIFEST = "archives/jam/ops.jsonl.zst", "archives/jam/manifest.json"
-RECEIPT = "op_log/jam/receipt.json"
+TOMBSTONE = "op_log/jam/receipt.json"
 
 
 @pytest.fixture
@@ -50,24 +50,24 @@ def test_any_flipped_byte_is_found_and_its_file_named(muse: Path, name: str) -> 
     assert found(muse) == set()
 
 
-def test_any_flipped_byte_of_a_receipt_is_found_and_no_other_file_named(muse: Path) -> None:
-    path = muse / RECEIPT
+def test_any_flipped_byte_of_a_tombstone_is_found_and_no_other_file_named(muse: Path) -> None:
+    path = muse / TOMBSTONE
     whole = path.read_bytes()
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        assert found(muse) == {("archive", RECEIPT)}, place
+        assert found(muse) == {("archive", TOMBSTONE)}, place
     path.write_bytes(whole)
     assert found(muse) == set()
 
 
-@pytest.mark.parametrize("name", [OPS, MANIFEST, RECEIPT])
+@pytest.mark.parametrize("name", [OPS, MANIFEST, TOMBSTONE])
 @pytest.mark.parametrize("content", [b"", b"null", b"[]", b"{}", b"\xff\xfe", b"[" * 100_000])
 def test_foreign_bytes_are_named(muse: Path, name: str, content: bytes) -> None:
     (muse / name).write_bytes(content)
     assert ("archive", name) in found(muse)
 
 
-@pytest.mark.parametrize("name", [OPS, MANIFEST, RECEIPT])
+@pytest.mark.parametrize("name", [OPS, MANIFEST, TOMBSTONE])
 def test_a_missing_file_is_named(muse: Path, name: str) -> None:
     (muse / name).unlink()
     assert found(muse) == {("archive", name)}
@@ -81,13 +81,13 @@ def test_a_truncated_or_longer_archive_is_named(muse: Path) -> None:
 
 
 def forge(muse: Path, change: Callable[[Any], None]) -> None:
-    """Change the manifest, and give out a new receipt for it."""
+    """Change the manifest, and give out a new tombstone for it."""
     manifest = json.loads((muse / MANIFEST).read_bytes())
     change(manifest)
     (muse / MANIFEST).write_bytes(encode_manifest(manifest))
-    receipt = json.loads((muse / RECEIPT).read_bytes())
-    receipt["manifest_sha256"] = make_receipt(manifest)["manifest_sha256"]
-    (muse / RECEIPT).write_text(json.dumps(receipt))
+    tombstone = json.loads((muse / TOMBSTONE).read_bytes())
+    tombstone["manifest_sha256"] = make_tombstone(manifest)["manifest_sha256"]
+    (muse / TOMBSTONE).write_text(json.dumps(tombstone))
 
 
 def put(*keys: Any, value: Any) -> Callable[[Any], None]:
@@ -123,7 +123,7 @@ def put(*keys: Any, value: Any) -> Callable[[Any], None]:
         put("format_version", value=2),
     ],
 )
-def test_a_manifest_that_is_forged_with_its_receipt_is_found_by_what_it_speaks_of(
+def test_a_manifest_that_is_forged_with_its_tombstone_is_found_by_what_it_speaks_of(
     muse: Path, change: Callable[[Any], None]
 ) -> None:
     forge(muse, change)
@@ -135,14 +135,14 @@ def test_a_manifest_that_is_forged_with_its_receipt_is_found_by_what_it_speaks_o
 def test_forged_digests_of_archive_and_log_are_found(muse: Path) -> None:
     for keys in (("archive", "sha256"), ("log", "sha256"), ("archive", "size_bytes"), ("log", "size_bytes")):
         whole = (muse / MANIFEST).read_bytes()
-        receipt = (muse / RECEIPT).read_bytes()
+        tombstone = (muse / TOMBSTONE).read_bytes()
         forge(muse, put(*keys, value=sha256_hex(b"") if keys[1] == "sha256" else 77))
         assert {kind for kind, _ in found(muse)} == {"archive"}
         (muse / MANIFEST).write_bytes(whole)
-        (muse / RECEIPT).write_bytes(receipt)
+        (muse / TOMBSTONE).write_bytes(tombstone)
 
 
-def test_a_log_beside_its_receipt_is_named_if_it_is_another_one(muse: Path) -> None:
+def test_a_log_beside_its_tombstone_is_named_if_it_is_another_one(muse: Path) -> None:
     path = muse / "op_log/jam/ops.jsonl"
     path.write_bytes(b"")
     assert found(muse) == set()
@@ -151,14 +151,14 @@ def test_a_log_beside_its_receipt_is_named_if_it_is_another_one(muse: Path) -> N
 
 
 def test_the_rest_is_still_checked(muse: Path) -> None:
-    (muse / RECEIPT).write_bytes(b"")
+    (muse / TOMBSTONE).write_bytes(b"")
     (muse / MANIFEST).write_bytes(b"")
     (muse / "HEAD").write_bytes(b"")
     kinds = {finding.kind for finding in verify_repository(str(muse.parent)).findings}
     assert kinds >= {"archive", "head"}
 
 
-def test_white_space_in_a_receipt_that_no_tool_writes_is_found(muse: Path) -> None:
-    path = muse / RECEIPT
+def test_white_space_in_a_tombstone_that_no_tool_writes_is_found(muse: Path) -> None:
+    path = muse / TOMBSTONE
     path.write_bytes(path.read_bytes().replace(b'": ', b'":\t', 1))
-    assert found(muse) == {("archive", RECEIPT)}
+    assert found(muse) == {("archive", TOMBSTONE)}

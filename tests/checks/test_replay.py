@@ -16,8 +16,8 @@ from muse.checks.replay import replay_commits
 from muse.checks.verify import verify_repository
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
+from muse.core.line import encode_line
 from muse.core.op_list import encode_op_list
-from muse.core.record import encode_line
 from muse.core.timestamp import now_text
 from muse.domain import StructuredDelta
 from muse.errors import MuseError
@@ -247,7 +247,7 @@ def forge(sample: SealedSample, **changes: Any) -> None:
         delta: StructuredDelta = changes.get("delta") or collapse(entries, "music")
         if "again" in changes:
             entries = sample.first
-        seal = make_seal("jam", cut, entries, jam.log.frontier_after(entries), delta)
+        seal = make_seal("jam", cut, entries, jam.log.checkpoints.frontier_after(entries), delta)
         sample.repository.objects.put(encode_op_list(entry["op_id"] for entry in entries))
     snapshot_id = dag.read_commit(head)["snapshot_id"]
     record = make_commit_record(
@@ -284,7 +284,7 @@ def test_a_commit_with_a_delta_of_other_ops_is_found(sample: SealedSample) -> No
 def test_a_commit_that_no_plugin_here_can_make_is_told_and_is_no_finding(sample: SealedSample) -> None:
     with LiveSession(sample.root, "talk") as talk:
         sample.pending = talk.edit("bo", TEXT, {"op": "insert", "n": 3})
-        cut, frontier = talk.log.cut().offset, talk.log.frontier_after([sample.pending])
+        cut, frontier = talk.log.cut().offset, talk.log.checkpoints.frontier_after([sample.pending])
     head = sample.repository.dag.head("main")
     delta: StructuredDelta = {"domain": TEXT, "ops": [], "summary": "no ops"}
     record = make_commit_record(

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from muse.core.op_log import OpLog, list_sessions, make_op_entry
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note, mutate_note
 from tests.samples.muse_command import COMMAND, Muse, hear_ctrl_c, make_muse, run_muse
+from tests.samples.waiting import wait_until
 
 NOTE = Note(60, 64, 0, 480)
 
@@ -259,7 +259,7 @@ BAD_LINES = {
     "not JSON": (b'{"op": "insert"', "not JSON"),
     "a list": (b"[1]", "an object is expected"),
     "NaN": (b'{"op": "insert", "x": NaN}', "NaN"),
-    "a key twice": (b'{"op": "insert", "op": "delete"}', "stands twice"),
+    "a key twice": (b'{"op": "insert", "op": "delete"}', "appears twice"),
     "not UTF-8": (b'{"op": "\xff"}', "UTF-8"),
     "an op the domain does not know": (b'{"op": "explode", "address": "a.mid"}', "explode"),
     "a note out of limits": (json.dumps(note_op("n") | {"child_ops": [{}]}).encode(), "a note"),
@@ -330,9 +330,7 @@ def test_a_line_that_is_piped_in_live_is_stored_at_once(muse: Muse, tmp_path: Pa
         assert process.stdin
         process.stdin.write(lines(note_op("n1")))
         process.stdin.flush()
-        deadline = time.monotonic() + 10
-        while not list_sessions(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: list_sessions(tmp_path) and OpLog(tmp_path, "jam").read_all())
         assert process.poll() is None
         assert len(OpLog(tmp_path, "jam").read_all()) == 1
         out, _ = process.communicate(timeout=10)
@@ -607,7 +605,7 @@ def test_a_fault_of_the_program_is_no_traceback(muse: Muse, monkeypatch: pytest.
     def broken(_repo: object) -> list[str]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("muse.cli.sessions.list_sessions", broken)
+    monkeypatch.setattr("muse.cli.session.list.list_sessions", broken)
     ran = muse("session", "list")
     assert ran.status == 1
     assert "a fault of muse itself" in ran.complaint

@@ -27,9 +27,11 @@ from muse.cli.demo.score import (
     score_notes,
 )
 from muse.core.op_log import OpLog
+from muse.errors import DomainError
 from muse.plugins.music.midi_file import notes_of
 from muse.plugins.music.plugin import MusicPlugin, check_op
 from tests.samples.muse_command import COMMAND, Ran, hear_ctrl_c, run_muse
+from tests.samples.waiting import wait_until
 
 RATE = 120
 
@@ -66,8 +68,11 @@ def test_played_in_turns_the_edits_come_to_exactly_the_score() -> None:
 
 def test_every_edit_passes_the_check_at_the_door() -> None:
     for agent in range(AGENTS):
-        for op in agent_edits(agent):
+        first, *others = agent_edits(agent)
+        for op in (first, *others):
             check_op(op)
+        with pytest.raises(DomainError):
+            check_op({**first, "address": ""})
 
 
 def test_the_score_has_each_note_of_the_prelude_with_its_velocity() -> None:
@@ -124,7 +129,7 @@ def test_commits_came_while_they_played_and_cover_each_edit_once(performed: tupl
     events = events_in(ran.out)
     committed = [event for event in events if event["event"] == "committed"]
     last_edit = max(index for index, event in enumerate(events) if event["event"] == "acknowledged")
-    assert sum(events.index(event) < last_edit for event in committed) >= 5
+    assert events.index(committed[0]) < last_edit
     assert all(event["ignored"] == [] for event in committed)
     history = run_muse("log", "--json", cwd=root).records
     assert [record["commit_id"] for record in history] == [
@@ -212,13 +217,11 @@ def start_demo(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def wait_for_event(directory: Path, name: str, count: int) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    def came() -> bool:
         events = events_in((directory / "events").read_bytes())
-        if sum(event["event"] == name for event in events) >= count:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{count} events {name!r} did not come")
+        return [event["event"] for event in events].count(name) >= count
+
+    wait_until(came)
 
 
 def players_of(process: subprocess.Popen[bytes]) -> Iterator[int]:
@@ -265,10 +268,7 @@ def test_when_the_parent_dies_the_actors_stop_by_themselves(tmp_path: Path) -> N
         assert len(players) == AGENTS + 1
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 5
-        while any(Path(f"/proc/{pid}").exists() for pid in players) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not any(Path(f"/proc/{pid}").exists() for pid in players)
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in players))
         assert process.stderr
         assert process.stderr.read() == b""
 
@@ -300,19 +300,15 @@ def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [[], ["--serve"]])
 def test_ctrl_c_while_the_players_start_ends_it_and_all_of_them(tmp_path: Path, how: list[str]) -> None:
     with start_demo(tmp_path, *how) as process:
-        deadline = time.monotonic() + 30
-        while not (players := list(players_of(process))) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_until(lambda: any(players_of(process)))
+        players = list(players_of(process))
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert len(players) < AGENTS + 1, "too late to show it"
     assert process.returncode == 130
     assert err == b""
     assert events_in((tmp_path / "events").read_bytes()) == []
-    deadline = time.monotonic() + 5
-    while is_group_alive(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not is_group_alive(process.pid)
+    wait_until(lambda: not is_group_alive(process.pid))
 
 
 def test_ctrl_c_before_the_command_is_read_in_leaves_no_traceback(tmp_path: Path) -> None:

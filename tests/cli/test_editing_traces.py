@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from muse.cli.replay.script import Create, Edit, Step, edits_of, schedule
+from muse.cli.replay.script import Create, Edit, ScriptStep, edits_of, schedule
 from muse.cli.replay.trace import is_trace, read_trace, trace_name
 from muse.errors import DomainError
 from tests.samples.editing_traces import concurrent, trace
@@ -15,9 +15,9 @@ from tests.samples.editing_traces import concurrent, trace
 def test_a_sequential_trace_is_one_actor_each_step_upon_the_one_before() -> None:
     script = read_trace(trace([[0, 0, "ab"]], [[1, 1, ""], [0, 0, "ü"]], start="x", end="üax"), "a.txt")
     assert script.steps == (
-        Step("agent-1", (), (Create("a.txt", b"x"),)),
-        Step("agent-1", (0,), (Edit("a.txt", [(0, 0, "ab")]),)),
-        Step("agent-1", (1,), (Edit("a.txt", [(1, 1, ""), (0, 0, "ü")]),)),
+        ScriptStep("agent-1", (), (Create("a.txt", b"x"),)),
+        ScriptStep("agent-1", (0,), (Edit("a.txt", [(0, 0, "ab")]),)),
+        ScriptStep("agent-1", (1,), (Edit("a.txt", [(1, 1, ""), (0, 0, "ü")]),)),
     )
     assert script.wanted == {"a.txt": "üax".encode()}
 
@@ -49,14 +49,14 @@ def test_gzip_in_several_streams_is_read_as_one() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"{", "no editing trace"),
+        (b"{", "not an editing trace"),
         (b"[]", "Expected `object`"),
         (b'{"txns": []}', "endContent"),
         (trace([[0, 0]]), "at least 3|length 3"),
         (trace([["0", 0, ""]]), r"Expected `int`.*\$.txns\[0\].patches\[0\]"),
-        (trace([[-1, 0, ""]]), r"txns\[0\]: 0 characters to go at position -1"),
+        (trace([[-1, 0, ""]]), r"txns\[0\]: 0 characters to delete at position -1"),
         (trace([[0, -1, ""]]), "not within"),
-        (trace([[0, 0, "abc"]], [[2, 2, ""]]), r"txns\[1\]: 2 characters to go at position 2 .* 3 char"),
+        (trace([[0, 0, "abc"]], [[2, 2, ""]]), r"txns\[1\]: 2 characters to delete at position 2 .* 3 char"),
         (trace([[4, 0, "x"]], start="abc"), "position 4"),
         (concurrent(([0], 0, [])), r"txns\[0\]: parent 0"),
         (concurrent(([-1], 0, [])), "parent -1"),
@@ -64,8 +64,8 @@ def test_gzip_in_several_streams_is_read_as_one() -> None:
         (concurrent(([], -1, [])), "agent -1"),
         (trace(end="x").replace(b'"x"', b'"\\ud800"'), "endContent|surrogate"),
         (trace([[0, 0, "x"]]).replace(b'"x"', b'"\\udc00"'), r"txns\[0\]|surrogate"),
-        (b"[" * 100_000, "no editing trace"),
-        (gzip.compress(b"not JSON", mtime=0), "no editing trace"),
+        (b"[" * 100_000, "not an editing trace"),
+        (gzip.compress(b"not JSON", mtime=0), "not an editing trace"),
         (gzip.compress(trace(), mtime=0)[:-12], "ends too soon"),
         (gzip.compress(trace(), mtime=0)[:15] + b"\xff\xff\xff\xff" + gzip.compress(trace())[19:], "damaged"),
         (b"\x1f\x8bnothing", "damaged"),
@@ -116,11 +116,11 @@ def test_the_text_of_a_trace_is_named_after_it(file: str, name: str) -> None:
 def test_at_a_rate_each_actor_waits_for_its_own_turn_and_for_its_parents() -> None:
     edit = (Edit("a", [(0, 0, "x")]),)
     steps = [
-        Step("a", (), edit),
-        Step("a", (0,), (Edit("a", [(0, 0, "x"), (0, 0, "y")]),)),
-        Step("b", (), edit),
-        Step("b", (1, 2), edit),
-        Step("a", (1,), edit),
+        ScriptStep("a", (), edit),
+        ScriptStep("a", (0,), (Edit("a", [(0, 0, "x"), (0, 0, "y")]),)),
+        ScriptStep("b", (), edit),
+        ScriptStep("b", (1, 2), edit),
+        ScriptStep("a", (1,), edit),
     ]
     assert list(schedule(steps, 10)) == [(0.0, 0), (0.0, 2), (0.1, 1), (0.1, 3), (pytest.approx(0.3), 4)]
     assert [place for _, place in schedule(steps, None)] == [0, 1, 2, 3, 4]

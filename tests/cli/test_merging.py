@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from muse.core.line import encode_line
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_line
 from muse.disk import layout
 from muse.history.repository import Repository
 from muse.upkeep.garbage import collect_garbage
@@ -41,7 +41,7 @@ def hold_two(root: Path) -> tuple[Any, Any, Any]:
     child = make_op_entry("bob", DOMAIN, {"n": 2}, 6, parent_op_ids=[cause["op_id"]])
     grandchild = make_op_entry("bob", DOMAIN, {"n": 3}, 7, parent_op_ids=[child["op_id"]])
     with OpLog(root, "jam") as log:
-        assert log.merge([grandchild, child]).held == 2
+        assert log.merge([grandchild, child]).orphans == 2
     return cause, child, grandchild
 
 
@@ -87,7 +87,7 @@ def test_what_did_not_come_in_is_named_and_the_status_is_1(muse: Muse, here: Pat
         (("jam", "../other"), "there is no session 'jam'"),
         (("jam", ".."), "no Muse repository|is not a Muse repository|no repository"),
         (("jam", "../other", "--from-session", "none"), "there is no session 'none'"),
-        (("jam", f"../other/{OPS.replace('jam', 'waltz')}", "--from-session", "x"), "is no repository"),
+        (("jam", f"../other/{OPS.replace('jam', 'waltz')}", "--from-session", "x"), "is not a repository"),
         (("jam", ".", "--from-session", "own"), "session 'own' is of this repository too"),
         (("jam", OPS.replace("jam", "own")), "session 'own' is of this repository too"),
         (("../jam", "../other", "--from-session", "waltz"), "session"),
@@ -155,7 +155,7 @@ def test_an_archive_is_refused_while_entries_wait_unless_they_are_named(muse: Mu
     write(here, "jam", 9)
     commit(here)
     held = (here / HELD).read_bytes()
-    assert "holds 2 entries whose parents are not here" in muse("session", "archive", "jam").complaint
+    assert "has 2 entries whose parents are not here" in muse("session", "archive", "jam").complaint
     assert muse("session", "archive", "jam", "--abandon", child["op_id"]).status == 2
     named = ("--abandon", child["op_id"], "--abandon", grandchild["op_id"])
     assert muse("session", "archive", "jam", *named).status == 0
@@ -198,11 +198,11 @@ def test_what_a_held_op_names_is_no_garbage(here: Path) -> None:
                 )
             ]
         )
-        assert len(log.held()) == 1
+        assert len(log.orphans.entries()) == 1
     collect_garbage(str(here), grace_seconds=0)
     assert repository.objects.has(named)
     assert not repository.objects.has(unnamed)
     (here / HELD).unlink()
     collect_garbage(str(here), grace_seconds=0)
     assert not repository.objects.has(named)
-    assert not os.path.exists(layout.held_file(str(here), "jam"))
+    assert not os.path.exists(layout.orphans_file(str(here), "jam"))

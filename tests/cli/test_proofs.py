@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from muse.checks.archives import check_archives
-from muse.core.record import encode_line
+from muse.core.line import encode_line
 from muse.disk.storage import LOCAL
 from muse.upkeep.archive import archive_session
 from tests.samples.muse_command import Muse, make_muse
@@ -174,7 +174,7 @@ def test_a_damaged_repo_json_is_one_finding_and_the_rest_is_checked(
 def test_ops_of_an_archive_that_are_not_those_the_commits_seal_are_found_without_a_replay(
     muse: Muse, sample: SealedSample
 ) -> None:
-    """The archive, its manifest and its receipt fit one another: they are of another log."""
+    """The archive, its manifest and its tombstone fit one another: they are of another log."""
     path = sample.ops_path("talk")
     entry = json.loads(path.read_bytes())
     del entry["crc"]
@@ -212,7 +212,7 @@ def test_a_wrongly_signed_commit_is_named(muse: Muse, sample: SealedSample) -> N
     ran = muse("verify")
     assert ran.status == 1
     assert "signature:" in ran.out
-    assert "wrongly signed" in ran.out
+    assert "has a wrong signature" in ran.out
 
 
 def test_an_unknown_key_is_named_until_it_is_given_or_trusted(muse: Muse, sample: SealedSample) -> None:

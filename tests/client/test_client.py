@@ -33,6 +33,7 @@ from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, InvalidEntryError, NotFoundError, UsageError
 from tests.samples.project import DOCS
 from tests.samples.server_process import ServerProcess
+from tests.samples.waiting import wait_until
 
 DOMAIN = "domain-without-plugin"
 LONG = 120.0
@@ -401,7 +402,6 @@ class Crowd:
                 log.record("outsider", DOMAIN, edit(self.sent["outsider"]))
             self.sent["outsider"] += 1
             await asyncio.to_thread(self.server.start)
-        await asyncio.sleep(0.3)
 
     async def run(self, rounds: int) -> list[list[OpEntry]]:
         stopped, settled = asyncio.Event(), asyncio.Event()
@@ -455,8 +455,10 @@ async def come_to_one(session: AsyncSession, server: ServerProcess, count: int) 
     """Wait until the local log holds what the server does: `count` ops."""
     async with asyncio.timeout(60):
         await session.flush()
-        while session.log is None or session.log.cut().op_count < count:  # noqa: ASYNC110 - a log on disk
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(
+            wait_until, lambda: session.log is not None and session.log.cut().op_count >= count, 60
+        )
+    assert session.log is not None
     assert session.log.read_all() == sorted(
         stored(server), key=lambda entry: (entry["lamport_ts"], entry["actor_id"], entry["op_id"])
     )
@@ -551,21 +553,22 @@ def test_a_cache_is_for_one_client_at_a_time_and_for_one_actor(server: ServerPro
 
 def test_a_client_that_is_killed_with_ops_unsent_sends_them_when_it_begins_anew(tmp_path: Path) -> None:
     program = """
-import sys, time
+import sys
 from muse.client import Client
 url, cache = sys.argv[1:]
 with Client(url) as client, client.session("jam", "ada", cache=cache) as session:
     for number in range(20):
         session.record("domain-without-plugin", {"n": number})
     print("done", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
     cache = str(tmp_path / "cache")
     with ServerProcess(tmp_path / "served") as server:
         make_session(server)
         server.kill()
         command = [sys.executable, "-c", program, server.url, cache]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as client_process:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe) as client_process:
             assert client_process.stdout is not None
             assert client_process.stdout.readline() == b"done\n"
             client_process.kill()

@@ -30,7 +30,8 @@ from muse.core.op_log import OpLog
 from muse.errors import ConflictError, UsageError
 from muse.server.edge.access import Tokens
 from tests.client.test_client import DOMAIN, edit, make_session, numbers, stored
-from tests.samples.server_process import ServerProcess, running_server, wait_until
+from tests.samples.server_process import ServerProcess, running_server
+from tests.samples.waiting import wait_until
 
 _ENOUGH_SECONDS = 60
 
@@ -124,8 +125,8 @@ def test_whatever_ends_the_sending_nobody_waits_for_it_in_vain(
 ) -> None:
     server, session_id = jam
 
-    async def broken(_self: Appender) -> None:
-        await asyncio.sleep(0.05)
+    async def broken(appender: Appender) -> None:
+        await appender._outbox.some()
         raise ZeroDivisionError
 
     monkeypatch.setattr(Appender, "run", broken)

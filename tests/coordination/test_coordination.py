@@ -12,15 +12,10 @@ from typing import Any
 
 import pytest
 
-from muse.coordination import reservations as module
-from muse.coordination.reservations import (
-    CLOCK_TOLERANCE_SECONDS,
-    INTENT_SECONDS,
-    Claim,
-    Coordination,
-    HeldError,
-    Intent,
-)
+from muse.coordination import forecast, reservations
+from muse.coordination.holdings import CLOCK_TOLERANCE_SECONDS, INTENT_SECONDS
+from muse.coordination.record import Intent, Reservation
+from muse.coordination.reservations import Coordination, HeldError
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, UsageError
 from muse.testing import DiskModelStorage, FailingStorage
@@ -60,7 +55,7 @@ def record(tmp_path: Path, kind: str, own: str) -> dict[str, Any]:
     return found
 
 
-def foreign_reservation(tmp_path: Path, **changed: object) -> str:
+def reservation_of_another_tool(tmp_path: Path, **changed: object) -> str:
     own = str(uuid.uuid4())
     document = {
         "schema_version": 1,
@@ -82,13 +77,13 @@ def foreign_reservation(tmp_path: Path, **changed: object) -> str:
 
 
 def test_an_address_that_is_held_is_refused_to_everyone_else(coordination: Coordination) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main")
+    reservation = coordination.reserve("ada", SONG, branch="main")
     for actor in ("bob", "ada"):
         with pytest.raises(HeldError, match=r"ada holds song\.mid until 20") as caught:
             coordination.reserve(actor, ["other.mid", "song.mid/note-1"], branch="main")
-        assert caught.value.claims == (claim,)
+        assert caught.value.reservations == (reservation,)
         assert caught.value.holders == ("ada",)
-    assert coordination.claims() == [claim]
+    assert coordination.reservations() == [reservation]
 
 
 def test_what_is_above_a_held_address_is_refused_and_what_is_beside_it_is_free(
@@ -106,10 +101,10 @@ def ask(root: str, number: int, start: Any, answers: Any) -> None:
     start.wait()
     for attempt in range(100):
         try:
-            claim = coordination.reserve(f"actor-{number}-{attempt}", SONG, branch="main")
+            reservation = coordination.reserve(f"actor-{number}-{attempt}", SONG, branch="main")
         except HeldError:
             continue
-        answers.put((claim.actor_id, claim.epoch))
+        answers.put((reservation.actor_id, reservation.epoch))
 
 
 def test_of_a_thousand_racing_requests_of_processes_one_gets_the_address(tmp_path: Path) -> None:
@@ -127,21 +122,21 @@ def test_of_a_thousand_racing_requests_of_processes_one_gets_the_address(tmp_pat
         for process in processes:
             process.join()
             assert process.exitcode == 0
-        granted = answers.get(timeout=10)
+        made = answers.get(timeout=10)
         assert answers.empty()
-        [claim] = Coordination(str(root)).claims()
-        assert granted == (claim.actor_id, claim.epoch)
+        [reservation] = Coordination(str(root)).reservations()
+        assert made == (reservation.actor_id, reservation.epoch)
         assert len(list((root / ".muse/coordination/reservations").iterdir())) == 1
 
 
 def test_of_a_thousand_racing_threads_one_gets_the_address(coordination: Coordination) -> None:
-    granted: list[Claim] = []
+    made: list[Reservation] = []
     refused: list[HeldError] = []
 
     def take(number: int) -> None:
         for attempt in range(50):
             try:
-                granted.append(coordination.reserve(f"actor-{number}-{attempt}", SONG, branch="main"))
+                made.append(coordination.reserve(f"actor-{number}-{attempt}", SONG, branch="main"))
             except HeldError as error:
                 refused.append(error)
 
@@ -150,22 +145,22 @@ def test_of_a_thousand_racing_threads_one_gets_the_address(coordination: Coordin
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(granted), len(refused)) == (1, 999)
-    assert coordination.claims() == granted
+    assert (len(made), len(refused)) == (1, 999)
+    assert coordination.reservations() == made
 
 
 def hand_on(root: str, actor: str, times: int) -> None:
     coordination = Coordination(root)
     while times:
         try:
-            claim = coordination.reserve(actor, SONG, branch="main")
+            reservation = coordination.reserve(actor, SONG, branch="main")
         except HeldError:
             continue
         times -= 1
-        coordination.release(claim.reservation_id, actor)
+        coordination.release(reservation.reservation_id, actor)
 
 
-def test_every_grant_has_a_higher_epoch_than_the_one_before_it(tmp_path: Path) -> None:
+def test_every_reservation_has_a_higher_epoch_than_the_one_before_it(tmp_path: Path) -> None:
     context = get_context("spawn")
     processes = [context.Process(target=hand_on, args=(str(tmp_path), f"actor-{n}", 20)) for n in range(4)]
     for process in processes:
@@ -188,30 +183,32 @@ def test_a_reservation_holds_until_it_expires_and_others_wait_a_little_longer(
     first = coordination.reserve("ada", SONG, branch="main", ttl_seconds=60)
     other = another(tmp_path, clock)
     clock.seconds = START + 60 - 0.001
-    with coordination.standing() as standing:
-        assert standing.fault_of(first.reservation_id, "ada") == ""
+    with coordination.frozen() as frozen:
+        assert frozen.fault_of(first.reservation_id, "ada") == ""
     clock.seconds = START + 60
-    with coordination.standing() as standing:
-        assert "expired at" in standing.fault_of(first.reservation_id, "ada")
+    with coordination.frozen() as frozen:
+        assert "expired at" in frozen.fault_of(first.reservation_id, "ada")
     with pytest.raises(HeldError):
         other.reserve("bob", SONG, branch="main")
     clock.seconds = START + 60 + CLOCK_TOLERANCE_SECONDS
     second = other.reserve("bob", SONG, branch="main")
     assert second.epoch > first.epoch
-    assert coordination.claims() == [second]
+    assert coordination.reservations() == [second]
 
 
 def test_a_renewal_holds_on_and_never_shortens(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main", ttl_seconds=60)
+    reservation = coordination.reserve("ada", SONG, branch="main", ttl_seconds=60)
     clock.seconds += 30
-    longer = coordination.renew(claim.reservation_id, "ada", ttl_seconds=60)
+    longer = coordination.renew(reservation.reservation_id, "ada", ttl_seconds=60)
     assert longer.expires == START + 90
-    assert coordination.renew(claim.reservation_id, "ada", ttl_seconds=1).expires == START + 90
+    assert coordination.renew(reservation.reservation_id, "ada", ttl_seconds=1).expires == START + 90
     clock.seconds = START + 80
-    assert another(tmp_path, clock).claims() == [longer]
-    assert record(tmp_path, "reservations", claim.reservation_id)["expires_at"] == claim.expires_at
+    assert another(tmp_path, clock).reservations() == [longer]
+    assert (
+        record(tmp_path, "reservations", reservation.reservation_id)["expires_at"] == reservation.expires_at
+    )
 
 
 def test_what_expired_or_was_released_cannot_be_renewed(coordination: Coordination, clock: Clock) -> None:
@@ -237,9 +234,9 @@ def test_a_clock_that_goes_back_revives_nobody_who_was_replaced(
     second = coordination.reserve("bob", SONG, branch="main", ttl_seconds=60)
     clock.seconds = START + 1
     for seen in (coordination, another(tmp_path, clock)):
-        with seen.standing() as standing:
-            assert standing.fault_of(first.reservation_id, "ada")
-            assert standing.fault_of(second.reservation_id, "bob") == ""
+        with seen.frozen() as frozen:
+            assert frozen.fault_of(first.reservation_id, "ada")
+            assert frozen.fault_of(second.reservation_id, "bob") == ""
         with pytest.raises(ConflictError):
             seen.renew(first.reservation_id, "ada")
 
@@ -250,7 +247,7 @@ def test_a_clock_that_goes_back_revives_nobody_who_was_replaced(
 def test_the_files_have_the_keys_of_the_format_and_are_never_written_again(
     coordination: Coordination, tmp_path: Path
 ) -> None:
-    claim = coordination.reserve(
+    reservation = coordination.reserve(
         "ada", SONG, branch="main", run_id="run-1", operation="rewrite", ttl_seconds=60
     )
     intent = coordination.intend(
@@ -260,13 +257,13 @@ def test_the_files_have_the_keys_of_the_format_and_are_never_written_again(
         run_id="run-1",
         operation="rewrite",
         detail="a slower start",
-        reservation_id=claim.reservation_id,
+        reservation_id=reservation.reservation_id,
     )
-    coordination.renew(claim.reservation_id, "ada", ttl_seconds=90)
-    coordination.release(claim.reservation_id, "ada")
-    assert record(tmp_path, "reservations", claim.reservation_id) == {
+    coordination.renew(reservation.reservation_id, "ada", ttl_seconds=90)
+    coordination.release(reservation.reservation_id, "ada")
+    assert record(tmp_path, "reservations", reservation.reservation_id) == {
         "schema_version": 1,
-        "reservation_id": claim.reservation_id,
+        "reservation_id": reservation.reservation_id,
         "run_id": "run-1",
         "branch": "main",
         "addresses": ["song.mid"],
@@ -277,7 +274,7 @@ def test_the_files_have_the_keys_of_the_format_and_are_never_written_again(
     assert record(tmp_path, "intents", intent.intent_id) == {
         "schema_version": 1,
         "intent_id": intent.intent_id,
-        "reservation_id": claim.reservation_id,
+        "reservation_id": reservation.reservation_id,
         "run_id": "run-1",
         "branch": "main",
         "addresses": ["song.mid/intro"],
@@ -297,7 +294,7 @@ def test_the_files_have_the_keys_of_the_format_and_are_never_written_again(
     assert len(list(directory.rglob("*.json"))) == 6
 
 
-def test_asking_again_with_the_same_id_is_no_second_claim(
+def test_asking_again_with_the_same_id_is_no_second_reservation(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
     own = str(uuid.uuid4())
@@ -317,12 +314,12 @@ def test_asking_again_with_the_same_id_is_no_second_claim(
 def test_a_release_frees_at_once_twice_is_fine_and_another_may_only_by_force(
     coordination: Coordination, tmp_path: Path, clock: Clock
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main")
+    reservation = coordination.reserve("ada", SONG, branch="main")
     other = another(tmp_path, clock)
     with pytest.raises(HeldError, match="is ada's, not bob's"):
-        other.release(claim.reservation_id, "bob")
-    assert other.release(claim.reservation_id, "bob", force=True)
-    assert not coordination.release(claim.reservation_id, "ada")
+        other.release(reservation.reservation_id, "bob")
+    assert other.release(reservation.reservation_id, "bob", force=True)
+    assert not coordination.release(reservation.reservation_id, "ada")
     assert other.reserve("bob", SONG, branch="main").epoch == 2
     with pytest.raises(NotFoundError):
         coordination.release(str(uuid.uuid4()), "ada")
@@ -349,7 +346,7 @@ def test_a_release_frees_at_once_twice_is_fine_and_another_may_only_by_force(
         {"reservation_id": "mine"},
     ],
 )
-def test_what_cannot_be_claimed_is_refused_and_nothing_is_made(
+def test_what_cannot_be_reserved_is_refused_and_nothing_is_made(
     coordination: Coordination, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:
     asked: dict[str, Any] = {"actor_id": "ada", "addresses": SONG, "branch": "main"} | wrong
@@ -359,47 +356,47 @@ def test_what_cannot_be_claimed_is_refused_and_nothing_is_made(
 
 
 def test_looking_makes_nothing(coordination: Coordination, tmp_path: Path) -> None:
-    assert (coordination.claims(), coordination.intents(), coordination.forecast()) == ([], [], [])
+    assert (coordination.reservations(), coordination.intents(), coordination.forecast()) == ([], [], [])
     assert coordination.faults() == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_claim_is_seen_by_those_who_looked_before_without_listing_all_again(
+def test_a_reservation_is_seen_by_those_who_looked_before_without_listing_all_again(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = another(tmp_path, clock), another(tmp_path, clock)
     one.reserve("ada", ["a"], branch="main")
-    assert len(two.claims()) == 1
-    monkeypatch.setattr(two, "_ids", lambda _kind: pytest.fail("it listed a directory"))
-    claim = one.reserve("ada", ["b"], branch="main")
-    one.renew(claim.reservation_id, "ada", ttl_seconds=1000)
-    assert [seen.expires for seen in two.claims()] == [START + 300, START + 1000]
+    assert len(two.reservations()) == 1
+    monkeypatch.setattr(two._store, "ids", lambda _kind: pytest.fail("it listed a directory"))
+    reservation = one.reserve("ada", ["b"], branch="main")
+    one.renew(reservation.reservation_id, "ada", ttl_seconds=1000)
+    assert [seen.expires for seen in two.reservations()] == [START + 300, START + 1000]
 
 
-def test_what_a_crash_left_of_the_journal_hides_no_claim(tmp_path: Path, clock: Clock) -> None:
+def test_what_a_crash_left_of_the_journal_hides_no_reservation(tmp_path: Path, clock: Clock) -> None:
     one, two = another(tmp_path, clock), another(tmp_path, clock)
     one.reserve("ada", ["a"], branch="main")
-    assert len(two.claims()) == 1
+    assert len(two.reservations()) == 1
     journal = tmp_path / ".muse" / "coordination" / "journal"
     with journal.open("ab") as file:
         file.write(f"\nreservations {uuid.uuid4()}\nreserv".encode())
     one.reserve("bob", ["b"], branch="main")
-    assert len(two.claims()) == 2
+    assert len(two.reservations()) == 2
     journal.unlink()
     one.reserve("eve", ["c"], branch="main")
-    assert len(two.claims()) == len(another(tmp_path, clock).claims()) == 3
+    assert len(two.reservations()) == len(another(tmp_path, clock).reservations()) == 3
 
 
 def test_a_journal_that_is_another_file_is_read_anew_however_long_it_is(tmp_path: Path, clock: Clock) -> None:
     one, two = another(tmp_path, clock), another(tmp_path, clock)
-    claim = one.reserve("ada", ["a"], branch="main")
-    assert len(two.claims()) == 1
+    reservation = one.reserve("ada", ["a"], branch="main")
+    assert len(two.reservations()) == 1
     journal = tmp_path / ".muse" / "coordination" / "journal"
     journal.rename(journal.with_name("old"))
-    one.release(claim.reservation_id, "ada")
+    one.release(reservation.reservation_id, "ada")
     one.reserve("bob", ["b"], branch="main")
     assert journal.stat().st_size > journal.with_name("old").stat().st_size
-    assert [seen.actor_id for seen in two.claims()] == ["bob"]
+    assert [seen.actor_id for seen in two.reservations()] == ["bob"]
 
 
 def test_whose_records_were_removed_holds_nothing_any_more_for_anyone(tmp_path: Path, clock: Clock) -> None:
@@ -407,52 +404,54 @@ def test_whose_records_were_removed_holds_nothing_any_more_for_anyone(tmp_path: 
     records = tmp_path / ".muse" / "coordination"
     one = another(tmp_path, clock)
     for removed in ("reservations/{}.json", ""):
-        claim = one.reserve("ada", SONG, branch="main")
-        path = records / removed.format(claim.reservation_id)
+        reservation = one.reserve("ada", SONG, branch="main")
+        path = records / removed.format(reservation.reservation_id)
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         second = another(tmp_path, clock).reserve("bob", SONG, branch="main")
-        assert one.claims() == another(tmp_path, clock).claims() == [second]
-        with one.standing() as standing:
-            assert standing.fault_of(claim.reservation_id, "ada")
+        assert one.reservations() == another(tmp_path, clock).reservations() == [second]
+        with one.frozen() as frozen:
+            assert frozen.fault_of(reservation.reservation_id, "ada")
         assert one.release(second.reservation_id, "bob")
 
 
 def test_an_epoch_is_given_once_though_its_reservation_is_gone(
     coordination: Coordination, tmp_path: Path
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main")
-    (tmp_path / ".muse/coordination/reservations" / f"{claim.reservation_id}.json").unlink()
-    assert Coordination(str(tmp_path)).reserve("bob", SONG, branch="main").epoch == claim.epoch + 1
+    reservation = coordination.reserve("ada", SONG, branch="main")
+    (tmp_path / ".muse/coordination/reservations" / f"{reservation.reservation_id}.json").unlink()
+    assert Coordination(str(tmp_path)).reserve("bob", SONG, branch="main").epoch == reservation.epoch + 1
 
 
 def test_a_renewal_that_a_slow_disk_outlasts_is_no_fault(coordination: Coordination, clock: Clock) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main", ttl_seconds=1)
+    reservation = coordination.reserve("ada", SONG, branch="main", ttl_seconds=1)
 
     class SlowStorage(Storage):
         def sync_directory(self, path: str) -> None:
             super().sync_directory(path)
             clock.seconds += 10
 
-    coordination._storage = SlowStorage()
-    assert coordination.renew(claim.reservation_id, "ada", ttl_seconds=5).expires == START + 5
-    assert coordination.claims() == []
+    coordination._store._storage = SlowStorage()
+    assert coordination.renew(reservation.reservation_id, "ada", ttl_seconds=5).expires == START + 5
+    assert coordination.reservations() == []
 
 
 # -- other tools ---------------------------------------------------------------------------------
 
 
-def test_a_reservation_of_another_tool_is_seen_keeps_grants_away_and_is_granted_by_nobody(
+def test_a_reservation_of_another_tool_is_seen_keeps_others_away_and_has_no_epoch(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
     coordination.reserve("ada", ["other.mid"], branch="main")
-    own = foreign_reservation(tmp_path)
+    own = reservation_of_another_tool(tmp_path)
     clock.seconds += 2
     with pytest.raises(HeldError, match="run-7 holds"):
         coordination.reserve("ada", SONG, branch="main")
-    [claim] = [claim for claim in coordination.claims() if claim.reservation_id == own]
-    assert (claim.epoch, claim.actor_id, claim.operation) == (0, "run-7", "")
-    with coordination.standing() as standing:
-        assert "granted by nobody" in standing.fault_of(own, "run-7")
+    [reservation] = [
+        reservation for reservation in coordination.reservations() if reservation.reservation_id == own
+    ]
+    assert (reservation.epoch, reservation.actor_id, reservation.operation) == (0, "run-7", "")
+    with coordination.frozen() as frozen:
+        assert "has no epoch" in frozen.fault_of(own, "run-7")
     assert coordination.release(own, "ada", force=True)
     coordination.reserve("ada", SONG, branch="main")
 
@@ -461,9 +460,9 @@ def test_a_reservation_of_another_tool_is_seen_keeps_grants_away_and_is_granted_
 def test_a_record_of_another_tool_that_is_none_is_named_and_passed_over(
     coordination: Coordination, clock: Clock, tmp_path: Path, changed: dict[str, object]
 ) -> None:
-    own = foreign_reservation(tmp_path, **changed)
+    own = reservation_of_another_tool(tmp_path, **changed)
     clock.seconds += 2
-    assert coordination.claims() == []
+    assert coordination.reservations() == []
     [fault] = coordination.faults()
     assert own in fault
     coordination.reserve("ada", SONG, branch="main")
@@ -493,17 +492,17 @@ def make_release_of_another_format(path: Path) -> None:
 def test_whatever_lies_among_the_records_stops_nobody_and_is_named_until_it_is_gone(
     coordination: Coordination, clock: Clock, tmp_path: Path, kind: str, make: Callable[[Path], None]
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main")
+    reservation = coordination.reserve("ada", SONG, branch="main")
     path = tmp_path / ".muse" / "coordination" / kind / f"{uuid.uuid4()}.json"
     path.parent.mkdir(exist_ok=True)
     make(path)
     clock.seconds += 2
     for seen in (coordination, another(tmp_path, clock)):
-        assert seen.claims() == [claim]
+        assert seen.reservations() == [reservation]
         [fault] = seen.faults()
         assert path.name in fault
-        with seen.standing() as standing:
-            assert standing.fault_of(claim.reservation_id, "ada") == ""
+        with seen.frozen() as frozen:
+            assert frozen.fault_of(reservation.reservation_id, "ada") == ""
     path.rmdir() if path.is_dir() else path.unlink()
     clock.seconds += 2
     assert coordination.faults() == []
@@ -512,26 +511,28 @@ def test_whatever_lies_among_the_records_stops_nobody_and_is_named_until_it_is_g
 def test_a_release_of_another_tool_counts_for_all_alike(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main")
+    reservation = coordination.reserve("ada", SONG, branch="main")
     path = tmp_path / ".muse" / "coordination" / "releases" / f"{uuid.uuid4()}.json"
     path.parent.mkdir()
     path.write_text(
-        json.dumps({"reservation_id": claim.reservation_id, "created_at": "2026-02-02T02:40:00Z", "more": 1})
+        json.dumps(
+            {"reservation_id": reservation.reservation_id, "created_at": "2026-02-02T02:40:00Z", "more": 1}
+        )
     )
     clock.seconds += 2
-    assert coordination.claims() == another(tmp_path, clock).claims() == []
+    assert coordination.reservations() == another(tmp_path, clock).reservations() == []
 
 
-def test_who_asks_for_the_id_of_another_tools_reservation_is_granted_nothing(
+def test_who_asks_for_the_id_of_another_tools_reservation_gets_nothing(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
-    own = foreign_reservation(tmp_path)
+    own = reservation_of_another_tool(tmp_path)
     clock.seconds += 2
-    with pytest.raises(HeldError, match="granted by nobody"):
+    with pytest.raises(HeldError, match="has no epoch"):
         coordination.reserve("run-7", SONG, branch="main", reservation_id=own)
 
 
-def test_with_a_granted_reservation_that_cannot_be_read_the_others_are_listed_and_told(
+def test_with_a_reservation_that_cannot_be_read_the_others_are_listed_and_told(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
     broken = coordination.reserve("ada", SONG, branch="main")
@@ -539,13 +540,13 @@ def test_with_a_granted_reservation_that_cannot_be_read_the_others_are_listed_an
     path = tmp_path / ".muse" / "coordination" / "reservations" / f"{broken.reservation_id}.json"
     path.write_text("{")
     fresh = another(tmp_path, clock)
-    assert fresh.claims() == [whole]
+    assert fresh.reservations() == [whole]
     [fault] = fresh.faults()
     assert path.name in fault
-    with pytest.raises(CorruptionError, match="put the file back"), fresh.standing():
+    with pytest.raises(CorruptionError, match="put the file back"), fresh.frozen():
         pass
-    with fresh.standing(first_too=False) as standing:
-        assert standing.claims_of_others(["else.mid"], "main", "bob") == [whole]
+    with fresh.frozen(first_too=False) as frozen:
+        assert frozen.of_others(["else.mid"], "main", "bob") == [whole]
     path.unlink()
     assert fresh.reserve("bob", SONG, branch="main").epoch > whole.epoch
 
@@ -553,8 +554,8 @@ def test_with_a_granted_reservation_that_cannot_be_read_the_others_are_listed_an
 def test_a_renewal_that_is_put_back_after_the_time_it_lengthened_still_counts(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main", ttl_seconds=60)
-    renewed = coordination.renew(claim.reservation_id, "ada", ttl_seconds=600)
+    reservation = coordination.reserve("ada", SONG, branch="main", ttl_seconds=60)
+    renewed = coordination.renew(reservation.reservation_id, "ada", ttl_seconds=600)
     [path] = (tmp_path / ".muse" / "coordination" / "renewals").iterdir()
     whole = path.read_bytes()
     path.write_bytes(b"")
@@ -563,16 +564,16 @@ def test_a_renewal_that_is_put_back_after_the_time_it_lengthened_still_counts(
         with pytest.raises(CorruptionError, match=path.name):
             fresh.reserve("bob", SONG, branch="main")
     path.write_bytes(whole)
-    assert fresh.claims() == [renewed]
+    assert fresh.reservations() == [renewed]
     with pytest.raises(HeldError):
         fresh.reserve("bob", SONG, branch="main")
 
 
-def test_a_granted_reservation_that_cannot_be_read_frees_nothing(
+def test_a_reservation_that_cannot_be_read_frees_nothing(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main")
-    path = tmp_path / ".muse" / "coordination" / "reservations" / f"{claim.reservation_id}.json"
+    reservation = coordination.reserve("ada", SONG, branch="main")
+    path = tmp_path / ".muse" / "coordination" / "reservations" / f"{reservation.reservation_id}.json"
     whole = path.read_bytes()
     path.write_bytes(whole[:50])
     fresh = another(tmp_path, clock)
@@ -587,12 +588,12 @@ def test_a_granted_reservation_that_cannot_be_read_frees_nothing(
 # -- intents and forecasts -----------------------------------------------------------------------
 
 
-def test_an_intent_stands_as_long_as_its_reservation_or_for_an_hour(
+def test_an_intent_lasts_as_long_as_its_reservation_or_for_an_hour(
     coordination: Coordination, clock: Clock
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main", run_id="run-1", ttl_seconds=60)
+    reservation = coordination.reserve("ada", SONG, branch="main", run_id="run-1", ttl_seconds=60)
     tied = coordination.intend(
-        "ada", SONG, branch="main", run_id="run-1", reservation_id=claim.reservation_id
+        "ada", SONG, branch="main", run_id="run-1", reservation_id=reservation.reservation_id
     )
     free = coordination.intend("bob", SONG, branch="main")
     assert coordination.intents() == sorted([tied, free], key=lambda intent: intent.intent_id)
@@ -602,29 +603,29 @@ def test_an_intent_stands_as_long_as_its_reservation_or_for_an_hour(
     assert coordination.intents() == []
 
 
-def test_an_intent_rests_on_no_reservation_but_a_standing_one_of_its_own_actor(
+def test_an_intent_rests_on_no_reservation_but_one_in_force_of_its_own_actor(
     coordination: Coordination,
 ) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main")
-    for reservation_id in (claim.reservation_id, str(uuid.uuid4())):
+    reservation = coordination.reserve("ada", SONG, branch="main")
+    for reservation_id in (reservation.reservation_id, str(uuid.uuid4())):
         with pytest.raises(ConflictError):
             coordination.intend("bob", SONG, branch="main", reservation_id=reservation_id)
     assert coordination.intents() == []
 
 
 def test_a_forecast_names_what_would_collide_and_nothing_else(coordination: Coordination) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main")
+    reservation = coordination.reserve("ada", SONG, branch="main")
     coordination.intend("ada", ["song.mid/intro"], branch="main")
     theirs = coordination.intend("bob", ["song.mid/coda"], branch="main")
     coordination.intend("bob", ["song.mid/coda"], branch="take/2")
     coordination.intend("eve", ["song.midi"], branch="main")
     [found] = coordination.forecast()
-    assert (found.address, found.first, found.second) == ("song.mid/coda", claim, theirs)
+    assert (found.address, found.first, found.second) == ("song.mid/coda", reservation, theirs)
     assert coordination.forecast(party="eve") == []
     assert [one.second for one in coordination.forecast(party="bob")] == [theirs]
     asked = coordination.forecast(["song.mid/coda"], party="bob", branch="main")
-    assert [(one.address, one.first, one.second) for one in asked] == [("song.mid/coda", None, claim)]
-    assert {type(one.second) for one in coordination.forecast(["song.mid"])} == {Claim, Intent}
+    assert [(one.address, one.first, one.second) for one in asked] == [("song.mid/coda", None, reservation)]
+    assert {type(one.second) for one in coordination.forecast(["song.mid"])} == {Reservation, Intent}
 
 
 def test_an_intent_is_of_who_said_so_whatever_run_it_names(
@@ -644,44 +645,44 @@ def test_an_intent_is_of_who_said_so_whatever_run_it_names(
 # -- limits --------------------------------------------------------------------------------------
 
 
-def test_what_stands_is_bounded_in_all_and_of_one_actor(
+def test_what_is_in_force_is_bounded_in_all_and_of_one_actor(
     coordination: Coordination, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit in ("MOST_CLAIMS_OF_ONE", "MOST_ADDRESSES_HELD", "MOST_INTENTS"):
-        monkeypatch.setattr(module, limit, 3)
+    for limit in ("MOST_RESERVATIONS_OF_ONE", "MOST_ADDRESSES_HELD", "MOST_INTENTS"):
+        monkeypatch.setattr(reservations, limit, 3)
     for address in ("a", "b"):
         coordination.reserve("ada", [address], branch="main")
     with pytest.raises(UsageError, match="3 addresses are reserved"):
         coordination.reserve("bob", ["c", "d"], branch="main")
-    monkeypatch.setattr(module, "MOST_ADDRESSES_HELD", 10)
-    claim = coordination.reserve("ada", ["c"], branch="main")
+    monkeypatch.setattr(reservations, "MOST_ADDRESSES_HELD", 10)
+    reservation = coordination.reserve("ada", ["c"], branch="main")
     with pytest.raises(UsageError, match="ada has 3 reservations"):
         coordination.reserve("ada", ["d"], branch="main")
     coordination.reserve("bob", ["d"], branch="main")
-    coordination.release(claim.reservation_id, "ada")
+    coordination.release(reservation.reservation_id, "ada")
     coordination.reserve("ada", ["c"], branch="main")
     for _ in range(3):
         coordination.intend("ada", SONG, branch="main")
-    with pytest.raises(UsageError, match="3 intents stand"):
+    with pytest.raises(UsageError, match="there are 3 intents"):
         coordination.intend("ada", SONG, branch="main")
     clock.seconds += INTENT_SECONDS
     coordination.intend("ada", SONG, branch="main")
 
 
-def test_a_forecast_ends_and_one_op_is_told_of_so_many_claims(
+def test_a_forecast_ends_and_one_op_is_told_of_so_many_reservations(
     coordination: Coordination, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_COLLISIONS", 5)
-    monkeypatch.setattr(module, "CLAIMS_NAMED", 3)
+    monkeypatch.setattr(forecast, "MOST_COLLISIONS", 5)
+    monkeypatch.setattr(reservations, "RESERVATIONS_NAMED", 3)
     for number in range(4):
         coordination.intend(f"actor-{number}", SONG, branch="main")
-        foreign_reservation(tmp_path, addresses=[f"song.mid/{number}"], run_id="run-0")
+        reservation_of_another_tool(tmp_path, addresses=[f"song.mid/{number}"], run_id="run-0")
     clock.seconds += 2
     assert len(coordination.forecast()) == len(coordination.forecast(SONG)) == 5
-    claim = coordination.reserve("zoe", ["song.mid/zoe"], branch="main")
-    with coordination.standing() as standing:
-        found = standing.claims_of_others([""], "main", "bob")
-    assert (len(found), found[0]) == (3, claim)
+    reservation = coordination.reserve("zoe", ["song.mid/zoe"], branch="main")
+    with coordination.frozen() as frozen:
+        found = frozen.of_others([""], "main", "bob")
+    assert (len(found), found[0]) == (3, reservation)
 
 
 # -- pruning -------------------------------------------------------------------------------------
@@ -693,7 +694,7 @@ def files(tmp_path: Path) -> set[str]:
     return {path.parent.name for path in (tmp_path / ".muse" / "coordination").rglob("*.json")}
 
 
-def test_what_is_over_is_removed_what_stands_is_kept_and_epochs_go_on(
+def test_what_is_over_is_removed_what_is_in_force_is_kept_and_epochs_go_on(
     coordination: Coordination, clock: Clock, tmp_path: Path
 ) -> None:
     other = another(tmp_path, clock)
@@ -705,14 +706,14 @@ def test_what_is_over_is_removed_what_stands_is_kept_and_epochs_go_on(
     clock.seconds += 2 * DAY
     recent = coordination.reserve("eve", ["e"], branch="main")
     coordination.release(recent.reservation_id, "eve")
-    assert other.claims() == [kept]
+    assert other.reservations() == [kept]
     assert coordination.prune(days=1) == 6
     assert coordination.prune(days=1) == 0
     assert files(tmp_path) == {"reservations", "grants", "releases"}
     for seen in (coordination, other, another(tmp_path, clock)):
-        assert seen.claims() == [kept]
-        with seen.standing() as standing:
-            assert "not known" in standing.fault_of(late.reservation_id, "ada")
+        assert seen.reservations() == [kept]
+        with seen.frozen() as frozen:
+            assert "not known" in frozen.fault_of(late.reservation_id, "ada")
     clock.seconds += 9 * DAY
     coordination.prune(days=1)
     assert files(tmp_path) == {"grants"}
@@ -727,8 +728,8 @@ def test_a_crash_while_pruning_revives_no_reservation() -> None:
         clock = Clock()
         before = Coordination("/repo", storage=disk, now=clock)
         for actor in ("ada", "bob"):
-            claim = before.reserve(actor, SONG, branch="main", ttl_seconds=3 * DAY)
-            before.release(claim.reservation_id, actor)
+            reservation = before.reserve(actor, SONG, branch="main", ttl_seconds=3 * DAY)
+            before.release(reservation.reservation_id, actor)
         kept = before.reserve("eve", ["else.mid"], branch="main", ttl_seconds=3 * DAY)
         clock.seconds += 2 * DAY
         storage = FailingStorage(fails_at, "crash", inner=disk)
@@ -736,7 +737,7 @@ def test_a_crash_while_pruning_revives_no_reservation() -> None:
             Coordination("/repo", storage=storage, now=clock).prune(days=1)
         disk.power_cut(fails_at)
         after = Coordination("/repo", storage=disk, now=clock)
-        assert after.claims() == before.claims() == [kept]
+        assert after.reservations() == before.reservations() == [kept]
         if not storage.failed:
             break
     assert fails_at > 10
@@ -746,11 +747,11 @@ def test_a_crash_while_pruning_revives_no_reservation() -> None:
 
 
 def reserve_renew_release(coordination: Coordination, done: list[str]) -> None:
-    claim = coordination.reserve("ada", SONG, branch="main", ttl_seconds=60)
-    done.append(claim.reservation_id)
-    coordination.renew(claim.reservation_id, "ada", ttl_seconds=120)
+    reservation = coordination.reserve("ada", SONG, branch="main", ttl_seconds=60)
+    done.append(reservation.reservation_id)
+    coordination.renew(reservation.reservation_id, "ada", ttl_seconds=120)
     done.append("renewed")
-    coordination.release(claim.reservation_id, "ada")
+    coordination.release(reservation.reservation_id, "ada")
     done.append("released")
 
 
@@ -778,21 +779,21 @@ def test_a_crash_at_any_call_leaves_what_was_acknowledged_and_at_most_one_holder
 
 
 def check_after_crash(after: Coordination, done: list[str]) -> None:
-    claims = after.claims()
-    assert len(claims) <= 1
+    left = after.reservations()
+    assert len(left) <= 1
     if len(done) in {1, 3}:
-        assert len(claims) == (len(done) == 1)
-    if len(done) == 2 and claims:
-        assert claims[0].expires == START + 120
-    for claim in claims:
+        assert len(left) == (len(done) == 1)
+    if len(done) == 2 and left:
+        assert left[0].expires == START + 120
+    for reservation in left:
         with pytest.raises(HeldError):
             after.reserve("bob", SONG, branch="main")
-        after.release(claim.reservation_id, "ada")
+        after.release(reservation.reservation_id, "ada")
     assert after.reserve("bob", SONG, branch="main").epoch > len(done[:1])
 
 
 @pytest.mark.parametrize("fault", ["ENOSPC", "sync"])
-def test_a_disk_that_fails_grants_nothing_it_cannot_keep(tmp_path: Path, fault: Any) -> None:
+def test_a_disk_that_fails_reserves_nothing_it_cannot_keep(tmp_path: Path, fault: Any) -> None:
     failures = 0
     for fails_at in range(1, 200):
         root = tmp_path / str(fails_at)
@@ -800,13 +801,13 @@ def test_a_disk_that_fails_grants_nothing_it_cannot_keep(tmp_path: Path, fault: 
         storage = FailingStorage(fails_at, fault)
         coordination = Coordination(str(root), storage=storage)
         try:
-            claim = coordination.reserve("ada", SONG, branch="main")
+            reservation = coordination.reserve("ada", SONG, branch="main")
         except MuseError:
             failures += 1
-            standing = Coordination(str(root)).claims()
-            assert len(standing) <= 1  # it may stand unacknowledged, for its time
+            kept = Coordination(str(root)).reservations()
+            assert len(kept) <= 1  # it may be there unacknowledged, for its time
         else:
-            assert Coordination(str(root)).claims() == [claim]
+            assert Coordination(str(root)).reservations() == [reservation]
         if not storage.failed:
             break
     assert failures >= 3

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muse.core.blocks import Position, decode_positions
 from muse.core.coverage import (
     NOTHING,
     Coverage,
@@ -17,8 +18,8 @@ from muse.core.coverage import (
     encode_checkpoint,
     make_checkpoint,
 )
+from muse.core.line import encode_line
 from muse.core.op_log import make_op_entry
-from muse.core.record import Position, decode_positions, encode_line
 from muse.errors import CorruptionError
 
 NOW = "2026-01-02T03:04:05+00:00"

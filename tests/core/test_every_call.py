@@ -11,9 +11,9 @@ import pytest
 from muse.checks.verify import verify_repository
 from muse.core.entry import OpEntry
 from muse.core.file.objects import ObjectStore
+from muse.core.line import encode_line
 from muse.core.op_list import encode_op_list
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_line
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import DurabilityError, MuseError, NotFoundError
@@ -104,7 +104,7 @@ def adopt_commits(storage: Storage, done: list[OpEntry]) -> None:
         written = log.record("ada", DOMAIN, {"n": 10})
         op_ids = [entry["op_id"] for entry in log.entries()]
         op_list = ObjectStore(ROOT, storage).put(encode_op_list(op_ids))
-        log.adopt(log.with_commits([op_list]), DIGEST, "")
+        log.checkpoints.adopt(log.checkpoints.with_commits([op_list]), DIGEST, "")
         done.append(written)
 
 

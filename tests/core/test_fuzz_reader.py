@@ -9,22 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from muse.core.blocks import Block, decode_block, decode_positions, decode_stamps
+from muse.core.damage import is_torn
 from muse.core.entry import OpEntry
+from muse.core.line import FRAME_LENGTH, PREFIX, encode_line
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import (
-    FRAME_LENGTH,
-    PREFIX,
-    Block,
-    decode_block,
-    decode_positions,
-    decode_stamps,
-    encode_line,
-    is_torn,
-)
 from muse.errors import CorruptionError
 from tests.samples.project import TESTS
 
-CORPUS = TESTS / "corpus"
+CORPUS = TESTS / "samples" / "corpus"
 SEEDS = {path.name: path.read_bytes() for path in sorted(CORPUS.glob("*.bin"))}
 
 

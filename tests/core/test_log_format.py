@@ -10,8 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from muse.core.blocks import decode_block
+from muse.core.damage import is_torn
+from muse.core.line import encode_line
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import decode_block, encode_line, is_torn
 from muse.errors import CorruptionError
 from muse.history.repository import Repository
 from muse.history.seal import leaf_of, root_of

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from muse.core.entry import OpEntry, total_order
+from muse.core.line import encode_line, entry_json
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_line, entry_json
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, StorageError

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import resource
+import select
 import shutil
 import signal
 import struct
@@ -248,7 +249,8 @@ def test_a_power_cut_keeps_all_that_was_acknowledged_as_durable(
     place = mount("-t", kind, device)
     os.sync()
     writers = [start_durable_writer(place, f"w{number}") for number in range(3)]
-    time.sleep(0.5)
+    for _, reader in writers:
+        select.select([reader], [], [])  # until it was told something
     with OpLog(place, "careless") as careless:
         for number in range(100):
             careless.record("ada", "notes", {"n": number})  # acknowledged, but not as durable

@@ -223,13 +223,13 @@ def test_a_lock_is_released_by_an_error(tmp_path: Path) -> None:
 
 def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     program = (
-        "import sys, time\nfrom muse.disk.storage import LOCAL\n"
-        "with LOCAL.locked(sys.argv[1]):\n print('held', flush=True)\n time.sleep(60)\n"
+        "import sys\nfrom muse.disk.storage import LOCAL\n"
+        "with LOCAL.locked(sys.argv[1]):\n print('locked', flush=True)\n sys.stdin.read()\n"
     )
-    lock = tmp_path / "lock"
-    with subprocess.Popen([sys.executable, "-c", program, lock], stdout=subprocess.PIPE) as holder:
+    lock, pipe = tmp_path / "lock", subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, lock], stdin=pipe, stdout=pipe) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+        assert holder.stdout.readline() == b"locked\n"
         assert not is_free(lock)
         holder.send_signal(signal.SIGKILL)
     assert is_free(lock)

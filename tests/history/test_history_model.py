@@ -113,6 +113,7 @@ class History:
         assert set(committed.values()) <= {1}
         for session_id in SESSIONS:
             with LiveSession(self.root, session_id) as session:
+                session.heal()
                 pending = [entry["op_id"] for entry in session.log.replay_since_checkpoint()]
             expected = [op_id for op_id in self.edits[session_id] if op_id not in committed]
             assert pending == expected

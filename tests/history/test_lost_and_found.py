@@ -18,7 +18,8 @@ from muse.history.repository import Repository
 from muse.history.seal import read_seal
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
-from muse.session.live import LiveSession, LostCommitError
+from muse.session.live import LiveSession
+from muse.session.recovery import LostCommitError
 from muse.views.prove import prove
 from tests.samples.muse_command import Muse, make_muse
 
@@ -379,10 +380,10 @@ def test_one_op_twice_in_one_line_is_found(root: Path) -> None:
         (op_id,) = edits(jam, 1)
         jam.commit("One")
         checkpoint = checkpoint_path(root).read_bytes()
-        jam.log.discard_checkpoint()
+        jam.log.checkpoints.discard()
         ops = jam.log.replay_since_checkpoint()
         head = jam.repository.dag.head("main")
-        staged = jam._stage(ops, jam.log.cut(), head, "One again", "eve", full=False)
+        staged = jam._writer.stage(ops, jam.log.cut(), head, "One again", "eve", full=False)
         jam.repository.dag.swap_head("main", head, staged.commit_ids[-1])
         checkpoint_path(root).write_bytes(checkpoint)
     assert committed(root) == [op_id, op_id]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse.core.delta import collapse
+from muse.core.line import decode_line, encode_line
 from muse.core.op_log import make_op_entry
-from muse.core.record import decode_line, encode_line
 from muse.history.seal import (
     Seal,
     add_trailers,

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from muse.core.file.live_or_archived import SessionFile
+from muse.core.line import encode_line, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions, make_op_entry
-from muse.core.record import encode_line, frame
 from muse.disk.storage import LOCAL
 from muse.errors import NotFoundError, UsageError
 from muse.replication import local_peer as peer_module
@@ -374,5 +374,5 @@ def test_three_processes_that_sync_in_a_ring_while_they_edit_come_to_one_state(t
     for root in ring:
         with OpLog(root, "jam") as log:
             pending.append(log.replay_since_checkpoint())
-            assert log.held() == []
+            assert log.orphans.entries() == []
     assert pending[0] == pending[1] == pending[2] == log_of(first)

@@ -383,8 +383,8 @@ def test_ops_of_history_come_in_though_a_parent_is_nowhere(two: Two, tmp_path: P
     for root in (second, make_replica(first, tmp_path / "third")):
         with OpLog(root, "jam") as log:
             assert log.replay_since_checkpoint() == []
-            log.release_held()
-            assert log.held() == []
+            log.orphans.release()
+            assert log.orphans.entries() == []
         assert log_of(root) == log_of(first)
         assert replay_commits(Repository.open(str(root))).findings == []
 

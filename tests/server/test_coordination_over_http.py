@@ -109,7 +109,9 @@ def test_of_a_thousand_racing_requests_over_http_and_beside_it_one_is_granted(
     assert len(granted) == 1
     assert refused.total() == 8 * 110 + 110 + 1 - 1
     holders = [
-        claim.actor_id for claim in Coordination(str(server.root)).claims() if address in claim.addresses[-1]
+        claim.actor_id
+        for claim in Coordination(str(server.root)).reservations()
+        if address in claim.addresses[-1]
     ]
     assert holders == granted
 
@@ -228,4 +230,4 @@ def test_an_actor_that_claims_without_end_is_told_to_come_again_and_others_are_n
             assert int(refused.headers["retry-after"]) > 0
         reserve(ada, "a.txt")
         assert len(bob.get(CLAIMS).json()["reservations"]) == 2
-    assert len(Repository.open(str(tmp_path)).coordination.claims()) == 2
+    assert len(Repository.open(str(tmp_path)).coordination.reservations()) == 2

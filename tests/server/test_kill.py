@@ -13,7 +13,8 @@ from websockets.sync.client import connect
 
 from muse.core.op_log import OpLog
 from tests.samples.format_reader import read_log
-from tests.samples.server_process import ServerProcess, draft, wait_until
+from tests.samples.server_process import ServerProcess, draft
+from tests.samples.waiting import wait_until
 
 
 class _Load:

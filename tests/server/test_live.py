@@ -16,11 +16,12 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
 from muse.core.op_log import OpLog
+from muse.server.client_queue import ClientQueue
 from muse.server.edge.access import Tokens
-from muse.server.feed import Feed, read_batch
-from muse.server.outbox import Outbox
+from muse.server.feed import Feed, read_slice
 from muse.server.settings import Settings
-from tests.samples.server_process import ServerProcess, draft, running_server, wait_until
+from tests.samples.server_process import ServerProcess, draft, running_server
+from tests.samples.waiting import wait_until
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_a_batch_holds_no_more_than_its_entries(tmp_path: Path) -> None:
         with log.follow(since=0) as follower:
             tracemalloc.start()
             try:
-                batch = read_batch(follower, 0)
+                batch = read_slice(follower, 0)
                 kept, _ = tracemalloc.get_traced_memory()
             finally:
                 tracemalloc.stop()
@@ -308,17 +309,17 @@ def test_how_far_a_follower_is_behind_is_shown_while_it_catches_up_too() -> None
 
 
 def test_who_joins_a_feed_that_is_over_is_let_go(tmp_path: Path) -> None:
-    async def joined_around_its_end() -> tuple[Outbox, Outbox]:
+    async def joined_around_its_end() -> tuple[ClientQueue, ClientQueue]:
         with OpLog(str(tmp_path), "jam") as log:
             feed = Feed(log, Settings(), asyncio.get_running_loop(), lambda: None)
             feed.cursor = 10
-            early, late = Outbox(Settings(), 0), Outbox(Settings(), 10)
+            early, late = ClientQueue(Settings(), 0), ClientQueue(Settings(), 10)
             assert not feed.join(early)
             feed.drop()
             assert feed.join(late)
             return early, late
 
-    assert all(outbox.closed for outbox in asyncio.run(joined_around_its_end()))
+    assert all(queue.closed for queue in asyncio.run(joined_around_its_end()))
 
 
 def test_a_runaway_actor_is_refused_with_a_time_to_come_again_and_others_go_on() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from muse.coordination.reservations import Coordination, HeldError
+from muse.core.line import frame
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import frame
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, StorageError
@@ -147,8 +147,8 @@ def test_where_nobody_holds_the_address_anyone_decides_and_an_author_may_always_
     assert guarded.reject(OP_ID, actor_id="bob", reason="a slip").decided_by == "bob"
     entry = make_op_entry("bob", DOMAIN, {"address": "a"}, 3)
     guarded.append([entry], actor_id="bob")
-    [claim] = guarded.coordination.claims()
-    guarded.coordination.release(claim.reservation_id, "ada")
+    [reservation] = guarded.coordination.reservations()
+    guarded.coordination.release(reservation.reservation_id, "ada")
     assert guarded.accept(entry["op_id"], actor_id="bob").status == "stored"
 
 

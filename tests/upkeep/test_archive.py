@@ -221,7 +221,7 @@ def test_pending_ops_are_refused_unless_they_are_abandoned(tmp_path: Path) -> No
         assert [entry["op_id"] for entry in log.replay_since_checkpoint()] == pending
 
 
-def test_many_abandoned_ops_are_sealed_by_number_and_root(tmp_path: Path) -> None:
+def test_many_abandoned_ops_are_named_by_number_and_root(tmp_path: Path) -> None:
     make_session(str(tmp_path))
     with OpLog(tmp_path, "jam") as log:
         log.record_many("ada", DOMAIN, [{"n": number} for number in range(1001)])
@@ -296,7 +296,7 @@ def test_an_archive_that_does_not_read_back_leaves_the_log(
         return result
 
     monkeypatch.setattr("muse.upkeep.archive.write_archive", spoil)
-    with pytest.raises(CorruptionError, match="another digest"):
+    with pytest.raises(CorruptionError, match="not have the digest"):
         archive_session(tmp_path, "jam")
     assert log_bytes(str(tmp_path)) == data
     assert not is_archived(str(tmp_path), "jam")
@@ -316,7 +316,7 @@ def test_a_damaged_archive_is_not_restored(tmp_path: Path, name: str) -> None:
     assert muse_files(str(tmp_path)) == before
 
 
-def test_a_session_whose_receipt_is_lost_is_restored_from_the_manifest(tmp_path: Path) -> None:
+def test_a_session_whose_tombstone_is_lost_is_restored_from_the_manifest(tmp_path: Path) -> None:
     data = make_session(str(tmp_path))
     archive_session(tmp_path, "jam")
     (tmp_path / ".muse/op_log/jam/receipt.json").unlink()
@@ -325,16 +325,16 @@ def test_a_session_whose_receipt_is_lost_is_restored_from_the_manifest(tmp_path:
 
 
 @pytest.mark.parametrize("use", [archive_session, restore_session])
-def test_a_log_that_something_wrote_past_the_receipt_is_kept(
+def test_a_log_that_something_wrote_past_the_tombstone_is_kept(
     tmp_path: Path, use: Callable[[Path, str], object]
 ) -> None:
     make_session(str(tmp_path))
     archive_session(tmp_path, "jam")
     path = tmp_path / ".muse/op_log/jam/ops.jsonl"
-    path.write_bytes(b"a line of a tool that knows no receipts\n")
-    with pytest.raises(ConflictError, match="beside the receipt"):
+    path.write_bytes(b"a line of a tool that knows no tombstones\n")
+    with pytest.raises(ConflictError, match="beside the tombstone"):
         use(tmp_path, "jam")
-    assert path.read_bytes() == b"a line of a tool that knows no receipts\n"
+    assert path.read_bytes() == b"a line of a tool that knows no tombstones\n"
 
 
 # -- faults at every call ------------------------------------------------------------------------

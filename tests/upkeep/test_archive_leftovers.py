@@ -1,4 +1,4 @@
-"""An archive whose receipt is lost, and pending ops that are abandoned one by one."""
+"""An archive whose tombstone is lost, and pending ops that are abandoned one by one."""
 
 import shutil
 from pathlib import Path
@@ -25,8 +25,8 @@ def archive_directory(root: Path) -> Path:
 
 
 @pytest.fixture
-def begun_anew(tmp_path: Path) -> tuple[Path, bytes]:
-    """An archive has lost its receipt, and another tool began a log in its place; the log of the archive."""
+def begun_again(tmp_path: Path) -> tuple[Path, bytes]:
+    """Make an archive that lost its tombstone, and a log begun in its place; return its bytes."""
     make_session(str(tmp_path))
     whole = log_bytes(str(tmp_path))
     archive_session(tmp_path, "jam")
@@ -38,7 +38,7 @@ def begun_anew(tmp_path: Path) -> tuple[Path, bytes]:
     return tmp_path, whole
 
 
-def test_no_log_is_begun_where_an_archive_has_lost_its_receipt(tmp_path: Path) -> None:
+def test_no_log_is_begun_where_an_archive_has_lost_its_tombstone(tmp_path: Path) -> None:
     make_session(str(tmp_path))
     whole = log_bytes(str(tmp_path))
     archive_session(tmp_path, "jam")
@@ -53,9 +53,9 @@ def test_no_log_is_begun_where_an_archive_has_lost_its_receipt(tmp_path: Path) -
 
 
 def test_an_archive_that_holds_what_the_log_does_not_is_never_removed(
-    begun_anew: tuple[Path, bytes], muse: Muse
+    begun_again: tuple[Path, bytes], muse: Muse
 ) -> None:
-    root, whole = begun_anew
+    root, whole = begun_again
     directory = archive_directory(root)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     collected = muse("gc", "--grace", "0", "--json")

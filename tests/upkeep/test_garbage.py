@@ -257,6 +257,19 @@ class SlowPlugin:
         return Application({"a.txt": b"an old object that no commit has yet"})
 
 
+class WaitingStorage(Storage):
+    """Says when it waits for a lock."""
+
+    def __init__(self) -> None:
+        self.waits = threading.Event()
+
+    def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:
+        if super().lock(descriptor, exclusive=exclusive, wait=False):
+            return True
+        self.waits.set()
+        return wait and super().lock(descriptor, exclusive=exclusive)
+
+
 def test_a_commit_under_way_loses_nothing_to_a_collector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,10 +285,11 @@ def test_a_commit_under_way_loses_nothing_to_a_collector(
         committer = threading.Thread(target=session.commit, args=("One",))
         committer.start()
         assert waiting.wait(10)
-        collector = threading.Thread(target=collect_garbage, args=(root,), kwargs={"grace_seconds": 0})
+        storage = WaitingStorage()
+        options = {"grace_seconds": 0, "storage": storage}
+        collector = threading.Thread(target=collect_garbage, args=(root,), kwargs=options)
         collector.start()
-        time.sleep(0.05)
-        assert collector.is_alive()  # it waits for the commit
+        assert storage.waits.wait(10)  # for the commit
         go_on.set()
         committer.join(10)
         collector.join(10)

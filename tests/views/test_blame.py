@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from muse.core.record import encode_line
+from muse.core.line import encode_line
 from muse.errors import DomainError, NotFoundError
 from muse.history.commit_record import make_commit_record
 from muse.history.repository import Repository

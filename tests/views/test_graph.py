@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse.causality import CausalCycleError
-from muse.cli.graph.dot import dot_of
-from muse.cli.graph.svg import RADIUS, place_of, route, svg_of
-from muse.cli.graph.text import TextGraph
-from muse.cli.output import Output
+from muse.cli.session.graph.dot import dot_of
+from muse.cli.session.graph.svg import RADIUS, place_of, route, svg_of
+from muse.cli.session.graph.text import TextGraph
+from muse.cli.shared.output import Output
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.history.repository import Repository

@@ -1,4 +1,4 @@
-"""What is to be typed in again: steps by actors, each made with certain earlier steps in view."""
+"""What is to be typed again: steps of actors, each made with certain earlier steps in view."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The same file, elsewhere."""
+    """A file gets another path."""
 
     path: str
     to_path: str
@@ -43,7 +43,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """A file goes."""
+    """A file is removed."""
 
     path: str
 
@@ -52,7 +52,7 @@ Change = Edit | Create | Write | Move | Remove
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScriptStep:
     """What an actor does at once.
 
     `parents` are places of earlier steps: they, and all that they had in view, are what the actor sees.
@@ -65,21 +65,21 @@ class Step:
 
     @property
     def size(self) -> int:
-        """How many edits it is."""
+        """The number of its edits."""
         return sum(len(change.patches) if isinstance(change, Edit) else 1 for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The steps, and what they must come to: `wanted` is path -> content. `remarks` are for people."""
+    """The steps, and their outcome: `wanted` is path -> content. `remarks` are for people."""
 
     title: str
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptStep, ...]
     wanted: Mapping[str, bytes]
     remarks: tuple[str, ...] = field(default=())
 
 
-def edits_of(steps: Iterable[Step]) -> dict[str, int]:
+def edits_of(steps: Iterable[ScriptStep]) -> dict[str, int]:
     """Count the edits of each actor, in the order in which they first appear."""
     edits: dict[str, int] = {}
     for step in steps:
@@ -87,7 +87,7 @@ def edits_of(steps: Iterable[Step]) -> dict[str, int]:
     return edits
 
 
-def schedule(steps: Sequence[Step], rate: float | None) -> Iterator[tuple[float, int]]:
+def schedule(steps: Sequence[ScriptStep], rate: float | None) -> Iterator[tuple[float, int]]:
     """Yield (seconds after the start, place of the step), each step after its parents.
 
     Each actor makes `rate` edits a second, or all of them as soon as they can be (None).

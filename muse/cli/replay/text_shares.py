@@ -1,10 +1,10 @@
-"""A text file as a script: typed in by several agents at the same time, each its own share of the lines."""
+"""A text file as a script: several agents type it at the same time, each its own share of the lines."""
 
 import os
 import re
 from itertools import groupby
 
-from muse.cli.replay.script import Create, Edit, Script, Step
+from muse.cli.replay.script import Create, Edit, Script, ScriptStep
 
 ACTORS = 4
 _WORD = re.compile(r"\s*\S+|\s+")
@@ -15,12 +15,12 @@ def share_text(text: str, encoding: str, path: str, actors: int = ACTORS) -> Scr
     """Make a script in which `actors` type the text, or fewer if it has fewer lines.
 
     The first agent writes the first character of each share. So no two agents ever insert at one place,
-    and there is one text that it must come to.
+    and only one text can be the outcome.
     """
     shares = _shares(text, actors)
     words = [_WORD.findall(share[1:]) for share in shares]
     outline = "".join(share[0] for share in shares)
-    steps = [Step(_actor_id(0), (), (Create(path, outline.encode(encoding)),))]
+    steps = [ScriptStep(_actor_id(0), (), (Create(path, outline.encode(encoding)),))]
     typed = [1] * len(shares)  # of each share, how much is there
     in_view = [typed.copy() for _ in shares]  # by agent: what it has seen of each share
     last = [0] * len(shares)
@@ -33,7 +33,7 @@ def share_text(text: str, encoding: str, path: str, actors: int = ACTORS) -> Scr
             position = sum(in_view[agent][: agent + 1])
             parents = tuple(dict.fromkeys(last)) if looks else (last[agent],)
             last[agent] = len(steps)
-            steps.append(Step(_actor_id(agent), parents, (Edit(path, ((position, 0, word),)),)))
+            steps.append(ScriptStep(_actor_id(agent), parents, (Edit(path, ((position, 0, word),)),)))
             typed[agent] += len(word)
     return Script(os.path.basename(path), tuple(steps), {path: text.encode(encoding)})
 

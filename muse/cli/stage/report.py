@@ -1,4 +1,4 @@
-"""The end of a live performance: who did what, what stands in history, and whether it is right."""
+"""The report of a live performance: what each actor did, what is in history, and whether it is right."""
 
 import os
 from collections.abc import Sequence
@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from muse.checks.verify import Report, verify_repository
-from muse.cli.commits import (
-    SHORT_ID,
-    report_record,
-    report_text,
-    subject,
-)
-from muse.cli.output import Output, count_of
+from muse.cli.shared.commit_text import SHORT_ID, subject
+from muse.cli.shared.output import Output, count_of
 from muse.cli.stage.performance import Performance
+from muse.cli.verify.report import report_record, report_text
 from muse.errors import MuseError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
@@ -21,7 +17,7 @@ from muse.views.prove import ActorProof, prove_each_actor
 
 
 class PerformanceError(MuseError):
-    """What came out is not what was to be played. `paths` names the file."""
+    """The outcome is not what was to be played. `path` names the file."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -29,7 +25,7 @@ class PerformanceError(MuseError):
 
 
 class Comparison(Protocol):
-    """How what came out compares with what was to come out."""
+    """How the outcome compares with what was wanted."""
 
     @property
     def path(self) -> str:
@@ -37,7 +33,7 @@ class Comparison(Protocol):
 
     @property
     def fault(self) -> str:
-        """What is not as it was to be; "" if nothing is."""
+        """What differs from what was wanted; "" if nothing does."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -109,7 +105,7 @@ class FileComparison:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """All there is to say at the end."""
+    """All that the report says."""
 
     repository: Repository
     session_id: str

@@ -1,17 +1,17 @@
-"""A session as a player sees it through a server: what is recorded has its receipt when the call returns."""
+"""A session as a player sees it through a server: a recorded op has its receipt when the call returns."""
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from muse.cli.servers import client, require_client
+from muse.cli.shared.servers import client, require_client
 from muse.core.entry import OpEntry
 from muse.disk.resource import Resource
+from muse.disk.scratch import scratch_file
 from muse.errors import ConflictError, MuseError
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class ServedFollower(Resource):
 def serving(root: str) -> Iterator[str]:
     """Run a server of the repository at `root` in a process of its own; yield its address.
 
-    `MuseError` if it does not start. At the end it is stopped, in its orderly way.
+    `MuseError` if it does not start. At the end it is stopped in an orderly way.
     """
     require_client()
     command = [sys.executable, "-m", "muse", "--json", "serve", "--repo", root, "--port", "0"]
     with (
-        tempfile.TemporaryFile() as said,
+        scratch_file() as said,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as server,  # noqa: S603 - our own program
     ):
         try:

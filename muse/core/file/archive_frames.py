@@ -1,6 +1,6 @@
-"""A log as a zstd file: frames that are compressed one by one, so that any part is read at once.
+"""A log is packed into a zstd file of frames that are compressed one by one, so any part is read alone.
 
-Every zstd tool reads the whole file; memory is that of one frame, whatever the log's size.
+Every zstd tool reads the whole file. Memory is that of one frame, whatever the log's size.
 """
 
 import hashlib
@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import zstandard
 
 from muse.core.file.archive_manifest import FRAME_BYTES, ArchiveFacts, ArchiveManifest
-from muse.disk.storage import READ_BLOCK_BYTES, Storage, storage_error, translated
+from muse.disk.storage import READ_BLOCK_BYTES, Storage
+from muse.disk.system_calls import storage_error, translated
 from muse.errors import CorruptionError
 
 Progress = Callable[[int], None]
@@ -27,7 +28,7 @@ def write_archive(
 ) -> tuple[ArchiveFacts, str]:
     """Compress the `size` bytes that `read(offset, length)` gives into the file `path`, durable on return.
 
-    Returns what it is, and the SHA-256 of the log. A crash leaves a temporary file at most.
+    Returns the facts of the new file and the SHA-256 of the log. A crash leaves a temporary file at most.
     """
     compressor = zstandard.ZstdCompressor(level=3, write_checksum=True, write_content_size=True)
     log_digest, digest = hashlib.sha256(), hashlib.sha256()
@@ -53,7 +54,7 @@ def write_archive(
 
 
 class ArchiveFile:
-    """The log in the zstd file `path`, as `manifest` says it is. Not for several threads at once."""
+    """The log in the zstd file `path`, as `manifest` describes it. Not for several threads at once."""
 
     def __init__(self, path: str, manifest: ArchiveManifest, storage: Storage) -> None:
         self.path = path
@@ -63,7 +64,7 @@ class ArchiveFile:
         self._storage = storage
         self._descriptor = -1
         self._lock = threading.Lock()
-        self._held = -1, b""  # the number and the bytes of the frame that was read last
+        self._last_frame = -1, b""  # the number and the bytes of the frame that was read last
         self._decompressor = zstandard.ZstdDecompressor()
 
     def read(self, offset: int, length: int) -> bytes:
@@ -78,29 +79,29 @@ class ArchiveFile:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the whole log. `CorruptionError`, at the end at the latest, if it is another one."""
+        """Yield the whole log; raise `CorruptionError`, at the end at the latest, if it is another one."""
         log_digest = hashlib.sha256()
         for number in range(len(self._facts["frames"])):
             data = self._frame(number)
             log_digest.update(data)
             yield data
         if log_digest.hexdigest() != self._log_digest:
-            raise self._corrupt("its log has another digest than its manifest says")
+            raise self._corrupt("the log in it does not have the digest that its manifest names")
 
     def check_bytes(self) -> None:
-        """Raise `CorruptionError` unless the file as it stands has the digest and the size it should."""
+        """Raise `CorruptionError` unless the file has the digest and the size that its manifest names."""
         digest, offset = hashlib.sha256(), 0
         while data := self._pread(READ_BLOCK_BYTES, offset):
             digest.update(data)
             offset += len(data)
         if offset != self._facts["size_bytes"] or digest.hexdigest() != self._facts["sha256"]:
-            raise self._corrupt("it has another digest or size than its manifest says")
+            raise self._corrupt("it does not have the digest and size that its manifest names")
 
     def _frame(self, number: int) -> bytes:
         with self._lock:  # the decompressor is one thread's at a time
-            if self._held[0] != number:
-                self._held = number, self._decompress(number)
-            return self._held[1]
+            if self._last_frame[0] != number:
+                self._last_frame = number, self._decompress(number)
+            return self._last_frame[1]
 
     def _decompress(self, number: int) -> bytes:
         frames, frame_bytes = self._facts["frames"], self._facts["frame_bytes"]
@@ -117,7 +118,7 @@ class ArchiveFile:
                 return self._decompressor.decompress(data, max_output_size=max(expected, 1))
         except zstandard.ZstdError as error:
             raise self._corrupt(f"frame {number} at byte {start}: {error}") from error
-        raise self._corrupt(f"frame {number} at byte {start} has another size than its manifest says")
+        raise self._corrupt(f"frame {number} at byte {start} does not have the size that its manifest names")
 
     def _pread(self, length: int, offset: int) -> bytes:
         if self._descriptor < 0:
@@ -145,4 +146,4 @@ class ArchiveFile:
         if self._descriptor >= 0:
             self._storage.close(self._descriptor)
         self._descriptor = -1
-        self._held = -1, b""
+        self._last_frame = -1, b""

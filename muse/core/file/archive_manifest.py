@@ -1,11 +1,11 @@
-"""What an archive says of itself, and the receipt that stands in place of the log: read without trust."""
+"""The manifest of an archive, and the tombstone that takes the place of the log; both read without trust."""
 
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 import msgspec
 
-from muse.core.content_id import sha256_hex
+from muse.core.content_id import CONTENT_ID_PATTERN, sha256_hex
 from muse.core.coverage import Count
 from muse.disk import layout
 from muse.disk.json_file import encode_json
@@ -15,12 +15,12 @@ from muse.errors import CorruptionError, NotFoundError
 FRAME_BYTES = 1 << 22
 """Of the log, in each frame but the last: what is held in memory at once, and read for one entry."""
 
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=f"^{CONTENT_ID_PATTERN}$")]
 _Record = TypeVar("_Record")
 
 
 class LogFacts(TypedDict):
-    """The log that was archived. `root` is the Merkle root over its ops, each once, in the log's order."""
+    """The facts of an archived log. `root` is the Merkle root over its ops, each once, in the log's order."""
 
     sha256: Digest
     size_bytes: Count
@@ -32,7 +32,7 @@ class LogFacts(TypedDict):
 
 
 class ArchiveFacts(TypedDict):
-    """The compressed file. `frames`: where in it each zstd frame starts, with `frame_bytes` of log in it."""
+    """The facts of the compressed file. `frames`: where each zstd frame starts, of `frame_bytes` of log."""
 
     sha256: Digest
     size_bytes: Count
@@ -41,7 +41,7 @@ class ArchiveFacts(TypedDict):
 
 
 class CoveringCommit(TypedDict):
-    """A commit made from this log, with what its seal says."""
+    """A commit that was made from this log, with the facts in its seal."""
 
     commit_id: Digest
     cut_offset: Count
@@ -50,7 +50,7 @@ class CoveringCommit(TypedDict):
 
 
 class AbandonedOps(TypedDict):
-    """Ops that no commit covered. `op_ids` names them if they are not too many; `root` seals all."""
+    """Ops that no commit covered. `op_ids` names them if they are not too many; `root` is over all."""
 
     op_count: Count
     root: Digest
@@ -58,7 +58,7 @@ class AbandonedOps(TypedDict):
 
 
 class ArchiveManifest(TypedDict):
-    """Everything that is known of an archived session. `checkpoint`: the text of its file, if any."""
+    """All facts of an archived session. `checkpoint` is the text of its file, or None."""
 
     format_version: Literal[1]
     session_id: str
@@ -70,8 +70,8 @@ class ArchiveManifest(TypedDict):
     checkpoint: str | None
 
 
-class Receipt(TypedDict):
-    """What is left in a session's directory: the digest of its manifest, and the log's."""
+class Tombstone(TypedDict):
+    """The file that takes the place of an archived log: it names its manifest and the log by digest."""
 
     format_version: Literal[1]
     session_id: str
@@ -81,7 +81,7 @@ class Receipt(TypedDict):
     entry_count: Count
 
 
-def make_receipt(manifest: ArchiveManifest) -> Receipt:
+def make_tombstone(manifest: ArchiveManifest) -> Tombstone:
     return {
         "format_version": 1,
         "session_id": manifest["session_id"],
@@ -96,26 +96,28 @@ def encode_manifest(manifest: ArchiveManifest) -> bytes:
     return encode_json(manifest, "the archive's manifest")
 
 
-def encode_receipt(receipt: Receipt) -> bytes:
-    return encode_json(receipt, "the receipt")
+def encode_tombstone(tombstone: Tombstone) -> bytes:
+    return encode_json(tombstone, "the tombstone")
 
 
-def read_receipt(root: str, session_id: str, storage: Storage) -> Receipt:
-    """Return a session's receipt.
+def read_tombstone(root: str, session_id: str, storage: Storage) -> Tombstone:
+    """Return a session's tombstone.
 
-    Raises `NotFoundError` if there is none, `CorruptionError` if it is damaged or another session's.
+    Raises `NotFoundError` if it does not exist, `CorruptionError` if it is damaged or another session's.
     """
-    path = layout.receipt_file(root, session_id)
-    advice = "move it aside and restore the session: its archive's manifest says the rest"
-    receipt = _parse(storage.read_bytes(path), Receipt, path, advice)
-    _check_session(receipt["session_id"], session_id, path)
-    return receipt
+    path = layout.tombstone_file(root, session_id)
+    advice = "move it aside and restore the session: the manifest of its archive is enough"
+    tombstone = _parse(storage.read_bytes(path), Tombstone, path, advice)
+    _check_session(tombstone["session_id"], session_id, path)
+    return tombstone
 
 
-def read_manifest(root: str, session_id: str, storage: Storage, receipt: Receipt | None) -> ArchiveManifest:
-    """Return the manifest of a session's archive, the one that `receipt` (None: it is lost) was given for.
+def read_manifest(
+    root: str, session_id: str, storage: Storage, tombstone: Tombstone | None
+) -> ArchiveManifest:
+    """Return the manifest of a session's archive, the one that `tombstone` names (None: it is lost).
 
-    Raises `CorruptionError` if it is missing, damaged, or not what the receipt says.
+    Raises `CorruptionError` if it is missing, damaged, or not the one that the tombstone names.
     """
     path = layout.manifest_file(root, session_id)
     advice = "restore it from another copy"
@@ -125,8 +127,8 @@ def read_manifest(root: str, session_id: str, storage: Storage, receipt: Receipt
         raise CorruptionError(
             f"{path} is missing, though session {session_id!r} is archived: {advice}", path=path
         ) from error
-    if receipt is not None and sha256_hex(data) != receipt["manifest_sha256"]:
-        raise CorruptionError(f"{path} is not the manifest that its receipt names: {advice}", path=path)
+    if tombstone is not None and sha256_hex(data) != tombstone["manifest_sha256"]:
+        raise CorruptionError(f"{path} is not the manifest that its tombstone names: {advice}", path=path)
     manifest = _parse(data, ArchiveManifest, path, advice)
     _check_session(manifest["session_id"], session_id, path)
     _check_frames(manifest, path)
@@ -142,15 +144,20 @@ def _parse(data: bytes, kind: type[_Record], path: str, advice: str) -> _Record:
 
 def _check_session(stated: str, session_id: str, path: str) -> None:
     if stated != session_id:
-        raise CorruptionError(f"{path} is of session {stated!r}, not {session_id!r}", path=path)
+        raise CorruptionError(
+            f"{path} belongs to session {stated!r}, not {session_id!r}: put back the right file", path=path
+        )
 
 
 def _check_frames(manifest: ArchiveManifest, path: str) -> None:
-    """The table must lead through the whole file: what is read rests on it."""
+    """Raise `CorruptionError` unless the table of frames leads through the whole file."""
     facts: Any = manifest["archive"]
     bounds = [*facts["frames"], facts["size_bytes"]]
     rising = bounds[0] == 0 and all(low < high for low, high in pairwise(bounds))
     size = manifest["log"]["size_bytes"]
     needed = max(1, -(-size // facts["frame_bytes"]))
     if not rising or len(facts["frames"]) != needed:
-        raise CorruptionError(f"{path} has a table of frames that does not fit: it is damaged", path=path)
+        raise CorruptionError(
+            f"{path} is damaged: its table of frames does not fit the archive; restore it from another copy",
+            path=path,
+        )

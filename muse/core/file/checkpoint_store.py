@@ -1,7 +1,8 @@
-"""The checkpoint of one log on disk. A cache of what the commits say: lost, it is rebuilt from them."""
+"""The checkpoint of one log on disk is a cache of the commits: if it is lost, they give it again."""
 
 from collections.abc import Iterable
 
+from muse.core.blocks import Position
 from muse.core.coverage import (
     NOTHING,
     Coverage,
@@ -13,7 +14,6 @@ from muse.core.coverage import (
 )
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
-from muse.core.record import Position
 from muse.core.timestamp import now_text
 from muse.disk.storage import Storage
 from muse.errors import CorruptionError, NotFoundError
@@ -32,21 +32,21 @@ class CheckpointFile:
         self._reader = reader
 
     def read(self) -> OpLogCheckpoint | None:
-        """Return the checkpoint, or None if there is none. `CorruptionError` if it cannot be trusted."""
+        """Return the checkpoint, or None without one; raise `CorruptionError` if it cannot be trusted."""
         try:
             data = self._storage.read_bytes(self._path)
         except NotFoundError as error:
             if self._storage.exists(self._mark):
                 raise CorruptionError(
-                    f"{self._path} is lost, though there was one: 'muse session recover' makes it anew "
-                    "from the commits",
+                    f"{self._path} is lost, though there was one: 'muse session recover "
+                    f"{self._session_id}' makes it again from the commits",
                     path=self._path,
                 ) from error
             return None
         return decode_checkpoint(data, self._session_id, self._path)
 
     def check_cut(self) -> None:
-        """Raise `CorruptionError` if another line ends at the cut than when it was made."""
+        """Raise `CorruptionError` if the line that ends at the cut is not the one it was made with."""
         try:
             checkpoint = self.read()
         except CorruptionError:
@@ -64,16 +64,16 @@ class CheckpointFile:
             )
 
     def coverage(self) -> Coverage:
-        """Return what the checkpoint covers; nothing if there is none."""
+        """Return what the checkpoint covers; nothing without one."""
         checkpoint = self.read()
         if checkpoint is None:
             return NOTHING
         return coverage_of(checkpoint) or self._coverage_by_count(checkpoint)
 
     def trusted_coverage(self) -> Coverage:
-        """Return what the checkpoint covers; nothing, too, if it is lost or damaged.
+        """Return what the checkpoint covers; nothing if it is lost or damaged.
 
-        For where that costs time and not truth: all before a cut need not be read for the clock.
+        For readers to whom a lost checkpoint costs time only: the clock need not read what is before a cut.
         """
         try:
             self.read()
@@ -120,16 +120,16 @@ class CheckpointFile:
 
     @property
     def _mark(self) -> str:
-        """Stands where there was a checkpoint once, so that a lost one never means "replay everything"."""
+        """The file that says there was a checkpoint, so that a lost one never means "replay everything"."""
         return self._path.removesuffix(".json") + ".made"
 
     def distrust(self) -> None:
-        """Remove the checkpoint, so that it counts as lost. A crash leaves it, or it lost."""
+        """Remove the checkpoint, so that it counts as lost. A crash leaves it as it was, or lost."""
         if not self._storage.exists(self._mark):
             self._storage.write_atomically(self._mark, b"")
         self._storage.remove(self._path)
 
     def discard(self) -> None:
-        """Remove the checkpoint, where history knows of no commit of this session."""
+        """Remove the checkpoint of a session that has no commit in history."""
         self._storage.remove(self._mark)
         self._storage.remove(self._path)

@@ -1,7 +1,7 @@
-"""Group commit: one sync for all who wait for one.
+"""One sync serves all threads that wait for one: group commit.
 
-The first who asks syncs at once, alone if nobody else waits; who comes while a sync runs waits for
-the next, which one of them runs for all. Raw locks, because waking threads is what costs here.
+The first that asks syncs at once. Those that ask while a sync runs wait for the next, which one of them
+runs for all. Raw locks, because waking threads is what costs here.
 """
 
 import _thread
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 
 class GroupCommit:
-    """Shares calls of `sync` among threads. A failed sync fails all who waited for it.
+    """Shares calls of `sync` among threads. A failed sync fails all threads that waited for it.
 
-    Who comes later has it called again: whether it then refuses is its own to decide.
+    For those that ask later it is called again, and may refuse.
     """
 
     def __init__(self, sync: Callable[[], None]) -> None:
@@ -21,7 +21,7 @@ class GroupCommit:
         self._synced = 0
         self._syncing = False
         self._waiting: list[tuple[int, _thread.LockType]] = []
-        self._refused: dict[int, Exception] = {}  # ticket of one who waits -> what the sync raised
+        self._refused: dict[int, Exception] = {}  # ticket of a waiting thread -> what the sync raised
 
     def wrote(self) -> int:
         """Say that something was written; return the ticket with which to wait for it."""
@@ -30,7 +30,7 @@ class GroupCommit:
             return self._written
 
     def wait(self, ticket: int) -> None:
-        """Return when what `ticket` stands for is on the disk; raise what the sync raised if it is not."""
+        """Return once the write with this ticket is on the disk; raise what the sync raised if it is not."""
         while True:
             with self._mutex:
                 if ticket in self._refused:
@@ -70,11 +70,11 @@ class GroupCommit:
         failure: BaseException | None = None
         try:
             self._sync()
-        except BaseException as error:  # noqa: BLE001 - handed on below, to all who wait
+        except BaseException as error:  # noqa: BLE001 - handed on below, to all that wait
             failure = error
         with self._mutex:
             self._syncing = False
-            woken = self._take_who_to_wake(upto if isinstance(failure, Exception | None) else 0)
+            woken = self._take_those_to_wake(upto if isinstance(failure, Exception | None) else 0)
             if failure is None:
                 self._synced = upto
             elif isinstance(failure, Exception):
@@ -86,8 +86,8 @@ class GroupCommit:
         if failure is not None and not isinstance(failure, Exception):
             raise failure
 
-    def _take_who_to_wake(self, settled: int) -> list[tuple[int, _thread.LockType]]:
-        """Take from the queue all up to ticket `settled`, and one of the others, who will sync next."""
+    def _take_those_to_wake(self, settled: int) -> list[tuple[int, _thread.LockType]]:
+        """Take from the queue all up to ticket `settled`, and one of the others, which will sync next."""
         done = [waiting for waiting in self._waiting if waiting[0] <= settled]
         left = [waiting for waiting in self._waiting if waiting[0] > settled]
         self._waiting = left[1:]

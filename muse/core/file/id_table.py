@@ -1,4 +1,4 @@
-"""Op id -> offset on disk: an SQLite table whose every answer, "unknown" too, is proven by a checksum.
+"""An SQLite table gives the offset of an op id, and proves every answer, "unknown" too, by a checksum.
 
 The ids lie in leaves. A leaf holds all ids from its first up to where the next one starts, and a crc
 over both bounds and the ids. So that an id is not in its leaf says that it is not in the table; bytes
@@ -22,7 +22,7 @@ TableError = sqlite3.Error
 """The table is damaged, or cannot be used."""
 
 _CACHE_KIB = 16_384
-_PATIENCE_SECONDS = 5  # another process may be adding; who cannot add keeps the ids, and tries again
+_PATIENCE_SECONDS = 5  # another process may be adding; one that cannot add keeps its ids and tries again
 _MOST_ROWS = 160  # a leaf, bounds and crc included, fits into one of SQLite's pages of 4 KiB
 _END = 1 << 63
 
@@ -101,9 +101,9 @@ class IdTable:
             raise
 
     def covered(self) -> list[tuple[int, bytes]]:
-        """Return up to where the table holds the log's ids, then where those end that are being added.
+        """Return the byte before which all ids are in the table, then that of the ids being added.
 
-        Each with the log's witness. Empty if the table is.
+        Each comes with the log's witness. Empty if the table is.
         """
         rows = self._connection.execute("SELECT upto, witness FROM covered ORDER BY upto").fetchall()
         if not all(isinstance(upto, int) and isinstance(witness, bytes) for upto, witness in rows):
@@ -187,7 +187,7 @@ class IdTable:
 
 
 _AT_WORK = threading.Lock()
-"""Held while a thread tidies: a child that was forked then would wait for SQLite's own locks for ever."""
+"""Taken while a thread tidies: a child that was forked then would wait for SQLite's own locks for ever."""
 
 os.register_at_fork(
     before=_AT_WORK.acquire, after_in_parent=_AT_WORK.release, after_in_child=_AT_WORK.release

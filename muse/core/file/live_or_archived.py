@@ -1,19 +1,32 @@
-"""A session's log as bytes, wherever they are: in `ops.jsonl`, or in its archive, which takes no appends."""
+"""The bytes of a session's log are in `ops.jsonl`, or in its archive, which takes no appends."""
 
 from collections.abc import Callable
 from typing import NoReturn
 
 from muse.core.file.archive_frames import ArchiveFile
-from muse.core.file.archive_manifest import read_manifest, read_receipt
+from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.log_file import LogFile
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import UsageError
+from muse.errors import NotFoundError, UsageError
 
 
 def is_archived(root: str, session_id: str, *, storage: Storage = LOCAL) -> bool:
-    """Whether the session is archived: its receipt says so by being there."""
-    return storage.exists(layout.receipt_file(root, session_id))
+    """Return whether the session is archived, that is whether its tombstone exists."""
+    return storage.exists(layout.tombstone_file(root, session_id))
+
+
+def session_exists(root: str, session_id: str, *, storage: Storage = LOCAL) -> bool:
+    """Return whether the session is here, live or archived: its log is, or the file that has its place."""
+    places = (layout.ops_file(root, session_id), layout.tombstone_file(root, session_id))
+    return any(map(storage.exists, places))
+
+
+def check_session_exists(root: str, session_id: str, *, storage: Storage = LOCAL) -> str:
+    """Give back the id of a session that is here; raise `NotFoundError` for any other."""
+    if not session_exists(root, session_id, storage=storage):
+        raise NotFoundError(f"there is no session {session_id!r} in {root}: see 'muse session list'")
+    return session_id
 
 
 def _nothing() -> None:
@@ -21,7 +34,7 @@ def _nothing() -> None:
 
 
 class SessionFile(LogFile):
-    """The log of `session_id`. Reads an archived one as if it stood where it was."""
+    """The log of `session_id`, which is read in the same way once it is archived."""
 
     def __init__(
         self,
@@ -48,14 +61,14 @@ class SessionFile(LogFile):
         )
 
     def open_for_append(self) -> None:
-        """Open the file as `LogFile` does; `UsageError` if the session is archived."""
+        """Open the file as `LogFile` does; raise `UsageError` if the session is archived."""
         if self._writer >= 0:
             return
         if self._is_archived():
             self._refuse_archived()
         super().open_for_append()
-        # Whoever archives holds the file's lock until the receipt stands: now that it is shared with
-        # us, the receipt is there or will not be. An empty file may be left, which nobody reads.
+        # An archiver keeps the file's lock until the tombstone is there: now that it is shared with
+        # us, the tombstone is there or will not be. An empty file may be left, which nobody reads.
         if self._is_archived():
             super().close()
             self._refuse_archived()
@@ -80,8 +93,8 @@ class SessionFile(LogFile):
     def _open_archive(self) -> ArchiveFile | None:
         """Return the archive to read from; None if the log is where it is written to."""
         if self._archive is None and self._writer < 0 and self._reader < 0 and self._is_archived():
-            receipt = read_receipt(self._root, self._session_id, self._storage)
-            manifest = read_manifest(self._root, self._session_id, self._storage, receipt)
+            tombstone = read_tombstone(self._root, self._session_id, self._storage)
+            manifest = read_manifest(self._root, self._session_id, self._storage, tombstone)
             path = layout.archived_ops_file(self._root, self._session_id)
             self._archive = ArchiveFile(path, manifest, self._storage)
         return self._archive

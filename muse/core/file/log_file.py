@@ -1,4 +1,4 @@
-"""One session's `ops.jsonl`: appended with single writes, read in blocks of whole lines.
+"""One session's `ops.jsonl` is appended to with single writes, and read in blocks of whole lines.
 
 There is no lock between processes on the way of an append: the file is opened `O_APPEND` and a
 line is one `os.write`, which local file systems never interleave. What that does not cover - a
@@ -17,12 +17,13 @@ from typing import NoReturn
 
 from muse.disk.file_system import NETWORK_KINDS, file_system_kind
 from muse.disk.path_watch import PathWatch
-from muse.disk.storage import Storage, storage_error, translated
+from muse.disk.storage import Storage
+from muse.disk.system_calls import storage_error, translated
 from muse.errors import CorruptionError, ShortWriteError, StorageError
 
 BLOCK_BYTES = 1 << 18
 LONGEST_LINE_BYTES = 1 << 26
-"""A longer run without a newline is no line of ours, and is not held in memory to look at."""
+"""A longer run of bytes without a newline is no line of ours, and is not read into memory."""
 
 _NOTHING_WAS_SYNCED = frozenset({errno.EMFILE, errno.ENFILE})
 _SETTLE_CHECKS = 4
@@ -37,8 +38,8 @@ class LogFile:
     """The bytes of one log. Not for use by several threads at once, except for `blocks`.
 
     `prepare` runs before the file is made. `measure` and `put` are `end` and the write of `append`
-    bare: no translation of errors, and after a `put` the caller asks `watch` and calls `settle` if
-    there is anything to see to.
+    without the translation of errors; after a `put` the caller asks `watch`, and calls `settle` if the
+    write was short or the file may have moved.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class LogFile:
     # -- appending ------------------------------------------------------------------------------
 
     def open_for_append(self) -> None:
-        """Open the file, made with its directory if missing; refuse what appends are not safe on.
+        """Open the file, made with its directory if missing; refuse one that is not safe to append to.
 
         Refused: anything but a regular file with one name, and a network file system, where
         appends of several machines overwrite one another (unless `allow_network`). A shared lock
@@ -95,7 +96,7 @@ class LogFile:
         self.measure = partial(self._storage.seek, descriptor, 0, os.SEEK_END)
         self.put = self._bare_put()
         try:
-            self._write_doubtful_anew()
+            self._write_doubtful_again()
         except BaseException:
             self.close()  # or the next call would take what is in doubt for written
             raise
@@ -104,10 +105,11 @@ class LogFile:
         with translated(self.path, "look at"):
             status = self._storage.status(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise StorageError(f"{self.path} is not a regular file: it is refused as a log", path=self.path)
+            raise StorageError(f"{self.path} is not a regular file, so it cannot be a log", path=self.path)
         if status.st_nlink > 1:
             raise StorageError(
-                f"{self.path} has {status.st_nlink} names (hard links): it is refused as a log",
+                f"{self.path} has {status.st_nlink} names (hard links), so it cannot be a log: "
+                "remove the others",
                 path=self.path,
             )
         return status.st_dev, status.st_ino
@@ -130,7 +132,7 @@ class LogFile:
     def append(self, data: bytes) -> int:
         """Append whole lines with one write; return how many bytes went in.
 
-        On return the bytes are in the file that stands at the path, and visible to all. Raises
+        On return the bytes are in the file at the path, and visible to all. Raises
         `StorageError` with nothing acknowledged when the write fails or is short, or when the
         file was renamed, replaced or deleted.
         """
@@ -144,7 +146,7 @@ class LogFile:
         return written
 
     def settle(self, data: bytes, written: int) -> None:
-        """See to a `put` that was short, or after which the file may have moved; raise what is wrong."""
+        """Finish a `put` that was short, or after which the file may have moved; raise what is wrong."""
         if written != len(data):
             ended = self._end_torn_line()
             if not ended:
@@ -174,8 +176,8 @@ class LogFile:
     def _refuse(self, data: bytes) -> NoReturn:
         failed = self._failed_sync
         raise StorageError(
-            f"{failed}; the log takes no more ({len(data)} bytes were not written): what the disk holds is "
-            "in doubt",
+            f"{failed}; the log takes no more until it is opened again ({len(data)} bytes were not written): "
+            "what the disk holds is in doubt",
             path=self.path,
         ) from failed
 
@@ -198,10 +200,10 @@ class LogFile:
             return False
 
     def start_clean(self) -> None:
-        """See to it that the next append starts a line of its own, whoever left a torn one.
+        """Make the next append start a line of its own, even after a torn line of another writer.
 
-        A line may look torn because its writer is still at it, so the end is watched until it
-        settles; a newline too many is an empty line, which readers pass over.
+        A line may look torn because its writer has not finished, so the end is watched until it
+        settles. A newline too many is an empty line, which readers pass over.
         """
         end = self.end()
         for _ in range(_SETTLE_CHECKS):
@@ -223,17 +225,17 @@ class LogFile:
         if not in_place:
             raise StorageError(
                 f"{self.path} was renamed, replaced or deleted while it was open: the op is not in the "
-                "session's log; put the file back or open the session anew, then append it again",
+                "session's log; put the file back or open the session again, then append the op again",
                 path=self.path,
             )
 
     def sync(self) -> None:
-        """Bring all that was appended to the disk, and the file's name before the first time.
+        """Bring all that was appended to the disk, the first time the file's name too.
 
-        After a failure the log takes no more: what the disk lost in it, a second sync would not
-        tell (the kernel drops the failed pages and reports success; Rebello et al. 2020, "Can
-        Applications Recover from fsync Failures?"). A note beside the log says from where on its
-        bytes are in doubt, so that the next writer writes them anew.
+        After a failure the log takes no more: a second sync would not tell what the disk lost (the kernel
+        drops the failed pages and reports success; Rebello et al. 2020, "Can Applications Recover from
+        fsync Failures?"). A note beside the log says from which byte on it is in doubt, so that the next
+        writer writes those bytes again.
         """
         self.open_for_append()
         if self._failed_sync is not None:
@@ -262,7 +264,7 @@ class LogFile:
         self._names_synced = True
 
     def known_durable(self, offset: int) -> None:
-        """Take note that everything before `offset` was synced earlier, a checkpoint's cut for example."""
+        """Note that everything before `offset` was synced earlier: a checkpoint's cut, for example."""
         self._synced_to = max(self._synced_to, offset)
 
     @property
@@ -273,7 +275,7 @@ class LogFile:
         with contextlib.suppress(StorageError, OSError):
             self._storage.write_atomically(self._doubt_path, b"%d\n" % self._synced_to, sync=False)
 
-    def _write_doubtful_anew(self) -> None:
+    def _write_doubtful_again(self) -> None:
         """Append once more what a failed sync left in doubt; readers pass over the repeated lines."""
         if not self._storage.exists(self._doubt_path):
             return
@@ -300,7 +302,7 @@ class LogFile:
     # -- reading --------------------------------------------------------------------------------
 
     def end(self) -> int:
-        """Return the file's size in bytes; 0 if there is none."""
+        """Return the file's size in bytes; 0 if it does not exist."""
         try:
             return self.measure()
         except OSError as error:
@@ -374,7 +376,8 @@ class LogFile:
                 return
             elif size >= LONGEST_LINE_BYTES:
                 raise CorruptionError(
-                    f"{self.path} has no newline in {size} bytes from byte {start}: it is no op log",
+                    f"{self.path} has no newline in {size} bytes from byte {start}, so it is no op log: "
+                    "put the session's log back",
                     path=self.path,
                     offset=start,
                 )

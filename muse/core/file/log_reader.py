@@ -1,4 +1,4 @@
-"""Reads one log: entries in order, each op once, damage named. Streams; memory is bounded."""
+"""A reader gives the entries of one log in order, each op once, and names damage. Its memory is bounded."""
 
 import contextlib
 import gc
@@ -11,13 +11,8 @@ from itertools import accumulate, chain
 from operator import itemgetter, lt
 from typing import NoReturn
 
-from muse.core.entry import OpEntry, is_op_id
-from muse.core.file.log_file import LogFile
-from muse.core.file.op_index import Found, OpIndex
-from muse.core.file.op_places import OpPlaces, line_of
-from muse.core.record import (
+from muse.core.blocks import (
     Block,
-    Damage,
     Position,
     decode_block,
     decode_positions,
@@ -25,6 +20,11 @@ from muse.core.record import (
     op_id_of,
     split_framed,
 )
+from muse.core.damage import Damage
+from muse.core.entry import OpEntry, is_op_id
+from muse.core.file.log_file import LogFile
+from muse.core.file.op_index import Found, OpIndex
+from muse.core.file.op_places import OpPlaces, line_of
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError
 
@@ -32,19 +32,19 @@ _LOOK_UP_COST = 20
 """How many entries can be passed by in the time that one is looked up in the index."""
 
 PLACES_AT_MOST = 1 << 20
-"""Of how many ops a merge remembers where they are."""
+"""A merge remembers the places of so many ops."""
 
 NEWEST_AT_MOST = 1 << 11
-"""Of how many ops, those that came last, a look-up needs no look at the file: small batches name those."""
+"""A look-up of the last so many ops needs no look at the file: small batches name those."""
 
 _NOWHERE = (-1, 0)
 
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the cyclic collector still while many entries are made: they hold no cycles to be found.
+    """Pause the cyclic garbage collector while many entries are made: they are in no cycles.
 
-    It would cost half of the time, walking the new entries again and again.
+    It would take half of the time, as it walks the new entries again and again.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -88,7 +88,7 @@ class LogReader:
             yield from merge(found, hidden, key=itemgetter(0)) if hidden else found
 
     def blocks(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[Block, int]]:
-        """Yield decoded lines and the byte they reach to; all before a damage, then `CorruptionError`."""
+        """Yield decoded lines and the byte they reach to; raise `CorruptionError` where damage begins."""
         for offset, data in self._file.blocks(start, stop):
             block = decode_block(data, offset)
             corrupt = (damage for damage in block.damages if damage.kind == "corrupt" and not salvage)
@@ -107,8 +107,8 @@ class LogReader:
     ) -> Iterator[tuple[int, OpEntry]]:
         """Yield (offset, entry) for every op once, at its first line in the log.
 
-        A line repeats an op only if its stamp does not exceed its actor's stamps so far; only those
-        are looked up in the index; `frontier` are each actor's stamps before `start`. Raises
+        A line can repeat an op only if its stamp does not exceed its actor's stamps so far; only such lines
+        are looked up in the index. `frontier` has each actor's highest stamp before `start`. Raises
         `ConflictError` where the bodies differ, unless `salvage`.
         """
         return chain.from_iterable(self._distinct_blocks(start, stop, dict(frontier or {}), salvage=salvage))
@@ -136,7 +136,7 @@ class LogReader:
         return not self.repeats(entry, offset, salvage=salvage)
 
     def repeats(self, entry: OpEntry, offset: int, *, salvage: bool = False) -> bool:
-        """Whether the line at `offset` is not the first of its op. `ConflictError` if the bodies differ."""
+        """Return whether the op has an earlier line; raise `ConflictError` if the bodies differ."""
         first = self.find(entry["op_id"], offset)
         if first is None or first >= offset:
             return False
@@ -146,7 +146,7 @@ class LogReader:
 
     def raise_two_bodies(self, entry: OpEntry, offset: int) -> NoReturn:
         raise ConflictError(
-            f"{self._file.path} holds op {entry['op_id']} twice with different bodies (again at byte "
+            f"{self._file.path} has op {entry['op_id']} twice with different bodies (the second at byte "
             f"{offset}): one of them is not its author's; read with salvage=True to see the first",
             op_id=entry["op_id"],
         )
@@ -158,11 +158,11 @@ class LogReader:
     # -- by id ----------------------------------------------------------------------------------
 
     def find(self, op_id: str, upto: int) -> int | None:
-        """Return where the op's first line starts, if before byte `upto`. Builds the index if needed."""
+        """Return where the op's first line starts, if it is before byte `upto`; build the index if needed."""
         return self.find_many([op_id], upto).get(op_id)
 
     def find_many(self, op_ids: Sequence[str], upto: int) -> dict[str, int]:
-        """Return where the first lines of those ops start that are in the log before byte `upto`."""
+        """Return where the first line of each op starts, of those in the log before byte `upto`."""
         with self._index_lock:
             if self._index is None:
                 self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
@@ -187,10 +187,10 @@ class LogReader:
             self._newest.update(places)
 
     def lines_of(self, wanted: Mapping[str, bytes], end: int, op_count: int) -> dict[str, bytes]:
-        """Return the lines, without newline, of those ops that are in the log before byte `end`.
+        """Return the line, without newline, of each op in `wanted` that is in the log before byte `end`.
 
-        `wanted` are op ids, each with the line that is expected, if any: which spares a look at the crc.
-        Few are looked up in the index; for many, the whole log of `op_count` ops is read.
+        `wanted` gives for each op id the line that is expected, if any, which spares a look at the crc.
+        A few are looked up in the index; for many, the whole log of `op_count` ops is read.
         """
         if not wanted or not end:
             return {}
@@ -203,7 +203,7 @@ class LogReader:
 
     @contextlib.contextmanager
     def remembering(self) -> Iterator[OpPlaces]:
-        """Keep in memory, of a log of not too many ops, where they are, as far as it is read meanwhile."""
+        """Keep the places of the ops in memory while the block runs, as far as the log is read."""
         self._places = OpPlaces(self._file)
         try:
             yield self._places
@@ -211,7 +211,7 @@ class LogReader:
             self._places = None
 
     def remember(self, end: int, op_count: int, other_end: int) -> None:
-        """Remember the ops before byte `end`, if what is merged, of `other_end` bytes, is not far less."""
+        """Remember the ops before byte `end`, unless the other log, of `other_end` bytes, is far shorter."""
         if self._places is not None and op_count <= PLACES_AT_MOST and end <= other_end * _LOOK_UP_COST:
             self._places.catch_up(end)
 
@@ -228,7 +228,7 @@ class LogReader:
     def learn(
         self, op_ids: list[str], stamps: list[int], lengths: Iterable[int], start: int, end: int
     ) -> None:
-        """Take note of ops: all that was just written from byte `start` to `end`, in lines so long."""
+        """Note the ops that were just written from byte `start` to `end`, in lines of `lengths` bytes."""
         if self._places is not None and self._places.end == start:
             self._places.learn(op_ids, start, end - start)
         with self._index_lock:
@@ -244,11 +244,11 @@ class LogReader:
             yield offset + len(data), [(one.op_id, one.offset) for one in positions]
 
     def entry_at(self, offset: int) -> OpEntry:
-        """Return the entry whose line starts at byte `offset`; `CorruptionError` if there is none."""
+        """Return the entry whose line starts at byte `offset`; raise `CorruptionError` without one."""
         return self.line_at(offset)[0]
 
     def line_at(self, offset: int) -> tuple[OpEntry, int]:
-        """Return the entry whose line starts at byte `offset`, as `entry_at`, and the byte after the line."""
+        """Return the entry whose line starts at byte `offset`, and the byte after the line."""
         size = 1 << 12
         while b"\n" not in (data := self._file.read(offset, size)) and len(data) == size:
             size *= 8
@@ -263,7 +263,7 @@ class LogReader:
         return block.entries[0], offset + len(line) + 1
 
     def op_id_before(self, end: int) -> str:
-        """Return the op id of the line that ends at byte `end`; "" if that is no entry of ours."""
+        """Return the op id of the line that ends at byte `end`; "" if it is not an entry of ours."""
         size = 1 << 12
         while True:
             start = max(0, end - size)
@@ -275,7 +275,7 @@ class LogReader:
         return op_id_of(framed[0]).decode() if framed else ""
 
     def forget_ids(self) -> None:
-        """Throw the index away, its table too: after the log's bytes were changed."""
+        """Throw the index and its table away, after the log's bytes were changed."""
         if self._index is None:
             self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
         self._index.discard()
@@ -290,9 +290,9 @@ class LogReader:
     # -- damage ---------------------------------------------------------------------------------
 
     def damages(self, *, unfinished: bool = True) -> Iterator[Damage]:
-        """Yield all bytes of the log that are no entry, with their line numbers.
+        """Yield each damage, that is bytes of the log that are no entry, with its line number.
 
-        With `unfinished`, also what follows the last newline: a write that is under way, or was cut.
+        With `unfinished`, what follows the last newline too: a write that is under way, or was cut.
         """
         lines, reached = 1, 0
         stop = self._file.end()

@@ -1,7 +1,7 @@
-"""Op id -> where its line starts: what makes an append idempotent, for good and at any length.
+"""The index says where the line of an op id starts, so that an op is appended once, however long the log.
 
-A cache: everything in it comes from the log, and it is made anew when it is missing, damaged or does
-not fit the log. The newest ids are held in memory; beyond a bound they move into a table beside the
+It is a cache: everything in it comes from the log, and it is made again when it is missing, damaged or
+does not fit the log. The newest ids are in memory; beyond a bound they move into a table beside the
 log, whose own cache is bounded. So memory stays the same however long the log is.
 """
 
@@ -15,14 +15,14 @@ from muse.disk.storage import Storage
 from muse.errors import StorageError
 
 IDS_IN_MEMORY = 16_384
-"""How many ids are held in memory before they move to the table (about 150 bytes each)."""
+"""So many ids are kept in memory before they move to the table (about 150 bytes each)."""
 
 _IDS_A_MOVE = 128
 _MOST_TABLES = 3  # so many damaged ones are thrown away; then memory must do
 _WITNESS_BYTES = 4096
 
 Found = tuple[int, list[tuple[str, int]]]
-"""Some ops of the log, each (op id, start), and the byte up to which that is all of them."""
+"""The byte up to which these are all ops of the log, and the ops, each (op id, start)."""
 
 
 def _key(op_id: str) -> bytes:
@@ -61,7 +61,7 @@ class OpIndex:
             self._open_table()
 
     def find_many(self, op_ids: Sequence[str], upto: int) -> dict[str, int]:
-        """Return where the first lines of those ops start that are in the log before byte `upto`."""
+        """Return where the first line of each op starts, of those in the log before byte `upto`."""
         while True:
             try:
                 self._catch_up(upto)
@@ -70,8 +70,8 @@ class OpIndex:
                 self.discard()
                 continue
             parts = (self._recent, self._leaving)
-            held = (((op_id, part[op_id]) for op_id in op_ids if op_id in part) for part in parts)
-            known = dict(chain.from_iterable(held)) | stored
+            in_memory = (((op_id, part[op_id]) for op_id in op_ids if op_id in part) for part in parts)
+            known = dict(chain.from_iterable(in_memory)) | stored
             return {op_id: start for op_id, start in known.items() if start < upto}
 
     def _find_in_table(self, op_ids: Sequence[str]) -> dict[str, int]:
@@ -154,7 +154,7 @@ class OpIndex:
         return sha256(b"leaves %d " % upto + first + self._read(start, upto - start)).digest()
 
     def discard(self) -> None:
-        """Forget everything, the table too: it is made anew from the log when it is next needed."""
+        """Forget everything, the table too: it is made again from the log when it is next needed."""
         self._remove_table()
         self._recent.clear()
         self._leaving = {}

@@ -1,19 +1,11 @@
-"""Op id -> the block of a log that its line is in: for a merge, which asks for most of them. In memory."""
+"""A merge keeps in memory which block of a log each op is in, as it asks for most of them."""
 
 from collections.abc import Mapping
 
+from muse.core.blocks import decode_block, decode_heads, op_ids_of, split_prefixed
 from muse.core.entry import OpEntry
 from muse.core.file.log_file import LogFile
-from muse.core.record import (
-    PREFIX,
-    decode_block,
-    decode_heads,
-    entry_json,
-    frame,
-    frame_holds,
-    op_ids_of,
-    split_prefixed,
-)
+from muse.core.line import PREFIX, entry_json, frame, frame_holds
 
 _HEAD_LENGTH = len(PREFIX) + 36
 
@@ -47,7 +39,7 @@ class OpPlaces:
         return [entry["lamport_ts"] for entry in entries]
 
     def learn(self, op_ids: list[str], offset: int, length: int) -> None:
-        """Take in the ops of all lines from byte `offset`, which is `end`, on for `length` bytes."""
+        """Take in the ops of the `length` bytes of lines that begin at byte `offset`, which is `end`."""
         number, first = len(self._blocks), self._block_of.setdefault
         for op_id in op_ids:  # of an op that is there twice, the first line counts
             first(op_id, number)
@@ -55,12 +47,12 @@ class OpPlaces:
         self.end = offset + length
 
     def catch_up(self, end: int) -> None:
-        """Look at what was written up to byte `end`."""
+        """Take in what was written up to byte `end`."""
         for offset, data in self._file.blocks(self.end, end):
             self.look(data, offset)
 
     def in_common(self, data: bytes, at: int) -> int:
-        """Return how many bytes of `data` from `at`, whole lines, the log holds in a row, in one block."""
+        """Return how many bytes of `data` from `at`, whole lines, one block of the log has in a row."""
         head = data[at : at + _HEAD_LENGTH]
         number = self._block_of.get(head[len(PREFIX) :].decode("latin-1"))
         if number is None or number in self._unusual:
@@ -71,7 +63,7 @@ class OpPlaces:
         return length if start >= 0 and block[start : start + length] == data[at : at + length] else 0
 
     def lines(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Return the lines, without newline, of those ops that the log has; see `LogReader.lines_of`."""
+        """Return the line, without newline, of each op that the log has; see `LogReader.lines_of`."""
         numbers = {self._block_of[op_id] for op_id in self._block_of.keys() & wanted.keys()}
         found: dict[str, bytes] = {}
         for number in sorted(numbers):

@@ -1,4 +1,4 @@
-"""Repair of a damaged log, in place: bad bytes go to a side file, blanks take their place.
+"""A damaged log is repaired in place: bad bytes go to a side file, and blanks take their place.
 
 Nothing moves: offsets in checkpoints, commits and indexes stay right, and writers may go on meanwhile,
 since only bytes of finished lines change. A crash half-way leaves the side file and some of the damage;
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import orjson
 
+from muse.core.damage import Damage
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
-from muse.core.record import Damage
 from muse.disk.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What was done: the damage found, and the file its bytes were moved to ("" if there was none)."""
+    """The damage that was found, and the file that its bytes were moved to ("" without damage)."""
 
     damages: tuple[Damage, ...]
     side_file: str

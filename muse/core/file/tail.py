@@ -1,4 +1,4 @@
-"""Follow a log as it grows: every entry once, in the order of the file, whoever writes it."""
+"""A follower gives every entry of a growing log once, in the order of the file, from all its writers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from muse.errors import CorruptionError
 
 
 class Follower(Resource):
-    """An iterator over entries as they arrive. `cursor` is where to resume: the byte after the last.
+    """An iterator over entries as they arrive. `cursor` is the byte after the last one: resume there.
 
     `stop` ends it from any thread. A context manager. Raises `CorruptionError` at damage that may
     hide an op, and when the log becomes shorter than what was read of it.
@@ -67,7 +67,8 @@ class Follower(Resource):
         end = self._file.end()
         if end < self._read_to:
             raise CorruptionError(
-                f"{self._file.path} became shorter ({end} bytes, {self._read_to} were read)",
+                f"{self._file.path} became shorter: {self._read_to} bytes were read, now it has {end}; "
+                "put the whole log back, then follow it from its start",
                 path=self._file.path,
                 offset=end,
             )
@@ -82,7 +83,7 @@ class Follower(Resource):
         return False
 
     def _is_new(self, entry: OpEntry, start: int) -> bool:
-        """Whether this is the op's first line. Only a stamp within its actor's earlier ones can repeat."""
+        """Return whether this is the op's first line. A stamp above all of its actor's repeats nothing."""
         actor, stamp = entry["actor_id"], entry["lamport_ts"]
         if stamp > self._frontier.get(actor, 0):
             self._frontier[actor] = stamp

@@ -6,18 +6,19 @@ from muse.plugins.code.document import patch_between
 
 
 @dataclass(slots=True, eq=False)
-class Line:
-    """A line. `origin` is its number before all changes, `made` and `changed` are places of changes.
+class TracedLine:
+    """A line, and which changes made it and wrote in it.
 
-    `writers`: of each actor, the last change that wrote in it; `cutters`: the last that only took from it.
-    `told`: pairs of actors known to overlap.
+    `origin` is its number before all changes; `made` and `changed` are places of changes.
+    `writers`: the last change of each actor that wrote in it; `deleters`: the last that only took from it.
+    `told`: the pairs of actors whose overlap is reported already.
     """
 
     origin: int | None = None
     made: int | None = None
     changed: int | None = None
     writers: dict[str, int] = field(default_factory=dict)
-    cutters: dict[str, int] = field(default_factory=dict)
+    deleters: dict[str, int] = field(default_factory=dict)
     told: set[frozenset[str]] = field(default_factory=set)
 
 
@@ -25,29 +26,29 @@ class Line:
 class TextLines:
     """A text and its lines, one for each newline and one more after the last, which may be empty.
 
-    `place` is where the last change began, as a number of a line.
+    `place` is the number of the line in which the last change began.
     """
 
     text: str
-    lines: list[Line]
+    lines: list[TracedLine]
     place: int = 0
 
     @classmethod
     def before_all(cls, text: str) -> "TextLines":
-        """A text that was there before all changes."""
-        return cls(text, [Line(origin=number) for number in range(text.count("\n") + 1)])
+        """Make the lines of a text that was there before all changes."""
+        return cls(text, [TracedLine(origin=number) for number in range(text.count("\n") + 1)])
 
     @classmethod
     def made_by(cls, text: str, place: int) -> "TextLines":
-        """A text that one change brought as a whole."""
-        return cls(text, [Line(made=place, changed=place) for _ in range(text.count("\n") + 1)])
+        """Make the lines of a text that one change brought as a whole."""
+        return cls(text, [TracedLine(made=place, changed=place) for _ in range(text.count("\n") + 1)])
 
-    def become(self, text: str, place: int) -> list[Line]:
-        """Take in what the change at `place` made of the text.
+    def become(self, text: str, place: int) -> list[TracedLine]:
+        """Take in the text as it is after the change at `place`.
 
-        Returns the lines that it wrote in or took from, those that are gone after it too.
+        Returns the lines in which it wrote or from which it took, also those that are gone after it.
         """
-        written: list[Line] = []
+        written: list[TracedLine] = []
         for start, length, added in patch_between(self.text, text):
             size = length + len(added)
             shift = 0 if length and added else _to_line_start(text if added else self.text, start, size)
@@ -57,11 +58,11 @@ class TextLines:
         self.text = text
         return written
 
-    def number_of(self, line: Line) -> int:
-        """Return which line it is, from 1; of one that is gone, where the last change began."""
+    def number_of(self, line: TracedLine) -> int:
+        """Return the number of a line, from 1; for a line that is gone, where the last change began."""
         return next((n for n, other in enumerate(self.lines, 1) if other is line), self.place + 1)
 
-    def _patch(self, start: int, end: int, added: str, place: int) -> list[Line]:
+    def _patch(self, start: int, end: int, added: str, place: int) -> list[TracedLine]:
         text = self.text
         self.place = first = text.count("\n", 0, start)
         old = self.lines[first : first + text.count("\n", start, end) + 1]
@@ -69,12 +70,12 @@ class TextLines:
         has_head = start > 0 and text[start - 1] != "\n"
         has_tail = end < len(text) and text[end] != "\n"
         lost = text[start:end].split("\n")  # of the first old line, of those between, of the last
-        new = [Line(made=place) for _ in parts]
+        new = [TracedLine(made=place) for _ in parts]
         if has_head:
             new[0] = old[0]
         if len(new) > 1 and has_head and has_tail and len(old) == 1:  # a line is broken in two
-            new[-1] = Line(
-                old[0].origin, old[0].made, writers=dict(old[0].writers), cutters=dict(old[0].cutters)
+            new[-1] = TracedLine(
+                old[0].origin, old[0].made, writers=dict(old[0].writers), deleters=dict(old[0].deleters)
             )
         elif not has_head or (has_tail and len(new) > 1):
             new[-1] = old[-1]
@@ -89,7 +90,7 @@ class TextLines:
                 written.append(line)
         if joins:
             new[0].writers.update({**old[-1].writers, **new[0].writers})
-            new[0].cutters.update({**old[-1].cutters, **new[0].cutters})
+            new[0].deleters.update({**old[-1].deleters, **new[0].deleters})
         self.lines[first : first + len(old)] = new
         inner = range(1, len(old) - 1)
         taken = (line for number, line in enumerate(old) if lost[number] or number in inner)
@@ -97,7 +98,7 @@ class TextLines:
 
 
 def _to_line_start(text: str, start: int, size: int) -> int:
-    """Return how far back a run of text may be said to start, to start with a line; 0 if it may not."""
+    """Return how far back a stretch of text may start, so that it starts with a line; 0 if it may not."""
     end, shift = start + size, 0
     while shift < start and text[start - shift - 1] != "\n":
         shift += 1

@@ -1,7 +1,8 @@
 """A tree of files while live edits come into it, in any order. Pure.
 
-Each rule here is a function of the set of edits, not of their order: texts merge as documents do, of two
-moves or two binary contents the later in the total order stands, a removal stands if it saw all of the file.
+Each rule here is a function of the set of edits, not of their order. Texts merge as documents do. Of two
+moves or two binary contents, the later one in the total order wins. A removal holds if its author saw all of
+the file.
 """
 
 import binascii
@@ -15,7 +16,7 @@ from muse.errors import DomainError
 from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.names import place_files
-from muse.plugins.code.ops import CodeOp, Fetch, encoded, fetched
+from muse.plugins.code.ops import CodeOp, encoded, fetched
 from muse.plugins.code.update import (
     Update,
     client_of,
@@ -25,6 +26,7 @@ from muse.plugins.code.update import (
     write_insert,
     write_vector,
 )
+from muse.plugins.op_fields import Fetch
 
 Stamp = tuple[int, str, str]
 """The place of an entry in the total order."""
@@ -34,11 +36,11 @@ INDEX = "index"
 
 
 class AbsentCauseError(DomainError):
-    """What the op builds on has not arrived."""
+    """An earlier op that this op builds on has not arrived."""
 
 
 @dataclass(slots=True)
-class Claim:
+class Placement:
     """The path that a file was given last, and where the tree shows it: None for a removed one."""
 
     stamp: Stamp
@@ -48,11 +50,11 @@ class Claim:
 
 @dataclass(slots=True)
 class LiveFile:
-    """A file that was edited live. `encoding` is None for a binary one: it has `content` in place of a text.
+    """A file that was edited live. A binary file has no `encoding`, and `content` in place of a text.
 
-    `removals` say what each remover had seen: the state vector of the text, or the content. `blob` is the
-    object that the tree was given last, `bases` are those that
-    came from outside, `base` one that did so since the state was stored.
+    `removals` say what each actor that removed it had seen: the state vector of the text, or the content.
+    `blob` is the object that the tree was given last. `bases` are the objects that came from outside, `base`
+    is one that did so since the state was stored.
     """
 
     file_id: str
@@ -67,19 +69,19 @@ class LiveFile:
     bases: set[str] = field(default_factory=set)
 
     def based_on(self, blob: str) -> None:
-        """Note that a change from outside is in it."""
+        """Note that a change from outside is in the file."""
         self.blob = self.base = blob
         self.bases.add(blob)
 
     def seen(self) -> str:
-        """Say all that there is now, for a removal."""
+        """Return what a removal made now has seen: all of the file."""
         return (
             object_id(self.content) if self.document is None else encoded(write_vector(self.document.vector))
         )
 
     @property
     def is_removed(self) -> bool:
-        """Whether one who removed the file had seen all that was ever written to it."""
+        """Whether an actor that removed the file had seen all that was ever written to it."""
         if self.document is None:
             return object_id(self.content) in self.removals
         vector = self.document.vector
@@ -99,9 +101,9 @@ class LiveFile:
 class LiveTree:
     """The files of a tree, those edited live with all that their merging needs.
 
-    `files` and `state` are as a commit left them and are not changed. `seed` names who edits through this
-    tree: edits of two trees must never have the same seed. Of edits at one place, made at the same time,
-    those of a lower `rank` (0 to 4095) come first; None leaves that to chance.
+    `files` and `state` are as a commit left them and are not changed. `seed` names the actor that edits
+    through this tree: edits of two trees must never have the same seed. Where edits are made at one place at
+    the same time, those of a lower `rank` (0 to 4095) come first; None leaves their order to chance.
     """
 
     def __init__(
@@ -117,17 +119,17 @@ class LiveTree:
         self._state = state
         self._seed = seed
         self._rank = rank
-        self.claims = _read_index(state)
+        self.placements = _read_index(state)
         self._live: dict[str, LiveFile] = {}
         self._places: dict[str, str] | None = None
         self._by_path: dict[str, str] = {}
         self.on_opened: Callable[[LiveFile, str], None] | None = None
-        for file_id, claim in list(self.claims.items()):
-            if claim.shown is not None and claim.shown not in files:
+        for file_id, placement in list(self.placements.items()):
+            if placement.shown is not None and placement.shown not in files:
                 self.file(file_id)  # it was removed from outside
 
     def _client(self, file_id: str) -> int:
-        """Name this tree's edits in a file: at one place, a lower client's come first."""
+        """Return the client id of this tree's edits in a file; edits of a lower one come first."""
         client = client_of(self._seed, file_id)
         return client if self._rank is None else self._rank << 40 | client & (1 << 40) - 1
 
@@ -138,11 +140,11 @@ class LiveTree:
         return list(self._live)
 
     def file(self, file_id: str) -> LiveFile:
-        """Return a live file. Raises `AbsentCauseError` where there is none of this id."""
+        """Return a live file. Raises `AbsentCauseError` for an unknown id."""
         found = self._live.get(file_id)
         if found is not None:
             return found
-        if file_id not in self.claims:
+        if file_id not in self.placements:
             raise AbsentCauseError(f"no file {file_id} is here: the op that made it has not arrived")
         found = self._live[file_id] = self._read(file_id)
         self._opened_from_tree(found)
@@ -151,43 +153,43 @@ class LiveTree:
     def places(self) -> dict[str, str]:
         """Return file id -> path of every live file that is not removed."""
         if self._places is None:
-            taken = {claim.shown for claim in self.claims.values()}
+            taken = {placement.shown for placement in self.placements.values()}
             fixed = [path for path in self.files if path not in taken]
-            standing = sorted(
-                (claim.stamp, file_id, claim.path)
-                for file_id, claim in self.claims.items()
-                if self._stands(file_id, claim)
+            present = sorted(
+                (placement.stamp, file_id, placement.path)
+                for file_id, placement in self.placements.items()
+                if self._is_shown(file_id, placement)
             )
-            self._places = place_files(fixed, [(file_id, path) for _, file_id, path in standing])
+            self._places = place_files(fixed, [(file_id, path) for _, file_id, path in present])
             self._by_path = {path: file_id for file_id, path in self._places.items()}
         return self._places
 
-    def _stands(self, file_id: str, claim: Claim) -> bool:
+    def _is_shown(self, file_id: str, placement: Placement) -> bool:
         live = self._live.get(file_id)
-        return claim.shown is not None if live is None else not live.is_removed
+        return placement.shown is not None if live is None else not live.is_removed
 
     def file_at(self, path: str) -> str | None:
-        """Return the id of the live file that stands at `path`."""
+        """Return the id of the live file at `path`."""
         if self._places is None:
             self.places()
         return self._by_path.get(path)
 
     def paths(self) -> list[str]:
-        taken = {claim.shown for claim in self.claims.values()}
+        taken = {placement.shown for placement in self.placements.values()}
         return sorted({*(path for path in self.files if path not in taken), *self.places().values()})
 
     def content(self, path: str) -> bytes | None:
-        """Return the file that stands at `path` now, or None."""
+        """Return the content of the file that is at `path` now, or None."""
         file_id = self.file_at(path)
         if file_id is not None:
             return self.file(file_id).whole()
         return self.files.get(path) if path in self.files and not self._was_live(path) else None
 
     def _was_live(self, path: str) -> bool:
-        return any(claim.shown == path for claim in self.claims.values())
+        return any(placement.shown == path for placement in self.placements.values())
 
     def open(self, path: str) -> tuple[LiveFile, str]:
-        """Return the file that stands at `path`, made live if it is not, and its blob if it was not."""
+        """Return the file at `path`; one that is not live becomes live, and its blob is returned too."""
         file_id = self.file_at(path)
         if file_id is not None:
             return self.file(file_id), ""
@@ -195,26 +197,26 @@ class LiveTree:
             raise DomainError(f"there is no file {path!r}: it was removed or moved, or never made")
         base = object_id(self.files[path])
         file_id = sha256_hex(f"{path}{NUL}{base}".encode())
-        while file_id in self.claims:  # it lived before, was removed and came back from outside
+        while file_id in self.placements:  # it lived before, was removed and came back from outside
             file_id = sha256_hex(f"{file_id}{NUL}{base}".encode())
         return self._begin(file_id, path, base), base
 
     # -- taking in ------------------------------------------------------------------------------
 
     def take(self, stamp: Stamp, op: CodeOp) -> None:
-        """Take in an op that names its file. Taking one in again changes nothing.
+        """Take in an op that names its file. To take it in again changes nothing.
 
-        Raises `AbsentCauseError` for one that can be taken in once its causes are here, `DomainError` for one
-        that has no effect.
+        Raises `AbsentCauseError` for an op that can be taken in once its causes are here, `DomainError` for
+        an op that has no effect.
         """
         if op.kind == "create":
             self._create(stamp, op)
             return
         file = self._opened(op)
-        claim = self.claims[file.file_id]
+        placement = self.placements[file.file_id]
         if op.kind == "move":
-            if stamp > claim.stamp:
-                self.claims[file.file_id] = Claim(stamp, op.to_path, claim.shown)
+            if stamp > placement.stamp:
+                self.placements[file.file_id] = Placement(stamp, op.to_path, placement.shown)
                 self._places = None
         elif op.kind == "remove":
             self._remove(file, op)
@@ -226,7 +228,7 @@ class LiveTree:
     def _opened(self, op: CodeOp) -> LiveFile:
         if not op.base:
             return self.file(op.file_id)
-        if op.file_id not in self.claims:
+        if op.file_id not in self.placements:
             return self._begin(op.file_id, op.path, op.base)
         file = self.file(op.file_id)
         if op.base not in file.bases and op.file_id in self._state:
@@ -243,7 +245,7 @@ class LiveTree:
         if update.lacks(document.vector):
             raise AbsentCauseError(f"what this edit of {op.path!r} builds on has not arrived")
         if document.splits(update):
-            raise AbsentCauseError(f"this edit of {op.path!r} cuts a character in two: that has to be gone")
+            raise AbsentCauseError(f"this edit of {op.path!r} cuts a character in two that is still there")
         check_text(update.text, file.encoding)
         document.apply(update)
         if file.removals:
@@ -269,7 +271,7 @@ class LiveTree:
         self._places = None
 
     def _create(self, stamp: Stamp, op: CodeOp) -> None:
-        if op.file_id in self.claims:
+        if op.file_id in self.placements:
             if self.file(op.file_id).born != stamp:
                 raise DomainError(f"the file id {op.file_id} is in use: make a fresh one")
             return
@@ -284,7 +286,7 @@ class LiveTree:
         shown = None if self._was_live(path) else path
         file = self._add(file_id, IN_TREE, path, content, detect(content))
         file.based_on(base)
-        self.claims[file_id].shown = shown
+        self.placements[file_id].shown = shown
         self._opened_from_tree(file)
         return file
 
@@ -298,26 +300,26 @@ class LiveTree:
             if text:
                 file.document.apply(read_update(write_insert(client_of(file_id), 0, None, None, text)))
         self._live[file_id] = file
-        self.claims[file_id] = Claim(stamp, path)
+        self.placements[file_id] = Placement(stamp, path)
         self._places = None
         return file
 
     def _opened_from_tree(self, file: LiveFile) -> None:
-        path = self.claims[file.file_id].shown
+        path = self.placements[file.file_id].shown
         self._settle(file)
         if self.on_opened is not None:
             self.on_opened(file, path or "")
 
     def _settle(self, file: LiveFile) -> None:
-        """Take in what was done to the file from outside: to the tree, by no op of this domain."""
-        claim = self.claims[file.file_id]
-        if claim.shown is None:
+        """Take in a change of the tree that was made from outside, by no op of this domain."""
+        placement = self.placements[file.file_id]
+        if placement.shown is None:
             return
-        content = self.files.get(claim.shown)
+        content = self.files.get(placement.shown)
         blob = "" if content is None else object_id(content)
         if content is None or (file.encoding and not _holds(content, file.encoding)):
             file.removals.add(file.seen())
-            claim.shown = None
+            placement.shown = None
             self._places = None
         elif blob != file.blob:
             if file.document is None:
@@ -332,11 +334,11 @@ class LiveTree:
         """Return what differs from the tree: path -> content, None for one that is gone."""
         places = self.places()
         changed: dict[str, bytes | None] = {}
-        for file_id, claim in self.claims.items():
-            if claim.shown is not None and places.get(file_id) != claim.shown:
-                changed[claim.shown] = None
+        for file_id, placement in self.placements.items():
+            if placement.shown is not None and places.get(file_id) != placement.shown:
+                changed[placement.shown] = None
         for file_id, path in places.items():
-            shown = self.claims[file_id].shown
+            shown = self.placements[file_id].shown
             if file_id in self._live:
                 changed[path] = self._live[file_id].whole()
             elif path != shown and shown is not None:
@@ -350,7 +352,10 @@ class LiveTree:
         for file_id, file in self._live.items():
             blob = object_id(file.whole()) if file_id in places else ""
             found[file_id] = _write_file(file, blob)
-        shown = {file_id: replace(claim, shown=places.get(file_id)) for file_id, claim in self.claims.items()}
+        shown = {
+            file_id: replace(placement, shown=places.get(file_id))
+            for file_id, placement in self.placements.items()
+        }
         if shown:
             found[INDEX] = _write_index(shown)
         return {name: data for name, data in found.items() if data != self._state.get(name)}
@@ -389,13 +394,20 @@ def _write_file(file: LiveFile, blob: str) -> bytes:
     return _json(header) + b"\n" + body
 
 
-def _read_index(state: Mapping[str, bytes]) -> dict[str, Claim]:
+def _read_index(state: Mapping[str, bytes]) -> dict[str, Placement]:
     document = json.loads(state[INDEX]) if INDEX in state else {}
-    return {file_id: Claim(_stamp(stamp), path, shown) for file_id, (stamp, path, shown) in document.items()}
+    return {
+        file_id: Placement(_stamp(stamp), path, shown) for file_id, (stamp, path, shown) in document.items()
+    }
 
 
-def _write_index(claims: Mapping[str, Claim]) -> bytes:
-    return _json({file_id: (claim.stamp, claim.path, claim.shown) for file_id, claim in claims.items()})
+def _write_index(placements: Mapping[str, Placement]) -> bytes:
+    return _json(
+        {
+            file_id: (placement.stamp, placement.path, placement.shown)
+            for file_id, placement in placements.items()
+        }
+    )
 
 
 def _json(document: Any) -> bytes:

@@ -1,18 +1,20 @@
-"""Where files stand when several claim one path: the first keeps it, a later one stands beside it. Pure."""
+"""Where files go when several want one path: the first has it, a later one is put beside it. Pure."""
 
 from collections.abc import Iterable, Sequence
+
+from muse.plugins.op_fields import parents_of
 
 _NAME_BYTES = 240
 
 
-def place_files(fixed: Iterable[str], claims: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return file id -> path for `claims`, pairs of file id and path, the earliest first.
+def place_files(fixed: Iterable[str], wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return file id -> path for `wanted`, pairs of file id and path, the earliest first.
 
-    `fixed` are paths that are taken already. A function of what is claimed alone; no path is given twice, and
-    none is inside a file.
+    `fixed` are paths that are taken already. The result depends on nothing else; no path is given twice, and
+    no path is inside a file.
     """
     places = _Places(fixed)
-    return {file_id: places.take(path, file_id) for file_id, path in claims}
+    return {file_id: places.take(path, file_id) for file_id, path in wanted}
 
 
 class _Places:
@@ -25,7 +27,7 @@ class _Places:
     def take(self, path: str, file_id: str) -> str:
         digits = 8
         found = path
-        while (depth := self._conflict(found)) is not None:
+        while (depth := self._part_taken(found)) is not None:
             found = _beside(path, depth, file_id[:digits])
             digits += 8
         self._add(found)
@@ -35,17 +37,12 @@ class _Places:
         self._files.add(path)
         self._directories.update(parents_of(path))
 
-    def _conflict(self, path: str) -> int | None:
-        """Return which part of a path must have another name: the first that is a file; None if none must."""
+    def _part_taken(self, path: str) -> int | None:
+        """Return which part of a path needs another name: the first that is a file; None if no part does."""
         for depth, parent in enumerate(parents_of(path)):
             if parent in self._files:
                 return depth
         return path.count("/") if path in self._files or path in self._directories else None
-
-
-def parents_of(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _beside(path: str, depth: int, mark: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from muse.core.content_id import object_id
 from muse.domain import OP_KINDS, DomainOp
 from muse.plugins.code.encodings import decode, detect
-from muse.plugins.code.names import parents_of
 from muse.plugins.code.ops import TEXT_DOMAIN, text_edit
+from muse.plugins.op_fields import parents_of
 
 INLINE_BYTES = 4096
 _COMPARED_LINES = 4_000_000  # pairs of lines that may be compared to find what moved within a text
@@ -18,10 +18,10 @@ Lines = list[str]
 
 
 def net_ops(files: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -> list[DomainOp]:
-    """Return ops that, applied to `files` in their order, come to `changed` (None: the file is gone).
+    """Return ops that, applied to `files` in their order, give `changed` (None: the file is gone).
 
-    A file that went and came elsewhere with the same content has moved. A changed text is a patch, line by
-    line; a large or binary content is named by its id, and is in the store once the tree is.
+    A file that went and appeared elsewhere with the same content has moved. A changed text is a patch, line
+    by line; a large or binary content is named by its id, and is in the store once the tree is.
     """
     gone = {path: files[path] for path, content in changed.items() if content is None and path in files}
     come = {path: content for path, content in changed.items() if content is not None and path not in files}
@@ -39,7 +39,7 @@ def net_ops(files: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -> 
 def _moves(
     files: Mapping[str, bytes], gone: Mapping[str, bytes], come: Mapping[str, bytes]
 ) -> Iterator[tuple[str, str]]:
-    """Pair what went with what came, where nothing stands in the way of the new path."""
+    """Pair files that went with files that came, where nothing is in the way of the new path."""
     directories = {parent for path in files for parent in parents_of(path)}
     places: dict[bytes, list[str]] = {}
     for path, content in sorted(come.items(), reverse=True):

@@ -1,4 +1,4 @@
-"""Code ops: what one must be, and how one is made. Pure. See `docs/code_domain.md`."""
+"""Code ops: what makes one valid, and how one is made. Pure. See `docs/code_domain.md`."""
 
 import binascii
 import re
@@ -6,28 +6,25 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from muse.core.content_id import object_id
+from muse.core.content_id import CONTENT_ID_PATTERN, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
 from muse.plugins.code.update import Update, Vector, read_update, read_vector
-from muse.plugins.music.midi_file import shown
-from muse.plugins.music.tree import check_path
+from muse.plugins.op_fields import Fetch, check_patch, check_path, digest_of, shown
 
 TEXT_DOMAIN = "code_text"
 """The child domain of a `patch` of text edits."""
 
-Fetch = Callable[[str], bytes]
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+_FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
 _MAX_POSITION = 2**31
 _SHORT = 16
 _SUMMARY_LENGTH = 40
 
 
 class CodeOp(NamedTuple):
-    """A code op, read and checked. Without `file_id` it is raw: it means the version its author saw.
+    """A code op, read and checked. An op without `file_id` is raw: it means the version that its author saw.
 
     "edit": `length` characters at `position` go and `text` comes. "create" and "rewrite": the whole file is
     `text`, or `content`, or the object `content_id`. `base` is the object that a file in the tree was.
@@ -50,7 +47,7 @@ class CodeOp(NamedTuple):
     from_path: str = ""
 
     def whole(self, fetch: Fetch) -> bytes:
-        """Return the file that the op brings. Raises `DomainError` where it cannot be had."""
+        """Return the file that the op brings. Raises `DomainError` where its bytes are not to be had."""
         if self.content is not None:
             return self.content
         if self.text is not None:
@@ -58,7 +55,7 @@ class CodeOp(NamedTuple):
         return fetched(self.content_id, fetch)
 
     def encoding_of(self, content: bytes) -> str | None:
-        """Tell in which encoding the file is that the op brings; None: it is binary."""
+        """Return the encoding of the file that the op brings; None for a binary file."""
         if self.encoding:
             decode(content, self.encoding)
             return self.encoding
@@ -66,7 +63,7 @@ class CodeOp(NamedTuple):
 
 
 def is_path(path: str) -> bool:
-    """Whether a code file may be at `path`."""
+    """Tell whether a code file may be at `path`."""
     try:
         check_path(path)
     except DomainError:
@@ -75,7 +72,7 @@ def is_path(path: str) -> bool:
 
 
 def fetched(content_id: str, fetch: Fetch) -> bytes:
-    """Return a stored object. Raises `DomainError` where there is none, or it is another."""
+    """Return a stored object. Raises `DomainError` where it is missing or has the wrong bytes."""
     try:
         content = fetch(content_id)
     except (NotFoundError, KeyError) as error:
@@ -125,7 +122,7 @@ def _read_insert(op: Mapping[str, Any]) -> CodeOp:
         _file_id(op),
         text=text,
         content=content,
-        content_id="" if carried else _digest(op, "content_id"),
+        content_id="" if carried else digest_of(op, "content_id"),
         encoding=encoding,
     )
 
@@ -139,7 +136,7 @@ def _read_delete(op: Mapping[str, Any]) -> CodeOp:
         op["address"],
         _file_id(op),
         _base(op),
-        content_id=_digest(op, "content_id") if op.get("content_id") else "",
+        content_id=digest_of(op, "content_id") if op.get("content_id") else "",
         seen=seen,
     )
 
@@ -159,7 +156,7 @@ def _read_replace(op: Mapping[str, Any]) -> CodeOp:
         text=text,
         content=content,
         update=_update(op),
-        content_id="" if carried else _digest(op, "new_content_id"),
+        content_id="" if carried else digest_of(op, "new_content_id"),
     )
 
 
@@ -169,15 +166,8 @@ def _read_move(op: Mapping[str, Any]) -> CodeOp:
 
 
 def _read_patch(op: Mapping[str, Any]) -> CodeOp:
-    children, source = op.get("child_ops"), op.get("from_address")
-    if not isinstance(children, list | tuple):
-        raise DomainError(f"`child_ops` is a list, not {shown(children)}")
-    if children and op.get("child_domain") != TEXT_DOMAIN:
-        raise DomainError(f"`child_domain` is {TEXT_DOMAIN!r}, not {shown(op.get('child_domain'))}")
-    if source is not None:
-        check_path(source)
-    if not children and source in {None, op["address"]}:
-        raise DomainError("the patch has no child ops and renames nothing: give one or the other")
+    check_patch(op, TEXT_DOMAIN)
+    children, source = op["child_ops"], op.get("from_address")
     edits = tuple(
         read_op({**child, "address": op["address"]} if isinstance(child, Mapping) else child)
         for child in children
@@ -245,14 +235,7 @@ def _file_id(op: Mapping[str, Any]) -> str:
 
 
 def _base(op: Mapping[str, Any]) -> str:
-    return _digest(op, "base") if op.get("base") else ""
-
-
-def _digest(op: Mapping[str, Any], name: str) -> str:
-    digest = op.get(name)
-    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-        raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(digest)}")
-    return digest
+    return digest_of(op, "base") if op.get("base") else ""
 
 
 def _content(op: Mapping[str, Any]) -> bytes | None:
@@ -287,7 +270,7 @@ def _summary(text: str) -> str:
 
 
 def text_edit(path: str, position: int, removed: str, text: str) -> dict[str, Any]:
-    """Make the op that puts `text` in the place of `removed`, as people and tools without a CRDT read it."""
+    """Make the op that puts `text` in the place of `removed`, for people and tools without a CRDT."""
     if not removed:
         return {
             "op": "insert",

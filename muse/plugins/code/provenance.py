@@ -1,15 +1,16 @@
-"""Which entries each line of a text stems from, and which edits came in each other's way. Pure."""
+"""Tells from which entries each line of a text stems, and which edits came in each other's way. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from muse.causality import CausalHistory
 from muse.domain import HIDDEN, Origin, Overlap
-from muse.plugins.code.cuts import Cut, Cuts
+from muse.plugins.code.deletions import Deletion, Deletions
 from muse.plugins.code.encodings import decode, detect
-from muse.plugins.code.lines import Line, TextLines
+from muse.plugins.code.lines import TextLines, TracedLine
 from muse.plugins.code.live_tree import LiveFile
 from muse.plugins.code.merge import Entry, Merger
-from muse.plugins.code.ops import CodeOp, Fetch, is_path
+from muse.plugins.code.ops import CodeOp, is_path
+from muse.plugins.op_fields import Fetch
 
 
 def blame_lines(
@@ -27,7 +28,7 @@ def blame_lines(
     watch.run()
     tree = watch.merger.tree
     file_id = path.removeprefix(HIDDEN) if path.startswith(HIDDEN) else tree.file_at(path)
-    if file_id is not None and file_id in tree.claims:
+    if file_id is not None and file_id in tree.placements:
         tree.file(file_id)  # one that only moved was not looked into until now
     if file_id in watch.texts:
         text, came_from = watch.texts[file_id], watch.came_from[file_id]
@@ -56,7 +57,7 @@ def _origins(text: TextLines, came_from: str) -> Iterator[Origin]:
 def overlaps_of_code(
     files: Mapping[str, bytes], entries: Sequence[Entry], fetch: Fetch, state: Mapping[str, bytes]
 ) -> list[Overlap]:
-    """List the edits of one line, and of one file, by two actors neither of whom had seen the other's."""
+    """List the edits of one line or one file by two actors that had not seen each other's edit."""
     finder = _Overlaps(files, entries, fetch, state)
     finder.run()
     return finder.found
@@ -81,7 +82,7 @@ class _Watch:
         self.merger.take(self.entries)
 
     def _opened(self, file: LiveFile, path: str) -> None:
-        """A file that was there is met for the first time, before anything is done to it."""
+        """Take up a file that was there, before anything is done to it."""
         if file.document is not None:
             self.texts[file.file_id] = TextLines.before_all(file.document.text)
             self.came_from[file.file_id] = path or f"{HIDDEN}{file.file_id}"
@@ -112,7 +113,7 @@ class _Overlaps(_Watch):
         self.found: list[Overlap] = []
         self._history = CausalHistory(entries)
         self._told: set[tuple[str, ...]] = set()
-        self._cuts: dict[str, Cuts] = {}  # file id -> what was deleted from it
+        self._deletions: dict[str, Deletions] = {}  # file id -> what was deleted from it
         self._last: dict[tuple[str, str], dict[str, int]] = {}  # file id, kind -> actor -> its last op
 
     def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
@@ -121,25 +122,26 @@ class _Overlaps(_Watch):
             super().wrote(place, op, text)
             return
         lines = text.become(document.text, place)
-        only_cuts = update is not None and not update.text
+        only_deletes = update is not None and not update.text
         if update is not None:
-            cuts = self._cuts.setdefault(op.file_id, Cuts())
-            for cut in cuts.met_by(update):
-                self._compare(place, op, text, cut.line, [] if only_cuts and cut.only_cuts else [cut.place])
-                lines += [] if any(line is cut.line for line in lines) else [cut.line]
+            deletions = self._deletions.setdefault(op.file_id, Deletions())
+            for deletion in deletions.met_by(update):
+                met = [] if only_deletes and deletion.only_deletes else [deletion.place]
+                self._compare(place, op, text, deletion.line, met)
+                lines += [] if any(line is deletion.line for line in lines) else [deletion.line]
             if lines:
-                cuts.add(update, Cut(place, lines[0], only_cuts))
+                deletions.add(update, Deletion(place, lines[0], only_deletes))
         actor: str = self.entries[place]["actor_id"]
         for line in lines:
             self._compare(place, op, text, line, line.writers.values())
-            if not only_cuts:
-                self._compare(place, op, text, line, line.cutters.values())
-            (line.cutters if only_cuts else line.writers)[actor] = place
+            if not only_deletes:
+                self._compare(place, op, text, line, line.deleters.values())
+            (line.deleters if only_deletes else line.writers)[actor] = place
 
     def _compare(
-        self, place: int, op: CodeOp, text: TextLines, line: Line, earlier_ones: Iterable[int]
+        self, place: int, op: CodeOp, text: TextLines, line: TracedLine, earlier_ones: Iterable[int]
     ) -> None:
-        """Note those of earlier edits of a line that the author had not seen; once for each two actors."""
+        """Note the earlier edits of a line that the author had not seen; once for each pair of actors."""
         for earlier in earlier_ones:
             pair = frozenset(self.entries[found]["actor_id"] for found in (place, earlier))
             if pair not in line.told and not self._history.knows(place, earlier):
@@ -153,7 +155,7 @@ class _Overlaps(_Watch):
             self._meet_file_ops(place, op)
 
     def _meet_file_ops(self, place: int, op: CodeOp) -> None:
-        """Compare with what others did to the file as a whole; once for each two actors and what they did."""
+        """Compare with what others did to the file as a whole; once for each pair of actors and deeds."""
         kind, actor = op.kind, self.entries[place]["actor_id"]
         if op.update is not None and not op.update.text:
             return  # who only deletes text is in no remover's way
@@ -184,5 +186,5 @@ _AGAINST: Mapping[str, Sequence[tuple[str, str]]] = {
 
 
 def _outcome(kind: str, other_kind: str, place: int, earlier: int) -> tuple[int, int]:
-    """Return which of two stands, and which does not: an edit before a removal, else the later."""
+    """Return which of two is kept, and which is not: an edit before a removal, else the later one."""
     return (earlier, place) if kind == "remove" and other_kind != "remove" else (place, earlier)

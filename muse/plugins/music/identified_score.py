@@ -1,9 +1,9 @@
 """A MIDI file whose notes have names that last: the file, and the page of names kept beside it.
 
 MIDI gives a note no identity. So each file that Muse edits has a page of names in the same tree,
-`.muse_notes/<path>.json`, written anew whenever the file is. It says which events are which note,
+`.muse_notes/<path>.json`, written again whenever the file is. It says which events are which note,
 exactly, even where plain pairing could not tell two notes apart, so that an edit can name a note
-from before a commit and the outcome does not depend on when commits happen.
+from before a commit, and the outcome does not depend on when commits happen.
 
     {"format": 1, "object_id": sha256 of the MIDI file it describes, "ends": [tick per track],
      "notes": [[id, track, index of its start, index of its end,
@@ -33,15 +33,15 @@ from muse.plugins.music.midi_file import (
     note_between,
     pair_notes,
 )
+from muse.plugins.op_fields import names_path
 
-NAMES_DIRECTORY = ".muse_notes"
 TRACK_LIMIT = 256  # how far an edit may add tracks
 _PAGE_FORMAT = 1
 
 
 @dataclass(slots=True)
 class IdentifiedScore:
-    """A file's other events, and its notes by name, each with its track. For editing.
+    """A file for editing: its notes by name, each with its track, and its other events.
 
     `score` holds no notes; the `end_tick` of its tracks is where they end when no note lasts longer.
     """
@@ -59,7 +59,7 @@ class IdentifiedScore:
         if missing > 0:
             if track >= TRACK_LIMIT:
                 raise DomainError(
-                    f"track {track} is not there, and an edit adds tracks up to {TRACK_LIMIT - 1}"
+                    f"there is no track {track}, and an edit can add tracks only up to {TRACK_LIMIT - 1}"
                 )
             tracks = self.score.tracks + (Track(),) * missing
             kind = 1 if self.score.format == 0 and len(tracks) > 1 else self.score.format
@@ -82,15 +82,10 @@ class IdentifiedScore:
         return data, _write_page(data, [track.end_tick for track in score.tracks], rows)
 
 
-def names_path(path: str) -> str:
-    """Name the page that belongs to the MIDI file at `path`."""
-    return f"{NAMES_DIRECTORY}/{path}.json"
-
-
 def identify(data: bytes, page: bytes | None) -> IdentifiedScore:
     """Read a MIDI file with its page of names, if it has one.
 
-    Never fails over a page: one that is malformed counts as missing. Raises DomainError when `data`
+    Never fails because of a page: a malformed page counts as missing. Raises DomainError when `data`
     is not a MIDI file that can be read.
     """
     file = decode(data)
@@ -136,7 +131,7 @@ def _fits(events: Sequence[Event], on: int, off: int) -> bool:
 
 
 def _paired(file: EventFile, old_rows: Iterable[Sequence[Any]]) -> IdentifiedScore:
-    """Pair the notes first in, first out; old names for those that sound as before, derived for the rest."""
+    """Pair the notes first in, first out; those that sound as before keep their names."""
     placed, used = [], []
     for index, track in enumerate(file.tracks):
         pairs = pair_notes(track.events)
@@ -148,7 +143,7 @@ def _paired(file: EventFile, old_rows: Iterable[Sequence[Any]]) -> IdentifiedSco
 
 
 def _names(placed: Iterable[tuple[int, Note]], old_rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Name the notes. A name that was in use before is never given to a note that sounds otherwise."""
+    """Name the notes. A name that was in use before is never given to a note that sounds different."""
     known: dict[tuple[int, ...], deque[str]] = {}
     taken = set()
     for entity_id, index, _, _, *sound in old_rows:
@@ -163,7 +158,7 @@ def _names(placed: Iterable[tuple[int, Note]], old_rows: Iterable[Sequence[Any]]
 
 
 def _derived_name(index: int, note: Note, ordinals: Counter[tuple[int, str]], taken: set[str]) -> str:
-    """Derive a name from the note's track, content and how many like it came before."""
+    """Derive a name from the note's track, its content, and how many equal notes came before."""
     key = (index, note.content_id)
     while True:
         digest = sha256_hex(f"{index}:{note.content_id}:{ordinals[key]}".encode())
@@ -201,7 +196,7 @@ def _write_page(data: bytes, ends: list[int], rows: list[list[Any]]) -> bytes:
 
 
 def _read_page(page: bytes | None) -> dict[str, Any] | None:
-    """Read a page of names; None when there is none or it is not of the shape that Muse writes."""
+    """Read a page of names; None when it is missing or does not have the shape that Muse writes."""
     try:
         content = orjson.loads(page) if page is not None else None
     except orjson.JSONDecodeError:

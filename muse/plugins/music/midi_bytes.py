@@ -1,9 +1,9 @@
-"""A Standard MIDI File as timed messages, byte for byte. Knows the file's framing, not its music.
+"""Reads and writes a Standard MIDI File as timed messages, byte for byte; knows its framing, not its music.
 
 The format is that of "Standard MIDI Files 1.0" (RP-001, MIDI Association). Reading and writing keeps
 the bytes of every message: text in any encoding, sysex packets of either kind (F0 and F7), and meta
-events of unknown type or unusual length. Framing alone may change: running status, padded lengths,
-and messages found after an end of track, which then come before it.
+events of unknown type or unusual length. Only framing may change: running status, padded lengths,
+and messages found after an end of track, which are then put before it.
 """
 
 import struct
@@ -30,7 +30,7 @@ class Event(NamedTuple):
 class EventTrack:
     """One track: its messages in file order, without the end of track, which is at `end_tick`.
 
-    `chunks_before` is what stood before the track and is none of MIDI's own: kept as it was.
+    `chunks_before` are the bytes before the track that MIDI does not define; they are kept as they were.
     """
 
     events: tuple[Event, ...]
@@ -98,7 +98,7 @@ def _decode_file(data: bytes) -> EventFile:
 
 
 def _decode_next_track(data: bytes, offset: int) -> tuple[EventTrack, int]:
-    """Read the next track at or after `offset`; also tell where it ends."""
+    """Read the next track at or after `offset`; also return where it ends."""
     name, start, end = _chunk_at(data, offset)
     before = offset
     while name != b"MTrk":
@@ -120,7 +120,7 @@ def _chunk_at(data: bytes, offset: int) -> tuple[bytes, int, int]:
 
 
 def _decode_events(data: bytes, offset: int) -> tuple[list[Event], int]:
-    """Read the events of a track and the tick at which it ends. `offset` is for messages alone."""
+    """Read the events of a track and the tick at which it ends. Only messages of errors use `offset`."""
     events: list[Event] = []
     position = tick = status = 0
     while position < len(data):
@@ -162,7 +162,7 @@ def _end_of_channel_message(data: bytes, position: int, status: int, offset: int
 
 
 def _variable_int(data: bytes, position: int) -> tuple[int, int]:
-    """Read a number of at most four bytes, seven bits each; also tell where it ends."""
+    """Read a number of at most four bytes, seven bits each; also return where it ends."""
     value = 0
     for end in range(position + 1, position + 5):
         byte = data[end - 1]

@@ -1,12 +1,12 @@
 """The music of a MIDI file: its notes, and every other event untouched.
 
-A note is a note_on and its note_off, paired first in, first out for each track, channel and pitch.
+A note is a note_on and its note_off. They are paired first in, first out, for each track, channel and pitch.
 Some programs write the end of a note without length before its start. So a note_on that nothing
 ends before its pitch starts again takes a note_off that ended nothing at its own tick; otherwise
 every later note of that pitch would end one note late. A note_on that never ends and a note_off
 that ends nothing are other events.
 
-Writing is a pure function of what the score holds, never of how it came to be. At one tick come
+Writing is a pure function of what the score holds, never of how it was made. At one tick come
 first the ends of notes, then the other events in their order, then notes without length, then the
 starts of the rest. Reading that back gives the same score, wherever MIDI can tell the notes apart:
 of two notes of one pitch and channel, one inside the other, plain MIDI cannot say which ends first.
@@ -28,6 +28,7 @@ from muse.plugins.music.midi_bytes import (
     decode,
     encode,
 )
+from muse.plugins.op_fields import shown
 
 NEUTRAL_RELEASE = 64  # what the MIDI specification has senders use that do not measure it
 NEW_FILE_TICKS_PER_BEAT = 480
@@ -49,7 +50,7 @@ class Note:
 
     `channel` counts from 0. `release` is the velocity of the note_off, or None when the note ends
     with a note_on of velocity 0. The note ends by tick 2**28 - 1. `ends_first`: a note without length
-    whose end stands before its start in the file, as some notation programs write grace notes.
+    whose end is before its start in the file, as some notation programs write grace notes.
     """
 
     pitch: int
@@ -71,13 +72,13 @@ class Note:
 
     @property
     def content_id(self) -> str:
-        """The note's content in the Muse repository format. The release is no part of it."""
+        """Return the id of the note's content in the Muse repository format; the release does not count."""
         return content_id.note_id(
             self.pitch, self.velocity, self.start_tick, self.duration_ticks, self.channel
         )
 
     def fields(self) -> dict[str, int | None]:
-        """List the fields by name, as an op carries them; `ends_first` only where it is so."""
+        """Return the fields by name, as an op carries them; `ends_first` only where it is true."""
         return {name: value for name, value in asdict(self).items() if name != "ends_first" or value}
 
     def summary(self) -> str:
@@ -91,7 +92,7 @@ class Note:
 class Track:
     """One track. `notes` are in the order of their starts; the track ends at `end_tick` or later.
 
-    `chunks_before` is what stood before the track and is none of MIDI's own: kept as it was.
+    `chunks_before` are the bytes before the track that MIDI does not define; they are kept as they were.
     """
 
     others: tuple[Event, ...] = ()
@@ -134,7 +135,7 @@ def write_midi(score: MidiScore) -> bytes:
 
 
 def without_notes(data: bytes) -> bytes:
-    """Write the same file with every note taken out: all else stays, and every track its length."""
+    """Write the same file without its notes; all else stays, and every track keeps its length."""
     score = read_midi(data)
     bare = tuple(replace(track, notes=()) for track in score.tracks)
     return write_midi(replace(score, tracks=bare))
@@ -147,7 +148,7 @@ def notes_of(data: bytes) -> list[tuple[int, Note]]:
 
 
 def other_events(data: bytes) -> list[list[Event]]:
-    """List, for each track, every event that is no note, and the track's end.
+    """List, for each track, every event that is not part of a note, and the track's end.
 
     Ticks are absolute, messages whole: equal lists mean equal events.
     """
@@ -200,9 +201,9 @@ def can_pair(start: Event, end: Event) -> bool:
 def lay_out(
     others: Sequence[Event], notes: Mapping[str, Note]
 ) -> tuple[tuple[Event, ...], dict[str, tuple[int, int]]]:
-    """Order the events of a track; also tell, by note id, the index of its start and of its end.
+    """Order the events of a track; also return, by note id, the index of its start and of its end.
 
-    The order is the one this module's head describes. Where a note_on without an end stands at a
+    The order is the one that the head of this module describes. Where there is a note_on without an end at a
     tick, the notes of its pitch start before it, so that it remains the one without an end.
     """
     unended: dict[tuple[int, int, int], int] = {}
@@ -223,7 +224,7 @@ def lay_out(
 
 
 def _entries_of(entity_id: str, note: Note, slot: int) -> Iterable[tuple[Any, ...]]:
-    """Give the sort entries of a note's start and end: tick, rank, then what breaks ties.
+    """Return the sort keys of a note's start and end: tick, rank, then what breaks ties.
 
     Both sort notes of one pitch alike, so that pairing first in, first out finds them again.
     """
@@ -263,15 +264,6 @@ def _sort_key(placed: tuple[int, Note]) -> tuple[int, ...]:
     index, note = placed
     release = -1 if note.release is None else note.release
     return (index, note.start_tick, note.end_tick, note.channel, note.pitch, note.velocity, release)
-
-
-def shown(value: Any) -> str:
-    """Show a JSON value in a message: short, and safe for one that is huge or deeply nested."""
-    if isinstance(value, str):
-        return repr(value[:60])
-    if isinstance(value, int) and value.bit_length() > 64:
-        return "a huge number"
-    return repr(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
 
 
 def _check(note: Note) -> None:

@@ -1,9 +1,9 @@
 """The edits of one note, as JSON carries them: checked, then applied to a score.
 
 Edits come in the total order. The last writer of a field wins; a replacement writes all fields; a
-deletion wins over every later edit of that note, until the same name is inserted anew. What an edit
-says of the old content is for people: it need not match. An edit that must not override what it does
-not know of names, in `expected`, fields and the values they must have for it to take effect.
+deletion wins over every later edit of that note, until the same name is inserted again. What an edit
+says of the old content is for people: it need not match. An edit that must not override unknown
+edits names, in `expected`, the fields and values that must be there for it to take effect.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,8 @@ from typing import Any
 
 from muse.errors import DomainError
 from muse.plugins.music.identified_score import IdentifiedScore
-from muse.plugins.music.midi_file import Note, shown
+from muse.plugins.music.midi_file import Note
+from muse.plugins.op_fields import shown
 
 NOTE_DOMAIN = "midi_notes"
 NOTE_PREFIX = "note/"
@@ -39,7 +40,7 @@ class NoteEdit:
     expected: dict[str, Any] = field(default_factory=dict)
 
     def apply_to(self, score: IdentifiedScore) -> None:
-        """Take effect on `score`, or raise DomainError and leave it as it is."""
+        """Apply the edit to `score`, or raise DomainError and leave the score as it is."""
         current = score.notes.get(self.entity_id)
         if self.kind == "insert":
             if current is not None:
@@ -61,11 +62,11 @@ class NoteEdit:
                 raise DomainError(f"the note's {name} is {found}: it was changed since")
 
     def _outcome(self, current: tuple[int, Note] | None) -> tuple[int, Note]:
-        """Tell the track and content that the note has after this edit."""
+        """Return the track and content that the note has after this edit."""
         old_track, old_note = current or (0, None)
         note = self.note or old_note
         if note is None:
-            raise AssertionError("only an insert meets no note, and it carries one")
+            raise AssertionError("only an insert finds no note, and it carries one")
         track = old_track if self.track is None else self.track
         return track, replace(note, **self.changes) if self.changes else note
 

@@ -1,11 +1,11 @@
-"""The net of many music ops: what they came to, in as few note ops as say it. Pure.
+"""Finds the net of many music ops: the fewest note ops with the same outcome. Pure.
 
 Writing a file is a pure function of its notes and other events. So the net of a run of note edits
 is found by comparing the notes before it and after it: a note inserted and moved is one insert, one
 inserted and deleted is nothing. Ops on whole files stay, in order; each ends the runs it could touch.
 
 Edits that cancel out may still have left a trace: a new file, a further track, a file rewritten as
-Muse writes it. Then the edit that left it stays, with the one that takes it back.
+Muse writes it. Then the edit that left it stays, and so does the one that takes it back.
 """
 
 from collections import Counter
@@ -16,23 +16,23 @@ from typing import Any
 
 from muse.domain import OP_KINDS, DomainOp, PatchOp
 from muse.errors import DomainError
-from muse.plugins.music.identified_score import names_path
 from muse.plugins.music.notes import delete_note, insert_note, move_note, mutate_note, one_patch
-from muse.plugins.music.tree import EditedNote, Fetch, MusicTree, Placed
+from muse.plugins.music.tree import EditedNote, MusicTree, Placed
+from muse.plugins.op_fields import Fetch, names_path
 
 
 def squash_music(
     files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
 ) -> list[DomainOp]:
-    """Return the net of `ops`; what has no effect is no part of it. The net of a net is itself."""
+    """Return the net of `ops`, without those that have no effect. The net of a net is itself."""
     return _Squasher(files, fetch).net_of(ops)
 
 
 @dataclass(slots=True)
-class _Run:
+class _EditRun:
     """The effective note edits of one file since the last op on the whole file.
 
-    `existed`: whether the file was there; `canonical`: whether it was as Muse writes it for sure.
+    `existed`: whether the file was there; `canonical`: whether it surely was as Muse writes it.
     `touched`: what each note was before. `first`: what the first edit made of its note. `widest`: the
     name and outcome of the edit that last added a track.
     """
@@ -49,7 +49,7 @@ class _Run:
 class _Squasher:
     def __init__(self, files: Mapping[str, bytes], fetch: Fetch) -> None:
         self._tree = MusicTree(files, fetch, on_edit=self._edited)
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _EditRun] = {}
         self._net: list[Any] = []
         self._op: Any = None
 
@@ -83,7 +83,7 @@ class _Squasher:
     def _edited(self, edited: EditedNote) -> None:
         run = self._runs.get(edited.path)
         if run is None:
-            run = self._runs[edited.path] = _Run(
+            run = self._runs[edited.path] = _EditRun(
                 existed=self._tree.exists(edited.path),
                 canonical=edited.path in self._tree.edited,
                 track_count=edited.track_count,
@@ -96,7 +96,7 @@ class _Squasher:
         if len(edited.score.score.tracks) > edited.track_count:
             run.widest = (entity_id, edited.after)
 
-    def _net_of_run(self, path: str, run: _Run) -> list[Any]:
+    def _net_of_run(self, path: str, run: _EditRun) -> list[Any]:
         children = self._children(path, run)
         if children is None:
             return run.patches
@@ -106,7 +106,7 @@ class _Squasher:
         summary = ", ".join(f"{kinds[kind]} {kind}" for kind in OP_KINDS if kind in kinds)
         return [{**one_patch(path, (), summary), "child_ops": children}]
 
-    def _children(self, path: str, run: _Run) -> list[DomainOp] | None:
+    def _children(self, path: str, run: _EditRun) -> list[DomainOp] | None:
         """Return the net of a run; None where nothing shorter than its ops leaves the same file."""
         score = self._tree.scores[path]
         changes = {
@@ -123,8 +123,8 @@ class _Squasher:
             names = list(changes)
         return None if traces is None else [*traces, *(_net_op(name, *changes[name]) for name in names)]
 
-    def _is_untouched(self, path: str, run: _Run) -> bool:
-        """Whether a file whose notes are as before the run has the same bytes too."""
+    def _is_untouched(self, path: str, run: _EditRun) -> bool:
+        """Tell whether a file whose notes are as before the run has the same bytes too."""
         if run.canonical or not run.existed:
             return run.existed
         before = (self._tree.content(path), self._tree.content(names_path(path)))
@@ -132,15 +132,15 @@ class _Squasher:
 
 
 def edits_notes_only(op: Any) -> bool:
-    """Whether an op is a patch that renames nothing."""
+    """Tell whether an op is a patch that renames nothing."""
     if not isinstance(op, Mapping) or op.get("op") != "patch":
         return False
     source = op.get("from_address")
     return source is None or source == op.get("address")
 
 
-def _trace(run: _Run) -> list[DomainOp] | None:
-    """Return the least that lets a file be written: its notes are the same after it."""
+def _trace(run: _EditRun) -> list[DomainOp] | None:
+    """Return the smallest edit that lets a file be written and leaves its notes the same."""
     entity_id, before = next(iter(run.touched.items()))
     if before is None:
         return _come_and_gone(run, (entity_id, run.first))
@@ -148,7 +148,7 @@ def _trace(run: _Run) -> list[DomainOp] | None:
     return _child(mutate_note("", entity_id, note, track=track, velocity=note.velocity))
 
 
-def _come_and_gone(run: _Run, passing: tuple[str, Placed | None] | None) -> list[DomainOp] | None:
+def _come_and_gone(run: _EditRun, passing: tuple[str, Placed | None] | None) -> list[DomainOp] | None:
     """Return the insert and the delete of a note that was not there before the run."""
     if passing is None or passing[1] is None or run.touched[passing[0]] is not None:
         return None

@@ -1,25 +1,30 @@
-"""A tree of files while music ops are applied to it, and what such an op must be. Pure."""
+"""A tree of files while music ops are applied to it, and the checks of such ops. Pure."""
 
 import base64
 import binascii
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from muse.core.content_id import object_id
-from muse.disk.tree_path import path_fault
 from muse.domain import IgnoredOp
 from muse.errors import DomainError, NotFoundError
-from muse.plugins.music.identified_score import NAMES_DIRECTORY, IdentifiedScore, identify, names_path
-from muse.plugins.music.midi_file import Note, shown
+from muse.plugins.music.identified_score import IdentifiedScore, identify
+from muse.plugins.music.midi_file import Note
 from muse.plugins.music.note_ops import NOTE_DOMAIN, NoteEdit, read_note_edit
+from muse.plugins.op_fields import (
+    Fetch,
+    address_of,
+    check_patch,
+    check_path,
+    digest_of,
+    names_path,
+    parents_of,
+    shown,
+)
 
 FILE_OP_KINDS = ("insert", "delete", "replace", "patch")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
-Fetch = Callable[[str], bytes]
 Placed = tuple[int, Note]
 
 
@@ -41,29 +46,14 @@ class EditedNote(NamedTuple):
         return self.score.notes.get(self.edit.entity_id)
 
 
-def check_path(path: Any) -> None:
-    """Check where a file, and the page of its names, may be. Raises DomainError for any other place.
-
-    What passes can be stored: a path that no tree may have is the fault of one op, not of a commit.
-    """
-    if (fault := path_fault(path)) is not None:
-        raise DomainError(f"the address of a file is a path inside the tree, not {shown(path)}: {fault}")
-    if _CONTROL.search(path):
-        raise DomainError(f"{shown(path)} has control characters in it: choose another name")
-    if path.partition("/")[0] == NAMES_DIRECTORY:
-        raise DomainError(f"{shown(path)} is in a directory that Muse keeps for itself: choose another")
-    if (fault := path_fault(names_path(path))) is not None:
-        raise DomainError(f"{shown(path)} is too long for {NAMES_DIRECTORY}, its names' place: {fault}")
-
-
 @dataclass(slots=True)
 class MusicTree:
     """The files while ops are applied. `files` is never changed; `changed` holds what differs.
 
-    A score in `scores` is ahead of its bytes when its path is in `edited`. `unreadable` remembers,
-    by path, why the bytes are not MIDI, so that they are parsed once; `directories` all that
-    files have been in. `on_edit` is told of each edit of a note; `exists` does not know yet of a
-    file that the edit makes.
+    A score in `scores` is ahead of its bytes when its path is in `edited`. `unreadable` remembers, by path,
+    why the bytes are not MIDI, so that they are parsed once; `directories` holds all directories that files
+    have been in. `on_edit` is told of each edit of a note; `exists` does not know yet of a file that the edit
+    makes.
     """
 
     files: Mapping[str, bytes]
@@ -91,7 +81,7 @@ class MusicTree:
             self._write_file(kind, path, op)
 
     def changes(self) -> dict[str, bytes | None]:
-        """Tell which files differ now, with their new content."""
+        """Return the files that differ now, with their new content."""
         for path in sorted(self.edited):
             self._flush(path)
         changed = self.changed.items()
@@ -110,7 +100,7 @@ class MusicTree:
         self.changed[path] = content
 
     def _patch(self, index: int, path: str, op: Mapping[str, Any]) -> None:
-        check_patch(op)
+        check_patch(op, NOTE_DOMAIN)
         source: Any = op.get("from_address")
         self._check_expected(source or path, op)
         if source not in {None, path}:
@@ -139,7 +129,7 @@ class MusicTree:
             self.edited.add(path)
 
     def score(self, path: str) -> IdentifiedScore:
-        """Open the score at `path`, a new one where there is no file."""
+        """Open the score at `path`, or a new one where there is no file."""
         if path in self.scores:
             return self.scores[path]
         if path in self.unreadable:
@@ -207,46 +197,29 @@ class MusicTree:
             raise DomainError(f"a file {path!r} is already there")
         places = (path, names_path(path))
         for place in places:
-            for parent in _parents(place):
+            for parent in parents_of(place):
                 if self.exists(parent):
                     raise DomainError(f"{parent!r} is a file, so {place!r} cannot be in it")
             if self._is_directory(place):
                 raise DomainError(f"{place!r} is a directory, so it cannot be a file")
-        self.directories.update(parent for place in places for parent in _parents(place))
+        self.directories.update(parent for place in places for parent in parents_of(place))
 
     def _is_directory(self, path: str) -> bool:
-        """Tell whether any file is below `path`; looks only where a file is, or once was."""
+        """Tell whether any file is below `path`; only places where a file is or was are looked at."""
         if not self.directories:
-            self.directories.update(parent for file in self.files for parent in _parents(file))
+            self.directories.update(parent for file in self.files for parent in parents_of(file))
         files = {*self.files, *self.changed, *self.edited} if path in self.directories else ()
         return any(file.startswith(f"{path}/") and self.exists(file) for file in files)
 
 
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
-
-
 def kind_of(op: Any) -> str:
-    """Tell the kind of an op on a file. Raises DomainError when it has none."""
+    """Return the kind of an op on a file. Raises DomainError when it has none."""
     kind = op.get("op") if isinstance(op, Mapping) else op
     if not isinstance(op, Mapping) or not isinstance(kind, str) or kind not in FILE_OP_KINDS:
         raise DomainError(
             f"an op on a file is an object whose `op` is one of {', '.join(FILE_OP_KINDS)}, not {shown(kind)}"
         )
     return kind
-
-
-def check_patch(op: Mapping[str, Any]) -> None:
-    child_ops, source = op.get("child_ops"), op.get("from_address")
-    if not isinstance(child_ops, list | tuple):
-        raise DomainError(f"`child_ops` is a list, not {shown(child_ops)}")
-    if child_ops and op.get("child_domain") != NOTE_DOMAIN:
-        raise DomainError(f"`child_domain` is {NOTE_DOMAIN!r}, not {shown(op.get('child_domain'))}")
-    if source is not None:
-        check_path(source)
-    if not child_ops and source in {None, op.get("address")}:
-        raise DomainError("the patch has no child ops and renames nothing: give one or the other")
 
 
 def expected_of(op: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -263,11 +236,7 @@ def expected_of(op: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def content_id_of(op: Mapping[str, Any]) -> str:
-    name = "content_id" if op["op"] == "insert" else "new_content_id"
-    content_id = op.get(name)
-    if not isinstance(content_id, str) or not _SHA256.fullmatch(content_id):
-        raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(content_id)}")
-    return content_id
+    return digest_of(op, "content_id" if op["op"] == "insert" else "new_content_id")
 
 
 def content_of(op: Mapping[str, Any], content_id: str, fetch: Fetch | None) -> bytes:
@@ -297,9 +266,3 @@ def _fetched(content_id: str, fetch: Fetch) -> bytes:
         raise DomainError(
             f"no object {content_id} is in the store: put the bytes in the op's `content`"
         ) from error
-
-
-def address_of(op: Any) -> str:
-    """Tell what an op names, for the list of ignored ones; "" when it names nothing."""
-    address = op.get("address") if isinstance(op, Mapping) else None
-    return address if isinstance(address, str) else ""

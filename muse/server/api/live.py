@@ -1,8 +1,8 @@
 """The live session of one client: over a WebSocket, both ways, or as Server-Sent Events, one way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import ExitStack, aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -17,10 +17,11 @@ from muse.server.api.appends import submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
 from muse.server.api.calls import ANSWERED, Call, Service, one_of
 from muse.server.api.ops import Append, checked, sent_ops
+from muse.server.client_queue import ClientQueue, Message
 from muse.server.edge.access import Principal
 from muse.server.faults import RequestError
-from muse.server.feed import Batch, read_batch
-from muse.server.outbox import Outbox, Update
+from muse.server.feed import LogSlice, read_slice
+from muse.server.in_threads import InThreads
 from muse.server.sessions import OpenSession
 from muse.session.receipt import Receipt
 
@@ -33,36 +34,37 @@ _PRESENCE_BYTES = 4096
 _CONNECTIONS = count(1)
 
 
-class _Append(Append, forbid_unknown_fields=True):
+class AppendMessage(Append, forbid_unknown_fields=True):
+    """Ops that come over a WebSocket. `id`: what the answer is to say, so that its sender knows it."""
+
     type: str = "append"
     id: int | str | None = None
     ack: Literal["written", "durable"] = "written"
 
 
-class _Presence(msgspec.Struct, forbid_unknown_fields=True):
+class PresenceMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """Where the sender is now."""
+
     where: Any
     type: str = "presence"
     id: int | str | None = None
 
 
-async def catch_up(service: Service, session: OpenSession, outbox: Outbox) -> AsyncIterator[Batch]:
-    """Yield what lies between the outbox's cursor and the live feed, then join that: no gap, no repeat.
+async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -> AsyncGenerator[LogSlice]:
+    """Yield what lies between the queue's cursor and the live feed, then join that: no gap, no repeat.
 
-    Ends early once the outbox is closed: whoever has to go waits for no long log.
+    Ends early once the queue is closed: a client that has to leave does not wait for a long log.
     """
     feed = await session.feed()
-    if feed.join(outbox):
+    if feed.join(queue):
         return
-    follower = await service.in_thread(partial(session.log.follow, since=outbox.cursor))
-    try:
-        while not (outbox.closed or feed.join(outbox)):
+    with InThreads(service.threads, partial(session.log.follow, since=queue.cursor)) as follower:
+        while not (queue.closed or feed.join(queue)):
             target = feed.cursor
-            batch = await service.in_thread(partial(read_batch, follower, outbox.cursor, upto=target))
+            batch = await follower.use(partial(read_slice, start=queue.cursor, upto=target))
             if batch.ops:
                 yield batch
-            outbox.cursor = batch.end if batch.ops else max(outbox.cursor, target)
-    finally:
-        await service.in_thread(follower.close)
+            queue.cursor = batch.end if batch.ops else max(queue.cursor, target)
 
 
 async def start_cursor(service: Service, session: OpenSession, since: str | None) -> int:
@@ -83,7 +85,7 @@ class LiveConnection:
         self._session = session
         self._actor = actor
         self.principal = principal
-        self.outbox = Outbox(service.settings, 0)
+        self.queue = ClientQueue(service.settings, 0)
         self._pending = 0
         self._room = asyncio.Event()
         self._closing: tuple[int, str] | None = None
@@ -92,9 +94,9 @@ class LiveConnection:
         self.sending_since: float | None = None
 
     async def run(self, cursor: int, *, follow: bool) -> None:
-        """Serve the client until it leaves, is too slow, or has to go."""
-        self.outbox.cursor = cursor
-        self.outbox.answer(self._session.arrive(self._number, self._actor))
+        """Serve the client until it leaves, is too slow, or is sent away."""
+        self.queue.cursor = cursor
+        self.queue.answer(self._session.arrive(self._number, self._actor))
         self._service.live.add(self)
         sender = self._loop.create_task(self._send_all(follow=follow))
         reader = self._loop.create_task(self._read_all())
@@ -103,7 +105,7 @@ class LiveConnection:
         finally:
             self._service.live.discard(self)
             self._session.leave(self._number)
-            self._session.stop_following(self.outbox)
+            self._session.stop_following(self.queue)
             for task in (sender, reader):
                 task.cancel()
             await asyncio.gather(sender, reader, return_exceptions=True)
@@ -111,9 +113,9 @@ class LiveConnection:
     def leave(self, code: int, reason: str, *, message: dict[str, Any] | None = None) -> None:
         """Send what waits, then a last message, and close."""
         if message is not None:
-            self.outbox.answer(_encoded(message))
+            self.queue.answer(_encoded(message))
         self._closing = self._closing or (code, reason)
-        self.outbox.close()
+        self.queue.close()
 
     def abort(self) -> None:
         """Drop the connection at once, what waits with it."""
@@ -126,23 +128,24 @@ class LiveConnection:
             await self._send_updates(follow=follow)
         except MuseError as error:
             told = self._service.told(error)
-            await self._send(Update(_encoded({"type": "error", "id": None, **told.as_record()})))
+            await self._send(Message(_encoded({"type": "error", "id": None, **told.as_record()})))
         code, reason = self._closing or (INTERNAL, "the session cannot be followed")
         await self._socket.close(code, reason)
 
     async def _send_updates(self, *, follow: bool) -> None:
         if follow:
-            async for batch in catch_up(self._service, self._session, self.outbox):
-                while (answer := self.outbox.get_nowait()) is not None:
-                    await self._send(answer)
-                await self._send(batch.update)
-        while (update := await self.outbox.get()) is not None:
+            async with aclosing(catch_up(self._service, self._session, self.queue)) as batches:
+                async for batch in batches:
+                    while (answer := self.queue.get_nowait()) is not None:
+                        await self._send(answer)
+                    await self._send(batch.message)
+        while (update := await self.queue.get()) is not None:
             await self._send(update)
-        if self.outbox.overflowed:
-            await self._send(Update(_encoded({"type": "overflow", "cursor": self.outbox.cursor})))
+        if self.queue.overflowed:
+            await self._send(Message(_encoded({"type": "overflow", "cursor": self.queue.cursor})))
             self._closing = (TRY_AGAIN, "too slow: come back with the cursor")
 
-    async def _send(self, update: Update) -> None:
+    async def _send(self, update: Message) -> None:
         self.sending_since = self._loop.time()
         await self._socket.scope["state"]["send_frame"](update.frame)
         self.sending_since = None
@@ -151,9 +154,9 @@ class LiveConnection:
     def _answer(self, document: dict[str, Any]) -> None:
         """Send an answer, at once if nothing is on its way."""
         data = _encoded(document)
-        is_idle = self.sending_since is None and not (self.outbox.has_answers or self.outbox.closed)
-        if not is_idle or not self._socket.scope["state"]["send_at_once"](Update(data).frame):
-            self.outbox.answer(data)
+        is_idle = self.sending_since is None and not (self.queue.has_answers or self.queue.closed)
+        if not is_idle or not self._socket.scope["state"]["send_at_once"](Message(data).frame):
+            self.queue.answer(data)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -171,37 +174,37 @@ class LiveConnection:
                 document = await self._service.in_thread(partial(_document, data))
             identity = document.get("id")
             self._act(document, len(data))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+        except Exception as error:  # noqa: BLE001 - the client is told of every error
             await self._refuse(identity, error)
-        while self._pending >= self._service.settings.pending_appends or self.outbox.is_crowded:
+        while self._pending >= self._service.settings.pending_appends or self.queue.is_crowded:
             self._room.clear()
             await self._room.wait()
 
     def _act(self, document: dict[str, Any], size: int) -> None:
         if document.get("type") == "append":
-            self._append(checked(document, _Append), size)
+            self._append(checked(document, AppendMessage), size)
         elif document.get("type") == "presence":
-            self._move(checked(document, _Presence), size)
+            self._move(checked(document, PresenceMessage), size)
         else:
             raise RequestError(422, "type must be 'append' or 'presence'", field="type")
 
     async def _refuse(self, identity: Any, error: Exception) -> None:
         told = self._service.told(error)
         self._answer({"type": "error", "id": identity, **told.as_record()})
-        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # who floods waits in his own socket
+        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # a client that floods waits in its own socket
 
-    def _move(self, message: _Presence, size: int) -> None:
+    def _move(self, message: PresenceMessage, size: int) -> None:
         if size > _PRESENCE_BYTES:
             raise RequestError(413, f"where is longer than {_PRESENCE_BYTES} bytes", field="where")
         self._service.quotas.charge_presence(self._actor)
         self._session.move(self._number, message.where)
 
-    def _append(self, message: _Append, size: int) -> None:
+    def _append(self, message: AppendMessage, size: int) -> None:
         self.principal.check_scope("append")
         sent = sent_ops(message, self._service.settings.request_ops)
         done = submit_ops(
             self._service,
-            self._service.sessions.get(self._session.session_id),  # opened anew, where a disk had failed
+            self._service.sessions.get(self._session.session_id),  # opened again where a disk had failed
             self.principal,
             sent,
             is_durable=message.ack == "durable",
@@ -237,13 +240,18 @@ def _encoded(document: dict[str, Any]) -> bytes:
 
 async def serve_socket(service: Service, socket: WebSocket, principal: Principal) -> None:
     """Serve a WebSocket: `GET /v1/sessions/{session_id}/live`."""
-    call = Call(service, socket, principal, {})
+    with ExitStack() as held:
+        await _serve_call(Call(service, socket, principal, {}, held), socket)
+
+
+async def _serve_call(call: Call, socket: WebSocket) -> None:
+    service, principal = call.service, call.principal
     since, follow, actor = call.query("since", "follow", "actor")
     follows = one_of("follow", follow, "true", "false") == "true"
     session = call.session()
     if actor is not None:
         principal.check_actor(actor)
-    with session.in_use(), service.sockets.one(principal.token_id):
+    with service.sockets.one(principal.token_id):
         cursor = await start_cursor(service, session, since)
         subscription = service.subscriptions.one(principal.token_id) if follows else nullcontext()
         with subscription, service.metrics.following("websocket", counts=follows):
@@ -262,47 +270,42 @@ async def events(call: Call) -> Response:
     session = call.session()
     last = call.header(b"last-event-id") or since
     cursor = await start_cursor(call.service, session, last)
-    stack = ExitStack()
-    stack.enter_context(call.service.subscriptions.one(call.principal.token_id))
-    stack.enter_context(session.in_use())
-    stack.enter_context(call.service.metrics.following("events", counts=True))
-    stream = _event_stream(call, session, cursor, stack)
+    call.held.enter_context(call.service.subscriptions.one(call.principal.token_id))
+    call.held.enter_context(call.service.metrics.following("events", counts=True))
+    stream = _event_stream(call, session, cursor)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
-async def _event_stream(
-    call: Call, session: OpenSession, cursor: int, stack: ExitStack
-) -> AsyncIterator[bytes]:
-    service, outbox = call.service, Outbox(call.service.settings, cursor)
-    stream = LiveEvents(call.principal, outbox, call.request.scope["state"]["abort"])
-    with stack:
-        service.live.add(stream)
-        try:
-            yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
-            async for batch in catch_up(service, session, outbox):
-                yield batch.update.events
-            while (update := await _next(outbox, service.settings.ping_seconds)) is not None:
-                stream.sending_since = asyncio.get_running_loop().time()
-                yield update.events
-                stream.sending_since = None
-            if outbox.overflowed:
-                yield b'event: overflow\ndata: {"cursor":%d}\n\n' % outbox.cursor
-        except MuseError as error:
-            yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
-        finally:
-            service.live.discard(stream)
-            session.stop_following(outbox)
+async def _event_stream(call: Call, session: OpenSession, cursor: int) -> AsyncIterator[bytes]:
+    service, queue = call.service, ClientQueue(call.service.settings, cursor)
+    stream = LiveEvents(call.principal, queue, call.request.scope["state"]["abort"])
+    service.live.add(stream)
+    call.held.callback(service.live.discard, stream)
+    call.held.callback(session.stop_following, queue)
+    try:
+        yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
+        async with aclosing(catch_up(service, session, queue)) as batches:
+            async for batch in batches:
+                yield batch.message.events
+        while (update := await _next(queue, service.settings.ping_seconds)) is not None:
+            stream.sending_since = asyncio.get_running_loop().time()
+            yield update.events
+            stream.sending_since = None
+        if queue.overflowed:
+            yield b'event: overflow\ndata: {"cursor":%d}\n\n' % queue.cursor
+    except MuseError as error:
+        yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
 
 
-_QUIET = Update(b"", event=b": still here\n\n")
+_QUIET = Message(b"", event=b": still here\n\n")
 
 
-async def _next(outbox: Outbox, seconds: float) -> Update | None:
-    """Return what is to be sent next; a sign of life if nothing comes for long."""
+async def _next(queue: ClientQueue, seconds: float) -> Message | None:
+    """Return the message to send next; a sign of life if nothing comes for long."""
     try:
         async with asyncio.timeout(seconds):
-            return await outbox.get()
+            return await queue.get()
     except TimeoutError:
         return _QUIET
 
@@ -312,7 +315,7 @@ class LiveEvents:
     """One stream of Server-Sent Events."""
 
     principal: Principal
-    outbox: Outbox
+    queue: ClientQueue
     abort: Callable[[], None]
     sending_since: float | None = None
 
@@ -322,5 +325,5 @@ class LiveEvents:
         if message is not None:
             retry = f"retry: {int(1000 * message['retry_after'])}\n" if "retry_after" in message else ""
             head = f"event: {message['type']}\n{retry}data: "
-            self.outbox.answer(b"", b"%b%b\n\n" % (head.encode(), _encoded(message)))
-        self.outbox.close()
+            self.queue.answer(b"", b"%b%b\n\n" % (head.encode(), _encoded(message)))
+        self.queue.close()

@@ -1,6 +1,5 @@
-"""Ops as clients send them: JSON Lines, a JSON array, or with more to say about them; checked one by one."""
+"""Ops as clients send them: as JSON Lines, a JSON array or an object. Each op is checked."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -14,11 +13,10 @@ from muse.server.faults import RequestError
 _T = TypeVar("_T")
 Lamport = Annotated[int, msgspec.Meta(ge=1, le=MAX_LAMPORT)]
 _EMPTY_LINES = 1_000
-_PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z|unknown field `([^`]*)`|required field `([^`]*)`")
 
 
 class Op(msgspec.Struct, forbid_unknown_fields=True):
-    """An op as it may be sent: the nine fields of an entry, or a draft with less. Only checks."""
+    """An op as it may be sent: the nine fields of an entry, or a draft with fewer. It serves as a check."""
 
     domain: str
     domain_op: dict[str, Any]
@@ -41,7 +39,7 @@ class Append(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class SentOps:
-    """What one request appends. All ops are of `actor_id`, None if none says whose it is."""
+    """What one request appends. All ops are of `actor_id`, if they name an actor."""
 
     ops: Sequence[Mapping[str, Any]]
     actor_id: str | None
@@ -50,7 +48,7 @@ class SentOps:
 
 
 def read_lines(body: bytes, at_most: int) -> SentOps:
-    """Return the ops of JSON Lines. Empty lines are passed over; far more of them than ops are refused."""
+    """Return the ops of JSON Lines. Empty lines are passed over; too many lines are refused."""
     count = body.count(b"\n")
     if count > 2 * at_most + _EMPTY_LINES:  # to split them would take seconds
         raise RequestError(413, f"{count} lines in one request: at most {at_most} ops are allowed")
@@ -97,14 +95,27 @@ def checked(value: object, kind: type[_T], *, line: int | None = None) -> _T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        _raise_invalid(str(error), line)
+        where = f"line {line}: " if line else ""
+        raise RequestError(422, f"{where}{error}", field=_field_at_fault(value, kind), line=line) from None
 
 
-def _raise_invalid(message: str, line: int | None) -> NoReturn:
-    found = _PLACE.search(message)
-    field = next(filter(None, found.groups()), "") if found else ""
-    where = f"line {line}: " if line else ""
-    raise RequestError(422, f"{where}{message}", field=field.partition(".")[0].partition("[")[0], line=line)
+def _field_at_fault(value: object, kind: object) -> str:
+    """Return the first field that is unknown, of a wrong type or missing; empty if `value` has no fields."""
+    if not (isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return ""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, content in value.items():
+        if name not in fields or not _is_a(content, fields[name].type):
+            return str(name)
+    return next((name for name, field in fields.items() if field.required and name not in value), "")
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _raise_too_many(count: int, at_most: int) -> NoReturn:

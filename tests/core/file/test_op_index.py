@@ -16,8 +16,8 @@ from muse.core.file import op_index
 from muse.core.file.id_table import IdTable, Leaf, TableError
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
+from muse.core.line import encode_line
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
-from muse.core.record import encode_line
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 

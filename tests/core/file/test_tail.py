@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from muse.core.line import encode_line
 from muse.core.op_log import OpLog, make_op_entry
-from muse.core.record import encode_line
 from muse.errors import CorruptionError, StorageError
 
 SPAWN = multiprocessing.get_context("spawn")

@@ -15,7 +15,6 @@ from muse.plugins.music.identified_score import (
     IdentifiedScore,
     identified_notes,
     identify,
-    names_path,
 )
 from muse.plugins.music.midi_file import (
     MidiScore,
@@ -25,6 +24,7 @@ from muse.plugins.music.midi_file import (
     read_midi,
     write_midi,
 )
+from muse.plugins.op_fields import names_path
 from tests.samples.midi_samples import midi_files, notes
 
 LONG = Note(60, 1, 0, 100)

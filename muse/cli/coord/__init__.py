@@ -1,0 +1,1 @@
+"""`muse coord`, a file a command."""

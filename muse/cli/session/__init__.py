@@ -1,0 +1,1 @@
+"""`muse session`, a file a command."""

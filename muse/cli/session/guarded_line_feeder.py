@@ -1,0 +1,48 @@
+"""Takes JSON Lines into a session that has a policy, as far as the policy allows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from muse.cli.session.line_feeder import BareOps, LineFeeder
+from muse.core.entry import OpEntry
+from muse.core.op_log import OpLog
+from muse.errors import InvalidEntryError
+from muse.session.guarded_log import GuardedLog
+
+
+class GuardedLineFeeder(LineFeeder):
+    """A feeder whose ops pass the guard: what that refuses is a bad line, what it sets aside is counted."""
+
+    def __init__(self, log: OpLog, guarded: GuardedLog, bare_ops: BareOps) -> None:
+        super().__init__(log, bare_ops)
+        self.proposed = 0
+        self._guarded = guarded
+
+    def _flush(self) -> None:
+        entries, self._entries = self._entries, []
+        for number, entry in entries:
+            self._append(number, entry)
+
+    def _append(self, number: int, entry: OpEntry) -> None:
+        try:
+            self._pass(entry, entry.get("actor_id", ""))
+        except InvalidEntryError as error:
+            raise self._bad_line(number, error) from error
+
+    def _record(self, op: dict[str, Any]) -> None:
+        bare = self._bare_ops
+        draft = {
+            "domain": bare.domain,
+            "domain_op": op,
+            "intent_id": bare.intent_id,
+            "reservation_id": bare.reservation_id,
+        }
+        self._pass(draft, self._check_actor())
+
+    def _pass(self, op: Mapping[str, Any], actor_id: str) -> None:
+        [receipt] = self._guarded.append([op], actor_id=actor_id)
+        if receipt.status == "refused":
+            raise InvalidEntryError(receipt.reason)
+        self.stored += receipt.status == "stored"
+        self.known += receipt.status == "known"
+        self.proposed += receipt.status == "proposed"

@@ -1,0 +1,134 @@
+"""Takes JSON Lines into a log: each line an entry, or a bare op that is recorded as one."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from muse.core.entry import DEFAULT_LIMITS, OpEntry
+from muse.core.line import decode_line
+from muse.core.op_log import OpLog
+from muse.core.strict_json import parse_strictly
+from muse.errors import ConflictError, InvalidEntryError, UsageError
+
+_READ_BYTES = 1 << 18
+_LINE_BYTES = 2 * DEFAULT_LIMITS.entry_bytes  # JSON that others write may be wider than ours
+
+
+@dataclass(frozen=True, slots=True)
+class BareOps:
+    """The fields of entries made of bare ops. `check` refuses ops that the domain cannot apply."""
+
+    actor_id: str | None
+    domain: str
+    intent_id: str
+    reservation_id: str
+    check: Callable[[Mapping[str, Any]], None]
+
+
+class LineFeeder:
+    """Takes lines into a log in their order, and stops at the first bad one; those before it are stored."""
+
+    def __init__(self, log: OpLog, bare_ops: BareOps) -> None:
+        self.stored = 0
+        self.known = 0
+        self._log = log
+        self._bare_ops = bare_ops
+        self._entries: list[tuple[int, OpEntry]] = []  # consecutive ones, appended together
+
+    def take(self, stream: BinaryIO, progress: Callable[[int], None] = lambda _done: None) -> None:
+        """Take every line of `stream` as it comes. `InvalidEntryError` names the line at fault."""
+        for lines in _arriving(stream):
+            for number, line in lines:
+                self._take_line(number, line)
+            self._flush()
+            progress(self.stored + self.known)
+
+    def _take_line(self, number: int, line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            value = _parse(line.strip())
+        except UsageError as error:
+            self._flush()
+            raise self._bad_line(number, error) from error
+        if "op_id" in value:
+            self._entries.append((number, cast("OpEntry", value)))
+            return
+        self._flush()
+        try:
+            self._record(value)
+        except UsageError as error:
+            raise self._bad_line(number, error) from error
+
+    def _record(self, op: dict[str, Any]) -> None:
+        bare = self._bare_ops
+        actor_id = self._check_actor()
+        bare.check(op)
+        self._log.record(
+            actor_id, bare.domain, op, intent_id=bare.intent_id, reservation_id=bare.reservation_id
+        )
+        self.stored += 1
+
+    def _check_actor(self) -> str:
+        if self._bare_ops.actor_id is None:
+            raise InvalidEntryError("it is an op without an entry: say who makes it with --actor NAME")
+        return self._bare_ops.actor_id
+
+    def _flush(self) -> None:
+        entries, self._entries = self._entries, []
+        try:
+            self._count(self._log.append_many([entry for _, entry in entries]), len(entries))
+        except (UsageError, ConflictError):
+            # One of them is bad and none was stored: go one by one up to it.
+            for number, entry in entries:
+                self._append(number, entry)
+
+    def _append(self, number: int, entry: OpEntry) -> None:
+        try:
+            self._count(int(self._log.append(entry)), 1)
+        except (UsageError, ConflictError) as error:
+            raise self._bad_line(number, error) from error
+
+    def _count(self, stored: int, taken: int) -> None:
+        self.stored += stored
+        self.known += taken - stored
+
+    def _bad_line(self, number: int, error: Exception) -> InvalidEntryError:
+        reason = str(error).removesuffix("; nothing was written")
+        return InvalidEntryError(
+            f"line {number}: {reason}; {self.stored} stored and {self.known} already known before it, "
+            "nothing from it on: mend the line and send the rest",
+            line_number=number,
+        )
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """Return the entry or bare op of a line; a crc, as logs have it, is checked and dropped."""
+    value = parse_strictly(line)
+    if not isinstance(value, dict):
+        raise InvalidEntryError("an object is expected: an op, or an entry with its op_id")
+    return cast("dict[str, Any]", decode_line(line)) if "op_id" in value and "crc" in value else value
+
+
+def _arriving(stream: BinaryIO) -> Iterator[Iterable[tuple[int, bytes]]]:
+    """Yield the numbered lines that are there, as soon as they are; the last may lack its newline."""
+    rest = b""
+    number = 1
+    while data := _read_some(stream):
+        *lines, rest = (rest + data).split(b"\n")
+        yield enumerate(lines, start=number)
+        number += len(lines)
+        if len(rest) > _LINE_BYTES:
+            raise InvalidEntryError(
+                f"line {number}: it is longer than {_LINE_BYTES} bytes; all lines before it are stored",
+                line_number=number,
+            )
+    if rest:
+        yield [(number, rest)]
+
+
+def _read_some(stream: BinaryIO) -> bytes:
+    """Read what is there without waiting for more: an edit that is piped in live is stored at once."""
+    read = getattr(stream, "read1", stream.read)
+    data: bytes = read(_READ_BYTES)
+    return data

@@ -1,0 +1,79 @@
+"""The options that every command has, and what they mean."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from muse.cli.shared.output import Output
+from muse.core.file.live_or_archived import check_session_exists
+from muse.errors import NotFoundError
+from muse.history.repository import Repository
+
+RepoOption = Annotated[
+    str | None,
+    typer.Option(
+        "--repo", metavar="DIR", help="The repository. Default: the one around the current directory."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs, one object a line.")]
+SessionArgument = Annotated[
+    str, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)
+]
+ActorOption = Annotated[str, typer.Option("--actor", metavar="NAME", help="Who asks.", show_default=False)]
+
+
+def current_directory() -> str:
+    """Return where the command was called; `NotFoundError` if that directory is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise NotFoundError("the current directory is gone: change to another, or use --repo DIR") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The repository and the output that the options ask for, given before the command or after it."""
+
+    repo: str | None
+    output: Output
+
+    def repository(self) -> Repository:
+        """Open the repository; `NotFoundError` if it is missing."""
+        if self.repo is None:
+            return Repository.find(current_directory())
+        return Repository.open(os.path.abspath(self.repo))
+
+
+def remember(ctx: typer.Context, repo: str | None, *, as_json: bool) -> Invocation:
+    """Join the options of this command with those given before it."""
+    before = ctx.obj if isinstance(ctx.obj, Invocation) else Invocation(None, Output(as_json=False))
+    chosen = before.repo if repo is None else repo
+    invocation = Invocation(chosen, Output(as_json=as_json or before.output.as_json))
+    ctx.obj = invocation
+    return invocation
+
+
+def check_session(repository: Repository, session_id: str) -> str:
+    """Return the id of a session that is there; raise `NotFoundError` for any other."""
+    return check_session_exists(repository.root, session_id, storage=repository.storage)
+
+
+def help_without_command(ctx: typer.Context) -> None:
+    """Print the help and leave, when no command was given."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), err=True)
+        raise typer.Exit(2)
+
+
+def command_group(purpose: str) -> typer.Typer:
+    """Make a command that has commands of its own, and says which when it is called without one."""
+    group = typer.Typer(help=purpose, rich_markup_mode=None, invoke_without_command=True)
+
+    @group.callback()
+    def root(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOption = False) -> None:
+        remember(ctx, repo, as_json=as_json)
+        help_without_command(ctx)
+
+    return group

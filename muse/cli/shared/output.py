@@ -1,0 +1,203 @@
+"""What people and programs see: lines, tables and progress for people, JSON Lines for programs.
+
+Results go to stdout, errors and progress to stderr. Output that is not a terminal gets plain text: no
+colour, no drawn lines, no animation.
+"""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from muse.disk.storage import LOCAL
+from muse.errors import MuseError
+
+_COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")
+_ASCII_LINES = str.maketrans("│─┘┐┤└┌├┴┬┼●◆", "|-+++++++++*@")
+_FACTS = (
+    "field",
+    "key_id",
+    "line_number",
+    "path",
+    "paths",
+    "offset",
+    "op_id",
+    "errno",
+    "status",
+    "retry_after",
+    "op_ids",
+    "holders",
+    "reservation_ids",
+)
+
+
+def printable(text: str) -> str:
+    """Escape what would move the cursor or change a terminal: names come from other people."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _colour(number: int) -> str:
+    return "bold" if number < 0 else _COLOURS[number % len(_COLOURS)]
+
+
+def _can_draw(encoding: str | None) -> bool:
+    """Tell whether lines can be printed in this encoding."""
+    try:
+        "─●".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def error_console() -> Console:
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+class Output:
+    """Where a command puts its results, for people or (`as_json`) for programs."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def line(self, text: str = "") -> None:
+        """Print one line for people, at once."""
+        sys.stdout.write(printable(text) + "\n")
+        sys.stdout.flush()
+
+    def coloured(self, pieces: Sequence[tuple[str, int | None]]) -> None:
+        """Print a line of pieces, each in the colour of its number; only a terminal gets colours.
+
+        On a terminal the line ends where the terminal does.
+        """
+        if sys.stdout.isatty():
+            styled = [(text, "" if number is None else _colour(number)) for text, number in pieces]
+            Console(highlight=False).print(
+                Text.assemble(*styled), no_wrap=True, overflow="ellipsis", crop=True
+            )
+            return
+        line = "".join(text for text, _ in pieces).rstrip() + "\n"
+        sys.stdout.write(line if _can_draw(sys.stdout.encoding) else line.translate(_ASCII_LINES))
+        sys.stdout.flush()
+
+    def record(self, value: Mapping[str, Any]) -> None:
+        """Print one line of JSON, at once."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+        sys.stdout.flush()
+
+    def document(self, text: bytes, value: Mapping[str, Any]) -> None:
+        """Print a document as it would be in its file; for programs, as one line."""
+        if self.as_json:
+            self.record(value)
+        else:
+            sys.stdout.write(text.decode())
+            sys.stdout.flush()
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print rows for people. Numbers are set to the right."""
+        cells = [[printable(str(cell)) for cell in row] for row in rows]
+        right = [all(isinstance(row[index], int | float) for row in rows) for index in range(len(headings))]
+        if sys.stdout.isatty():
+            _print_table(headings, cells, right)
+            return
+        widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+        for row in [list(headings), *cells]:
+            padded = map(_pad, row, widths, right)
+            sys.stdout.write("  ".join(padded).rstrip() + "\n")
+        sys.stdout.flush()
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Show on a terminal that long work goes on. Yields a function to call with what is done so far."""
+        if self.as_json or not sys.stderr.isatty():
+            yield lambda _done: None
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        # Results that are printed meanwhile stay on stdout, unless both are the same terminal.
+        is_shared = sys.stdout.isatty()
+        with Progress(
+            *columns, console=error_console(), transient=True, redirect_stdout=is_shared
+        ) as progress:
+            task = progress.add_task(what, total=None)
+            yield lambda done: progress.update(task, description=f"{what}: {done} so far")
+
+
+def _pad(text: str, width: int, right: bool) -> str:  # noqa: FBT001 - called through map
+    space = " " * (width - cell_len(text))
+    return space + text if right else text + space
+
+
+def _print_table(headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading, is_right in zip(headings, right, strict=True):
+        table.add_column(Text(heading), justify="right" if is_right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console(highlight=False).print(table)
+
+
+def print_error(kind: str, message: str, *, as_json: bool, facts: Mapping[str, Any] | None = None) -> None:
+    """Print one error on stderr: a line that starts with `muse:`, or an object with the key `error`."""
+    if as_json:
+        text = json.dumps({"error": {"kind": kind, "message": message, **(facts or {})}}, ensure_ascii=False)
+    else:
+        text = f"muse: {printable(message)}"
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def facts_of(error: MuseError) -> dict[str, Any]:
+    """Return what an error carries besides its message."""
+    found = {name: getattr(error, name, None) for name in _FACTS}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value
+    }
+
+
+def abandon_stdout() -> None:
+    """Drop what is still to be printed, when nobody reads it; otherwise its flush fails again at exit."""
+    with suppress(OSError, ValueError):
+        descriptor = LOCAL.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        LOCAL.close(descriptor)
+
+
+def prepare_streams() -> None:
+    """Make printing never fail because of what is printed, or because a stream is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, io.StringIO())
+        elif reconfigure := getattr(stream, "reconfigure", None):
+            # A file name may be no Unicode, and the terminal's encoding may be narrow.
+            reconfigure(errors="backslashreplace")
+
+
+def count_of(number: int, singular: str, plural: str = "") -> str:
+    """Say how many: `1 entry`, `2 entries`."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def size_of(byte_count: int) -> str:
+    """Say a size for people: `512 B`, `1.5 MB`."""
+    if byte_count < 1000:
+        return f"{byte_count} B"
+    size = float(byte_count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} TB"

@@ -1,0 +1,43 @@
+"""Look-ups say what is at a path. Nothing there is an answer; an `OSError` becomes a `StorageError`."""
+
+import os
+import stat
+
+from muse.disk.system_calls import Paths, storage_error
+
+
+class Lookups(Paths):
+    """Answers what is at a path. Symbolic links are not followed."""
+
+    def look(self, path: str) -> os.stat_result | None:
+        """Return the status of what is at `path`; None if nothing is."""
+        try:
+            return self.path_status(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_error(error, path, "look at") from error
+
+    def exists(self, path: str) -> bool:
+        return self.look(path) is not None
+
+    def is_file(self, path: str) -> bool:
+        return self.file_size(path) is not None
+
+    def is_directory(self, path: str) -> bool:
+        found = self.look(path)
+        return found is not None and stat.S_ISDIR(found.st_mode)
+
+    def file_size(self, path: str) -> int | None:
+        """Return the size of a regular file in bytes; None if nothing, or something else, is at `path`."""
+        found = self.look(path)
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def list_directory(self, path: str) -> list[tuple[str, bool]]:
+        """Return (name, is a directory) of each entry, sorted by name; empty without such a directory."""
+        try:
+            return sorted(self.names(path))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise storage_error(error, path, "list") from error

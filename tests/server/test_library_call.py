@@ -1,0 +1,160 @@
+"""`serve` as a call from a program: it changes nothing of the process, neither while it runs nor after."""
+
+import gc
+import io
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from muse.core.timestamp import now_text
+from muse.history.repository import Repository
+from muse.server.run import serve
+from muse.server.settings import Settings
+from tests.samples.server_process import draft
+
+LIBRARIES = (None, "uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio", "opentelemetry")
+
+
+def process_state() -> dict[str, Any]:
+    """Return what a process has one of, as far as a library could change it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    return {
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "loggers": [(one.level, list(one.handlers), list(one.filters), one.propagate) for one in loggers],
+        "level names": logging.getLevelNamesMapping(),
+        "trace level": logging.getLevelName(5),
+        "umask": umask,
+        "collector": (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), gc.get_debug()),
+        "switch interval": sys.getswitchinterval(),
+        "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook, sys.gettrace()),
+        "limits": [resource.getrlimit(number) for number in (resource.RLIMIT_NOFILE, resource.RLIMIT_CORE)],
+        "environment": dict(os.environ),
+        "directory": os.getcwd(),
+        "stack size": threading.stack_size(),
+        "recursion": sys.getrecursionlimit(),
+    }
+
+
+def descriptors() -> set[tuple[str, str]]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add((name, os.readlink(f"/proc/self/fd/{name}")))
+        except FileNotFoundError:  # that of the listing itself
+            continue
+    return found
+
+
+@contextmanager
+def served(root: Path) -> Iterator[str]:
+    """Serve from a thread of this process while the block runs."""
+    Repository.init(str(root), now=now_text())
+    over, answers = threading.Event(), threading.Event()
+    urls: list[str] = []
+
+    def ready(url: str) -> None:
+        urls.append(url)
+        answers.set()
+
+    thread = threading.Thread(
+        target=lambda: serve(
+            str(root), Settings(port=0), log_to=io.StringIO(), ready=ready, is_over=over.is_set
+        )
+    )
+    thread.start()
+    try:
+        assert answers.wait(30)
+        yield urls[0]
+    finally:
+        over.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def use(url: str) -> None:
+    """Ask for a little of everything: an append, a live session, a refusal, what is no HTTP."""
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        assert client.post("/v1/sessions", json={"session_id": "jam"}).status_code == 201
+        assert client.post("/v1/sessions/jam/ops", json=[draft("ada")]).status_code == 200
+        assert client.get("/v1/nothing").status_code == 404
+        live = url.replace("http", "ws", 1) + "/v1/sessions/jam/live"
+        with connect(live) as socket:
+            assert json.loads(socket.recv())["type"] == "presence"
+        with pytest.raises(InvalidStatus), connect(live.replace("jam", "nope")):
+            pass
+
+
+def test_a_server_in_a_thread_changes_nothing_of_the_process(tmp_path: Path) -> None:
+    before = process_state()
+    with served(tmp_path / "first") as url:
+        use(url)
+        assert process_state() == before
+    assert process_state() == before
+    threads, files = set(threading.enumerate()), descriptors()  # some are kept from the first time on
+    with served(tmp_path / "second") as url:
+        use(url)
+    assert set(threading.enumerate()) == threads
+    assert descriptors() == files
+
+
+IN_THE_MAIN_THREAD = """
+import io, os, signal, sys, threading, time
+from muse.server.run import serve
+from muse.server.settings import Settings
+from tests.server.test_library_call import process_state
+
+def ready(url):
+    print("ready", flush=True)
+
+over = []
+{prelude}
+before, wakeup = process_state(), signal.set_wakeup_fd(-1)
+serve({root!r}, Settings(port=0), log_to=io.StringIO(), ready=ready, is_over=lambda: bool(over))
+assert process_state() == before
+assert signal.set_wakeup_fd(-1) == wakeup
+print("went on", flush=True)
+"""
+
+
+def by_ctrl_c(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)
+
+
+def by_a_handler_of_the_program(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("prelude", "end"),
+    [
+        ("", by_ctrl_c),
+        ("signal.signal(signal.SIGTERM, lambda *_: over.append(1))", by_a_handler_of_the_program),
+    ],
+)
+def test_a_server_in_the_main_thread_ends_and_the_program_goes_on(
+    tmp_path: Path, prelude: str, end: Callable[["subprocess.Popen[bytes]"], None]
+) -> None:
+    Repository.init(str(tmp_path), now=now_text())
+    code = IN_THE_MAIN_THREAD.format(root=str(tmp_path), prelude=prelude)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        end(process)
+        assert process.stdout.read() == b"went on\n"
+    assert process.returncode == 0
