@@ -4,9 +4,7 @@ What a program may use is in `__all__`. Each name is imported when it is first u
 costs milliseconds. Clients of a server need the extra `client`, texts the extra `code`.
 """
 
-from typing import TYPE_CHECKING
-
-from muse.compat.lazy import lazy_names
+from muse.compat.lazy import TYPE_CHECKING, lazy_names
 from muse.compat.moved import find_moved_modules
 
 __version__ = "0.1.0"
@@ -79,11 +77,13 @@ __all__ = [
     "sync_sessions",
     "text_edit",
     "undo",
+    "verify_repository",
     "write_midi",
     "write_policy",
 ]
 
 if TYPE_CHECKING:
+    from muse.checks.verify import verify_repository
     from muse.client.blocking import Client, RemotePeer
     from muse.client.client import AsyncClient
     from muse.client.ops import Ack
@@ -131,19 +131,22 @@ if TYPE_CHECKING:
         replace_file,
         replace_note,
     )
-    from muse.replication.peer import LocalPeer
+    from muse.replication.local_peer import LocalPeer
     from muse.replication.sync import sync_sessions
     from muse.replication.transfer import clone, pull, push
+    from muse.session.commit import CommitOutcome, HandEditedError
     from muse.session.guarded_log import GuardedLog
-    from muse.session.live import CommitOutcome, HandEditedError, LiveSession, LostCommitError
+    from muse.session.live import LiveSession
     from muse.session.policy import Policy, read_policy, write_policy
     from muse.session.receipt import Receipt
+    from muse.session.recovery import LostCommitError
     from muse.session.text_replica import CodeReplica
     from muse.views.blame import blame_file
     from muse.views.prove import prove
     from muse.views.undo import by_actor, by_intent, by_op, undo
 
 _HOMES = {
+    "muse.checks.verify": "verify_repository",
     "muse.client.blocking": "Client RemotePeer",
     "muse.client.client": "AsyncClient",
     "muse.client.ops": "Ack",
@@ -166,13 +169,15 @@ _HOMES = {
         "delete_file delete_note insert_file insert_note move_note mutate_note one_patch "
         "rename_file replace_file replace_note"
     ),
-    "muse.replication.peer": "LocalPeer",
+    "muse.replication.local_peer": "LocalPeer",
     "muse.replication.sync": "sync_sessions",
     "muse.replication.transfer": "clone pull push",
+    "muse.session.commit": "CommitOutcome HandEditedError",
     "muse.session.guarded_log": "GuardedLog",
-    "muse.session.live": "CommitOutcome HandEditedError LiveSession LostCommitError",
+    "muse.session.live": "LiveSession",
     "muse.session.policy": "Policy read_policy write_policy",
     "muse.session.receipt": "Receipt",
+    "muse.session.recovery": "LostCommitError",
     "muse.session.text_replica": "CodeReplica",
     "muse.views.blame": "blame_file",
     "muse.views.prove": "prove",

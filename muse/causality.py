@@ -24,7 +24,7 @@ class CausalCycleError(ConflictError):
         more = f" and {len(op_ids) - _NAMED_IN_MESSAGE} more" if len(op_ids) > _NAMED_IN_MESSAGE else ""
         super().__init__(
             f"ops name one another as parents in a circle: {shown}{more}; no tool of ours writes that: "
-            "find who did, and read in the total order meanwhile",
+            "find the tool that did, and read in the total order meanwhile",
             op_id=op_ids[0],
         )
         self.op_ids = op_ids
@@ -34,7 +34,7 @@ def causal_order(entries: Sequence[Entry]) -> list[Entry]:
     """Bring entries, given in the total order, into one where every parent comes before its children.
 
     The total order is such an order already wherever stamps exceed those of their parents. Where a
-    foreign line breaks that, the entry waits for its parents, and of all that wait for nothing the
+    line of another tool breaks that, the entry waits for its parents, and of all that wait for nothing the
     first in the total order comes first: the same on every replica. A parent that is not among
     `entries` holds nobody up. Raises `CausalCycleError` where no order can be found.
     """
@@ -116,12 +116,12 @@ class CausalHistory:
         return joined
 
     def knows(self, later: int, earlier: int) -> bool:
-        """Whether the author of the entry at `later` had seen that at `earlier`; itself counts as seen."""
+        """Tell whether the author of the entry at `later` had seen that at `earlier`, or it is the same."""
         maker = self._actors[earlier]
         if maker == self._actors[later]:
             return earlier <= later
         return self._known[later][maker] >= self._counts[earlier]
 
     def are_concurrent(self, one: int, other: int) -> bool:
-        """Whether neither author had seen the other's entry."""
+        """Tell whether neither author had seen the other's entry."""
         return not self.knows(one, other) and not self.knows(other, one)

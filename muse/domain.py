@@ -10,7 +10,7 @@ from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_check
 
 
 class InsertOp(TypedDict):
-    """Something new at `address`. `position` is None where its container is unordered."""
+    """Content that is new at `address`. `position` is `None` where its container is unordered."""
 
     op: Literal["insert"]
     address: str
@@ -20,7 +20,7 @@ class InsertOp(TypedDict):
 
 
 class DeleteOp(TypedDict):
-    """What was at `address` goes. `content_id` is what the author saw there."""
+    """Content that goes away from `address`. `content_id` is what the author saw there."""
 
     op: Literal["delete"]
     address: str
@@ -30,7 +30,7 @@ class DeleteOp(TypedDict):
 
 
 class MoveOp(TypedDict):
-    """The same content, elsewhere in its container."""
+    """The same content at another place in its container."""
 
     op: Literal["move"]
     address: str
@@ -113,7 +113,7 @@ class IgnoredOp:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What applying ops came to: the changed files (None: deleted) and the ops without effect.
+    """The outcome of applying ops: the changed files (None: deleted) and the ops without effect.
 
     `state` is what a `MergingPlugin` changed of what it keeps beside the files.
     """
@@ -141,7 +141,7 @@ class DomainPlugin(Protocol):
 
         `fetch(content_id)` gives the bytes of a stored object that an op names. Only changed
         files are in the result. An op that cannot take effect is listed in `ignored`, with the
-        reason: it stands in an append-only log, and must not keep the others from being committed.
+        reason: it is in an append-only log, and must not keep the others from being committed.
         """
         ...
 
@@ -225,7 +225,7 @@ class CheckingPlugin(Protocol):
 
 @runtime_checkable
 class SquashingPlugin(Protocol):
-    """A domain that can say in fewer ops what many came to. Pure, as `DomainPlugin` is."""
+    """A domain that can say in fewer ops what many ops do. Pure, as `DomainPlugin` is."""
 
     def squash(
         self,
@@ -246,14 +246,19 @@ class NettingPlugin(Protocol):
         ...
 
 
+HIDDEN = "\0"
+"""Before the name of a file that only the state of its domain has: no path starts so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Which ops a part of a file, a note or a line, stems from.
 
     `made` and `changed` are the places, in the ops looked at, of the one that made the part and of
-    the one that changed it last (making it counts). `made` is None for a part that was there before
+    the one that changed it last (making it counts). `made` is `None` for a part that was there before
     all of them, in the file `came_from`; `changed` too when none of them changed it. `was` is the
-    address that it had there, where that is another.
+    address that it had there, where that is another. A file that is in no tree, as it was removed, but
+    that a domain keeps in its state, is called `HIDDEN` and its name in that state.
     """
 
     address: str
@@ -299,6 +304,18 @@ class EntryBlamingPlugin(Protocol):
         ...
 
 
+@runtime_checkable
+class WaitingPlugin(Protocol):
+    """An `EntryBlamingPlugin` that keeps entries in its state until what they build on has arrived. Pure.
+
+    They take effect before the entries of the commit: of `n` of them, the places in an `Origin` are -n to -1.
+    """
+
+    def waiting(self, state: Mapping[str, bytes]) -> Sequence[Mapping[str, Any]]:
+        """Return the entries that the state keeps."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Compensation:
     """An op that takes back others; `undoes` are their places in the ops looked at."""
@@ -311,7 +328,7 @@ class Compensation:
 class NotUndone:
     """What was not taken back: of the op at `index`, at `address`, for a `reason` that people can read.
 
-    `because` is the place of the later op that stands in the way, if one does.
+    `because` is the place of the later op that is in the way, if one does.
     """
 
     index: int
@@ -322,7 +339,7 @@ class NotUndone:
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """What undoing came to: ops to append, and what is left as it is."""
+    """The outcome of undoing: ops to append, and what is left as it is."""
 
     compensations: list[Compensation]
     left: list[NotUndone]
@@ -342,8 +359,8 @@ class UndoingPlugin(Protocol):
     ) -> Undoing:
         """Find ops that take back those at the places `undone`, and leave all others' work untouched.
 
-        `ops`, applied to `files`, are all there is to know of who did what. `now` is the tree that the
-        compensating ops will meet: where it differs from what `ops` came to, nothing is taken back. Others
+        `ops`, applied to `files`, are all that is known of the edits. `now` is the tree that the
+        compensating ops will meet: where it differs from the outcome of `ops`, nothing is taken back. Others
         may write before they are applied: what they then find otherwise than it was, they leave alone.
         """
         ...

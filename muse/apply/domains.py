@@ -1,8 +1,8 @@
-"""How entries go through their domain's plugin, and what it keeps beside the files, commit by commit."""
+"""How a domain's plugin applies entries, and what it keeps beside the files of each commit."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from muse.core.entry import OpEntry
@@ -60,16 +60,16 @@ def stated_rules(message: str) -> dict[str, int]:
     return {domain: int(rule) for domain, rule in _RULE.findall(text)}
 
 
+@lru_cache(maxsize=64)
 def check_of(domain: str) -> Callable[[Mapping[str, Any]], None]:
     """Find how a domain checks an op before it is logged; one that does not say lets all through."""
     plugin = find_plugin(domain)
     return plugin.check_op if isinstance(plugin, CheckingPlugin) else lambda _op: None
 
 
-def entry_check() -> Callable[[OpEntry], None]:
-    """Return how each entry's domain checks its op; asked for once a domain."""
-    find: Callable[[str], Callable[[Mapping[str, Any]], None]] = cache(check_of)
-    return lambda entry: find(entry["domain"])(entry["domain_op"])
+def check_domain_op(entry: Mapping[str, Any]) -> None:
+    """Raise `DomainError` if the domain of an entry could never apply its op."""
+    check_of(entry["domain"])(entry["domain_op"])
 
 
 def read_states(repository: Repository, commit_id: str | None) -> dict[str, dict[str, str]]:

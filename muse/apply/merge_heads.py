@@ -1,6 +1,6 @@
 """Two lines of history become one: a commit with two parents, whose files come from the ops of both.
 
-The files are those of the commit both lines stem from, with the ops that either line covers since
+The files are those of the commit at which both lines begin, with the ops that either line covers since
 applied in the total order. Nothing else goes in: not who merges, nor when, nor in which direction. So
 all replicas that merge the same two commits make the very same commit, and are done.
 """
@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from muse.apply.domains import apply_entries, read_states, rules_text, write_states
-from muse.apply.external_commits import foreign_changes, with_external
+from muse.apply.external_commits import external_changes, with_external
 from muse.core import content_id
 from muse.core.delta import summarize
 from muse.core.entry import OpEntry, total_order
@@ -24,14 +24,15 @@ from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
 from muse.history.tree import tree_changes, with_contents
 
-_BASE = re.compile(r"^Muse-Merge-Base: ([0-9a-f]{64})$", re.MULTILINE)
+_BASE = re.compile(rf"^Muse-Merge-Base: ({content_id.CONTENT_ID_PATTERN})$", re.MULTILINE)
 
 
 @dataclass(slots=True)
 class MergedTree:
-    """What two lines of history came to: path -> object id, and what plugins keep beside, by domain.
+    """The files of two lines of history together, and what plugins keep beside them; nothing is stored.
 
-    `contents`: object id -> bytes of what the ops made. Nothing is stored. `domains`: those of the ops.
+    `files` has path -> object id, `states` the same for each domain, and `contents` object id -> bytes of
+    what the ops made. `domains` are those of the ops.
     """
 
     files: dict[str, str]
@@ -43,21 +44,22 @@ class MergedTree:
 
 @dataclass(slots=True)
 class MergedWork:
-    """What two lines of history did since the commit they stem from.
+    """The ops and commits of two lines of history since the commit that both begin at.
 
-    `entries`: in the total order, each once; `came_in`: by op id, the commit and session of each.
-    `behind`: the commits and their parents; `foreign`: those of them that were not made from a log.
+    `entries` has the ops in the total order, each once; `came_in` the commit and session of each, by op id.
+    `behind` has the commits with their parents; `external` those that were not made from a log.
     """
 
     entries: list[OpEntry]
     came_in: dict[str, tuple[str, str]]
     behind: dict[str, list[str]]
-    foreign: list[str]
+    external: list[str]
 
 
 def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> str:
-    """Return the commit that unites two heads: one of them, if it has all of the other's work, or a new one.
+    """Return the commit that unites two heads.
 
+    It is one of them, if that has all of the other's work, or a new one.
     The branch is not moved. Raises `ConflictError` where commits that were not made from a log changed
     the same file on both sides, `CorruptionError` where the ops of a commit are not here.
     """
@@ -92,7 +94,7 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
 
 
 def is_same_work(repository: Repository, one: str, other: str) -> bool:
-    """Whether what two heads do not share are merges alone: then either stands for both."""
+    """Return whether two heads differ by merges only: then either has the work of both."""
     behind = [
         {record["commit_id"]: record for record in repository.dag.history(head)} for head in (one, other)
     ]
@@ -101,7 +103,7 @@ def is_same_work(repository: Repository, one: str, other: str) -> bool:
 
 
 def is_merge_of_ops(record: CommitRecord) -> bool:
-    """Whether a commit was made by `merge_heads`."""
+    """Return whether a commit was made by `merge_heads`."""
     return record["parent2_commit_id"] is not None and _BASE.search(record["message"]) is not None
 
 
@@ -112,7 +114,7 @@ def stated_base(record: CommitRecord) -> str | None:
 
 
 def _rank(repository: Repository, head: str) -> tuple[int, str]:
-    """Order heads the same everywhere, each above those in its history."""
+    """Return a rank that is the same everywhere, and above those of all heads in its history."""
     return sum(1 for _ in repository.dag.history(head)), head
 
 
@@ -121,8 +123,8 @@ def merged_tree(
 ) -> MergedTree:
     """Return the files of `base` with all that either line brought since; `rules`: those of a merge."""
     work = merged_work(repository, first, second, base)
-    foreign = foreign_changes(repository, (first, second), work.behind, work.foreign)
-    files = with_external(repository.read_tree(base), foreign.before)
+    changes = external_changes(repository, (first, second), work.behind, work.external)
+    files = with_external(repository.read_tree(base), changes.before)
     states = read_states(repository, base)
     contents: dict[str, bytes] = {}
 
@@ -142,7 +144,7 @@ def merged_tree(
         if made.state:
             states[domain] = with_contents(states.get(domain, {}), made.state, note)
     return MergedTree(
-        with_external(files, foreign.after), states, len(work.entries), contents, sorted(by_domain)
+        with_external(files, changes.after), states, len(work.entries), contents, sorted(by_domain)
     )
 
 
@@ -152,7 +154,7 @@ def merged_work(repository: Repository, first: str, second: str, base: str | Non
     came_in: dict[str, tuple[str, str]] = {}
     sessions: dict[str, set[str]] = defaultdict(set)
     behind: dict[str, list[str]] = {}
-    foreign: list[str] = []
+    external: list[str] = []
     for head in (first, second):
         for record in repository.dag.history(head, stop=known | behind.keys()):
             behind[record["commit_id"]] = parents(record)
@@ -162,13 +164,13 @@ def merged_work(repository: Repository, first: str, second: str, base: str | Non
                 sessions[seal.session_id].update(op_ids)
                 came_in |= dict.fromkeys(op_ids, (record["commit_id"], seal.session_id))
             elif not is_merge_of_ops(record):
-                foreign.append(record["commit_id"])
+                external.append(record["commit_id"])
     for commit_id in known:
         seal = read_seal(repository.dag.read_commit(commit_id)["message"])
         if seal is not None and seal.session_id in sessions:
             sessions[seal.session_id].difference_update(op_ids_of(repository.objects, seal))
     entries = [entry for name, op_ids in sessions.items() for entry in _entries(repository, name, op_ids)]
-    return MergedWork(sorted(entries, key=total_order), came_in, behind, foreign)
+    return MergedWork(sorted(entries, key=total_order), came_in, behind, external)
 
 
 def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[OpEntry]:

@@ -1,6 +1,6 @@
-"""The delta that a commit stores: what its ops came to, instead of every one of them.
+"""The delta that a commit stores: the net of its ops, instead of every one of them.
 
-The log keeps every op and the commit's seal covers every op; the net is for who reads history. It
+The log keeps every op and the commit's seal covers every op; the net is for people who read history. It
 is stored only where it gives the same files, byte for byte.
 """
 
@@ -21,8 +21,8 @@ def net_delta(
 ) -> StructuredDelta:
     """Return the net of `delta`; `delta` itself where its domain cannot squash, or not faithfully.
 
-    `application` is what applying `delta` to `files` came to. Raises only what is raised of a broken
-    store: a plugin that fails to squash does not keep ops out of history.
+    `application` is the outcome of applying `delta` to `files`. Raises only what a broken store raises: a
+    plugin that fails to squash does not keep ops out of history.
     """
     plugin = find_plugin(delta["domain"])
     if plugin is None or not isinstance(plugin, NettingPlugin | SquashingPlugin):

@@ -1,4 +1,4 @@
-"""The command line as a whole: its commands, and what becomes of an error."""
+"""The command line as a whole: its commands, and what happens with an error."""
 
 import os
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`muse blame`: who made each note or line of a file, and who changed it last."""
+"""`muse blame`: tells which actor made each note or line of a file, and which changed it last."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -21,10 +21,10 @@ def blame(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say of each note or line of a file which actor made it, and which changed it last.
+    """Tell which actor made each note or line of a file, and which changed it last.
 
-    With the ops, their intents and their commits; --json has all of each. Pending ops do not count.
-    Where a log is not what its commit seals, the commit's author is named, the fault is told on stderr
+    It shows the ops, their intents and their commits too; --json has all of each. Pending ops do not count.
+    Where a log is not what its commit seals, the commit's author is named, the fault is printed on stderr
     and the exit status is 1.
 
     Example: muse blame song.mid --rev HEAD

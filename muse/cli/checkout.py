@@ -86,9 +86,7 @@ def checkout(
 
 
 def _kept_message(paths: Iterable[str]) -> str:
-    return (
-        f"left as they are, as no plain files stand there: {', '.join(paths)}; move them away and try again"
-    )
+    return f"left as they are, as these are not plain files: {', '.join(paths)}; move them away and try again"
 
 
 def _bring_files(repository: Repository, commit_id: str | None, *, force: bool) -> WorkingTreeUpdate:

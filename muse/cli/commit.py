@@ -16,7 +16,8 @@ from muse.cli.shared.options import (
 from muse.cli.shared.output import Output, count_of
 from muse.errors import UsageError
 from muse.history.signing import Signer
-from muse.session.live import CommitOutcome, LiveSession
+from muse.session.commit import CommitOutcome
+from muse.session.live import LiveSession
 
 
 def commit(
@@ -33,8 +34,9 @@ def commit(
 ) -> None:
     """Carry a session's pending ops into history.
 
-    One commit a domain, on the branch that HEAD names; the files here follow, but those changed by hand.
-    A commit stores the net of its ops: a note inserted and then moved is one insert.
+    One commit is made for each domain, on the branch that HEAD names. The files here are brought up to date,
+    except those that were changed by hand. A commit stores the net of its ops: a note inserted and then moved
+    is one insert.
 
     Example: muse commit jam-1 -m "First take" --author Anna
     """

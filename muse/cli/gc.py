@@ -19,9 +19,9 @@ def gc(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what nothing needs: what a crash left behind.
+    """Remove what a crash left behind and nothing needs.
 
-    Kept is all that a branch, a session or an archive leads to. Commits wait meanwhile, edits do not.
+    All that a branch, a session or an archive leads to is kept. Commits wait meanwhile, edits do not.
 
     Example: muse gc --dry-run
     """

@@ -19,7 +19,7 @@ def init(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a repository. One that is there already stays as it is.
+    """Make a repository. A repository that is there already stays as it is.
 
     Example: muse init my-song
     """

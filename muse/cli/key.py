@@ -23,9 +23,9 @@ def create(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an Ed25519 key, for its owner alone to read. Nothing is ever overwritten.
+    """Make an Ed25519 key that only its owner can read. No file is ever overwritten.
 
-    In a repository, its public part is trusted there at once.
+    In a repository, its public part is trusted at once.
 
     Example: muse key create --out ada.pem
     """

@@ -20,7 +20,7 @@ def log(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List commits, newest first, each before those it builds on.
+    """List commits, the newest first, each before the commits it builds on.
 
     Example: muse log -n 5
     """

@@ -111,4 +111,4 @@ def _settings_in(path: str | None) -> dict[str, Any]:
     try:
         return tomllib.loads(LOCAL.read_bytes(os.path.join(current_directory(), path)).decode())
     except ValueError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from error
+        raise UsageError(f"{path} is not TOML: {error}") from error

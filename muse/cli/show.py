@@ -24,7 +24,7 @@ def show(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one commit: who, when, what it changed, and its ops.
+    """Show one commit: its author, its time, what it changed, and its ops.
 
     Example: muse show HEAD --all
     """
@@ -93,7 +93,7 @@ def _print_commit(
 
 
 def _op_lines(op: Mapping[str, Any]) -> Iterable[str]:
-    """Say what an op does: a line, and one more for each change inside a file where there are several."""
+    """Describe an op: one line, and one more for each change inside a file where there are several."""
     yield _op_text(op)
     children = op.get("child_ops")
     if isinstance(children, list) and len(children) > 1:

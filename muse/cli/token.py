@@ -19,7 +19,7 @@ _DURATION = re.compile(r"([0-9]{1,9})([smhd])\Z")
 def create(
     ctx: typer.Context,
     *,
-    actor: Annotated[str, typer.Option(metavar="NAME", help="Who it speaks as.", show_default=False)],
+    actor: Annotated[str, typer.Option(metavar="NAME", help="The actor it speaks for.", show_default=False)],
     scope: Annotated[
         str, typer.Option(help=f"One of {', '.join(SCOPES)}: each includes those before.")
     ] = "append",
@@ -28,7 +28,7 @@ def create(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token and print it, this once: only its hash is kept.
+    """Make a token and print it, only once: Muse keeps nothing but its hash.
 
     Example: muse token create --actor ada --scope commit --session 'jam-*' --expires 12h
     """
@@ -44,7 +44,7 @@ def create(
 
 @app.command("list")
 def list_tokens(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOption = False) -> None:
-    """List the tokens: their ids, never themselves.
+    """List the tokens by their ids; the tokens themselves are not kept.
 
     Example: muse token list
     """

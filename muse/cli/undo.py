@@ -1,4 +1,4 @@
-"""`muse undo`: takes ops of a session back with further ops."""
+"""`muse undo`: takes ops of a session back with new ops."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -18,7 +18,9 @@ def undo(
     ctx: typer.Context,
     *,
     session: SessionArgument,
-    as_actor: Annotated[str, typer.Option("--as", metavar="ACTOR", help="Who undoes.", show_default=False)],
+    as_actor: Annotated[
+        str, typer.Option("--as", metavar="ACTOR", help="The actor that undoes them.", show_default=False)
+    ],
     actor: Annotated[str | None, typer.Option(help="Undo all ops of this actor.")] = None,
     intent: Annotated[str | None, typer.Option(help="Undo all ops of this intent.")] = None,
     op: Annotated[
@@ -30,7 +32,7 @@ def undo(
     """Take ops of a session back, with new ops that leave the later work of others as it is.
 
     The new ops are pending until 'muse commit'. What could not be undone is listed with the reason,
-    and the exit status is 1. An undoing has an intent of its own: undo that to undo the undoing.
+    and the exit status is 1. Each undo has an intent of its own: undo that intent to take the undo back.
 
     Example: muse undo jam-1 --actor bot --as anna
     """

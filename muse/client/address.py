@@ -1,4 +1,4 @@
-"""Where a server is, and as whom and how it is spoken to."""
+"""The address of a server, with the token and the TLS context to use."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ PREFIX = "/v1"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server. `tls` is a context of one's own for https; `patience_seconds` how long a call tries again.
+    """A server. `tls` is your own context for https; `patience_seconds` says how long a call tries again.
 
     The token is not part of the text of this object, so that it does not get into a log.
     """

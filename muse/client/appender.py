@@ -1,4 +1,4 @@
-"""Brings the ops of an outbox to the server: in their order, each once, whatever breaks on the way."""
+"""Brings the ops of an outbox to the server, in their order and each once, even if connections break."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -22,9 +22,9 @@ Settled = Callable[[Receipt], None]
 
 
 class Appender:
-    """Sends one batch at a time over one WebSocket: while it is under way, the next one gathers.
+    """Sends one batch at a time over one WebSocket. While one is under way, the next one gathers.
 
-    So an actor's ops stand in the log in the order in which they were made, though some were sent again.
+    So the log has an actor's ops in the order in which they were made, even if some were sent again.
     """
 
     def __init__(
@@ -90,7 +90,9 @@ class Appender:
         try:
             receipts = {receipt.op_id: receipt for receipt in msgspec.convert(answer, list[Receipt])}
         except msgspec.ValidationError as error:
-            raise ServerError(f"session {self._session_id!r}: what came is no receipt ({error})") from error
+            raise ServerError(
+                f"session {self._session_id!r}: the answer is not a receipt ({error})"
+            ) from error
         if missing := [one.op_id for one in batch if one.op_id not in receipts]:
             raise ServerError(f"session {self._session_id!r}: no receipt came for op {missing[0]}")
         return receipts
@@ -102,7 +104,7 @@ class Appender:
             one.receipt.set_result(receipt)
 
     async def _refused(self, batch: Sequence[Waiting], error: ServerError) -> None:
-        """One op of several at fault: find it. It alone: it is told. Anything else: a matter of time."""
+        """Find the op at fault if there are several, reject it if it is the only one, or try again later."""
         if error.status not in _OF_ONE_OP:
             await self._failed(error)
         elif len(batch) > 1:

@@ -1,4 +1,4 @@
-"""Trying again: after pauses that grow, for as long as the caller has patience."""
+"""Tries again after pauses that grow, for as long as the caller has patience."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class Backoff:
-    """Pauses between attempts: each up to twice as long as the one before, by chance, so that many spread."""
+    """Pauses between attempts, each up to twice as long as the one before. Chance spreads clients."""
 
     def __init__(self, patience_seconds: float | None = None) -> None:
         self._pause = _FIRST_SECONDS
@@ -21,14 +21,14 @@ class Backoff:
         self._since: float | None = None
 
     def succeeded(self) -> None:
-        """Begin anew with the next failure."""
+        """Begin again with a short pause at the next failure."""
         self._pause = _FIRST_SECONDS
         self._since = None
 
     async def wait(self, error: ServerError) -> None:
         """Sleep before the next attempt, at least as long as the server asked.
 
-        Raises `error` if that would be past all patience, and at once if no repetition mends it.
+        Raises `error` if that is longer than the patience, and at once if trying again cannot help.
         """
         if not is_transient(error):
             raise error
@@ -47,7 +47,7 @@ async def repeated(
 ) -> _T:
     """Return what `attempt` returns, tried again after failures that may pass.
 
-    What is not idempotent is tried again only where the server certainly did nothing.
+    A call that is not idempotent is tried again only if the server certainly did nothing.
     """
     backoff = Backoff(patience_seconds)
     while True:

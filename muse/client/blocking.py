@@ -1,4 +1,4 @@
-"""The same client for programs without an event loop: each call blocks, and does what its namesake does."""
+"""The client for programs without an event loop: each call blocks, and does what the async one does."""
 
 import functools
 import ssl
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class _Facade(Resource, Generic[_A]):
-    """What speaks to `_inner`, on the loop of a thread."""
+    """An object that calls `_inner` on the event loop of a thread."""
 
     _inner: _A
     _loop: LoopThread
@@ -109,7 +109,7 @@ class Session(_Facade[AsyncSession]):
         return self._inner.log
 
     def open(self) -> Self:
-        """Begin; `close` ends it at once, and the end of a `with` block once all is acknowledged."""
+        """Begin. `close` ends it at once; the end of a `with` block waits until all is acknowledged."""
         self._loop.run(self._inner.open())
         return self
 
@@ -121,7 +121,7 @@ class Session(_Facade[AsyncSession]):
 
 
 class Client(_Facade[AsyncClient]):
-    """A Muse server, as a program sees it that has no event loop. A context manager. See `AsyncClient`."""
+    """A Muse server, for a program without an event loop. A context manager. See `AsyncClient`."""
 
     def __init__(
         self, url: str, *, token: str = "", tls: ssl.SSLContext | None = None, patience_seconds: float = 30.0
@@ -163,7 +163,7 @@ class Client(_Facade[AsyncClient]):
 
 
 class RemotePeer(WirePeer, Resource):
-    """The repository that the server at `url` holds, as a peer: `pull`, `push`, `clone` and sync take it."""
+    """The repository of the server at `url`, as a peer for `pull`, `push`, `clone` and sync."""
 
     def __init__(
         self, url: str, *, token: str = "", tls: ssl.SSLContext | None = None, patience_seconds: float = 30.0

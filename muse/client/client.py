@@ -1,4 +1,4 @@
-"""A Muse server, as a program sees it that runs on asyncio."""
+"""A Muse server, for a program that runs on asyncio."""
 
 import ssl
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from muse.core.op_ids import OP_IDS
 
 
 class AsyncClient:
-    """A server at `url`, spoken to with `token`. An async context manager.
+    """A server at `url`, which is called with `token`. An async context manager.
 
-    What fails for a passing reason (no connection, over the quota, the server restarts) is tried again for
-    `patience_seconds`, then raised as a `ServerError`. Answers are the documents that the server sends.
+    A call that may succeed later (no connection, over the quota, the server restarts) is tried again for
+    `patience_seconds`; then a `ServerError` is raised. Answers are the documents that the server sends.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class AsyncClient:
         return await self._requests.content("GET", f"/commits/{commit_id}/files/{path}")
 
     async def reservations(self) -> Any:
-        """Return the claims that stand."""
+        """Return the reservations that are in force."""
         return await self._requests.json("GET", "/coordination/reservations")
 
     async def reserve(self, addresses: Sequence[str], actor_id: str, /, **given: Any) -> Any:
-        """Claim addresses; `RefusedConflictError` while another holds one of them.
+        """Reserve addresses; `RefusedConflictError` while another actor has one of them.
 
-        `given`: `branch`, `run_id`, `ttl_seconds`, `operation`. Tried again, it is no second claim.
+        `given`: `branch`, `run_id`, `ttl_seconds`, `operation`. Tried again, it makes no second reservation.
         """
         document = {"addresses": list(addresses), "actor_id": actor_id, "reservation_id": OP_IDS.next()}
         return await self._requests.json("POST", "/coordination/reservations", {**document, **given})
@@ -107,7 +107,7 @@ class AsyncClient:
     async def forecast(
         self, addresses: Sequence[str] = (), *, party: str = "", branch: str | None = None
     ) -> Any:
-        """Return which active intents and reservations would collide, for `party` at `addresses` too."""
+        """Return which intents and reservations collide; `party` at `addresses` is one more plan."""
         document = {"addresses": list(addresses), "party": party, "branch": branch}
         return await self._requests.json("POST", "/coordination/forecast", document)
 

@@ -1,4 +1,4 @@
-"""What a server says no with, as errors: each of the kind that the same fault has without a server."""
+"""The refusals of a server as errors, of the same kinds as without a server."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from muse.errors import (
 
 
 class ServerError(MuseError):
-    """A server did not do what it was asked to do. The other kinds here derive from this one.
+    """A server did not do what it was asked to do. The other errors here derive from this one.
 
     `status` is that of HTTP, 0 if no answer came; `kind` is the server's name for the fault, `retry_after`
     the seconds it asks to wait, `op_ids` the ops that were not acknowledged.
@@ -75,7 +75,7 @@ class InvalidRequestError(ServerError, InvalidEntryError):
 
 
 class BusyError(ServerError):
-    """Over the quota, or the server is going down: 429 or 503, for longer than the client was to wait."""
+    """The actor is over its quota, or the server is stopping, for too long for the client: 429 or 503."""
 
 
 class DiskFullError(ServerError, StorageError):
@@ -86,7 +86,7 @@ class DiskFullError(ServerError, StorageError):
 
 
 class OtherRepositoryError(ServerError, ConflictError):
-    """The server has another repository than the local log is of: nothing was sent there, nor taken in."""
+    """The server has another repository than the local log: nothing was sent or taken in."""
 
     op_id = ""
 
@@ -142,12 +142,12 @@ def failure_in(status: int, body: bytes, what: str) -> ServerError:
 
 
 def is_untouched(error: ServerError) -> bool:
-    """Whether the server certainly did nothing of what was asked."""
+    """Return whether the server certainly did nothing of what was asked."""
     if isinstance(error, UnreachableError):
         return not error.was_sent
     return 400 <= error.status < 500 or error.status == 503
 
 
 def is_transient(error: ServerError) -> bool:
-    """Whether the same request may succeed a little later."""
+    """Return whether the same request may succeed a little later."""
     return error.status in _TRANSIENT and not isinstance(error, DamagedError | OtherRepositoryError)

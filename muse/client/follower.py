@@ -1,4 +1,4 @@
-"""Everyone's ops as they come, in the order of the log: no gap, no repeat, whatever breaks on the way."""
+"""The ops of all actors in the order of the log: no gap and no repeat, even if connections break."""
 
 import asyncio
 from collections import deque
@@ -20,12 +20,12 @@ _LASTING_SECONDS = 5.0
 
 
 class AsyncFollower:
-    """An async iterator over the entries of a session from `since` on: a cursor, "0" for the very start.
+    """An async iterator over the entries of a session after the cursor `since`; "0" is the start.
 
-    `cursor` is where to resume: after the last batch that was handed out whole. It stays good when the
-    server is restarted. Raises `ServerError` once no connection could be had for `patience_seconds`
-    (None: never); asked again, it goes on where it was. `present` is who is here, and where, each as they
-    say it with `move`; it is brought up to date while batches are waited for. An async context manager.
+    `cursor` is where to resume: after the last batch that was handed out whole. It remains valid when the
+    server is restarted. Raises `ServerError` if there was no connection for `patience_seconds` (None: never);
+    asked again, it goes on where it was. `present` maps the actors that are here to the places that they
+    gave to `move`; it changes only while a batch is waited for. An async context manager.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class AsyncFollower:
                 return entries
 
     async def batch_within(self, seconds: float) -> list[OpEntry]:
-        """Do as `batch` does; an empty list if none came within `seconds`."""
+        """Do what `batch` does, but return an empty list if nothing came within `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.batch()
@@ -81,7 +81,7 @@ class AsyncFollower:
             return []
 
     async def _connected(self) -> Socket:
-        """Connect. Who gives up waiting leaves it under way, for the next call."""
+        """Connect. A caller that gives up leaves the attempt under way, for the next call."""
         if self._connecting is None:
             failure, self._failure = self._failure, None
             self._connecting = asyncio.create_task(self._connect(failure))
@@ -122,7 +122,7 @@ class AsyncFollower:
         """Tell the others where this actor is: any JSON value. It is told again after a new connection."""
         self._where = where
         if self._socket is not None:
-            with suppress(ServerError):  # the next batch connects anew, and tells it then
+            with suppress(ServerError):  # the next batch connects again, and tells it then
                 await self._tell(self._socket)
 
     async def _tell(self, socket: Socket) -> None:
@@ -140,7 +140,7 @@ class AsyncFollower:
             self._note_place(message)
 
     def _note_place(self, one: Any) -> None:
-        """An actor may have several connections; where it is, one of them says."""
+        """Note where an actor is: it may have several connections, and one of them tells."""
         if isinstance(one, dict):
             actor, where = str(one.get("actor")), one.get("where")
             self.present[actor] = self.present.get(actor) if where is None else where
@@ -173,5 +173,5 @@ class AsyncFollower:
 def _entries_in(message: dict[str, Any]) -> list[OpEntry]:
     entries = message.get("entries")
     if not (isinstance(entries, list) and {dict}.issuperset(map(type, entries)) and "cursor" in message):
-        raise ServerError("what came is no message of ops: is this a Muse server?")
+        raise ServerError("the message holds no ops: is this a Muse server?")
     return entries

@@ -1,4 +1,4 @@
-"""A session's log on this machine, to work on while the server is away, and to bring together with it."""
+"""The log of a session on this machine: to work while the server is away, and to bring the two together."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ class LocalCopy(Resource):
         )
 
     def check_repository(self, repo_id: str) -> None:
-        """Belong to this repository from now on; `OtherRepositoryError` if it is of another already."""
+        """Tie the log to this repository; `OtherRepositoryError` if it belongs to another already."""
         with self._lock:
             if not self._repo_id and not self._is_closed:
                 self._write(repo_id)  # before anything of it is in the log
@@ -126,7 +126,7 @@ class LocalCopy(Resource):
                 self.cursor = cursor
 
     def start_over(self) -> None:
-        """Take in, and send, all there is once more: the server's log is not the one it was."""
+        """Prepare to take in and send everything again: the server's log is not the one it was."""
         self.cursor, self._sent = START, 0
 
     def all_sent(self) -> None:
@@ -134,7 +134,7 @@ class LocalCopy(Resource):
         self._sent = self.log.cut().offset
 
     def save(self) -> None:
-        """Write down how far both are one. What was not written down is taken in, and sent, once more."""
+        """Write down how far both logs are equal. What was not written down is taken in and sent again."""
         with self._lock:
             if not self._is_closed:
                 self._write(self._repo_id)

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for programs that have none."""
+"""An event loop in a thread of its own, for programs without one."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ class LoopThread(Resource):
         return not self._loop.is_closed() and self._process == os.getpid()
 
     def start(self, work: Coroutine[Any, Any, _T]) -> "Future[_T]":
-        """Begin `work`. `UsageError` where the thread is not: after `close`, and in a forked child."""
+        """Begin `work`. `UsageError` if the thread is not there: after `close`, and in a forked child."""
         if not self.is_here:
             work.close()
             raise UsageError(
@@ -53,7 +53,7 @@ class LoopThread(Resource):
 
 
 async def _finish() -> None:
-    """Let what is under way end, and connections be closed, as `asyncio.run` does."""
+    """End what is under way and close connections, as `asyncio.run` does."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

@@ -1,4 +1,4 @@
-"""Ops on their way to a server, and what it says of each."""
+"""Ops as they are sent to a server, and the two kinds of acknowledgement."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -21,7 +21,7 @@ def draft(
     intent_id: str = "",
     reservation_id: str = "",
 ) -> dict[str, Any]:
-    """Return an op without stamp and time, which the server gives it when it sees it first.
+    """Return an op without stamp and time, which the server adds.
 
     Raises `InvalidEntryError` for what a log would refuse.
     """

@@ -17,7 +17,7 @@ WAITING_AT_MOST = 100_000
 
 @dataclass(slots=True)
 class Waiting:
-    """One op as JSON, what its author had read, when it came, and who waits for its receipt."""
+    """One op as JSON, with what its author had read, the time it came, and the future of its receipt."""
 
     op_id: str
     body: bytes
@@ -27,10 +27,10 @@ class Waiting:
 
 
 class Outbox:
-    """A queue whose head stays until it is settled, so that whatever fails in between is tried again.
+    """A queue whose head stays until it is settled, so that what failed is tried again.
 
     A batch is ready `linger_seconds` after its first op came, or once it is full. `is_kept`: the ops
-    are in a local log too, so that a failure leaves them here. `given_up` are those it did not leave.
+    are in a local log too, so that they stay here after a failure. `given_up` are those that did not stay.
     """
 
     def __init__(self, *, linger_seconds: float = LINGER_SECONDS, is_kept: bool = False) -> None:
@@ -42,7 +42,7 @@ class Outbox:
         self._turn = asyncio.Lock()
         self._queued = 0
         self._waiting: deque[Waiting] = deque()
-        self._alone = 0  # so many ops at the head are to be sent one by one
+        self._singly = 0  # so many ops at the head are to be sent one by one
         self._some = asyncio.Event()
         self._few = asyncio.Event()
         self._none = asyncio.Event()
@@ -60,7 +60,7 @@ class Outbox:
             (event.set if holds else event.clear)()
 
     def add(self, op_id: str, body: bytes, seen: bytes = b"null") -> asyncio.Future[Receipt]:
-        """Put an op at the end; the future gets its receipt, or the error that stood in the way."""
+        """Put an op at the end; the future gets its receipt, or the error that prevented it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Receipt] = loop.create_future()
         future.add_done_callback(_look_at)
@@ -72,7 +72,7 @@ class Outbox:
         return future
 
     async def space(self) -> None:
-        """Wait until there are not too many; who came first goes on first."""
+        """Wait until there are not too many; the caller that came first goes on first."""
         self._queued += 1
         try:
             async with self._turn:
@@ -81,7 +81,7 @@ class Outbox:
             self._queued -= 1
 
     async def empty(self) -> None:
-        """Wait until all are settled; raise the error that keeps them from it, if no time mends that."""
+        """Wait until all are settled; raise the error that prevents it, if waiting cannot help."""
         await self._none.wait()
         if self._waiting and self._fault is not None:
             raise self._fault
@@ -95,11 +95,11 @@ class Outbox:
         while True:
             await self._some.wait()
             left = self._waiting[0].since + self._linger - asyncio.get_running_loop().time()
-            if left <= 0 or len(self._waiting) >= BATCH_OPS or self._alone:
+            if left <= 0 or len(self._waiting) >= BATCH_OPS or self._singly:
                 break
             await asyncio.sleep(left)
-        if self._alone:
-            self._alone -= 1
+        if self._singly:
+            self._singly -= 1
             return [self._waiting[0]]
         size = 0
         batch: list[Waiting] = []
@@ -111,7 +111,7 @@ class Outbox:
         return batch
 
     def settle(self, batch: Sequence[Waiting], outcome: Callable[[Waiting], None]) -> None:
-        """Take a batch off the head, and say of each what became of it."""
+        """Take a batch off the head, and call `settle` with each op."""
         self._is_away, self._fault = False, None
         for one in batch:
             if self._waiting and self._waiting[0] is one:
@@ -121,10 +121,10 @@ class Outbox:
 
     def part(self, batch: Sequence[Waiting]) -> None:
         """Send the ops of this batch one by one from now on: one of them is at fault."""
-        self._alone = len(batch)
+        self._singly = len(batch)
 
     def fail(self, error: ServerError) -> None:
-        """Tell all who wait; unless they are kept, the ops are given up."""
+        """Fail with `error` all that waits; unless the ops are kept, they are given up."""
         error.op_ids = tuple(one.op_id for one in self._waiting)
         for one in self._waiting:
             if not one.receipt.done():
@@ -135,23 +135,23 @@ class Outbox:
         else:
             self.given_up |= dict.fromkeys(error.op_ids, error)
             self._waiting.clear()
-            self._alone = 0
+            self._singly = 0
         self._changed()
 
     def keep(self) -> None:
-        """The server is away: tell all who wait, and who come, that the local log has their ops for now."""
+        """Tell everyone that waits, now or later, that the local log has the op: the server is away."""
         self._is_away = True
         for one in self._waiting:
             _keep(one)
 
     async def told(self) -> None:
-        """Wait until all who wait now have a receipt, if only that the local log has their ops."""
+        """Wait until every op that waits now has a receipt, if only that the local log has it."""
         if self._waiting:
             await asyncio.wait([one.receipt for one in self._waiting])
 
     @property
     def is_crowded(self) -> bool:
-        """Whether who comes now has to wait for `space`."""
+        """Return whether a new caller has to wait for `space`."""
         return self._queued > 0 or self.is_full
 
     @property

@@ -1,4 +1,4 @@
-"""Requests over HTTP: tried again while that may help, and errors that say what is the matter."""
+"""Requests over HTTP. They are tried again while that may help; errors say what happened."""
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -42,7 +42,7 @@ class Requests:
         params: Params | None = None,
         is_idempotent: bool = True,
     ) -> Any:
-        """Ask with a JSON document, and return the one that comes back."""
+        """Send a JSON document, and return the one that comes back."""
         body = b"" if document is None else orjson.dumps(document)
         answer = await self.content(
             method, path, body, "application/json", params=params, is_idempotent=is_idempotent
@@ -62,7 +62,7 @@ class Requests:
         params: Params | None = None,
         is_idempotent: bool = True,
     ) -> bytes:
-        """Ask with bytes, and return those that come back.
+        """Send bytes, and return those that come back.
 
         A failure that may pass is tried again: see `repeated`.
         """
@@ -83,7 +83,7 @@ class Requests:
 
     @asynccontextmanager
     async def lines(self, path: str, params: Params | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Ask for a stream of JSON lines: what is yielded iterates over them as they come."""
+        """Ask for a stream of JSON lines, and yield an iterator over them."""
         try:
             async with self._client.stream("GET", self._url(path), params=_given(params)) as response:
                 if not response.is_success:

@@ -1,4 +1,4 @@
-"""A session on a server: ops go in, everyone's ops come out, and history is made of them."""
+"""A session on a server: it takes ops, gives the ops of all actors, and makes commits of them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -26,12 +26,12 @@ _SAVE_SECONDS = 1.0
 
 
 class AsyncSession:
-    """One session, as one actor. An async context manager: leaving it waits for what is on its way.
+    """One session, as one actor. An async context manager: at its end it waits for what is on its way.
 
     Ops are gathered for some milliseconds and sent together, in their order, one batch after the other.
-    Whatever breaks meanwhile, they are sent again under the same ids, and stored once. With a `copy`
-    they go into the local log first: while the server is away an op has the receipt "local", and on
-    return both logs come to hold the ops of both.
+    If a connection breaks, they are sent again under the same ids, and stored once. With a `copy` they
+    go into the local log first: while the server is away an op has the receipt "local", and after that
+    each log gets the ops of the other.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class AsyncSession:
     ) -> Receipt:
         """Hand over an op and wait for its receipt, which says what became of it.
 
-        An `op_id` of one's own makes it safe to ask again after an error. `seen_frontier`: per actor, the
-        highest stamp that this one has read; newer ops on the same address are then named in the receipt.
-        Raises `ServerError` once the server was not to be had for the address's `patience_seconds`, or says
-        no to all that is asked; its `op_ids` are not acknowledged, and may be stored.
+        With an `op_id` of your choice it is safe to call again after an error. `seen_frontier`: per actor,
+        the highest stamp that this actor has read; the receipt names newer ops on the same address.
+        Raises `ServerError` if the server could not be reached for the `patience_seconds` of the address, or
+        refuses everything. Its `op_ids` are not acknowledged, but may be stored.
         """
         submitted = await self.submit(
             domain,
@@ -123,7 +123,7 @@ class AsyncSession:
         try:
             return await submitted
         except ServerError as error:
-            for op_id in error.op_ids:  # whoever catches this knows of them
+            for op_id in error.op_ids:  # the caller then knows of them
                 self._outbox.given_up.pop(op_id, None)
             raise
 
@@ -139,7 +139,7 @@ class AsyncSession:
             check_entry(entry)
             if entry["actor_id"] != self.actor_id:
                 raise UsageError(
-                    f"op {entry['op_id']} is of {entry['actor_id']!r}: here speaks {self.actor_id!r}"
+                    f"op {entry['op_id']} is of {entry['actor_id']!r}, this session of {self.actor_id!r}"
                 )
             await self.space()
             self._check_open()
@@ -151,9 +151,9 @@ class AsyncSession:
     async def flush(self) -> None:
         """Wait until every op that was handed over is settled: with a local log, until the server is back.
 
-        Raises the `ServerError` for which ops were given up that `submit` took; `record` has told of its own.
-        With a local log they are not given up: raises what the server says no with to all that is asked, or
-        why nothing can be taken in.
+        Raises the `ServerError` for which ops of `submit` were given up; those of `record` were told already.
+        With a local log no op is given up: raises the error with which the server refuses everything, or
+        the error that prevents taking in.
         """
         self._check_open()
         await self._outbox.empty()
@@ -185,7 +185,7 @@ class AsyncSession:
     # -- reading --------------------------------------------------------------------------------
 
     def follow(self, since: str = START, *, patience_seconds: float | None = None) -> AsyncFollower:
-        """Follow everyone's ops from a cursor on, "0" for the start; see `AsyncFollower`."""
+        """Follow the ops of all actors after a cursor; "0" is the start. See `AsyncFollower`."""
         return self._following(since, patience_seconds)
 
     def _following(
@@ -223,7 +223,7 @@ class AsyncSession:
         return [entry async for entry in self.read(**given)]
 
     async def end(self) -> str:
-        """Return where the log ends now: what comes later is behind it."""
+        """Return the cursor at which the log ends now: later ops are after it."""
         return str((await self.show())["cursor"])
 
     @property
@@ -267,7 +267,7 @@ class AsyncSession:
     # -- lifetime -------------------------------------------------------------------------------
 
     async def open(self) -> Self:
-        """Begin. With a local log: hand over what it has that the server may not, and take in the rest."""
+        """Begin. A local log hands over the ops that the server may not have, and takes in the others."""
         if self._tasks:
             raise UsageError(f"session {self.session_id!r} is open already")
         if self._copy is not None:
@@ -288,7 +288,7 @@ class AsyncSession:
             )
 
     def _ended(self, appending: "asyncio.Task[None]") -> None:
-        """Whatever ended the sending, nobody waits for it in vain."""
+        """Let nobody wait in vain once the sending has ended."""
         self._fault = None if appending.cancelled() else appending.exception()
         if self._fault is not None:
             self._outbox.fail(ServerError(f"session {self.session_id!r} cannot go on: {self._fault!r}"))
@@ -337,7 +337,7 @@ class AsyncSession:
                 await asyncio.to_thread(self._copy.save)
 
     def _note_sent(self) -> None:
-        """On the loop, as `submit` is: nothing is recorded between the look at the outbox and the note."""
+        """Note what was sent. It runs on the loop as `submit` does, so nothing is recorded in between."""
         if self._copy is not None and not self._outbox:
             self._copy.all_sent()
 
@@ -366,7 +366,7 @@ class AsyncSession:
 
 
 async def _lasting(work: Callable[[], Any]) -> None:
-    """Do work that ends only with an error, of the server or of this machine; then again, after a while."""
+    """Do work that ends only with an error of the server or of this machine; repeat it after a while."""
     while True:
         with suppress(MuseError):
             await work()

@@ -1,4 +1,4 @@
-"""One WebSocket to one session: whole messages, and errors that say what is the matter."""
+"""One WebSocket to one session: it takes and gives whole messages, and its errors say what happened."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ Check = Callable[[str], Awaitable[None]]
 
 
 class Socket:
-    """An open connection. After an error it is of no use any more, unless that was about one request."""
+    """An open connection. After an error it cannot be used, unless the error was about one request."""
 
     def __init__(self, connection: ClientConnection, what: str) -> None:
         self._connection = connection
@@ -46,7 +46,7 @@ class Socket:
         except orjson.JSONDecodeError as error:
             raise ServerError(f"{self._what}: a message is not JSON: is this a Muse server?") from error
         if not isinstance(message, dict):
-            raise ServerError(f"{self._what}: a message is no JSON object: is this a Muse server?")
+            raise ServerError(f"{self._what}: a message is not a JSON object: is this a Muse server?")
         if message.get("type") == "error":
             raise _failure_told(message, self._what)
         if message.get("type") == "closing":

@@ -1,14 +1,13 @@
 """Old names of modules go on working: an import of one gives the module that lives elsewhere now."""
 
-import importlib
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+
+from muse.compat.lazy import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from importlib.abc import Loader
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
 
 MOVED = {
     "muse.core.storage": "muse.disk.storage",
@@ -36,7 +35,7 @@ MOVED = {
     "muse.core.object_store": "muse.core.file.objects",
     "muse.core.checkpoint": "muse.core.coverage",
     "muse.core.incoming": "muse.core.intake",
-    "muse.core.held": "muse.core.orphans",
+    "muse.core.held": "muse.core.orphan_file",
     "muse.core.commit_dag": "muse.history.dag",
     "muse.core.commit_record": "muse.history.commit_record",
     "muse.core.repo_record": "muse.history.repo_record",
@@ -80,7 +79,10 @@ MOVED = {
     "muse.core.garbage": "muse.upkeep.garbage",
     "muse.core.reconcile": "muse.replication.reconcile",
     "muse.core.log_items": "muse.replication.items",
-    "muse.peer": "muse.replication.peer",
+    "muse.peer": (
+        "muse.replication.peer muse.replication.local_peer muse.replication.counting_peer "
+        "muse.replication.received"
+    ),
     "muse.peer_wire": "muse.replication.wire",
     "muse.sync": "muse.replication.sync",
     "muse.transfer": "muse.replication.transfer",
@@ -115,30 +117,35 @@ MOVED = {
 """Old name of a module -> its name now. Where one module became several, their names with spaces between."""
 
 
+def _module(name: str) -> ModuleType:
+    """Import a module; `importlib`, which does so too, would cost `import muse` its time."""
+    __import__(name)
+    return sys.modules[name]
+
+
 class _MovedLoader:
     """Puts the module that is meant where the import system looks for the old name."""
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: "ModuleSpec") -> ModuleType | None:
         homes = MOVED[spec.name].split()
         return None if len(homes) == 1 else _SplitModule(spec.name, homes)
 
     def exec_module(self, module: ModuleType) -> None:
         if not isinstance(module, _SplitModule):
-            sys.modules[module.__name__] = importlib.import_module(MOVED[module.__name__])
+            sys.modules[module.__name__] = _module(MOVED[module.__name__])
 
 
 class _SplitModule(ModuleType):
     """The names of several modules under the old name of the one that they were."""
 
-    def __init__(self, name: str, homes: Sequence[str]) -> None:
+    def __init__(self, name: str, homes: "Sequence[str]") -> None:
         super().__init__(name)
         self._homes = homes
 
     def __getattr__(self, name: str) -> object:
         for home in self._homes:
-            module = importlib.import_module(home)
-            if name in vars(module):
-                return vars(module)[name]
+            if name in vars(_module(home)):
+                return vars(_module(home))[name]
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 
@@ -146,8 +153,12 @@ class _MovedFinder:
     """Finds the modules of `MOVED`, and no others."""
 
     @staticmethod
-    def find_spec(name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
-        return ModuleSpec(name, cast("Loader", _MovedLoader())) if name in MOVED else None
+    def find_spec(name: str, _path: object = None, _target: object = None) -> "ModuleSpec | None":
+        if name not in MOVED:
+            return None
+        from importlib.util import spec_from_loader  # noqa: PLC0415 - only old names need it
+
+        return spec_from_loader(name, _MovedLoader())  # type: ignore[arg-type]
 
 
 def find_moved_modules() -> None:

@@ -22,7 +22,7 @@ _MORE_FIELDS = frozenset({"child_ops", *_ADDRESS_FIELDS})
 def parts_of(address: str) -> Parts:
     """Return the steps down to an address: `a.py::f` is below `a.py`, as `song.mid/note` is below `song.mid`.
 
-    Empty steps and `.` count for nothing and `..` leads up, so that no other spelling leads around a claim.
+    Empty steps and `.` count for nothing and `..` leads up, so that no spelling leads around a reservation.
     """
     parts: list[str] = []
     for step in steps_of(address):
@@ -39,7 +39,7 @@ def steps_of(address: str) -> list[str]:
 
 
 def touch(one: str, other: str) -> bool:
-    """Whether one of two addresses covers the other."""
+    """Tell whether one of two addresses covers the other."""
     shorter, longer = sorted((parts_of(one), parts_of(other)), key=len)
     return longer[: len(shorter)] == shorter
 
@@ -78,7 +78,7 @@ class AddressMap(Generic[_V]):
         self._below: Nodes[_V] = {}
 
     def __len__(self) -> int:
-        """How many addresses have, or had, a value."""
+        """Return how many addresses have, or had, a value."""
         return len(self._at)
 
     def coarsely(self, depth: int) -> Iterator[_V]:

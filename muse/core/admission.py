@@ -11,7 +11,7 @@ Fresh = dict[str, tuple[OpEntry, bytes]]
 
 
 class Admission:
-    """The door of one log. Whoever asks holds the session's lock, or another may enter in between."""
+    """The door of one log. A caller holds the session's lock, or another entry may enter in between."""
 
     def __init__(self, session_id: str, reader: LogReader, clock: LamportClock, limits: Limits) -> None:
         self._session_id = session_id
@@ -37,7 +37,7 @@ class Admission:
             elif known != entry:
                 raise ConflictError(
                     f"op {op_id} is in the log of session {self._session_id!r} with another body: "
-                    "an op id belongs to one op for good; give the new op an id of its own",
+                    "an op id belongs to one op forever; give the new op an id of its own",
                     op_id=op_id,
                 )
         return list(fresh.values())

@@ -20,12 +20,12 @@ class LamportClock:
     def tick(self, count: int = 1) -> int:
         """Return the first of `count` new stamps, above all made or seen. `UsageError` at the limit."""
         if self.value + count > MAX_LAMPORT:
-            raise UsageError(f"the Lamport clock stands at its limit, {MAX_LAMPORT}: start a new session")
+            raise UsageError(f"the Lamport clock is at its limit, {MAX_LAMPORT}: start a new session")
         self.value += count
         return self.value - count + 1
 
     def believes(self, stamp: int) -> bool:
-        """Whether `stamp` is near enough to be adopted."""
+        """Tell whether `stamp` is near enough to be adopted."""
         return stamp <= MAX_LAMPORT and stamp - self.value <= self._jump
 
     def observe(self, stamp: int) -> bool:

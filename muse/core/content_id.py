@@ -5,9 +5,19 @@ the parts.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
+from typing import TypeGuard
 
 NUL = "\0"
+CONTENT_ID_PATTERN = "[0-9a-f]{64}"
+
+_CONTENT_ID = re.compile(CONTENT_ID_PATTERN)
+
+
+def is_content_id(value: object) -> TypeGuard[str]:
+    """Return whether `value` is a text of 64 lower-case hex digits, as all these ids are."""
+    return isinstance(value, str) and _CONTENT_ID.fullmatch(value) is not None
 
 
 def sha256_hex(data: bytes) -> str:

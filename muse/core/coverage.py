@@ -1,4 +1,4 @@
-"""What of a log is covered by commits: the cut, the checkpoint file, and the arithmetic of both. Pure.
+"""The part of a log that commits cover: the cut, the checkpoint file, and the arithmetic of both. Pure.
 
 Coverage is by position in the file, never by Lamport: an op that arrives late with a low stamp lies
 behind the cut and is still to come.
@@ -44,7 +44,7 @@ class OpLogCheckpoint(TypedDict):
     `lamport_ts` and `op_count` speak of all ops covered. `cut`: before it everything is covered.
     `domains`: for a domain that is covered further than that, up to which byte offset. `frontier`:
     each actor's highest covered Lamport. `commit_id`: "" when no commit was named. `op_lists`: lists
-    of ops that commits cover, of which some stand behind the cut. `tips`: commits with whose whole
+    of ops that commits cover, of which some are behind the cut. `tips`: commits with whose whole
     history that is so.
     """
 
@@ -65,7 +65,7 @@ class OpLogCheckpoint(TypedDict):
 class Coverage:
     """Which ops of a log are in history.
 
-    All before `cut`, those of `domains` before their offset, and those in `op_lists`, wherever they stand.
+    All before `cut`, those of `domains` before their offset, and those in `op_lists`, wherever they are.
     """
 
     cut: Cut
@@ -76,7 +76,7 @@ class Coverage:
     op_lists: tuple[str, ...] = ()
 
     def is_pending(self, domain: str, offset: int) -> bool:
-        """Whether an entry of `domain` at byte `offset`, in no list, is still to be committed."""
+        """Tell whether an entry of `domain` at byte `offset`, in no list, is still to be committed."""
         return offset >= self.cut.offset and offset >= self.domains.get(domain, 0)
 
     def reach(self, upto: Mapping[str, int] | int) -> int:
@@ -128,7 +128,7 @@ class Coverage:
         listed: Container[str] = (),
         jump: int = DEFAULT_LIMITS.lamport_jump,
     ) -> "Adopted":
-        """Return the coverage once the ops `op_ids` are covered too, wherever they stand.
+        """Return the coverage once the ops `op_ids` are covered too, wherever they are.
 
         `tail` are the entries from `cut` up to byte `end`, each with its place, and None for bytes that
         are damaged: the cut never passes them. No more are taken than needed. `listed` are the ops of
@@ -169,7 +169,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """What adopting ops came to: which were found, and which places alone do not tell to be covered."""
+    """The outcome of adopting ops: which were found, and which are covered behind the cut."""
 
     coverage: Coverage
     found: set[str]
@@ -204,7 +204,7 @@ def make_checkpoint(
     tips: Iterable[str] = (),
     last_op_id: str = "",
 ) -> OpLogCheckpoint:
-    """Return a checkpoint; `last_op_id` is that of the line that ends at the cut, "" if it is none."""
+    """Return a checkpoint; `last_op_id` names the line that ends at the cut, "" if that is not an entry."""
     cut = coverage.cut
     cut_record: CutRecord = {
         "offset": cut.offset,

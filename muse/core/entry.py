@@ -55,12 +55,12 @@ DEFAULT_LIMITS = Limits()
 
 
 def total_order(entry: OpEntry) -> tuple[int, str, str]:
-    """Sort key of the total order: never a tie, the same on every replica."""
+    """Return the sort key of the total order: never a tie, the same on every replica."""
     return (entry["lamport_ts"], entry["actor_id"], entry["op_id"])
 
 
 def matches(entry: OpEntry, actor: str | None, domain: str | None, address: str | None) -> bool:
-    """Whether an entry is by `actor`, of `domain`, at an address starting with `address` (None: any)."""
+    """Tell whether an entry is by `actor`, of `domain`, at an address starting with `address` (None: any)."""
     if actor is not None and entry["actor_id"] != actor:
         return False
     if domain is not None and entry["domain"] != domain:
@@ -69,12 +69,12 @@ def matches(entry: OpEntry, actor: str | None, domain: str | None, address: str 
 
 
 def is_op_id(text: object) -> bool:
-    """Whether `text` is a UUID4 in its canonical form: lower case, with hyphens."""
+    """Tell whether `text` is a UUID4 in its canonical form: lower case, with hyphens."""
     return isinstance(text, str) and _UUID4.match(text) is not None
 
 
 def are_op_ids(texts: Iterable[str]) -> bool:
-    """Whether `is_op_id` holds for each; quicker."""
+    """Tell whether `is_op_id` holds for each; quicker."""
     return all(map(_UUID4.match, texts))
 
 

@@ -61,7 +61,7 @@ class Incoming:
 
 
 def is_same_entry(line: bytes, other: bytes) -> bool:
-    """Whether two lines hold the same entry, whatever else stands in them."""
+    """Tell whether two lines hold the same entry, whatever else is in them."""
     try:
         return decode_line(line) == decode_line(other)
     except InvalidEntryError:
@@ -99,7 +99,7 @@ def from_log(file: LogFile, limits: Limits, places: OpPlaces) -> Iterator[Incomi
 
 
 def from_entries(entries: Iterable[OpEntry], limits: Limits) -> Iterator[Incoming]:
-    """Yield what somebody hands over."""
+    """Yield entries that a caller hands over."""
     batch = Incoming()
     for entry in entries:
         batch.add_entry(entry, limits)

@@ -123,7 +123,7 @@ def _refuse(entry: OpEntry, reason: str) -> NoReturn:
 # -- reading ------------------------------------------------------------------------------------
 
 
-class _Line(TypedDict):
+class _LineFields(TypedDict):
     """The entry of a good line, checked; the crc and keys of later versions are dropped."""
 
     op_id: Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
@@ -137,7 +137,7 @@ class _Line(TypedDict):
     reservation_id: str
 
 
-LINE_DECODER = msgspec.json.Decoder(_Line)
+LINE_DECODER = msgspec.json.Decoder(_LineFields)
 
 
 def decode_line(line: bytes) -> OpEntry:

@@ -1,4 +1,4 @@
-"""Two logs become one: of the entries that come, which are new, known, in conflict, held or refused.
+"""Two logs become one: of the entries that come, which are new, known, in conflict, orphans or refused.
 
 Union by op id: idempotent, commutative and associative. Nothing is written here; `OpLog.merge` does.
 """
@@ -12,7 +12,7 @@ from muse.core.entry import Limits, OpEntry, check_entry
 from muse.core.file.log_reader import LogReader
 from muse.core.intake import Incoming, Refusal, is_same_entry
 from muse.core.line import FramedEntry, decode_line, encode_line, read_framed
-from muse.core.orphans import HELD_AT_MOST, HELD_BYTES_AT_MOST, Held
+from muse.core.orphan_file import ORPHAN_BYTES_AT_MOST, ORPHANS_AT_MOST, ByOpId
 from muse.errors import DomainError, InvalidEntryError
 
 Check = Callable[[OpEntry], None]
@@ -25,7 +25,7 @@ Coming = Mapping[str, FramedEntry]
 """By op id."""
 
 Waiting = dict[str, bytes]
-"""Op id -> line without newline, of entries that are held."""
+"""Op id -> line without newline, of orphans."""
 
 _REASONS_KEPT = 100
 _LINES_AT_ONCE = 256
@@ -33,16 +33,16 @@ _LINES_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """What a merge came to: how many entries were new, how many the log held already, and the rest.
+    """The outcome of a merge: how many entries were new, how many the log had already, and the rest.
 
-    `added` counts those too that had been held and are released now. `held`: new ones whose parents are
-    not here. `conflicts`: op ids that the log has with another body; nothing was changed for them.
-    `refused`: what may not enter. `reasons` says why, of the first hundred in conflict or refused.
+    `added` counts those too that were orphans until now. `orphans`: new ones whose parents are not here.
+    `conflicts`: op ids that the log has with another body; nothing was changed for them. `refused`: what
+    may not enter. `reasons` says why, of the first hundred in conflict or refused.
     """
 
     added: int = 0
     known: int = 0
-    held: int = 0
+    orphans: int = 0
     conflicts: int = 0
     refused: int = 0
     reasons: tuple[Refusal, ...] = ()
@@ -50,7 +50,7 @@ class MergeResult:
 
 @dataclass(slots=True)
 class Merge:
-    """One merge under way. Whoever drives it holds the session's lock while a batch is sorted out."""
+    """One merge under way. Its driver holds the session's lock while a batch is sorted out."""
 
     reader: LogReader
     clock: LamportClock
@@ -61,28 +61,30 @@ class Merge:
     conflicts: int = 0
     refused: int = 0
     reasons: list[Refusal] = field(default_factory=list)
-    _held: set[str] = field(default_factory=set)
+    _orphans: set[str] = field(default_factory=set)
 
     def result(self) -> MergeResult:
         reasons = tuple(self.reasons)
-        return MergeResult(self.added, self.known, len(self._held), self.conflicts, self.refused, reasons)
+        return MergeResult(self.added, self.known, len(self._orphans), self.conflicts, self.refused, reasons)
 
-    def sort_out(self, batch: Incoming, held: Held, end: int, op_count: int) -> tuple[list[Ready], Waiting]:
-        """Return what enters the log now, of `batch` and of what is held, and what is held from now on.
+    def sort_out(
+        self, batch: Incoming, orphans: ByOpId, end: int, op_count: int
+    ) -> tuple[list[Ready], Waiting]:
+        """Return what enters the log now, of `batch` and of the orphans, and the orphans from now on.
 
         The log has `op_count` ops before byte `end`. Parents come before their children.
         """
         self.count(batch)
-        waiting = {op_id: line[:-1] for op_id, (_, line) in held.items()}
+        waiting = {op_id: line[:-1] for op_id, (_, line) in orphans.items()}
         own = self.reader.lines_of({**waiting, **batch.lines}, end, op_count)
-        ready = self._admissible(self._unknown(batch.lines, own), held)
-        for op_id, (_, line) in held.items():
+        ready = self._admissible(self._unknown(batch.lines, own), orphans)
+        for op_id, (_, line) in orphans.items():
             known = own.get(op_id)
             if known is None:
                 ready.append((read_framed(line), line[:-1]))
             elif not is_same_entry(known, line[:-1]):  # brought by another way meanwhile, as something else
                 self.note([_conflict(op_id)])
-        return self._enter(ready, held, end, op_count)
+        return self._enter(ready, orphans, end, op_count)
 
     def _unknown(self, lines: Mapping[str, bytes], own: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the lines of ops that the log, which has the lines `own`, does not have."""
@@ -95,15 +97,15 @@ class Merge:
                 self.note([_conflict(op_id)])
         return unknown
 
-    def _admissible(self, by_id: dict[str, bytes], held: Held) -> list[Ready]:
-        """Decode the lines of new entries; refuse what is none, or is beyond what this log accepts."""
+    def _admissible(self, by_id: dict[str, bytes], orphans: ByOpId) -> list[Ready]:
+        """Decode the lines of new entries; refuse what is not an entry, or beyond what this log accepts."""
         op_ids, lines = list(by_id), list(by_id.values())
         found: list[Ready] = []
         for start in range(0, len(lines), _LINES_AT_ONCE):
             some = slice(start, start + _LINES_AT_ONCE)
             ready = self._all_at_once(op_ids[some], lines[some])
             found += filter(None, map(self._one, op_ids[some], lines[some])) if ready is None else ready
-        return [ready for ready in found if not self._is_held(ready, held)] if held else found
+        return [ready for ready in found if not self._is_orphan(ready, orphans)] if orphans else found
 
     def _all_at_once(self, op_ids: list[str], lines: list[bytes]) -> list[Ready] | None:
         """Return all of `lines`, in a fraction of the time, if nothing is to be said of any."""
@@ -133,15 +135,15 @@ class Merge:
             return None
         return read_framed(own_line), own_line[:-1]
 
-    def _is_held(self, found: Ready, held: Held) -> bool:
+    def _is_orphan(self, found: Ready, orphans: ByOpId) -> bool:
         one, line = found
-        known = held.get(one.op_id)
+        known = orphans.get(one.op_id)
         if known is None:
             return False
         if is_same_entry(known[1][:-1], line):
             self.known += 1
         else:
-            self.note([Refusal(one.op_id, "it is held with another body")])
+            self.note([Refusal(one.op_id, "it is here, as an orphan, with another body")])
         return True
 
     def _check_stamp(self, stamp: int) -> None:
@@ -152,7 +154,9 @@ class Merge:
                 field="lamport_ts",
             )
 
-    def _enter(self, ready: list[Ready], held: Held, end: int, op_count: int) -> tuple[list[Ready], Waiting]:
+    def _enter(
+        self, ready: list[Ready], orphans: ByOpId, end: int, op_count: int
+    ) -> tuple[list[Ready], Waiting]:
         """Part those whose parents are there from those that have to wait; refuse what can never enter."""
         if not any(one.parent_op_ids for one, _ in ready):
             self.added += len(ready)
@@ -172,7 +176,7 @@ class Merge:
             else:
                 waiting[one.op_id] = line
         self.added += len(entered)
-        return entered, self._hold(waiting, held)
+        return entered, self._keep(waiting, orphans)
 
     def _stamps_of_parents(self, coming: Coming, end: int, op_count: int) -> dict[str, int]:
         """Return the stamps of those parents that are in the log."""
@@ -180,18 +184,18 @@ class Merge:
         lines = self.reader.lines_of(dict.fromkeys(parents, b""), end, op_count)
         return {op_id: decode_line(line)["lamport_ts"] for op_id, line in lines.items()}
 
-    def _hold(self, waiting: Waiting, held: Held) -> Waiting:
-        """Return those of `waiting` that there is room for: all that were held, and others as they come."""
-        kept = {op_id: line for op_id, line in waiting.items() if op_id in held}
+    def _keep(self, waiting: Waiting, orphans: ByOpId) -> Waiting:
+        """Return those of `waiting` that there is room for: the orphans so far, and others as they come."""
+        kept = {op_id: line for op_id, line in waiting.items() if op_id in orphans}
         size = sum(map(len, kept.values())) + len(kept)
-        self._held &= kept.keys()
+        self._orphans &= kept.keys()
         for op_id, line in waiting.items():
             if op_id in kept:
                 continue
-            if len(kept) < HELD_AT_MOST and size + len(line) < HELD_BYTES_AT_MOST:
+            if len(kept) < ORPHANS_AT_MOST and size + len(line) < ORPHAN_BYTES_AT_MOST:
                 kept[op_id] = line
                 size += len(line) + 1
-                self._held.add(op_id)
+                self._orphans.add(op_id)
             else:
                 reason = f"its parents are not here, and as many wait for theirs as may ({len(kept)})"
                 self.note((), [Refusal(op_id, reason)])
@@ -213,7 +217,7 @@ class Merge:
 def _check_id(entry: OpEntry, op_id: str) -> None:
     if entry["op_id"] != op_id:
         raise InvalidEntryError(
-            f"it is called {op_id} and {entry['op_id']}: the key op_id stands twice in it"
+            f"it is called {op_id} and {entry['op_id']}: the key op_id appears twice in it"
         )
 
 

@@ -1,7 +1,7 @@
 """The ids of the ops that a commit covers, as one object: 16 bytes an id, in the total order. Pure.
 
 The seal names the object, so a replica whose log holds the same ops in other places knows which are
-in history. Where an id is no UUID4 in its usual form, as another tool may have written it, the whole
+in history. Where an id is not a UUID4 in its usual form, as another tool may have written it, the whole
 list is text: a first line `op ids`, then a line an id. No UUID4 starts as that line does.
 """
 
@@ -15,6 +15,7 @@ _TEXT = b"op ids\n"
 
 
 def encode_op_list(op_ids: Iterable[str]) -> bytes:
+    """Return the object's bytes."""
     names = list(op_ids)
     if all(map(is_op_id, names)):
         return bytes.fromhex("".join(names).replace("-", ""))
@@ -22,11 +23,13 @@ def encode_op_list(op_ids: Iterable[str]) -> bytes:
 
 
 def decode_op_list(data: bytes, name: str) -> list[str]:
-    """Return the ids; `CorruptionError`, naming the object, if `data` is no such list."""
+    """Return the ids; `CorruptionError`, naming the object, if `data` is not such a list."""
     if data.startswith(_TEXT):
         return data[len(_TEXT) :].decode("utf-8", "replace").split("\n")[:-1]
     if len(data) % _ID_BYTES:
-        raise CorruptionError(f"object {name} is no list of ops: {len(data)} bytes are no number of ids")
+        raise CorruptionError(
+            f"object {name} is not a list of ops: {len(data)} bytes are not a whole number of ids"
+        )
     digits = data.hex()
     starts = range(0, len(digits), 2 * _ID_BYTES)
     return [

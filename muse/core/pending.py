@@ -1,4 +1,4 @@
-"""Which ops of a log are still to come into history: the tail, read against the checkpoint. No op twice."""
+"""The ops of a log that are not yet in history: its tail, read against the checkpoint. No op twice."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -74,7 +74,7 @@ class PendingOps:
     def adopted(
         self, coverage: Coverage, op_lists: Iterable[str], end: int, *, salvage: bool = False
     ) -> Coverage:
-        """Return `coverage` once the ops of those lists are covered too, wherever they stand before `end`.
+        """Return `coverage` once the ops of those lists are covered too, wherever they are before `end`.
 
         Lists in the order of the log cost one reading of it. `CorruptionError` if the log lacks an op,
         unless `salvage`: then this is not the log that history was made from, or it is damaged.
@@ -106,7 +106,7 @@ class PendingOps:
             yield group
 
     def _without_spent_lists(self, coverage: Coverage) -> Coverage:
-        """Drop the lists whose ops all stand before the cut by now."""
+        """Drop the lists whose ops are all before the cut by now."""
         kept = [
             name
             for name in coverage.op_lists

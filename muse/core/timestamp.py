@@ -1,4 +1,4 @@
-"""The present time as text: ISO 8601, UTC, milliseconds. Informational; no order rests on it."""
+"""The present time as text: ISO 8601, UTC, milliseconds. For people to read: no order depends on it."""
 
 from datetime import UTC, datetime
 from time import time

@@ -3,6 +3,7 @@
 import os.path
 import re
 
+from muse.core.content_id import is_content_id
 from muse.disk.tree_path import path_fault
 from muse.errors import UsageError
 
@@ -12,7 +13,6 @@ BRANCH_LENGTH = 200
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _BRANCH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*\Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def check_session_id(session_id: str) -> str:
@@ -53,14 +53,9 @@ def check_branch(branch: str) -> str:
     return branch
 
 
-def is_digest(text: object) -> bool:
-    """Return whether `text` is 64 lower-case hex digits."""
-    return isinstance(text, str) and _SHA256.match(text) is not None
-
-
 def check_digest(digest: str, what: str) -> str:
-    """Return `digest` if it is 64 lower-case hex digits; else raise `UsageError` naming `what`."""
-    if not is_digest(digest):
+    """Give back `digest` if it is 64 lower-case hex digits; else raise `UsageError` naming `what`."""
+    if not is_content_id(digest):
         raise UsageError(f"{digest!r} is not a {what}: 64 lower-case hex digits are expected")
     return digest
 

@@ -1,9 +1,8 @@
-"""Commit records and snapshots: how they are made, and what a file must hold to be one. Pure.
+"""Makes commit records and snapshots, and checks that a file holds one. Pure.
 
 The keys and their order are those of the Muse repository format, version 5.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, cast
@@ -33,9 +32,12 @@ SEALED_FIELDS = (
     "prompt_hash",
     "format_version",
 )
-"""What the id and the other trailers leave open, the order of the parents too, and nobody changes later."""
+"""The fields that neither the id nor another trailer covers, and that nobody changes later.
 
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+The order of the parents is among them.
+"""
+
+_RESTORE = "restore it from another copy"
 
 
 class Snapshot(TypedDict):
@@ -47,7 +49,7 @@ class Snapshot(TypedDict):
 
 
 class CommitRecord(TypedDict):
-    """One commit, as it is stored. Missing parents are None, unused provenance is empty."""
+    """One commit, as it is stored. A missing parent has the value None, unused provenance is empty."""
 
     commit_id: str
     repo_id: str
@@ -94,7 +96,7 @@ def make_commit_record(
 
     `committed_at` is an ISO 8601 time with its offset; it is put in the form all tools hash. The
     bump and the breaking changes are those of the delta. Raises `UsageError` for a bad branch name,
-    id or time, a second parent without a first or equal to it, and text that the id could not seal.
+    id or time, for a second parent without a first or equal to it, and for text that cannot be hashed.
     """
     layout.check_branch(branch)
     _check_sealed(snapshot_id, message, parent_commit_id, parent2_commit_id)
@@ -129,7 +131,7 @@ def make_commit_record(
 
 
 def seal_commit(record: CommitRecord, seal: Seal) -> CommitRecord:
-    """Return `record` with `seal`, which then covers its other fields too, in its message: a new id."""
+    """Return `record` under a new id, with `seal` in its message; the seal then covers all its fields."""
     message = add_trailers(record["message"], replace(seal, record_digest=record_digest(record)))
     commit_id = content_id.commit_id(parents(record), record["snapshot_id"], message, record["committed_at"])
     return {**record, "commit_id": commit_id, "message": message}
@@ -141,7 +143,7 @@ def record_digest(document: Mapping[str, Any]) -> str:
 
 
 def snapshot_digest(document: Mapping[str, Any]) -> str:
-    """Return the digest of a snapshot: its time too, which its id leaves open."""
+    """Return the digest of a snapshot with its time, which its id does not cover."""
     return json_digest({name: document.get(name) for name in Snapshot.__annotations__})
 
 
@@ -150,7 +152,9 @@ def _check_sealed(snapshot_id: str, message: str, parent: str | None, parent2: s
     for parent_id in _present(parent, parent2):
         layout.check_digest(parent_id, "commit id")
     if parent2 is not None and parent in {None, parent2}:
-        raise UsageError("a second parent needs a first one, and another: check the parents of the commit")
+        raise UsageError(
+            "a second parent needs a first parent that is another commit: check the parents of the commit"
+        )
     if content_id.NUL in message:
         raise UsageError("the commit message has a NUL character: leave it out")
     try:
@@ -160,7 +164,7 @@ def _check_sealed(snapshot_id: str, message: str, parent: str | None, parent2: s
 
 
 def parents(record: CommitRecord) -> list[str]:
-    """The ids of the parents, the first one first."""
+    """Return the ids of the parents, the first parent first."""
     return _present(record["parent_commit_id"], record["parent2_commit_id"])
 
 
@@ -171,9 +175,9 @@ def _present(*parent_ids: str | None) -> list[str]:
 def parse_commit(document: Mapping[str, Any], path: str) -> CommitRecord:
     """Return the commit that a file holds, checked against its own id.
 
-    What older tools leave out is filled in, what newer ones add is kept. Raises `CorruptionError`
-    naming `path` for a wrong type, and if the parents, snapshot, message and time do not hash to
-    the id.
+    A field that older tools leave out is filled in, one that newer tools add is kept. Raises
+    `CorruptionError` that names `path` for a wrong type, and if the parents, snapshot, message and
+    time do not hash to the id.
     """
     record = {
         "commit_id": _digest(document, "commit_id", path),
@@ -208,12 +212,14 @@ def parse_commit(document: Mapping[str, Any], path: str) -> CommitRecord:
 
 
 def parse_snapshot(document: Mapping[str, Any], path: str) -> Snapshot:
-    """Return the snapshot that a file holds, checked against its own id, else `CorruptionError`."""
+    """Return the snapshot that a file holds, checked against its own id; `CorruptionError` for any other."""
     manifest = _strings(document, "manifest", path)
-    for name in manifest:
+    for name, object_id in manifest.items():
         _sealed(name, path)
-    if wrong := next((name for name, object_id in manifest.items() if not _DIGEST.match(object_id)), None):
-        raise CorruptionError(f"{path} names no object for {wrong!r}: 64 hex digits are expected", path=path)
+        if not content_id.is_content_id(object_id):
+            raise CorruptionError(
+                f"{path} names no object for {name!r}: 64 hex digits are expected; {_RESTORE}", path=path
+            )
     snapshot = Snapshot(
         snapshot_id=_digest(document, "snapshot_id", path),
         manifest=manifest,
@@ -226,21 +232,23 @@ def parse_snapshot(document: Mapping[str, Any], path: str) -> Snapshot:
 def _check_id(stated: str, expected: str, path: str) -> None:
     if stated != expected:
         raise CorruptionError(
-            f"{path} states the id {stated}, but its content hashes to {expected}", path=path
+            f"{path} states the id {stated}, but its content hashes to {expected}; {_RESTORE}", path=path
         )
 
 
 def _sealed(text: str, path: str) -> str:
-    """NUL separates the parts that are hashed: inside one, other content could have the same id."""
+    """Refuse NUL in `text`: it separates the parts that are hashed, so another content could get this id."""
     if content_id.NUL in text:
-        raise CorruptionError(f"{path} has a NUL character in {text[:80]!r}", path=path)
+        raise CorruptionError(f"{path} has a NUL character in {text[:80]!r}; {_RESTORE}", path=path)
     return text
 
 
 def _digest(document: Mapping[str, Any], key: str, path: str, *, optional: bool = False) -> Any:
     value = field(document, key, str, path, None) if optional else field(document, key, str, path)
-    if value is not None and not _DIGEST.match(value):
-        raise CorruptionError(f"{path} has {value!r} as {key!r}: 64 hex digits are expected", path=path)
+    if value is not None and not content_id.is_content_id(value):
+        raise CorruptionError(
+            f"{path} has {value!r} as {key!r}: 64 hex digits are expected; {_RESTORE}", path=path
+        )
     return value
 
 
@@ -262,7 +270,7 @@ def _delta(document: Mapping[str, Any], path: str) -> StructuredDelta | None:
 
 
 STATE_KEY = "state:"
-"""Metadata `state:<domain>` names a snapshot of what the domain's plugin keeps beside the files."""
+"""The metadata `state:<domain>` names the snapshot of what the domain's plugin keeps beside the files."""
 
 
 def state_snapshots(record: CommitRecord) -> dict[str, str]:
@@ -275,13 +283,13 @@ def state_snapshots(record: CommitRecord) -> dict[str, str]:
 
 
 def covered_count(record: CommitRecord) -> int:
-    """Return how many ops the commit covers: its delta may hold their net, which are fewer."""
+    """Return how many ops the commit covers. Its delta may hold the net of them, which is fewer."""
     seal, delta = read_seal(record["message"]), record["structured_delta"]
     return seal.op_count if seal else len(delta["ops"] if delta else ())
 
 
 def brief_record(record: CommitRecord) -> dict[str, Any]:
-    """Return a commit without its ops, of which it tells the number."""
+    """Return a commit with the number of its ops instead of the ops."""
     delta = record["structured_delta"]
     brief: dict[str, Any] = {key: value for key, value in record.items() if key != "structured_delta"}
     brief["op_count"] = covered_count(record)

@@ -1,11 +1,9 @@
-"""Which ops a commit covers: the list that its seal names, found again in the session's log.
+"""Finds the ops that a commit covers in the session's log, by the list that its seal names.
 
-The list says which, wherever their lines stand: a log that was merged has them elsewhere than the one
-the commit was made from.
+The list says which ops, wherever their lines are: a log that was merged has them in other places than
+the log that the commit was made from.
 """
 
-import os.path
-import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterator, Mapping
@@ -15,24 +13,21 @@ from operator import itemgetter
 from muse.core.blocks import decode_block
 from muse.core.coverage import Coverage
 from muse.core.entry import OpEntry, total_order
-from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.file.live_or_archived import SessionFile, is_archived, session_exists
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
-from muse.core.op_log import list_sessions
 from muse.disk import layout
-from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
-from muse.errors import CorruptionError
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import CorruptionError, raises_about
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.walk import ancestors
 
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-
 
 @dataclass(frozen=True, slots=True)
 class SealedCommit:
-    """A commit that was made from a log. `domain` is "" if it has no delta to say it."""
+    """A commit that was made from a log. `domain` is "" if the commit has no delta."""
 
     commit_id: str
     parent_ids: tuple[str, ...]
@@ -43,14 +38,14 @@ class SealedCommit:
 
 @dataclass(slots=True)
 class SealedCommits:
-    """The sealed commits among those that were added, and how all of them descend from one another."""
+    """The sealed commits among those that were added, and the ancestry of all that were added."""
 
     _by_id: dict[str, SealedCommit] = field(default_factory=dict)
     _parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _by_session: dict[str, list[SealedCommit]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, record: CommitRecord) -> SealedCommit | None:
-        """Take in a commit, in any order; what is kept of it is small. Returns it if it is sealed."""
+        """Take in a commit, in any order, and return it if it is sealed. Little of it is kept in memory."""
         commit_id = record["commit_id"]
         parent_ids = self._parents[commit_id] = tuple(parents(record))
         seal = read_seal(record["message"])
@@ -80,19 +75,19 @@ class SealedCommits:
 
 
 Run = tuple[int, int]
-"""Where the first and the last of some entries of one domain start, between which there is no other of it."""
+"""Where the first and the last entry of a group start; between them is no other entry of their domain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """The entries of one commit, in the total order, and where they stand in the log."""
+    """The entries of one commit, in the total order, and where they are in the log."""
 
     entries: list[OpEntry]
     runs: list[Run]
 
 
 class SessionOps:
-    """The entries of one session's log by their places, each once; damage is passed over.
+    """The entries of one session's log by their places, each once. Damaged lines are left out.
 
     An archived log is read where it is.
     """
@@ -100,7 +95,7 @@ class SessionOps:
     def __init__(self, root: str, session_id: str, storage: Storage = LOCAL) -> None:
         archived = is_archived(root, session_id, storage=storage)
         self.path = (layout.archived_ops_file if archived else layout.ops_file)(root, session_id)
-        self.is_there = archived or storage.exists(self.path)
+        self.is_there = session_exists(root, session_id, storage=storage)
         self._file = SessionFile(root, session_id, storage)
         self._reader = LogReader(self._file, layout.op_index_file(root, session_id), storage)
 
@@ -108,10 +103,12 @@ class SessionOps:
         """Return the length of the log in bytes."""
         return self._file.end()
 
+    @raises_about("session")
     def covered(self, op_ids: Collection[str], domain: str | None = None, *, start: int = 0) -> Covered:
-        """Return the entries of those ids that are in the log; damage is passed over.
+        """Return the entries of those ids that are in the log. Damaged lines are left out.
 
-        The search begins at byte `start`, where a line starts, and goes round, until all are found.
+        The search begins at byte `start`, where a line starts. From the end of the log it goes on at its
+        beginning, until all are found.
         """
         wanted = set(op_ids)
         found: list[OpEntry] = []
@@ -137,7 +134,7 @@ class SessionOps:
     def counted_outside(
         self, runs: Mapping[str, list[Run]], coverage: Coverage, listed: Container[str]
     ) -> Iterator[OpEntry]:
-        """Yield the entries, each once, that count as covered and that none of their domain's `runs` holds.
+        """Yield the entries, each once, that count as covered and are in no run of their domain.
 
         `listed` are the ops of the lists of `coverage`.
         """
@@ -151,9 +148,9 @@ class SessionOps:
                 yield entry
 
     def find(self, op_id: str) -> tuple[int, OpEntry] | None:
-        """Return where an op's first line starts, and the entry; None if the log does not have it.
+        """Return where an op's first line starts, and the entry, or None if the log does not have it.
 
-        Reads the log up to there, without decoding what does not hold the id.
+        Reads the log up to that line. A block that does not hold the id is not decoded.
         """
         needle = op_id.encode()
         for offset, data in self._file.blocks(0, self._file.end()):
@@ -178,7 +175,7 @@ class SessionOps:
 
 
 def _united(runs: list[Run]) -> list[Run]:
-    """Return runs that overlap no longer, in their order."""
+    """Join the runs that overlap, and return all in order."""
     united: list[Run] = []
     for first, last in sorted(runs):
         if united and first <= united[-1][1]:
@@ -188,15 +185,17 @@ def _united(runs: list[Run]) -> list[Run]:
     return united
 
 
+@raises_about("object")
 def op_ids_of(objects: ObjectStore, seal: Seal) -> list[str]:
     """Return the ids of the ops that a commit covers, in the total order."""
     return decode_op_list(objects.get(seal.op_list), seal.op_list)
 
 
+@raises_about("session")
 def covered_by(commit: SealedCommit, ops: SessionOps, objects: ObjectStore) -> list[OpEntry]:
-    """Return the entries that `commit` covers, in the total order: those whose root it seals.
+    """Return the entries that `commit` covers, in the total order.
 
-    `CorruptionError` if the log does not hold them: it was cut or changed.
+    `CorruptionError` if they do not hash to the sealed root: the log was cut or changed.
     """
     entries = ops.covered(op_ids_of(objects, commit.seal), commit.domain).entries
     if root_of(entries) == commit.seal.root:
@@ -211,22 +210,3 @@ def covered_by(commit: SealedCommit, ops: SessionOps, objects: ObjectStore) -> l
 def open_session(root: str, session_id: str, storage: Storage = LOCAL) -> SessionOps:
     """Open the ops of a session for reading, live or archived; `UsageError` for a bad session id."""
     return SessionOps(root, layout.check_session_id(session_id), storage)
-
-
-def session_ids(root: str, storage: Storage = LOCAL) -> list[str]:
-    """Name every session whose ops are here, live or archived, sorted."""
-    names = storage.list_directory(layout.op_log_directory(root))
-    archived = (
-        name
-        for name, is_directory in names
-        if is_directory and layout.is_session_id(name) and is_archived(root, name, storage=storage)
-    )
-    return sorted({*list_sessions(root, storage=storage), *archived})
-
-
-def commit_ids(root: str, storage: Storage = LOCAL) -> Iterator[str]:
-    """Yield the id of every stored commit, reachable or not, by the names of the files."""
-    for name, _ in storage.list_directory(layout.commits_directory(root)):
-        stem, extension = os.path.splitext(name)
-        if extension == ".json" and TEMPORARY_MARK not in name and _DIGEST.match(stem):
-            yield stem

@@ -1,4 +1,4 @@
-"""Snapshots, commits, branches and history, in the Muse repository format.
+"""The commits of a repository, with their snapshots and branches, in the Muse repository format.
 
 Data comes before pointer: a snapshot is durable before its commit, a commit before its branch. The
 branch ref is the only commit point; everything written before it is unreachable until it moves.
@@ -14,7 +14,7 @@ from muse.core import content_id
 from muse.disk import layout
 from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
-from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError, raises_about
 from muse.history import walk
 from muse.history.commit_record import (
     CommitRecord,
@@ -30,7 +30,6 @@ __all__ = ["CommitDag", "CommitRecord", "Snapshot", "make_commit_record"]
 PREFIX_LENGTH = 4  # hex digits an abbreviated commit id needs
 CANDIDATES_SHOWN = 10
 
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _PREFIX = re.compile(rf"[0-9a-f]{{{PREFIX_LENGTH},63}}\Z")
 # Older Muse tools write HEAD without the "ref: ".
 _HEAD = re.compile(r"(?:ref: *)?refs/heads/(.+)\Z")
@@ -39,8 +38,8 @@ _HEAD = re.compile(r"(?:ref: *)?refs/heads/(.+)\Z")
 class CommitDag:
     """The commit DAG of the repository at `root`.
 
-    Ids read from disk are checked against the content they name, so what comes back is what was
-    written. Faults of stored files are `CorruptionError`, things that are not there `NotFoundError`.
+    Each id that is read from disk is checked against the content that it names, so a reader gets what
+    was written. A fault of a stored file is a `CorruptionError`, a file that is not there a `NotFoundError`.
     """
 
     def __init__(self, root: str, storage: Storage = LOCAL) -> None:
@@ -52,8 +51,8 @@ class CommitDag:
     def write_snapshot(self, manifest: Mapping[str, str], created_at: str) -> str:
         """Store the tree `manifest` (path -> object id) and return its id, durable on return.
 
-        The same tree has the same id: if it is there already, it stays as it was. `UsageError` for
-        a path outside the tree or something that is no object id.
+        The same tree has the same id: if it is there already, it stays as it was. Raises `UsageError` for
+        a path outside the tree, and for a text that is not an object id.
         """
         for path, object_id in manifest.items():
             layout.check_tree_path(path)
@@ -65,7 +64,7 @@ class CommitDag:
         data = encode_json(snapshot, "the snapshot")
         path = layout.snapshot_file(self._root, snapshot_id)
         if not self._is_stored(snapshot_id):
-            # Commits seal the time of a tree: of two that write the same one at once, the first one's stays.
+            # Commits seal the time of a tree: of two writers of the same tree, the time of the first stays.
             with self._storage.locked(layout.refs_lock_file(self._root)):
                 if not self._is_stored(snapshot_id):
                     self._storage.write_atomically(path, data)
@@ -74,12 +73,13 @@ class CommitDag:
         return snapshot_id
 
     def _is_stored(self, snapshot_id: str) -> bool:
-        """Whether a snapshot is there and whole; a damaged one is mended by writing it again."""
+        """Return whether a snapshot is there and whole. A damaged one is mended by writing it again."""
         with suppress(NotFoundError, CorruptionError):
             self.read_snapshot(snapshot_id)
             return True
         return False
 
+    @raises_about("snapshot")
     def read_snapshot(self, snapshot_id: str) -> Snapshot:
         """Return a snapshot whose manifest hashes to `snapshot_id`."""
         path = layout.snapshot_file(self._root, snapshot_id)
@@ -92,8 +92,8 @@ class CommitDag:
     def write_commit(self, record: CommitRecord) -> str:
         """Store `record` and return its id, durable on return. No branch points at it yet.
 
-        Writing the same commit again changes nothing, and notes that other tools added since
-        stay. Raises `NotFoundError` if its snapshot or a parent is not stored, `UsageError` if the
+        A commit that is stored already stays as it is, with the notes that other tools added since.
+        Raises `NotFoundError` if its snapshot or a parent is not stored, `UsageError` if the
         record does not match its id, `ConflictError` if another author or delta has the id.
         """
         path = layout.commit_file(self._root, record["commit_id"])
@@ -115,8 +115,9 @@ class CommitDag:
             raise NotFoundError(f"snapshot {record['snapshot_id']} is not stored: write it before its commit")
         for parent_id in parents(record):
             if not self.has_commit(parent_id):
-                raise NotFoundError(f"parent commit {parent_id} is not in this repository")
+                raise NotFoundError(f"parent commit {parent_id} is not stored: write it before its child")
 
+    @raises_about("commit")
     def read_commit(self, commit_id: str) -> CommitRecord:
         """Return a commit whose parents, snapshot, message and time hash to `commit_id`."""
         path = layout.commit_file(self._root, commit_id)
@@ -130,6 +131,13 @@ class CommitDag:
     def has_snapshot(self, snapshot_id: str) -> bool:
         return self._storage.file_size(layout.snapshot_file(self._root, snapshot_id)) is not None
 
+    def commit_ids(self) -> Iterator[str]:
+        """Yield the id of every stored commit, reachable or not, by the names of the files."""
+        for name, _ in self._storage.list_directory(layout.commits_directory(self._root)):
+            stem, extension = os.path.splitext(name)
+            if extension == ".json" and content_id.is_content_id(stem):
+                yield stem
+
     def _read(self, path: str, what: str) -> dict[str, object]:
         try:
             return read_json_object(path, self._storage)
@@ -137,9 +145,9 @@ class CommitDag:
             raise NotFoundError(f"{what} is not in this repository: {path} is missing") from error
 
     def history(self, commit_id: str, *, stop: Container[object] = ()) -> Iterator[CommitRecord]:
-        """Yield `commit_id` and all its ancestors, newest first, each once, reading as it goes.
+        """Yield `commit_id` and all its ancestors, newest first, each once. Each is read when its turn comes.
 
-        A commit in `stop` is left out, and what is reached through it alone.
+        A commit in `stop` is left out, and so is what is reached through such commits alone.
 
         The line of first parents comes first, down to its root; then, from the newest merge to the
         oldest, the line of its second parent as far as it is new. The order is the same everywhere.
@@ -148,15 +156,16 @@ class CommitDag:
         return map(reader.record, walk.first_lines(commit_id, reader.parents, stop))
 
     def children_first(self, commit_id: str) -> Iterator[CommitRecord]:
-        """Yield `commit_id` and all its ancestors, each once and before its parents; of several, the newest.
+        """Yield `commit_id` and all its ancestors, each once and before its parents.
 
-        Reads as it goes up to the first merge, and there all that is left. The order is the same everywhere.
+        Of several that could come next, the newest does. Up to the first merge each commit is read when
+        its turn comes; there all the others are. The order is the same everywhere.
         """
         reader = self._reader(commit_id)
-        return map(reader.record, walk.children_first(commit_id, reader.parents, reader.age))
+        return map(reader.record, walk.children_first(commit_id, reader.parents, reader.rank))
 
     def reachable(self, tips: Iterable[str | None]) -> Iterator[CommitRecord]:
-        """Yield every commit that `tips` lead to, each once, in no promised order. See `history`."""
+        """Yield every commit that `tips` lead to, each once, in no promised order."""
         starts = [tip for tip in tips if tip is not None]
         reader = self._reader(*starts)
         return map(reader.record, walk.reachable(starts, reader.parents))
@@ -166,17 +175,19 @@ class CommitDag:
         return any(record["commit_id"] == ancestor for record in self.history(commit_id))
 
     def common_dominator(self, first: str, second: str) -> str | None:
-        """Return the newest commit through which every way back from either commit leads, if there is one.
+        """Return the newest commit that is on every way back from either commit, or None.
 
-        No op behind it is concurrent with one that came since: so all of these can be applied in their order.
+        No op that is in its history is concurrent with an op that came later. So all later ops can be
+        applied in their total order.
         """
         return walk.common_dominator((first, second), self._reader(first, second).parents)
 
     def _reader(self, *starts: str) -> "_Reader":
         return _Reader(lambda commit_id: self._read_behind(commit_id, starts))
 
+    @raises_about("commit")
     def _read_behind(self, commit_id: str, starts: Container[str]) -> CommitRecord:
-        """Return a commit that is behind `starts`; one that is missing was there once."""
+        """Return a commit in the history of `starts`; `CorruptionError` if one behind them is missing."""
         try:
             return self.read_commit(commit_id)
         except NotFoundError as error:
@@ -184,7 +195,7 @@ class CommitDag:
                 raise
             path = layout.commit_file(self._root, commit_id)
             raise CorruptionError(
-                f"the history is broken: {path} is missing, a parent of a stored commit; "
+                f"the history is broken: {path} is missing, and it is the parent of a stored commit; "
                 "restore it from another copy",
                 path=path,
             ) from error
@@ -201,7 +212,9 @@ class CommitDag:
                 f"{path} is missing: write 'ref: refs/heads/main' into it", path=path
             ) from error
         except UnicodeDecodeError as error:
-            raise CorruptionError(f"{path} is not text", path=path) from error
+            raise CorruptionError(
+                f"{path} is not text: write 'ref: refs/heads/main' into it", path=path
+            ) from error
         found = _HEAD.match(text)
         if not found:
             raise CorruptionError(
@@ -209,10 +222,14 @@ class CommitDag:
             )
         with suppress(UsageError):
             return layout.check_branch(found[1])
-        raise CorruptionError(f"{path} names {found[1][:80]!r}, which is no branch name", path=path)
+        raise CorruptionError(
+            f"{path} names {found[1][:80]!r}, not a branch name: write 'ref: refs/heads/main' into it",
+            path=path,
+        )
 
+    @raises_about("ref")
     def head(self, branch: str) -> str | None:
-        """Return the commit id of `branch`; None if it has no commit yet, or is not there."""
+        """Return the commit id of `branch`, or None if it has no commit yet or does not exist."""
         path = layout.branch_file(self._root, branch)
         if self._storage.is_directory(path):  # 'take' where there are branches 'take/1' and 'take/2'
             return None
@@ -221,8 +238,11 @@ class CommitDag:
         except NotFoundError:
             return None
         commit_id = text.decode("ascii", "replace")
-        if commit_id and not _DIGEST.match(commit_id):
-            raise CorruptionError(f"{path} holds {commit_id[:80]!r} where a commit id is expected", path=path)
+        if commit_id and not content_id.is_content_id(commit_id):
+            raise CorruptionError(
+                f"{path} holds {commit_id[:80]!r} instead of a commit id; restore it from another copy",
+                path=path,
+            )
         return commit_id or None
 
     def branch_names(self) -> Iterator[str]:
@@ -238,15 +258,15 @@ class CommitDag:
                     yield prefix + name
 
     def branches(self) -> dict[str, str | None]:
-        """Return the commit id of every branch, None where there is no commit yet, sorted by name."""
+        """Return the commit id of every branch, sorted by name; None for a branch without a commit."""
         return {name: self.head(name) for name in sorted(self.branch_names())}
 
     def swap_head(self, branch: str, expected: str | None, new: str) -> None:
         """Move `branch` from `expected` (None: no commit yet) to the stored commit `new`.
 
-        Whoever else moved the branch since `expected` was read wins: `ConflictError`, and nothing
+        If another writer moved the branch since `expected` was read, `ConflictError` is raised and nothing
         is changed. On return the branch is durable at `new`; after an error or a crash it is at
-        one of the two. Moving it from `new` to `new` makes durable what a crash left in doubt.
+        one of the two. A move from `new` to `new` makes durable what a crash left in doubt.
         """
         if not self.has_commit(new):
             raise NotFoundError(f"commit {new} is not stored: write it before a branch points at it")
@@ -256,13 +276,13 @@ class CommitDag:
             if found != expected:
                 raise ConflictError(
                     f"branch {branch!r} moved: it was expected at {expected or 'no commit'} and is at "
-                    f"{found or 'no commit'}; read it again, commit on top of that"
+                    f"{found or 'no commit'}; read it again, and commit on top of that"
                 )
             self._check_room(branch)
             self._storage.write_atomically(path, new.encode())
 
     def _check_room(self, branch: str) -> None:
-        """A file cannot stand where a directory is: 'take' and 'take/2' exclude each other."""
+        """Refuse a branch whose file would be at the place of a directory: 'take' beside 'take/2'."""
         if self._storage.is_directory(layout.branch_file(self._root, branch)):
             raise UsageError(f"branch {branch!r} cannot be made: there are branches below {branch!r}/")
         parts = branch.split("/")
@@ -275,12 +295,12 @@ class CommitDag:
     def resolve(self, text: str) -> str:
         """Return the commit id that `text` names.
 
-        Tried in this order: "HEAD", a full commit id, a branch, the first 4 or more digits of an
-        id. Raises `NotFoundError` if it names nothing, `UsageError` if it names several commits.
+        It may be "HEAD", a full commit id, a branch, or the first 4 or more digits of an id, tried in
+        this order. Raises `NotFoundError` if it names nothing, `UsageError` if it names several commits.
         """
         if text == "HEAD":
             return self._tip(self.current_branch())
-        if _DIGEST.match(text):
+        if content_id.is_content_id(text):
             if self.has_commit(text):
                 return text
             raise NotFoundError(f"commit {text} is not in this repository: see 'muse log'")
@@ -295,7 +315,9 @@ class CommitDag:
         return commit_id
 
     def _resolve_prefix(self, text: str) -> str:
-        found = sorted(self._commits_starting_with(text)) if _PREFIX.match(text) else []
+        found = []
+        if _PREFIX.match(text):
+            found = sorted(commit_id for commit_id in self.commit_ids() if commit_id.startswith(text))
         if not found:
             raise NotFoundError(
                 f"{text!r} names no commit or branch here: give a branch, 'HEAD', or at least "
@@ -306,12 +328,6 @@ class CommitDag:
             more = f" and {len(found) - CANDIDATES_SHOWN} more" if len(found) > CANDIDATES_SHOWN else ""
             raise UsageError(f"{text!r} names {len(found)} commits: {shown}{more}; give more digits")
         return found[0]
-
-    def _commits_starting_with(self, prefix: str) -> Iterator[str]:
-        for name, _ in self._storage.list_directory(layout.commits_directory(self._root)):
-            stem, extension = os.path.splitext(name)
-            if extension == ".json" and stem.startswith(prefix) and _DIGEST.match(stem):
-                yield stem
 
 
 class _Reader:
@@ -329,7 +345,7 @@ class _Reader:
     def parents(self, commit_id: str) -> list[str]:
         return parents(self.record(commit_id))
 
-    def age(self, commit_id: str) -> tuple[str, str]:
+    def rank(self, commit_id: str) -> tuple[str, str]:
         return self.record(commit_id)["committed_at"], commit_id
 
 
@@ -343,11 +359,13 @@ def _is_branch(text: str) -> bool:
 
 def _check_name(stated: str, name: str, path: str) -> None:
     if stated != name:
-        raise CorruptionError(f"{path} holds {stated}: its name and its content differ", path=path)
+        raise CorruptionError(
+            f"{path} holds {stated}: its name and its content differ; restore it from another copy", path=path
+        )
 
 
 def _check_same(stored: CommitRecord, record: CommitRecord) -> None:
-    """The id does not seal the author and the delta: a commit that differs there is another one."""
+    """Refuse another author or delta under the same id, which covers neither of them."""
     if stored["author"] != record["author"] or stored["structured_delta"] != record["structured_delta"]:
         raise ConflictError(
             f"commit {record['commit_id']} is stored with another author or delta: "

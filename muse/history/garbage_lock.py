@@ -1,8 +1,8 @@
-"""The lock that keeps what is being stored from being collected: writers share it, a collector has it alone.
+"""The lock that keeps garbage collection away while something is stored.
 
-A lock that many share goes to whoever comes next, so one that is to be alone could wait for ever. A
-second one, the turnstile, which each passes on its way in and a collector holds while it waits, puts
-those who come later behind it.
+Writers share the lock, a collector takes it exclusively. If writers come one after the other, the lock
+is never free, and the collector would wait forever. So there is a second lock, the turnstile. Each writer
+passes it on its way in, and the collector holds it while it waits: later writers wait behind the collector.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from muse.disk.storage import Storage
 def uncollected(root: str, storage: Storage) -> Iterator[None]:
     """Keep garbage from being collected while the block runs.
 
-    Not to be nested: the inner one would wait for a collector that waits for the outer one.
+    Do not nest it: the inner block would wait for a collector that waits for the outer one.
     """
     with storage.locked(layout.garbage_turnstile_file(root)):
         pass
@@ -26,6 +26,6 @@ def uncollected(root: str, storage: Storage) -> Iterator[None]:
 
 @contextmanager
 def collecting(root: str, storage: Storage) -> Iterator[None]:
-    """Wait for those who keep garbage from being collected, and hold off all others while the block runs."""
+    """Wait for all `uncollected` blocks to end, and let no new one begin while this block runs."""
     with storage.locked(layout.garbage_turnstile_file(root)), storage.locked(layout.garbage_lock_file(root)):
         yield

@@ -24,7 +24,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """That a leaf is in a tree: its place from 0, the number of leaves, and the audit path.
+    """The proof that a leaf is in a tree: its place from 0, the number of leaves, and the audit path.
 
     The path holds the sibling of each node between the leaf and the root, the lowest first.
     """
@@ -51,7 +51,7 @@ def prove_inclusion(leaves: Iterable[bytes], leaf_index: int) -> tuple[Inclusion
 
 
 def root_from(inclusion: Inclusion, leaf: bytes) -> bytes | None:
-    """Return the root that the proof leads to from `leaf`; None if the path does not fit place and size.
+    """Return the root that the proof leads to from `leaf`, None if the path does not fit place and size.
 
     The proof holds if that is the root of the tree. RFC 9162, section 2.1.3.2.
     """
@@ -81,7 +81,7 @@ class _Folded:
 
 @dataclass(slots=True)
 class _Subtree:
-    """`holds`: whether the leaf that is asked for is below it."""
+    """A complete subtree. `holds`: whether the leaf that is asked for is in it."""
 
     height: int
     digest: bytes

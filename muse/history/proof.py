@@ -2,10 +2,9 @@
 
 It carries the entry, its audit path in the Merkle tree of the commit, and the parts of the commit
 that its id is the hash of. The entry hashes up the path to the root in the commit's seal; the seal
-is in the message; the message is hashed into the commit id. Who trusts the id can trust the op.
+is in the message; the message is hashed into the commit id. If you trust the id, you can trust the op.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypedDict, cast
@@ -21,10 +20,8 @@ from muse.history.seal import Seal, json_digest, leaf_of, position_text, read_se
 
 FORMAT_NAME = "muse-proof"
 FORMAT_VERSION = 1
-MAX_BYTES = 1 << 22  # an entry has at most 1 MiB; more is no proof
+MAX_BYTES = 1 << 22  # an entry has at most 1 MiB, so a longer file is not a proof
 MAX_PATH = 64
-
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class ProofError(CorruptionError):
@@ -37,7 +34,7 @@ class ProofError(CorruptionError):
 
 
 class ProvenCommit(TypedDict):
-    """What a commit id is the hash of, and the id. The parents are sorted, as they are hashed."""
+    """A commit id and the parts that it is the hash of. The parents are sorted, as they are hashed."""
 
     commit_id: str
     parent_ids: list[str]
@@ -47,7 +44,7 @@ class ProvenCommit(TypedDict):
 
 
 class Proof(TypedDict):
-    """The document. `leaf_index` counts from 0; `audit_path` starts at the leaf's sibling."""
+    """The JSON document of a proof. `leaf_index` counts from 0; `audit_path` starts at the leaf's sibling."""
 
     format: str
     version: int
@@ -61,7 +58,7 @@ class Proof(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a proof that holds says."""
+    """The facts that a valid proof proves."""
 
     op_id: str
     actor_id: str
@@ -72,9 +69,10 @@ class Proven:
 
 
 def make_proof(commit: Mapping[str, Any], entries: Iterable[OpEntry], op_id: str) -> Proof:
-    """Return the proof that `op_id` is among `entries`, all that `commit` covers, in the total order.
+    """Return the proof that `op_id` is among `entries`.
 
-    `commit` is a commit record. Raises `ProofError` if the entries are not those that it seals.
+    `commit` is a commit record, `entries` are all that it covers, in the total order. Raises `ProofError`
+    if the entries are not those that it seals.
     """
     covered = list(entries)
     index = next((place for place, entry in enumerate(covered) if entry["op_id"] == op_id), -1)
@@ -107,7 +105,7 @@ def encode_proof(proof: Proof) -> bytes:
 
 
 def decode_proof(data: bytes, path: str = "") -> dict[str, Any]:
-    """Parse the bytes of a proof, strictly: no duplicate keys. `ProofError` if it is no JSON object."""
+    """Parse the bytes of a proof; `ProofError` if they are not a JSON object, or have a key twice."""
     name = path or "the proof"
     if len(data) > MAX_BYTES:
         raise ProofError(
@@ -116,17 +114,17 @@ def decode_proof(data: bytes, path: str = "") -> dict[str, Any]:
     try:
         value = parse_strictly(data)
     except InvalidEntryError as error:
-        raise ProofError(f"{name} is no proof: {error}", field="", path=path) from error
+        raise ProofError(f"{name} is not a proof: {error}", field="", path=path) from error
     if not isinstance(value, dict):
-        raise ProofError(f"{name} is no proof: a JSON object is expected", field="", path=path)
+        raise ProofError(f"{name} is not a proof: a JSON object is expected", field="", path=path)
     return value
 
 
 def check_proof(proof: Mapping[str, Any], commit_record: Mapping[str, Any] | None = None) -> Proven:
-    """Check a proof from itself alone, and against the record of its commit if that is given.
+    """Check a proof by itself, and against the record of its commit if that is given.
 
-    Raises `ProofError` that names what is wrong. What is returned is true of the commit id: that
-    this commit is in a history is for who holds the history to say.
+    Raises a `ProofError` that names what is wrong. The proof holds for the commit id. It does not prove
+    that the commit is in a history: look for the commit there.
     """
     _check_shape(proof)
     entry, commit = cast("OpEntry", proof["entry"]), proof["commit"]
@@ -150,7 +148,7 @@ def check_proof(proof: Mapping[str, Any], commit_record: Mapping[str, Any] | Non
 def _check_shape(proof: Mapping[str, Any]) -> None:
     if proof.get("format") != FORMAT_NAME or proof.get("version") != FORMAT_VERSION:
         _fail(
-            f"this is no proof of version {FORMAT_VERSION}: it states format {proof.get('format')!r}, "
+            f"this is not a proof of version {FORMAT_VERSION}: it states format {proof.get('format')!r}, "
             f"version {proof.get('version')!r}",
             "version",
         )
@@ -161,9 +159,14 @@ def _check_shape(proof: Mapping[str, Any]) -> None:
     try:
         check_entry(proof["entry"])
     except InvalidEntryError as error:
-        raise ProofError(f"the proof's entry is none: {error}", field=f"entry.{error.field}") from error
+        raise ProofError(
+            f"the proof's entry is not an entry: {error}", field=f"entry.{error.field}"
+        ) from error
     if len(proof["audit_path"]) > MAX_PATH:
-        _fail(f"the audit path has {len(proof['audit_path'])} steps: no tree is that high", "audit_path")
+        _fail(
+            f"the audit path has {len(proof['audit_path'])} steps: at most {MAX_PATH} are possible",
+            "audit_path",
+        )
     for place, digest in enumerate(proof["audit_path"]):
         _check_digest(digest, f"audit_path[{place}]")
 
@@ -173,11 +176,11 @@ def _check_fields(document: Mapping[str, Any], kinds: Mapping[str, type], prefix
         if type(document.get(key)) is not kind:
             _fail(f"the proof has no {prefix}{key} of type {kind.__name__}", prefix + key)
     if unknown := [str(key) for key in document if key not in kinds]:
-        _fail(f"the proof has {prefix}{unknown[0]}, which it proves nothing of", prefix + unknown[0])
+        _fail(f"the proof has an unknown field, {prefix}{unknown[0]}", prefix + unknown[0])
 
 
 def _check_digest(value: object, field: str) -> None:
-    if not isinstance(value, str) or not _DIGEST.match(value):
+    if not content_id.is_content_id(value):
         _fail(f"{field} is {str(value)[:80]!r}: 64 lower-case hex digits are expected", field)
 
 
@@ -188,7 +191,7 @@ def _check_commit(commit: Mapping[str, Any], op_id: str) -> Seal:
     for parent_id in commit["parent_ids"]:
         _check_digest(parent_id, "commit.parent_ids")
     if commit["parent_ids"] != sorted(set(commit["parent_ids"])):
-        _fail("the parents are not sorted, or one stands twice", "commit.parent_ids", op_id)
+        _fail("the parents are not sorted, or one is there twice", "commit.parent_ids", op_id)
     expected = _commit_id(commit["parent_ids"], commit, "the proof")
     if commit["commit_id"] != expected:
         _fail(

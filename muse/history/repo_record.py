@@ -1,4 +1,4 @@
-"""`repo.json`: which repository this is. Its presence is what makes a directory a repository."""
+"""The file `repo.json`, which says which repository this is; a directory that has it is a repository."""
 
 import re
 import uuid
@@ -31,7 +31,7 @@ def make_repo_record(*, repo_id: str, created_at: str, domain: str) -> RepoRecor
     try:
         uuid.UUID(repo_id)
     except ValueError as error:
-        raise UsageError(f"repo id {repo_id!r} is not a UUID") from error
+        raise UsageError(f"repo id {repo_id!r} is not a UUID: leave it out to get a new one") from error
     return RepoRecord(
         repo_id=repo_id,
         schema_version=SCHEMA_VERSION,
@@ -41,11 +41,11 @@ def make_repo_record(*, repo_id: str, created_at: str, domain: str) -> RepoRecor
 
 
 def canonical_time(text: str) -> str:
-    """Return an ISO 8601 time in the one form that is hashed: that of Python, `+00:00`, microseconds or none.
+    """Return an ISO 8601 time in the one form that is hashed, that of Python: `+00:00` and no `Z`.
 
-    Other Muse tools parse a commit's time and print it again before they hash it, so `Z` or
-    milliseconds would change the commit's id under them. The offset stays. Raises `UsageError` if
-    `text` is no such time or has no offset.
+    Other Muse tools parse a commit's time and print it again before they hash it. With `Z` or
+    milliseconds they would get another id. The offset stays as it is. Raises `UsageError` if
+    `text` is not such a time or has no offset.
     """
     try:
         time = datetime.fromisoformat(text)
@@ -57,7 +57,7 @@ def canonical_time(text: str) -> str:
 
 
 def read_repo_record(root: str, storage: Storage) -> RepoRecord:
-    """Read `repo.json`; `NotFoundError` if there is none, `CorruptionError` if it is not a record."""
+    """Read `repo.json`; `NotFoundError` if it does not exist, `CorruptionError` if it is not a record."""
     path = layout.repo_file(root)
     document = read_json_object(path, storage)
     return RepoRecord(
@@ -69,7 +69,7 @@ def read_repo_record(root: str, storage: Storage) -> RepoRecord:
 
 
 def repository_digest(root: str, storage: Storage) -> str:
-    """Return the digest of the four keys of `repo.json` as they stand there, null where one is missing."""
+    """Return the digest of the four keys of `repo.json` as they are there; a missing one counts as null."""
     document = read_json_object(layout.repo_file(root), storage)
     return json_digest({name: document.get(name) for name in RepoRecord.__annotations__})
 

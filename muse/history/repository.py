@@ -1,4 +1,4 @@
-"""A repository: opens a root and wires the stores."""
+"""A repository: the stores under one root directory, opened together."""
 
 import os.path
 import uuid
@@ -20,7 +20,7 @@ class Repository:
     """The repository whose working tree is `root`: its identity, objects, commit DAG and coordination."""
 
     def __init__(self, root: str, storage: Storage = LOCAL, record: RepoRecord | None = None) -> None:
-        """Open `root`. `record` stands for what is in a `repo.json` that is damaged."""
+        """Open `root`. `record` takes the place of a `repo.json` that is damaged."""
         record = record or read_repo_record(root, storage)
         self.root = root
         self.storage = storage
@@ -43,10 +43,10 @@ class Repository:
     ) -> tuple["Repository", bool]:
         """Make a repository at `root`; return it, and whether it was made by this call.
 
-        One that is there already keeps everything, its domain too. One that a crash left
-        half-made is completed: `repo.json` comes last, and without it there is no repository.
-        `now` is an ISO 8601 time with its offset; left out, it is the present. Raises `UsageError` for
-        a bad argument and `CorruptionError` if the `repo.json` found is damaged: it is not replaced.
+        A repository that is there already keeps everything, its domain too. One that a crash left
+        half-made is completed: `repo.json` is written last, and without it there is no repository.
+        `now` is an ISO 8601 time with its offset, by default the present. Raises `UsageError` for a
+        bad argument, and `CorruptionError` for a damaged `repo.json`, which is not replaced.
         """
         record = make_repo_record(
             repo_id=repo_id or str(uuid.uuid4()), created_at=now or now_text(), domain=domain
@@ -62,7 +62,7 @@ class Repository:
 
     @classmethod
     def open(cls, root: str, storage: Storage = LOCAL) -> "Repository":
-        """Open the repository at `root` itself; `NotFoundError` if there is none."""
+        """Open the repository at `root` itself; `NotFoundError` if there is no repository."""
         if not storage.exists(layout.repo_file(root)):
             raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
         return cls(root, storage)
@@ -78,7 +78,7 @@ class Repository:
         return cls(directory, storage)
 
     def read_tree(self, commit_id: str | None) -> dict[str, str]:
-        """Return the manifest (path -> object id) of a commit; None is the empty tree."""
+        """Return the tree of a commit, path -> object id; without a commit, the empty tree."""
         if commit_id is None:
             return {}
         return self.dag.read_snapshot(self.dag.read_commit(commit_id)["snapshot_id"])["manifest"]
@@ -89,7 +89,7 @@ class Repository:
 
 
 def _make_furniture(root: str, storage: Storage) -> None:
-    """Make the directories, the empty first branch and HEAD, as far as they are missing."""
+    """Make the directories, the empty first branch and HEAD where they are missing."""
     for directory in (
         layout.branches_directory(root),
         layout.objects_directory(root),
@@ -100,7 +100,7 @@ def _make_furniture(root: str, storage: Storage) -> None:
         storage.make_directories(directory, sync=True)
     if storage.exists(layout.head_file(root)):
         return
-    # HEAD after its branch, so that it never names nothing.
+    # The branch before HEAD, so that HEAD always names a branch that is there.
     if not storage.exists(layout.branch_file(root, FIRST_BRANCH)):
         storage.write_atomically(layout.branch_file(root, FIRST_BRANCH), b"")
     storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{FIRST_BRANCH}\n".encode())
@@ -109,7 +109,7 @@ def _make_furniture(root: str, storage: Storage) -> None:
 class TreeFiles(Mapping[str, bytes]):
     """The files of a manifest, each read and checked when it is first asked for.
 
-    `unstored`: object id -> content of what is not in the object store yet.
+    `unstored` has the contents that are not in the object store yet, by object id.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Which ops a commit came from, written as trailers at the end of its message. Pure.
+"""The seal of a commit: trailers at the end of its message that say which ops it was made from. Pure.
 
 The message is hashed into the commit id, so the id seals the trailers, and the trailers seal the
-ops: their place in the log, their number, and the Merkle root over their bytes; and whatever else
-of the commit, its snapshot and its repository no other hash covers.
+ops: their place in the log, their number, and the Merkle root over their bytes. They also seal all that
+no other hash covers of the commit, its snapshot and its repository.
 """
 
 import re
@@ -20,8 +20,6 @@ from muse.errors import InvalidEntryError
 from muse.history.merkle import root_hash
 
 _TRAILER = re.compile(r"(Muse-[A-Za-z-]+): (.*)\Z")
-
-
 _NUMBER = re.compile(r"[0-9]{1,16}\Z")
 
 
@@ -29,17 +27,17 @@ _NUMBER = re.compile(r"[0-9]{1,16}\Z")
 class Seal:
     """The covered ops of one domain of one session.
 
-    `cut_offset`: everything of the session before this byte of its log is in history, once this
-    commit is. `first`, `last`: the (Lamport, op id) of the first and last covered entry in the
-    total order. `frontier_digest`, `delta_digest`: SHA-256 of the session's frontier and of the
-    stored delta, as JSON with sorted keys. `root`: the Merkle root over the covered entries in the
-    total order, each as the JSON bytes of its log line without crc. `op_list`: the object that lists
-    their ids, see `muse.core.op_list`.
+    `cut_offset`: once this commit is in history, all of the session's log before this byte is too.
+    `first`, `last`: the (Lamport, op id) of the first and last covered entry in the total order.
+    `frontier_digest`, `delta_digest`: SHA-256 of the session's frontier and of the stored delta, as JSON
+    with sorted keys. `root`: the Merkle root over the covered entries in the total order, each as the
+    JSON bytes of its log line without crc. `op_list`: the object that lists their ids, see
+    `muse.core.op_list`.
 
-    The rest is None in commits of versions that did not seal it. `record_digest`, `snapshot_digest`,
-    `repository_digest`: of what nothing else covers of the commit, its snapshot and `repo.json`.
-    `signer_key_id`: the key that the commit was signed with; None too if it was made unsigned.
-    `rules`: by which rule the domain's files were made, "music 2"; None if by its first.
+    The other fields have the value None in commits of versions that did not seal them. `record_digest`,
+    `snapshot_digest` and `repository_digest` cover what nothing else covers of the commit, its snapshot and
+    `repo.json`. `signer_key_id` names the key that the commit was signed with, None if it was not signed.
+    `rules` says by which rule the domain's files were made, "music 2"; None means rule 1.
     """
 
     session_id: str
@@ -85,7 +83,7 @@ def make_seal(
     frontier: Mapping[str, int],
     delta: StructuredDelta,
 ) -> Seal:
-    """Seal `entries`, which are in the total order and not empty."""
+    """Return the seal of `entries`, of which there is at least one, in the total order."""
     return Seal(
         session_id=session_id,
         cut_offset=cut_offset,
@@ -112,7 +110,9 @@ def leaf_of(entry: OpEntry) -> bytes:
     try:
         return entry_json(entry)
     except TypeError as error:  # a line that another tool framed
-        raise InvalidEntryError(f"op {entry['op_id']} holds what JSON here cannot: {error}") from error
+        raise InvalidEntryError(
+            f"op {entry['op_id']} holds a value that cannot be written as JSON here: {error}"
+        ) from error
 
 
 def root_of(entries: Iterable[OpEntry]) -> str:
@@ -127,7 +127,7 @@ def add_trailers(message: str, seal: Seal) -> str:
 
 
 def read_seal(message: str) -> Seal | None:
-    """Return the seal in a commit message; None if it ends in no complete one."""
+    """Return the seal at the end of a commit message, None if there is no complete one."""
     paragraph = message.rstrip("\n").rpartition("\n\n")[2]
     matches = filter(None, map(_TRAILER.match, paragraph.split("\n")))
     found = {match[1]: match[2] for match in matches}
@@ -142,7 +142,7 @@ def read_seal(message: str) -> Seal | None:
 
 
 def message_text(message: str) -> str:
-    """Return a commit message without its seal: what a person wrote."""
+    """Return the part of a commit message that a person wrote: all but the seal."""
     if read_seal(message) is None:
         return message.rstrip("\n")
     return message.rstrip("\n").rpartition("\n\n")[0].rstrip("\n")

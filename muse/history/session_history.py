@@ -1,4 +1,4 @@
-"""What history says of a session: which of its ops the branches hold, told by the seals in the commits."""
+"""Finds the ops of a session that the branches hold, by the seals in the commits."""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ class SessionCommit:
 
 @dataclass(slots=True)
 class SessionHistory:
-    """The commits of one session that were found, each behind those in its own history.
+    """The commits of one session that were found, each after those in its own history.
 
-    `branch` leads to some of them. `met`: the commits at which the search ended.
+    `branch` leads to some of them. `met`: the commits at which the search stopped.
     """
 
     commits: list[SessionCommit] = field(default_factory=list)
@@ -41,9 +41,9 @@ def session_history(
 ) -> SessionHistory:
     """Search the histories of `tips` (branch -> commit) for commits of a session, each commit once.
 
-    No search goes past a commit in `stop`: it and what is behind it were taken in before. Where
-    several branches lead to such commits, the first of `tips` is named. `CorruptionError` at a commit
-    of the session that does not name its ops.
+    No search goes past a commit in `stop`: it and its history were taken in before. If several
+    branches lead to commits of the session, the first of `tips` is named. Raises `CorruptionError` at a
+    commit of the session that does not name its ops.
     """
     result = SessionHistory()
     behind: dict[str, list[str]] = {}
@@ -58,8 +58,8 @@ def session_history(
             seal = read_seal(record["message"])
             if seal is None and f"\nMuse-Session: {session_id}\n" in record["message"]:
                 raise CorruptionError(
-                    f"commit {commit_id} was made from session {session_id!r} and does not name its ops, as "
-                    "an earlier version wrote it: go on in a new session"
+                    f"commit {commit_id} was made from session {session_id!r} by an earlier version and does "
+                    "not name its ops: go on in a new session"
                 )
             if seal is not None and seal.session_id == session_id:
                 before, snapshot_id = record["parent_commit_id"], record["snapshot_id"]
@@ -72,7 +72,7 @@ def session_history(
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """Where a search ends: at what it was told, which it notes in `met`, and at what it has seen."""
+    """The commits at which a search stops: those in `stop`, noted in `met`, and those it has seen."""
 
     stop: Container[object]
     seen: Container[object]

@@ -1,7 +1,7 @@
 """Commits signed with an Ed25519 key of their committer, and the keys that a repository trusts.
 
-What is signed is all of the record that its maker wrote, the id included: see `docs/signing.md`. The
-library `cryptography` does the arithmetic; it is asked for only where a key is used.
+A signature covers all of the record that its maker wrote, the id included: see `docs/signing.md`. The
+library `cryptography` does the arithmetic, and is imported only where a key is used.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from muse.core.content_id import sha256_hex
+from muse.core.content_id import is_content_id, sha256_hex
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.disk.system_calls import translated
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 CONTEXT = b"muse commit signature 1\n"
-"""What is signed starts so: a signature for another purpose is never one of a commit."""
+"""The first bytes of all that is signed: so no signature for another purpose is valid for a commit."""
 
 SIGNED_FIELDS = (
     "commit_id",
@@ -49,7 +49,6 @@ SIGNED_FIELDS = (
 """All fields but the signature and the notes that are added later: `reviewed_by` and `test_runs`."""
 
 _SIGNATURE = re.compile(r"[0-9a-f]{128}\Z")
-_KEY_ID = re.compile(r"[0-9a-f]{64}\Z")
 _PUBLIC = ".pub"
 _MAX_KEY_BYTES = 1 << 16
 
@@ -71,7 +70,7 @@ class UnknownKeyError(MuseError):
 
 
 def signed_bytes(record: CommitRecord) -> bytes:
-    """Return what a signature of `record` covers: JSON with sorted keys, after `CONTEXT`."""
+    """Return the bytes that a signature of `record` covers: `CONTEXT`, then JSON with sorted keys."""
     signed: dict[str, Any] = {name: record[name] for name in SIGNED_FIELDS}  # type: ignore[literal-required]
     return CONTEXT + orjson.dumps(signed, option=orjson.OPT_SORT_KEYS)
 
@@ -85,15 +84,17 @@ class Signer:
 
     @classmethod
     def load(cls, path: str, storage: Storage = LOCAL) -> "Signer":
-        """Read a private key from a PEM file. `CorruptionError` if it is no Ed25519 key of that form."""
+        """Read a private key from a PEM file; `CorruptionError` if it is not an Ed25519 key."""
         ed25519, serialization = _library()
         data = _read_key(path, storage)
         try:
             key = serialization.load_pem_private_key(data, password=None)
         except (ValueError, TypeError, _unsupported()) as error:
-            raise CorruptionError(f"{path} is no private key without password: {error}", path=path) from error
+            raise CorruptionError(
+                f"{path} is not a private key without a password: {error}", path=path
+            ) from error
         if not isinstance(key, ed25519.Ed25519PrivateKey):
-            raise CorruptionError(f"{path} is no Ed25519 key: make one with 'muse key create'", path=path)
+            raise CorruptionError(f"{path} is not an Ed25519 key: make one with 'muse key create'", path=path)
         return cls(key)
 
     def sign(self, record: CommitRecord) -> CommitRecord:
@@ -106,9 +107,9 @@ class Signer:
 
 
 def create_key(path: str, storage: Storage = LOCAL) -> Signer:
-    """Make a key and write it to `path` as PEM, readable by its owner alone.
+    """Make a key and write it to `path` as PEM, which only its owner can read.
 
-    `UsageError` if something is there: a key is never overwritten. A failed write leaves no file.
+    `UsageError` if there is a file: a key is never overwritten. A failed write leaves no file.
     """
     ed25519, serialization = _library()
     key = ed25519.Ed25519PrivateKey.generate()
@@ -141,7 +142,7 @@ def _write_new(storage: Storage, descriptor: int, path: str, data: bytes) -> Non
 
 
 class TrustedKeys:
-    """The public keys in `.muse/keys`, and those added by file: whose signatures count."""
+    """The public keys whose signatures count: those in `.muse/keys`, and those added by `use`."""
 
     def __init__(self, root: str, storage: Storage = LOCAL) -> None:
         self._directory = layout.keys_directory(root)
@@ -152,18 +153,18 @@ class TrustedKeys:
     def ids(self) -> Iterator[str]:
         """Yield the id of every key in `.muse/keys`, sorted."""
         for name, _ in self._storage.list_directory(self._directory):
-            if name.endswith(_PUBLIC) and _KEY_ID.match(name.removesuffix(_PUBLIC)):
+            if name.endswith(_PUBLIC) and is_content_id(name.removesuffix(_PUBLIC)):
                 yield name.removesuffix(_PUBLIC)
 
     def use(self, path: str) -> str:
-        """Trust the public key in the PEM file `path` in this object alone; return its id."""
+        """Trust the public key in the PEM file `path` in this object only; return its id."""
         key = _load_public(path, self._storage)
         key_id = _key_id(key)
         self._known[key_id] = key
         return key_id
 
     def trust(self, path: str) -> tuple[str, bool]:
-        """Copy the public key in the PEM file `path` to `.muse/keys`; return its id, and if it is new."""
+        """Copy the public key in the PEM file `path` to `.muse/keys`; return its id and whether it is new."""
         key = _load_public(path, self._storage)
         return self.add(_key_id(key), _public_pem(key))
 
@@ -175,7 +176,7 @@ class TrustedKeys:
         return key_id, is_new
 
     def __bool__(self) -> bool:
-        """Whether any key is known here: then commits are expected to be signed."""
+        """Return whether any key is known here: then commits are expected to be signed."""
         return any(self._known.values()) or any(self.ids())
 
     def check_file(self, key_id: str) -> None:
@@ -183,10 +184,12 @@ class TrustedKeys:
         path = layout.public_key_file(self._root, key_id)
         key = _load_public(path, self._storage)
         if _key_id(key) != key_id:
-            raise CorruptionError(f"{path} holds another key, {_key_id(key)}: its name is wrong", path=path)
+            raise CorruptionError(
+                f"{path} holds another key, {_key_id(key)}: remove it, and trust the right key", path=path
+            )
         if self._storage.read_bytes(path) != _public_pem(key):
             raise CorruptionError(
-                f"{path} holds the right key, but 'muse key trust' does not write it so: a byte was changed",
+                f"{path} holds the right key, but 'muse key trust' writes other bytes: one was changed",
                 path=path,
             )
 
@@ -197,9 +200,9 @@ class TrustedKeys:
         trusted here, `CorruptionError` if the stored key is damaged.
         """
         key_id = record["signer_key_id"]
-        if not _SIGNATURE.match(record["signature"]) or not _KEY_ID.match(key_id):
+        if not _SIGNATURE.match(record["signature"]) or not is_content_id(key_id):
             raise SignatureError(
-                f"{path} has a signature or key id that is none: 128 and 64 hex digits are expected",
+                f"{path} has a bad signature or key id: 128 and 64 hex digits are expected",
                 path=path,
             )
         key = self._find(key_id)
@@ -210,7 +213,7 @@ class TrustedKeys:
             )
         if not _holds(key, record):
             raise SignatureError(
-                f"{path} is wrongly signed: its record is not the one that key {key_id} signed", path=path
+                f"{path} has a wrong signature: its record is not the one that key {key_id} signed", path=path
             )
 
     def _find(self, key_id: str) -> "Ed25519PublicKey | None":
@@ -221,7 +224,7 @@ class TrustedKeys:
                 key = _load_public(path, self._storage)
             if key is not None and _key_id(key) != key_id:
                 raise CorruptionError(
-                    f"{path} holds another key, {_key_id(key)}: its name is wrong", path=path
+                    f"{path} holds another key, {_key_id(key)}: remove it, and trust the right key", path=path
                 )
             self._known[key_id] = key
         return self._known[key_id]
@@ -243,16 +246,18 @@ def _load_public(path: str, storage: Storage) -> "Ed25519PublicKey":
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, _unsupported()) as error:
-        raise CorruptionError(f"{path} is no public key: {error}", path=path) from error
+        raise CorruptionError(f"{path} is not a public key: {error}", path=path) from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise CorruptionError(f"{path} is no Ed25519 public key", path=path)
+        raise CorruptionError(f"{path} is not an Ed25519 public key: name another file", path=path)
     return cast("Ed25519PublicKey", key)
 
 
 def _read_key(path: str, storage: Storage) -> bytes:
     data = storage.read_bytes(path)
     if len(data) > _MAX_KEY_BYTES:
-        raise CorruptionError(f"{path} has {len(data)} bytes: it is no key", path=path)
+        raise CorruptionError(
+            f"{path} has {len(data)} bytes: it is too long for a key: name another file", path=path
+        )
     return data
 
 

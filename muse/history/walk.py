@@ -1,8 +1,7 @@
 """Walks over a graph of commits, given by a function from an id to the ids of its parents. Pure.
 
-The graph has no circles. A walk asks for the parents of an id once, after it has given the id out: so the
-reader of a walk may find the parents while it looks at the commit. Of a merge, the first parent is the one
-that was gone on from.
+The graph has no circles. A walk yields an id before it asks for its parents, so the caller can find the
+parents while it looks at the commit. The first parent of a merge is the commit that it was made on.
 """
 
 from collections import Counter, deque
@@ -36,7 +35,7 @@ def first_lines(start: str, parents: Parents, stop: Container[object] = ()) -> I
     """Yield `start` and all its ancestors, line by line, each id once.
 
     The line of first parents comes first, down to its root; then, from the newest merge to the
-    oldest, the line of its second parent as far as it is new. An id in `stop` ends its line.
+    oldest, the lines of its other parents as far as they are new. An id in `stop` ends its line.
     """
     seen: set[str] = set()
     starts = deque([start])
@@ -49,33 +48,33 @@ def first_lines(start: str, parents: Parents, stop: Container[object] = ()) -> I
             starts.extend(line[1:])
 
 
-def children_first(start: str, parents: Parents, age: Callable[[str], Any]) -> Iterator[str]:
+def children_first(start: str, parents: Parents, rank: Callable[[str], Any]) -> Iterator[str]:
     """Yield `start` and all its ancestors, each once and before its parents.
 
-    Of several that could come next, the one with the highest `age` does. Goes on step by step up to the
-    first merge, and there looks at all that is left.
+    Of several that could come next, the one with the highest `rank` does. Up to the first merge the walk goes
+    step by step; there it looks at all the others.
     """
     line = [start]
     while len(line) == 1:
         yield line[0]
         line = list(parents(line[0]))
     links: dict[str, list[str]] = {}
-    ages: dict[str, Any] = {}
+    ranks: dict[str, Any] = {}
     for name in reachable(line, links.__getitem__):
         links[name] = list(parents(name))
-        ages[name] = age(name)
+        ranks[name] = rank(name)
     children = Counter(parent for names in links.values() for parent in names)
     free = {name for name in links if not children[name]}
     while free:
-        newest = max(free, key=ages.__getitem__)
-        free.remove(newest)
-        yield newest
-        children.subtract(links[newest])
-        free.update(parent for parent in links[newest] if not children[parent])
+        best = max(free, key=ranks.__getitem__)
+        free.remove(best)
+        yield best
+        children.subtract(links[best])
+        free.update(parent for parent in links[best] if not children[parent])
 
 
 def parents_first(starts: Iterable[str], parents: Parents) -> list[str]:
-    """Return `starts` and all their ancestors, each after its parents, the line of the first one first."""
+    """Return `starts` and all their ancestors, each after its parents, and first parents before others."""
     ordered: list[str] = []
     seen: set[str] = set()
     for start in starts:
@@ -108,12 +107,12 @@ def common_dominator(starts: Iterable[str], parents: Parents) -> str | None:
 
 
 def links_among(links: Mapping[str, Iterable[str]]) -> Parents:
-    """Return the parents function of `links` that stays within its ids."""
+    """Return the function from an id to its parents, as far as they have links of their own."""
     return lambda name: [parent for parent in links[name] if parent in links]
 
 
 def children_of(links: Mapping[str, Iterable[str]]) -> Parents:
-    """Return the function from an id to its children, where `links` tells the parents of each."""
+    """Return the function from an id to its children; `links` has the parents of each id."""
     children: dict[str, list[str]] = {}
     for name, names in links.items():
         for parent in names:

@@ -1,7 +1,7 @@
-"""The working tree: the files of a commit, brought into the root beside what people do there.
+"""Brings the files of a commit into the working tree, where people change files too.
 
-A commit has happened before its files are written here, so nothing is lost by holding back. What a
-person changed by hand is never overwritten and never removed.
+The commit is made before its files are written here, so nothing is lost if one is left out. A file
+that a person changed by hand is never overwritten and never removed.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from muse.history.tree import tree_changes
 
 @dataclass(frozen=True, slots=True)
 class WorkingTreeUpdate:
-    """What became of the changed files: paths in order. `kept` were changed by hand, and left so."""
+    """The paths that were written, removed and kept, each list in order. `kept`: those changed by hand."""
 
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class WorkingTreeUpdate:
 
 
 class _Place(Enum):
-    """What stands where a file is to be, when it is not a file."""
+    """What is at the path of a file when it is not a file."""
 
     EMPTY = "empty"
     BLOCKED = "blocked"  # a directory, a link or a special file there, or a parent that is no directory
@@ -44,15 +44,15 @@ def update_working_tree(
     known: Callable[[str, str], bool],
     storage: Storage = LOCAL,
 ) -> WorkingTreeUpdate:
-    """Bring the tree at `root` from the manifest `before` (None: nothing) to the manifest `after`.
+    """Bring the tree at `root` from the manifest `before` (None: no files) to the manifest `after`.
 
     Only paths that differ between the two are looked at. A file on disk is replaced or removed if
-    its bytes are those of `before`, or if `known(path, object_id)` says that history holds them;
-    any other file, and everything that is not a plain file in plain directories, is kept. A file
-    that is missing is written. Running it again does what is left to do. A crash leaves each file
+    its bytes are those of `before`, or if `known(path, object_id)` says that history holds them.
+    Any other file is kept, and so is all that is not a plain file in plain directories. A file
+    that is missing is written. A second run does what is left to do. A crash leaves each file
     whole, old or new.
 
-    Raises `CorruptionError`, before anything is touched, if a path could leave the tree.
+    Raises `CorruptionError`, before anything is changed, if a path could lead out of the tree.
     """
     before = before or {}
     tree = _FilesOnDisk(root, before, after, known, storage)
@@ -78,7 +78,7 @@ def _check_paths(paths: Iterable[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _FilesOnDisk:
-    """The root on disk, seen with the two manifests."""
+    """The files under the root on disk, compared with the two manifests."""
 
     root: str
     before: Mapping[str, str]
@@ -90,12 +90,12 @@ class _FilesOnDisk:
         return os.path.join(self.root, *path.split("/"))
 
     def parents(self, path: str) -> Iterator[str]:
-        """The directories above `path` within the root, the outermost first."""
+        """Return the directories above `path` within the root, the outermost first."""
         parts = path.split("/")
         return (os.path.join(self.root, *parts[:count]) for count in range(1, len(parts)))
 
     def place(self, path: str) -> _Place | str:
-        """Return the object id of the file at `path`, or what else is there. No link is followed."""
+        """Return the object id of the file at `path`, or what is there instead. No link is followed."""
         for directory in self.parents(path):
             found = self.storage.look(directory)
             if found is None:
@@ -122,7 +122,7 @@ def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
         return
     tree.storage.remove(tree.file(path))
     update.removed.append(path)
-    # An error means that the directory is not empty, or in use: it stays.
+    # An error means that the directory is not empty or is in use: it stays.
     with contextlib.suppress(OSError):
         for directory in reversed(list(tree.parents(path))):
             tree.storage.remove_directory(directory)
@@ -142,6 +142,6 @@ def _write(tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingT
 
 
 def _permissions(tree: _FilesOnDisk, path: str) -> int | None:
-    """A script that is replaced stays executable."""
+    """Return the mode of the file that is replaced: a script stays executable."""
     found = tree.storage.look(tree.file(path))
     return None if found is None else stat.S_IMODE(found.st_mode)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from muse.core.content_id import is_content_id
 from muse.disk.tree_path import path_fault
 from muse.errors import DomainError
 
@@ -14,7 +15,6 @@ NAMES_DIRECTORY = ".muse_notes"
 """Where Muse keeps a page beside each score; no op of any domain may write there."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def shown(value: Any) -> str:
@@ -27,7 +27,7 @@ def shown(value: Any) -> str:
 
 
 def address_of(op: Any) -> str:
-    """Tell what an op names, for the list of ignored ones; "" when it names nothing."""
+    """Return the address that an op names, for the list of ignored ops; "" when it names none."""
     address = op.get("address") if isinstance(op, Mapping) else None
     return address if isinstance(address, str) else ""
 
@@ -61,7 +61,7 @@ def parents_of(path: str) -> list[str]:
 def digest_of(op: Mapping[str, Any], name: str) -> str:
     """Return the sha256 in the field `name` of an op. Raises DomainError for anything else there."""
     digest = op.get(name)
-    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+    if not is_content_id(digest):
         raise DomainError(f"`{name}` is a sha256 in 64 hex digits, lower case, not {shown(digest)}")
     return digest
 

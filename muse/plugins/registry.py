@@ -22,8 +22,8 @@ def plugin_names() -> list[str]:
 def find_plugin(domain: str) -> DomainPlugin | None:
     """Find the plugin of `domain`, or None when no installed package offers one.
 
-    The same object every time. Raises DomainError when the plugin is there but cannot be used: two
-    packages claim the domain, it fails to load, or it is not a domain plugin.
+    Returns the same object every time. Raises DomainError when the plugin is there but cannot be used: two
+    packages offer the domain, it fails to load, or it is not a domain plugin.
     """
     offers = _offers().get(domain, ())
     if not offers:
@@ -31,7 +31,7 @@ def find_plugin(domain: str) -> DomainPlugin | None:
     if len(offers) > 1:
         values = " and ".join(offer.value for offer in offers)
         raise DomainError(
-            f"the domain {domain!r} is claimed by {values}: uninstall all but one of the packages"
+            f"the domain {domain!r} is offered by {values}: uninstall all but one of the packages"
         )
     return _load(offers[0])
 

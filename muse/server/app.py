@@ -1,8 +1,9 @@
-"""The application: who is let in, which endpoint answers, and what becomes of an error."""
+"""The application: it checks who may come in, calls the endpoint, and answers errors."""
 
 import asyncio
 import math
 from collections.abc import Callable, MutableMapping
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from muse.server.api.calls import (
 from muse.server.api.live import SUBPROTOCOL, serve_socket
 from muse.server.api.openapi import make_document
 from muse.server.api.routes import ENDPOINTS
-from muse.server.edge.access import ANYBODY, Principal
+from muse.server.edge.access import ANYBODY, NOBODY_COMES_IN, Principal
 from muse.server.faults import RequestError
 
 _LINGER_SECONDS = 1.0
@@ -92,13 +93,15 @@ class App:
             raise RequestError(403, "pages of this Origin may not use this server", reason="origin")
 
     def _principal(self, connection: HTTPConnection) -> Principal:
-        """Return who speaks; raise the refusal of who brings no valid token."""
+        """Return the sender of a request; raise the refusal of one without a valid token."""
         tokens = self._service.tokens
         text = _token(connection)
         if text is not None:
             return tokens.principal(text)
         if tokens.is_empty() and self._service.settings.is_loopback:
             return ANYBODY
+        if tokens.are_gone():
+            raise RequestError(401, NOBODY_COMES_IN, reason="no_token")
         raise RequestError(401, "send a token: 'Authorization: Bearer TOKEN'", reason="no_token")
 
     # -- what answers ---------------------------------------------------------------------------
@@ -151,13 +154,14 @@ class _Answering:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        response = await self._answer(request)
-        if scope["method"] == "HEAD" and isinstance(response, StreamingResponse):
-            response = Response(headers=response.headers)  # or it would be followed without end
-        scope[ANSWERED] = response.status_code
-        await response(scope, receive, send)
+        with ExitStack() as held:
+            response = await self._answer(request, held)
+            if scope["method"] == "HEAD" and isinstance(response, StreamingResponse):
+                response = Response(headers=response.headers)  # or it would be followed without end
+            scope[ANSWERED] = response.status_code
+            await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request, held: ExitStack) -> Response:
         endpoint, service = self._endpoint, self._service
         if service.is_stopping and endpoint.path != "/v1/health":
             raise _stopping(service)
@@ -167,7 +171,7 @@ class _Answering:
             principal.check_scope(endpoint.scope)
             if endpoint.is_of_all:
                 principal.check_everywhere()
-        call = Call(service, request, principal, dict(request.scope["headers"]))
+        call = Call(service, request, principal, dict(request.scope["headers"]), held)
         if not service.tracing.is_on:
             return await endpoint.handler(call)
         with service.tracing.span(f"{endpoint.method} {endpoint.path}"):
@@ -185,7 +189,7 @@ def _as_handshake(send: Send) -> Send:
 
 
 async def _linger(response: Response, receive: Receive, send: Send) -> None:
-    """Answer before the body is read, and close: but read on a little, or the answer may be lost."""
+    """Answer before the body is read, and close. Read a little more of it, or the answer may be lost."""
     response.headers["connection"] = "close"
     await send(
         {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}

@@ -114,7 +114,7 @@ class AppendQueue:
         written: asyncio.Future[list[_Receipts]] = self._loop.create_future()
         try:
             receipts = self._guarded.append_at_once(requests)
-        except Exception as error:  # noqa: BLE001 - whoever asked is told
+        except Exception as error:  # noqa: BLE001 - the sender is told
             written.set_exception(error)
             return written
         if receipts is None:
@@ -178,11 +178,11 @@ class AppendQueue:
             batch = [
                 *batch,
                 *self._give_up_waiting(),
-            ]  # or it would come behind what the log opened anew takes
+            ]  # or it would come behind what the log takes once it is open again
         for submission in batch:
             if not submission.done.done():
                 submission.done.set_exception(error)
-                submission.done.exception()  # whoever asked may have left: then nobody looks
+                submission.done.exception()  # the sender may have left: then nobody looks
 
     def _give_up_waiting(self) -> list[_Submission]:
         given_up = [submission for own in self._waiting.values() for submission in own]

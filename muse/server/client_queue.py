@@ -1,4 +1,4 @@
-"""What is on its way to one client: answers to it, and what others do. Bounded; a slow client is told."""
+"""What is on its way to one client: answers to it, and what others do. It is limited."""
 
 import asyncio
 from collections import deque
@@ -14,9 +14,9 @@ from muse.server.settings import Settings
 
 @dataclass(frozen=True)
 class Message:
-    """Something to tell one client or many; `data` is the message as JSON.
+    """A message to one client or to many; `data` holds it as JSON.
 
-    `cursor`: where a client is once it has it; None if that is where it was. `ops`: those in it, each
+    `cursor`: where a client is after this message; None if it does not move. `ops`: the ops in it, each
     with the byte after it. `event`: it as a Server-Sent Event, if it is neither ops nor presence.
     """
 
@@ -27,22 +27,22 @@ class Message:
 
     @cached_property
     def frame(self) -> bytes:
-        """The WebSocket frame, made once for all."""
+        """Return the WebSocket frame, which is made once for all clients."""
         return Frame(Opcode.TEXT, self.data).serialize(mask=False)
 
     @cached_property
     def events(self) -> bytes:
-        """The Server-Sent Events, made once for all: one an op, each with its cursor as id."""
+        """Return the Server-Sent Events, made once for all: one for each op, with its cursor as id."""
         if self.ops:
             return b"".join([b"id: %d\nevent: op\ndata: %b\n\n" % op for op in self.ops])
         return self.event or b"event: presence\ndata: %b\n\n" % self.data
 
 
 class ClientQueue:
-    """One client's queue. Answers are never dropped: their number is bounded by who asks.
+    """The queue of one client. Answers are never dropped: the client itself causes no more than it reads.
 
-    When updates are more than the queue holds they are dropped and `overflowed` is set: the client goes
-    on from `cursor`, which is that of the last update it was handed.
+    If there are more updates than it may have, all are dropped and `overflowed` is set. The client
+    then goes on from `cursor`, which is that of the last update that was taken from the queue.
     """
 
     def __init__(self, settings: Settings, cursor: int) -> None:
@@ -63,24 +63,24 @@ class ClientQueue:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many answers wait that no more should be caused: the client does not read."""
+        """Return whether so many answers wait that the client should cause no more: it does not read."""
         return len(self._answers) >= self._messages_at_most or self._answers_size >= self._bytes_at_most
 
     def answer(self, data: bytes, event: bytes = b"") -> None:
-        """Queue what only this client is told."""
+        """Queue a message for this client alone."""
         self._answers.append(Message(data, event=event))
         self._answers_size += len(data)
         self._wake.set()
 
     def update(self, update: Message) -> bool:
-        """Queue an update; False if there was no room, and all that waited was dropped."""
+        """Queue an update; False if there was no room, and all updates that waited were dropped."""
         if self.overflowed or self.closed:
             return False
         is_full = len(self._updates) >= self._messages_at_most or (
             self._updates and self._size + len(update.data) > self._bytes_at_most
         )
         if is_full and update.cursor is None:
-            return True  # who is here is not worth a new start
+            return True  # presence is not worth a new start
         if is_full:
             self.overflowed = True
             self._updates.clear()
@@ -93,13 +93,13 @@ class ClientQueue:
         return True
 
     def close(self, failure: MuseError | None = None) -> None:
-        """Let `get` return None once all answers and updates are out; or raise what the feed failed with."""
+        """Let `get` return None once the queue is empty, or raise `failure`, the error of the feed."""
         self._failure = self._failure or failure
         self.closed = True
         self._wake.set()
 
     def get_nowait(self) -> Message | None:
-        """Return what is to be sent next, answers first; None if there is nothing now."""
+        """Return the message to send next, answers first; None if nothing waits."""
         if self._answers:
             answer = self._answers.popleft()
             self._answers_size -= len(answer.data)
@@ -113,7 +113,7 @@ class ClientQueue:
         return None
 
     async def get(self) -> Message | None:
-        """Wait for what is to be sent next; None once the client is behind, or all of a closed box is out."""
+        """Wait for the message to send next; None if the client is too slow or the queue closed and empty."""
         while (update := self.get_nowait()) is None:
             if self._failure is not None:
                 raise self._failure

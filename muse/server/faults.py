@@ -1,4 +1,4 @@
-"""What goes wrong, as clients see it: a status, a kind, a message, and the facts."""
+"""Errors as clients see them: a status, a kind, a message and the facts."""
 
 import errno
 import os.path
@@ -40,7 +40,7 @@ _KINDS = {
 
 
 class RequestError(MuseError):
-    """A request that is refused. `line` counts from 1; `field` and `line` say what of it is at fault."""
+    """A request that is refused. `field` and `line`, from 1, say which part is at fault."""
 
     def __init__(
         self,
@@ -68,8 +68,15 @@ class RequestError(MuseError):
         return {"error": {"status": self.status, "kind": self.kind, "message": str(self), **told}}
 
 
-def request_error(error: BaseException) -> RequestError:
-    """Return `error` as clients are told of it. What is no fault of theirs names no path of this machine."""
+def request_error(error: BaseException, root: str = "") -> RequestError:
+    """Return the error that the client is told. Files below `root` are named as they are seen from there."""
+    told = _translated(error)
+    if len(root) > 1 and root.startswith("/") and root in str(told):
+        told.args = (str(told).replace(f"{root}/", "").replace(root, "the repository"),)
+    return told
+
+
+def _translated(error: BaseException) -> RequestError:
     match error:
         case RequestError():
             return error
@@ -94,7 +101,7 @@ def request_error(error: BaseException) -> RequestError:
 
 
 def _closer(damage: CorruptionError) -> str:
-    """Say what is damaged, or which command looks there, without a path of this machine."""
+    """Say what is damaged, or which command finds it, without a path of this machine."""
     directory, name = os.path.split(damage.path)
     if f"{layout.coordination_directory('')}/" in damage.path:
         return "'muse coord list' on the server's machine names the record"

@@ -1,4 +1,4 @@
-"""One session's ops as they come into its log, whoever writes them: read once, handed to all who follow."""
+"""The ops of one session as they come into its log: read once, and handed to all followers."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ _UNDELIVERED_AT_MOST = 8
 
 @dataclass(frozen=True)
 class LogSlice:
-    """Some entries in the order of the log: each with the byte after it. They follow on byte `start`."""
+    """Some entries in the order of the log, each with the byte after it. All are after byte `start`."""
 
     start: int
     ops: list[tuple[int, bytes]] = field(default_factory=list)
@@ -39,14 +39,14 @@ class LogSlice:
 
     @cached_property
     def message(self) -> Message:
-        """The message to followers; made once for all of them."""
+        """Return the message to followers, which is made once for all of them."""
         entries = b",".join([data for _, data in self.ops])
         data = b'{"type":"ops","entries":[%b],"cursor":%d}' % (entries, self.end)
         return Message(data, self.end, self.ops)
 
 
 def read_slice(follower: Follower, start: int, *, upto: int | None = None) -> LogSlice:
-    """Return the next entries that are in the log already; an empty batch if there are none."""
+    """Return the next entries that are in the log already; an empty slice if it has no more."""
     batch = LogSlice(start)
     size = 0
     while len(batch.ops) < BATCH_OPS and size < 1 << 20 and (upto is None or batch.end < upto):
@@ -59,12 +59,12 @@ def read_slice(follower: Follower, start: int, *, upto: int | None = None) -> Lo
 
 
 def _line(entry: OpEntry) -> bytes:
-    """Return an entry as JSON. A copy: what orjson gives takes up kilobytes for as long as it is kept."""
+    """Return an entry as JSON: a copy, as the bytes that orjson returns keep kilobytes of memory."""
     return bytes(memoryview(orjson.dumps(entry)))
 
 
 class Feed:
-    """Follows one log in a thread of its own while anybody listens. Its other methods are for the loop."""
+    """Follows one log in a thread of its own while there are followers. Its other calls are for the loop."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Feed:
         return len(self._queues)
 
     def lag_bytes(self) -> int:
-        """How far the slowest follower is behind what was read."""
+        """Return how many bytes the slowest follower is behind what was read."""
         followers = self._queues | self._catching_up
         return max([0, *(self.cursor - queue.cursor for queue in followers)])
 
@@ -102,10 +102,14 @@ class Feed:
         self.cursor = start
         self._follower = follower
         self._thread = threading.Thread(target=self._follow, args=(follower, start), daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the machine gives no more threads
+            follower.close()
+            raise
 
     def join(self, queue: ClientQueue) -> bool:
-        """Hand on all behind the queue's cursor from now on; False if that lies before what is in hand."""
+        """Send everything after the queue's cursor from now on; False if the feed is past that cursor."""
         if self._is_over:
             queue.close(self.failure)
             return True
@@ -121,7 +125,7 @@ class Feed:
         self._catching_up.discard(queue)
 
     def tell(self, update: Message) -> None:
-        """Hand something to all who follow that is no op."""
+        """Send all followers a message that holds no ops."""
         for queue in self._queues:
             queue.update(update)
 
@@ -139,7 +143,7 @@ class Feed:
         self.drop(error)
 
     def drop(self, failure: MuseError | None = None) -> None:
-        """Let all who follow go: they come again, to what is then open."""
+        """Close the queues of all followers: they connect again, to the session as it is then."""
         self._is_over = True
         for queue in self._queues | self._catching_up:
             queue.close(failure)
@@ -166,7 +170,7 @@ class Feed:
                 self._follower.stop()
 
     def close(self) -> None:
-        """Stop to follow. Blocks until the thread is done; for a thread."""
+        """Stop following. Blocks until the thread has ended; for a thread."""
         if self._follower is None or self._thread is None:
             return
         self._follower.stop()

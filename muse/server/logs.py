@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line. No token, no query, no body of a request is ever in them.
+"""Structured logs: one JSON object a line. They never show a token, a query or a body of a request.
 
 A line that cannot be written (a full disk, a reader that is gone) is lost, and nothing else is.
 """
@@ -28,7 +28,7 @@ def make_logger(stream: TextIO, level: str) -> FilteringBoundLogger:
 
 
 def take_in_libraries(logger: FilteringBoundLogger) -> None:
-    """Let what libraries of the server say, from warnings on, go to `logger`: in the whole process."""
+    """Send the warnings and errors of the libraries to `logger`, in the whole process."""
     handler = _Handler(logger)
     for name in ("uvicorn.error", "asyncio", "opentelemetry"):
         library_logger = logging.getLogger(name)

@@ -60,7 +60,7 @@ class _PerRequest(Collector):
 
 
 class Metrics:
-    """Counters of one server. Labels have few values, none of a client's choice: no actors, no sessions."""
+    """Counters of one server. A label has few values, and no client chooses them: no actors, no sessions."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from muse.replication.peer import LocalPeer
+from muse.replication.local_peer import LocalPeer
 
 _PEERS_AT_MOST = 32
 _KEPT_SECONDS = 30.0
@@ -21,13 +21,13 @@ class Peers:
         self._peers: OrderedDict[str, tuple[float, threading.Lock, LocalPeer]] = OrderedDict()
 
     @contextmanager
-    def use(self, key: str, *, anew: bool) -> Iterator[LocalPeer]:
-        """Hold the peer of one client while the block runs. `anew`: what it had read is read again."""
+    def use(self, key: str, *, is_new: bool) -> Iterator[LocalPeer]:
+        """Hold the peer of one client while the block runs. `is_new`: what it had read is read again."""
         now = time.monotonic()
         dropped = []
         with self._lock:
             found = self._peers.pop(key, None)
-            if found is not None and (anew or found[0] < now - _KEPT_SECONDS):
+            if found is not None and (is_new or found[0] < now - _KEPT_SECONDS):
                 dropped.append(found)
                 found = None
             _, lock, peer = found or (now, threading.Lock(), LocalPeer(self._root))
@@ -41,7 +41,7 @@ class Peers:
             yield peer
 
     def close_idle(self) -> None:
-        """Close those whose clients are done, or gone: what they read of a log is large."""
+        """Close those whose clients are done or gone: each keeps much of a log in memory."""
         before = time.monotonic() - _KEPT_SECONDS
         with self._lock:
             idle = [key for key, (at, lock, _) in self._peers.items() if at < before and not lock.locked()]

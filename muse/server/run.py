@@ -1,4 +1,4 @@
-"""Starts a server, keeps house while it runs, and stops it gracefully."""
+"""Starts a server, closes what is idle while it runs, and stops it gracefully."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from muse.history.repository import Repository
 from muse.server.api.calls import Live, Service
 from muse.server.api.live import POLICY_VIOLATION, RESTARTING
 from muse.server.app import App
-from muse.server.edge.access import Tokens
+from muse.server.edge.access import NOBODY_COMES_IN, Tokens
 from muse.server.edge.http_protocol import BoundedHttp
 from muse.server.edge.limits import Quotas, Slots
 from muse.server.edge.ws_protocol import AbortableWebSocket
@@ -52,8 +52,8 @@ def serve(
     `ready` is told the URL once the server answers; `is_over` is asked ten times a second. It may run in any
     thread, and changes nothing of the process: no signal handler, no logging, no limit.
 
-    Raises `UsageError`, nothing begun, where the address cannot be had, TLS files are not usable, or the
-    server could be reached from other machines though there are no tokens.
+    Raises `UsageError` before anything is begun if the address is in use, if the TLS files are not usable, or
+    if other machines could reach the server though there are no tokens.
     """
     repository = Repository.open(root, storage)
     tokens = Tokens(root, storage=storage)
@@ -85,7 +85,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _no_app() -> None:
-    """Stand for the application where only the configuration is asked for."""
+    """Take the place of the application where only the configuration is wanted."""
 
 
 class _Config(uvicorn.Config):
@@ -190,7 +190,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        """Serve until it is over; Ctrl-C, of which the event loop makes a cancellation, ends it too."""
+        """Serve until it is over, or until the event loop turns Ctrl-C into a cancellation."""
         with contextlib.suppress(asyncio.CancelledError):
             await super().main_loop()
 
@@ -207,7 +207,7 @@ class _Server(uvicorn.Server):
         self._ready(url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take nothing on any more, tell all when to come back, finish what was begun, and close."""
+        """Refuse new work, tell all clients when to come back, finish what was begun, and close."""
         service = self._service
         service.is_stopping = True
         service.log.info("stopping", live=len(service.live))
@@ -228,11 +228,15 @@ class _Server(uvicorn.Server):
 
 
 async def _keep_house(service: Service) -> None:
-    """Let go of sessions and peers nobody uses, and of clients that do not read or lost their token."""
+    """Close sessions and peers that nobody uses, and clients that do not read or whose token is revoked."""
     asked: set[Live] = set()
+    is_shut = False
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         try:
+            was_shut, is_shut = is_shut, service.tokens.are_gone()
+            if is_shut and not was_shut:
+                service.log.warning("shut", reason=NOBODY_COMES_IN)
             _tidy(service, asked)
         except (MuseError, OSError) as error:  # tokens that cannot be read now, for example
             service.told(error)

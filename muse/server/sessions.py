@@ -1,4 +1,4 @@
-"""The sessions that a server has open: each one's log, its appender, its feed, and who is here."""
+"""The sessions that a server has open: each with its log, its queue of appends, its feed and its clients."""
 
 import asyncio
 import time
@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from muse.core.file.live_or_archived import session_exists
 from muse.core.op_log import OpLog, list_sessions
 from muse.disk import layout
 from muse.errors import NotFoundError
@@ -20,7 +21,7 @@ from muse.server.feed import Feed
 from muse.server.metrics import Metrics
 from muse.server.settings import Settings
 from muse.session.guarded_log import GuardedLog
-from muse.session.policy import Policy, write_policy_alone
+from muse.session.policy import Policy, replace_policy
 
 
 class OpenSession:
@@ -37,7 +38,7 @@ class OpenSession:
         self._settings = settings
         self._metrics = metrics
         self._feed: Feed | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Feed] | None = None
         self._present: dict[int, tuple[str, Any]] = {}
         self._users = 0
         self.used_at = time.monotonic()
@@ -58,23 +59,31 @@ class OpenSession:
 
     @property
     def is_spoilt(self) -> bool:
-        """Whether its log has to be opened anew: a write or sync failed, or the feed did."""
+        """Whether its log has to be opened again: a write or sync failed, or the feed did."""
         return self.appends.has_failed or (self._feed is not None and self._feed.failure is not None)
 
     # -- following ------------------------------------------------------------------------------
 
     async def feed(self) -> Feed:
-        """Return the feed, which is opened for the first who follows."""
-        async with self._opening:
-            if self._feed is None:
-                loop = asyncio.get_running_loop()
-                feed = Feed(self.log, self._settings, loop, self._metrics.overflows.inc)
-                await loop.run_in_executor(self._threads, feed.open)
-                self._feed = feed
-        return self._feed
+        """Return the feed; the first follower begins to open it, and may leave meanwhile."""
+        if self._feed is not None:
+            return self._feed
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_task(self._open_feed())
+        return await asyncio.shield(self._opening)
+
+    async def _open_feed(self) -> Feed:
+        loop = asyncio.get_running_loop()
+        feed = Feed(self.log, self._settings, loop, self._metrics.overflows.inc)
+        try:
+            await loop.run_in_executor(self._threads, feed.open)
+            self._feed = feed
+        finally:
+            self._opening = None
+        return feed
 
     def lag_bytes(self) -> int:
-        """How far the slowest of its followers is behind what was read."""
+        """Return how many bytes the slowest of its followers is behind what was read."""
         return self._feed.lag_bytes() if self._feed is not None else 0
 
     def stop_following(self, queue: ClientQueue) -> None:
@@ -84,11 +93,11 @@ class OpenSession:
     # -- presence -------------------------------------------------------------------------------
 
     def present(self) -> list[dict[str, Any]]:
-        """Return who is here, and where."""
+        """Return the actors that are here, and where."""
         return [{"actor": name, "where": where} for name, where in self._present.values()]
 
     def arrive(self, connection: int, actor: str) -> bytes:
-        """Note that an actor is here, and tell the others; return the message of who is here already."""
+        """Note that an actor is here, and tell the others; return the message that lists the others."""
         here = self.present()
         self._present[connection] = (actor, None)
         self._tell({"actor": actor, "state": "here", "where": None})
@@ -101,7 +110,7 @@ class OpenSession:
         self._tell({"actor": actor, "state": "here", "where": where})
 
     def leave(self, connection: int) -> None:
-        """Note that a connection is gone; the actor is, once its last one is."""
+        """Note that a connection is gone; an actor is gone with its last connection."""
         actor, _ = self._present.pop(connection)
         if all(name != actor for name, _ in self._present.values()):
             self._tell({"actor": actor, "state": "gone", "where": None})
@@ -113,7 +122,9 @@ class OpenSession:
     # -- lifetime -------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Finish what is on its way, bring it to the disk, and let go of the files."""
+        """Finish what is on its way, bring it to the disk, and close the files."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
         if self._feed is not None:
             self._feed.drop()
         await self.appends.drained()
@@ -173,9 +184,7 @@ class Sessions:
         return session_id
 
     def _is_there(self, session_id: str) -> bool:
-        root, storage = self._repository.root, self._repository.storage
-        files = (layout.ops_file, layout.tombstone_file)
-        return any(storage.exists(path(root, session_id)) for path in files)
+        return session_exists(self._repository.root, session_id, storage=self._repository.storage)
 
     def all(self) -> list[str]:
         """Return the ids of all sessions, open or not. Blocks."""
@@ -184,18 +193,18 @@ class Sessions:
     def create(self, session_id: str, policy: Policy | None) -> bool:
         """Make a session, with its policy if one is given; False if it was there, and stays as it is. Blocks.
 
-        Of any number who make it at once, one does, with its policy. A crash leaves it whole or not there.
+        If several make it at once, one of them does, with its policy. A crash leaves all or nothing.
         """
         root, storage = self._repository.root, self._repository.storage
-        with OpLog(root, session_id, storage=storage) as log, log.alone():
+        with OpLog(root, session_id, storage=storage) as log, log.exclusive():
             if policy is not None and not self._is_there(session_id):
-                write_policy_alone(root, session_id, policy, storage)
+                replace_policy(root, session_id, policy, storage)
             return log.create()
 
     # -- lifetime -------------------------------------------------------------------------------
 
     def close_idle(self) -> None:
-        """Close what was not used for a while, so that it can be archived, and memory is free."""
+        """Close the sessions that nobody used for a while: they can then be archived, and memory is free."""
         before = time.monotonic() - self._settings.session_idle_seconds
         for session in list(self._open.values()):
             if session.is_idle and (session.used_at < before or session.is_spoilt):
@@ -223,7 +232,7 @@ class Sessions:
         return all(session.appends.is_idle for session in self._open.values())
 
     async def close(self) -> None:
-        """Close all, what was appended brought to the disk."""
+        """Close all sessions, and bring to the disk what was appended."""
         for session in list(self._open.values()):
             self._let_go(session)
         while self._closing:

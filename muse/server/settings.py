@@ -1,4 +1,4 @@
-"""Every setting of the server, its default and what it means: the one place. See `docs/server.md`."""
+"""Every setting of the server with its default. See `docs/server.md` for what it means."""
 
 from dataclasses import dataclass, fields
 from typing import Any

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, where an endpoint for them is configured; nothing else of it is imported."""
+"""OpenTelemetry traces. The library is imported only if an endpoint is configured."""
 
 import asyncio
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ class Tracing:
             yield
 
     def follow(self, name: str, done: "asyncio.Future[Any]", **attributes: str | int) -> None:
-        """Measure from now until `done` is."""
+        """Measure from now until `done` is done."""
         if self._tracer is None:
             return
         span = self._tracer.start_span(name, attributes=attributes)

@@ -1,4 +1,4 @@
-"""What of a session's ops one has seen who has a branch before them."""
+"""The ops of a session that a reader of a branch has seen."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -47,7 +47,10 @@ def _entries(repository: Repository, session_id: str, op_ids: list[str], start: 
 
 
 def heads_of(entries: Iterable[OpEntry]) -> list[str]:
-    """Return the last op of each actor that none of `entries`, in the total order, names as a parent."""
+    """Return the last op of each actor, but those that another of `entries` names as a parent.
+
+    The entries are in the total order.
+    """
     last: dict[str, str] = {}
     named: set[str] = set()
     for entry in entries:
@@ -59,7 +62,7 @@ def heads_of(entries: Iterable[OpEntry]) -> list[str]:
 def is_made_of_ops(
     repository: Repository, session_id: str, domain: str, before: str | None, after: str | None
 ) -> bool:
-    """Whether all that came to a branch from `before` to `after` are the session's ops, of one domain."""
+    """Return whether a branch moved from `before` to `after` by the session's ops of one domain alone."""
     if after is None or before == after:
         return before == after
     met = before is None

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from operator import itemgetter
 from typing import Any, cast
 
 import msgspec
 
-from muse.apply.domains import check_of
+from muse.apply.domains import check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
 from muse.core.address import addresses_of
@@ -86,13 +85,10 @@ def make_offer(op: Mapping[str, Any], request: Request) -> Offer:
         if entry["actor_id"] != request.actor_id:
             reason = f"{request.actor_id} cannot append as {entry['actor_id']}: let each append their own"
             return Offer(entry, is_draft, request, refused(entry, "actor", reason))
-        _check_of(entry["domain"])(entry["domain_op"])
+        check_domain_op(entry)
     except (InvalidEntryError, DomainError) as error:
         return Offer(entry, is_draft, request, refused(entry, "invalid", str(error)))
     return Offer(entry, is_draft, request)
-
-
-_check_of = cache(check_of)
 
 
 def _completed(draft: Mapping[str, Any], actor_id: str) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class GuardedLog:
     ) -> list[Receipt]:
         """Append what the policy allows; return a receipt for each op, in order.
 
-        Whether an op may enter is found in the same step in which it enters. Nothing is raised for one op:
+        Whether an op may enter is decided in the same step in which it enters. Nothing is raised for one op:
         its receipt says what is wrong. `StorageError`: nothing is acknowledged, though some may be stored;
         append the same ops again, and each is there once.
         """
@@ -103,7 +103,7 @@ class GuardedLog:
         if valid:
             if reads and self.policy().stale_reads != "off":
                 self._touches.catch_up()  # most of it, while others may append
-            with self._log.alone():
+            with self._log.exclusive():
                 policy = self.policy()
                 if reads and policy.stale_reads != "off":
                     self._touches.catch_up()
@@ -130,8 +130,8 @@ class GuardedLog:
             return None
         if policy.stale_reads != "off" and any(one.seen_frontier is not None for one in requests):
             return None
-        with self._log.alone(wait=False) as is_locked:
-            return self.append_requests(requests, durability="os") if is_locked else None
+        with self._log.exclusive(wait=False) as is_exclusive:
+            return self.append_requests(requests, durability="os") if is_exclusive else None
 
     def _frozen(self, policy: Policy) -> AbstractContextManager[FrozenReservations | None]:
         if policy.reservations == "off":
@@ -229,7 +229,7 @@ class GuardedLog:
 
     def proposals(self, *, settled: bool = False) -> list[Proposal]:
         """Return the open proposals in the order they came; with `settled` the decided ones too."""
-        with self._log.alone():
+        with self._log.exclusive():
             found = list(self._proposals.all().values())
             in_log = self._log.find(one.proposal_id for one in found if one.state == "open")
         seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in found]
@@ -245,7 +245,7 @@ class GuardedLog:
         holds another op with its id, `HeldError` if another decides, `InvalidEntryError` if the log can no
         longer take it.
         """
-        with self._log.alone(), self.coordination.frozen() as reservations:
+        with self._log.exclusive(), self.coordination.frozen() as reservations:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 raise ConflictError(
@@ -275,11 +275,11 @@ class GuardedLog:
         return Receipt(proposal_id, status, stored["lamport_ts"], position, end)
 
     def reject(self, proposal_id: str, *, actor_id: str, reason: str = "") -> Proposal:
-        """Reject a proposal permanently; see `accept` for who may do so.
+        """Reject a proposal permanently. May be repeated.
 
-        May be repeated. Its author may take it back so.
+        The actors that may accept it may reject it, and so may its author.
         """
-        with self._log.alone(), self.coordination.frozen() as reservations:
+        with self._log.exclusive(), self.coordination.frozen() as reservations:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 return proposal
@@ -335,7 +335,7 @@ class GuardedLog:
 
 
 def _is_in(proposal: Proposal, in_log: InLog) -> bool:
-    """Whether the op of a proposal is among those that were found in the log."""
+    """Return whether the op of a proposal is among those that were found in the log."""
     found = in_log.get(proposal.proposal_id)
     is_draft = proposal.entry["lamport_ts"] is None
     return found is not None and are_same(proposal.entry, found[2], is_draft=is_draft)

@@ -1,4 +1,4 @@
-"""What a session asks of those who append to it: whether claims and stale reads are enforced."""
+"""Policy: what a session does with ops that ignore reservations, or newer ops of others."""
 
 import os.path
 from dataclasses import asdict, dataclass
@@ -17,14 +17,14 @@ StaleReadRule = Literal["off", "report", "propose"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What becomes of an op that comes in another's way.
+    """The rules for an op that gets in the way of others.
 
-    `reservations`: of one on an address that another actor holds, or that rests on a reservation which no
-    longer stands. "off": nobody looks; "advisory": the receipt says so; "refuse": it is refused;
-    "propose": it is set aside for the holder to decide.
+    `reservations` is for an op on an address that another actor holds, or that rests on a reservation that is
+    over. With "off" nobody looks, with "advisory" the receipt says so, with "refuse" the op is refused, with
+    "propose" it is set aside for the holder to decide.
 
-    `stale_reads`: of one whose author had not read newer ops of others on its addresses. "off"; "report": the
-    receipt names them; "propose".
+    `stale_reads` is for an op whose author had not read newer ops of others on its addresses. With "off"
+    nobody looks, with "report" the receipt names them, with "propose" the op is set aside.
     """
 
     reservations: ReservationRule = "advisory"
@@ -36,14 +36,16 @@ class Policy:
 
     @property
     def enforces_reservations(self) -> bool:
+        """Whether a reservation can keep an op out of the log."""
         return self.reservations in {"refuse", "propose"}
 
     @property
     def lets_all_pass(self) -> bool:
-        """Whether no op is kept out of the log: nothing is but told, if that."""
+        """Whether no op is kept out of the log: at most, its receipt says something."""
         return not self.enforces_reservations and self.stale_reads != "propose"
 
     def to_json(self) -> dict[str, Any]:
+        """Return the policy as its file has it."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
 
@@ -56,9 +58,9 @@ DEFAULT_POLICY = Policy()
 
 
 def read_policy(root: str, session_id: str, storage: Storage = LOCAL) -> Policy:
-    """Return the policy of a session, the default one if it has none of its own.
+    """Return the policy of a session; the default one if the session has no file for it.
 
-    `CorruptionError` for a file that holds no policy: a rule that cannot be read is never taken for none.
+    `CorruptionError` for a file that holds no policy: a rule that cannot be read still counts as a rule.
     """
     path = layout.policy_file(root, session_id)
     try:
@@ -70,22 +72,22 @@ def read_policy(root: str, session_id: str, storage: Storage = LOCAL) -> Policy:
         _check("schema_version", version, (SCHEMA_VERSION,))
         return Policy(**document)
     except (UsageError, TypeError) as error:
-        advice = f"'muse session policy {session_id} --reservations ... --stale-reads ...' writes it anew"
-        raise CorruptionError(f"{path} is no policy: {error}; {advice}", path=path) from error
+        advice = f"'muse session policy {session_id} --reservations ... --stale-reads ...' writes a new one"
+        raise CorruptionError(f"{path} is not a policy: {error}; {advice}", path=path) from error
 
 
 def write_policy(root: str, session_id: str, policy: Policy, storage: Storage = LOCAL) -> None:
     """Replace a session's policy, durably and in one step.
 
-    Every append that starts after this has returned obeys it, in whatever process.
+    Every append that starts after this has returned obeys it, in every process.
     """
     path = layout.policy_file(root, session_id)
     storage.make_directories(os.path.dirname(path), sync=True)
     with storage.locked(layout.session_lock_file(root, session_id)):
-        write_policy_alone(root, session_id, policy, storage)
+        replace_policy(root, session_id, policy, storage)
 
 
-def write_policy_alone(root: str, session_id: str, policy: Policy, storage: Storage = LOCAL) -> None:
-    """Do `write_policy` for one who holds the session's lock."""
+def replace_policy(root: str, session_id: str, policy: Policy, storage: Storage = LOCAL) -> None:
+    """Do `write_policy` while the caller holds the session's lock."""
     path = layout.policy_file(root, session_id)
     storage.write_atomically(path, encode_json(policy.to_json(), "policy.json"))

@@ -1,4 +1,4 @@
-"""Ops that are set aside until somebody decides: kept durably beside the log they may enter.
+"""Proposals: ops that are set aside until somebody decides, kept durably beside the log.
 
 One line for each proposal and each decision, framed by a crc as the log's lines are. An op enters the log
 before its acceptance is noted, so a proposal whose op is in the log is accepted, noted or not.
@@ -26,8 +26,8 @@ _NULS = b"\0" * 8
 class Proposal:
     """An op that is set aside. Its id is that of its op; `entry` has the nine fields.
 
-    Of a draft, `lamport_ts` is null: it is stamped when it enters the log. `kind` and `reason` say why it is
-    here. The last three are "" until somebody has decided.
+    In a draft, `lamport_ts` is null: it is stamped when it enters the log. `kind` and `reason` say why it was
+    set aside. The last three fields are "" until somebody has decided.
     """
 
     entry: dict[str, Any]
@@ -42,13 +42,15 @@ class Proposal:
 
     @property
     def proposal_id(self) -> str:
+        """The id of its op."""
         return str(self.entry["op_id"])
 
     def to_json(self) -> dict[str, Any]:
+        """Return the proposal as JSON has it."""
         return {"proposal_id": self.proposal_id, **asdict(self)}
 
 
-class _Line(msgspec.Struct):
+class _ProposalLine(msgspec.Struct):
     """A line of the file: a proposal (`entry`) or a decision."""
 
     proposal_id: str
@@ -61,11 +63,11 @@ class _Line(msgspec.Struct):
     entry: dict[str, Any] | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Line)
+_DECODER = msgspec.json.Decoder(_ProposalLine)
 
 
 class ProposalFile:
-    """The proposals of one session, at `path`. Whoever calls holds the session's lock."""
+    """The proposals of one session, at `path`. Its caller holds the session's lock."""
 
     def __init__(self, path: str, storage: Storage) -> None:
         self._path = path
@@ -79,13 +81,14 @@ class ProposalFile:
     def all(self) -> Mapping[str, Proposal]:
         """Return all proposals by id, in the order they came.
 
-        `CorruptionError` where a line is not what was written: an op may be lost. What a crash left of a
-        line that nobody was told of is passed over.
+        `CorruptionError` where a line is not what was written: an op may be lost. The rest of a line that a
+        crash cut off, and that nobody was told of, is passed over.
         """
         size = self._storage.file_size(self._path) or 0
         if size < self._read_to:
             raise CorruptionError(
-                f"{self._path} became shorter: {size} bytes, {self._read_to} were read; put it back whole",
+                f"{self._path} became shorter: it has {size} bytes, and {self._read_to} were read before; "
+                "put the whole file back",
                 path=self._path,
                 offset=size,
             )
@@ -95,13 +98,13 @@ class ProposalFile:
 
     @property
     def open_count(self) -> int:
-        """How many are open, of those that were read."""
+        """The number of open proposals among those that were read."""
         return self._open_count
 
     def add(self, proposals: Sequence[Proposal]) -> None:
         """Set ops aside; on return they are on the disk."""
         lines = [
-            _Line(
+            _ProposalLine(
                 one.proposal_id,
                 "open",
                 one.entry["actor_id"],
@@ -117,12 +120,12 @@ class ProposalFile:
 
     def decide(self, proposal_id: str, state: State, actor_id: str, at: str, reason: str = "") -> Proposal:
         """Note a decision; on return it is on the disk."""
-        self._append([_Line(proposal_id, state, actor_id, at, reason)])
+        self._append([_ProposalLine(proposal_id, state, actor_id, at, reason)])
         return self._found[proposal_id]
 
     # -- bytes ----------------------------------------------------------------------------------
 
-    def _append(self, lines: Sequence[_Line]) -> None:
+    def _append(self, lines: Sequence[_ProposalLine]) -> None:
         data = b"".join(frame(orjson.dumps(msgspec.structs.asdict(line))) for line in lines)
         self.all()
         with translated(self._path, "open"):
@@ -130,14 +133,14 @@ class ProposalFile:
             descriptor = self._storage.open(self._path, flags)
         try:
             with translated(self._path, "append to"):
-                # What stands behind the last whole line was never acknowledged, and nobody else is at work.
+                # What is behind the last whole line was never acknowledged, and nobody else is at work.
                 self._storage.truncate(descriptor, self._read_to)
                 try:
                     self._storage.write_all(descriptor, data)
                     self._storage.sync_data(descriptor)
                     self._sync_names()
                 except (OSError, StorageError):
-                    # A second sync could not be believed: what is in doubt goes, to be written anew.
+                    # A second sync could not be believed: what is in doubt goes, to be written again.
                     self._storage.truncate(descriptor, self._read_to)
                     raise
         finally:
@@ -171,7 +174,7 @@ class ProposalFile:
         if frame_holds(torn[:-1]):  # a whole line, and something else where its newline was
             self._raise_damaged()
 
-    def _decoded(self, line: bytes) -> _Line:
+    def _decoded(self, line: bytes) -> _ProposalLine:
         try:
             return _DECODER.decode(line)
         except msgspec.MsgspecError as error:
@@ -190,7 +193,7 @@ class ProposalFile:
             offset=self._read_to,
         )
 
-    def _take(self, line: _Line) -> None:
+    def _take(self, line: _ProposalLine) -> None:
         known = self._found.get(line.proposal_id)
         if known is None and line.entry is not None:
             found = Proposal(line.entry, line.kind, line.reason, line.run_id, line.at)

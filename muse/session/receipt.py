@@ -1,4 +1,4 @@
-"""What becomes of an op that was handed over: a receipt says it."""
+"""Receipt: the answer to an append."""
 
 from typing import Any, Literal
 
@@ -10,16 +10,16 @@ Kind = Literal["", "invalid", "conflict", "actor", "held", "fenced", "stale", "r
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of one op.
+    """Says what became of one op.
 
-    `status` "stored": it is in the log; "known": it was there already; "refused": nothing was written;
-    "proposed": it is set aside, on the disk, until somebody decides; "local": a client keeps it in its local
-    log while the server is away, and sends it once it is back. `kind` and `reason` say, for programs and for
-    people, why it was not stored, or what the policy let pass. `position` is the byte of the log at which
-    its line starts, `next_position` the one after it (a cursor to read on from), `lamport_ts` its stamp; null
-    where it is not in the log. `overlaps`: ops of others on its addresses that its author had not read, of
-    each actor the newest (`lamport_ts`, `op_id`, `actor_id`, `address`). `reservations`: others' claims on
-    those.
+    The `status` is "stored" if the op is in the log, "known" if it was there already, "refused" if nothing
+    was written, "proposed" if it is set aside, on the disk, until somebody decides, and "local" if a client
+    keeps it in its local log while the server is away, and sends it later. `kind` and `reason` say, for
+    programs and for people, why it was not stored, or what the policy let pass. `position` is the byte of the
+    log at which its line starts, `next_position` the one after it (a cursor to read on from), `lamport_ts`
+    its stamp; they are null where the op is not in the log. `overlaps` has the ops of others on its addresses
+    that its author had not read, of each actor the newest (`lamport_ts`, `op_id`, `actor_id`, `address`), and
+    `reservations` the reservations of others on those addresses.
     """
 
     op_id: str
@@ -34,9 +34,10 @@ class Receipt(msgspec.Struct, frozen=True):
 
     @property
     def is_in_log(self) -> bool:
-        """Whether the op is in the session's log, where it was handed over to."""
+        """Whether the op is in the log of the session."""
         return self.status in {"stored", "known"}
 
     def to_json(self) -> dict[str, Any]:
+        """Return the receipt as JSON has it."""
         lists = {"overlaps": list(self.overlaps), "reservations": list(self.reservations)}
         return {**msgspec.structs.asdict(self), **lists}

@@ -1,4 +1,4 @@
-"""Which newer ops of others an author had not read: the last touch of each address by each actor."""
+"""Stale reads: the newer ops of others that an author had not read."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,13 +9,13 @@ from muse.core.entry import MAX_LAMPORT, OpEntry
 from muse.core.op_log import OpLog
 
 TOUCHES_HELD = 200_000
-"""How many touches are held in memory twice over, before the older half is remembered more coarsely."""
+"""The number of touches after which older ones are remembered by fewer steps of their addresses."""
 
 _COARSE_STEPS = 3
 
 
 class Touch(NamedTuple):
-    """An op at an address it touches."""
+    """An op at one of the addresses that it touches."""
 
     lamport_ts: int
     op_id: str
@@ -27,8 +27,8 @@ class Touches:
     """The last touch of each address by each actor, of one log. For several threads.
 
     Memory is bounded, and an answer costs the same however long the log is. What was touched long ago is
-    remembered by the first steps of its address, by ever fewer of them: the rare author who has not even read
-    that is told of ops beside the address, too, but none is ever missed.
+    remembered by the first steps of its address, by fewer and fewer of them: the rare author that has not
+    even read that is told of ops beside the address, too, but no op is ever missed.
     """
 
     def __init__(self, log: OpLog, *, touches_held: int = TOUCHES_HELD) -> None:
@@ -41,14 +41,14 @@ class Touches:
         self._read_to = 0
 
     def __len__(self) -> int:
-        """How many touches are held."""
+        """Return how many touches are kept."""
         return sum(map(len, self._generations()))
 
     def _generations(self) -> Iterable["_Generation"]:
         return self._ancient, self._old, self._young
 
     def catch_up(self) -> None:
-        """Take in what was appended since, by whomever."""
+        """Take in what anyone appended since."""
         with self._lock:
             end = self._log.cut().offset
             for entry in self._log.scan(self._read_to, end):
@@ -72,9 +72,9 @@ class Touches:
         seen: Mapping[str, int],
         arriving: "Arriving | None" = None,
     ) -> list[Touch]:
-        """Return ops of others on `addresses`, above or below, that exceed what was `seen` of their actors.
+        """Return ops of others on `addresses`, above or below, that are newer than what was `seen` of them.
 
-        Of each actor the newest, in the order of their stamps; those that are `arriving` too.
+        The newest op of each actor, in the order of their stamps; ops that are `arriving` count too.
         """
         wanted = tuple(addresses)
         newest: dict[str, Touch] = {}
@@ -95,19 +95,22 @@ class _Generation:
         self._held = 0
 
     def __len__(self) -> int:
-        """How many touches are held: one that is deep down, or on many addresses, counts so often."""
+        """Return how many touches are kept: a deep one, or one on many addresses, counts more than once."""
         return self._held
 
     def add(self, one: Touch) -> None:
+        """Add a touch, if it is the newest of its actor there."""
         for places in self.last.places(self._cut(one.address)):
             self._held += one.actor_id not in places
             places[one.actor_id] = max(one, places.get(one.actor_id, one))
 
     def take_in(self, finer: "_Generation") -> None:
+        """Add the touches of a generation that tells more steps apart."""
         for one in finer.last.coarsely(self.depth):
             self.add(one)
 
     def touching(self, addresses: Iterable[str]) -> Iterator[Touch]:
+        """Yield the touches at, above and below `addresses`."""
         return (one for address in addresses for one in self.last.touching(self._cut(address)))
 
     def _cut(self, address: str) -> str:
@@ -117,7 +120,7 @@ class _Generation:
 class Arriving(_Generation):
     """Touches of ops that are about to enter the log, in their order.
 
-    One that has no stamp yet counts as unread, whatever its readers say, and as newer than all before it:
+    An op that has no stamp yet counts as unread, whatever others have read, and as newer than all before it:
     its touch has a stamp that no op can have.
     """
 
@@ -126,6 +129,7 @@ class Arriving(_Generation):
         self._expected = 0
 
     def expect(self, entry: OpEntry, *, is_stamped: bool) -> None:
+        """Add the touches of the op that comes next."""
         self._expected += 1
         for one in _touches_of(entry, entry["lamport_ts"] if is_stamped else MAX_LAMPORT + self._expected):
             self.add(one)

@@ -31,8 +31,8 @@ class CodeReplica:
 
     Each edit is in the log, for every process to read, when its method returns. Those of others come in with
     `take` or `refresh`. Replicas that took in the same entries show the same files. For one thread.
-    Of insertions at one place, made at the same time, those of the replica with the lower `rank` (0 to 4095)
-    stand first; None leaves that to chance.
+    Where two replicas insert at one place at the same time, the text of the one with the lower `rank` (0 to
+    4095) comes first; without a rank, chance decides.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class CodeReplica:
         rank: int | None = None,
     ) -> None:
         if isinstance(session_or_repository, LiveSession):
+            session_or_repository.heal()
             self._repository = session_or_repository.repository
             branch = branch or session_or_repository.branch
         else:
@@ -53,10 +54,8 @@ class CodeReplica:
         self._log = log
         self.actor_id = actor_id
         self._rank = rank
-        self._committed: tuple[str | None, list[str]] = (
-            None,
-            [],
-        )  # a head, and what all behind it follows from
+        # A head of the branch, and the ops that all behind it follow from.
+        self._committed: tuple[str | None, list[str]] = (None, [])
         self._reopen()
 
     def _reopen(self) -> None:
@@ -79,9 +78,7 @@ class CodeReplica:
         self._merger: Merger | None = merger
         self._cursor = cut.offset
         self._heads: dict[str, None] = dict.fromkeys(self._committed[1])
-        self._taken: set[str] = (
-            set()
-        )  # op ids of what the log holds behind the cursor, as far as they are here
+        self._taken: set[str] = set()  # the ops of the log behind the cursor that are here already
         self._based: set[str] = set()  # files whose present base the log knows
         for entry in pending:
             self._know(entry)
@@ -103,7 +100,7 @@ class CodeReplica:
 
     @property
     def version(self) -> tuple[str, ...]:
-        """The op ids that everything here follows from: those no other op here names as its cause."""
+        """The ops from which everything here follows: those that no other op here names as its cause."""
         return tuple(self._heads)
 
     def paths(self) -> list[str]:
@@ -111,7 +108,7 @@ class CodeReplica:
         return self._tree.paths()
 
     def read(self, path: str) -> str | bytes:
-        """Return a file: its text, or its bytes if it is not text. Raises `DomainError` if there is none."""
+        """Return the text of a file, or its bytes if it is not text; `DomainError` if it does not exist."""
         file_id = self._tree.file_at(path)
         if file_id is not None:
             file = self._tree.file(file_id)
@@ -167,7 +164,7 @@ class CodeReplica:
         return [self.replace(path, *patch) for patch in _joined(patches)]
 
     def write(self, path: str, content: str | bytes) -> list[OpEntry]:
-        """Make the file at `path` be `content`: a text by its difference, another file as a whole."""
+        """Give the file at `path` a new content: a text by its difference, another file as a whole."""
         if path not in self._tree.paths():
             return [self.create(path, content)]
         present = self.read(path)
@@ -299,7 +296,7 @@ class CodeReplica:
     def refresh(self) -> list[OpEntry]:
         """Take in what others appended to the log since; return it.
 
-        What came to the branch otherwise, from another tool or session, comes in too.
+        What the branch got in another way, from another tool or session, comes in too.
         """
         cut = self._log.cut()
         found = list(self._log.entries(since=self._cursor, until=cut, domain=DOMAIN))
@@ -313,7 +310,7 @@ class CodeReplica:
         return fresh
 
     def _is_moved_from_outside(self) -> bool:
-        """Whether the branch holds what no op of the log brought."""
+        """Return whether the branch holds what no op of the log brought."""
         head = self._repository.dag.head(self._branch)
         if head == self._head:
             return False
@@ -341,7 +338,7 @@ def _joined(patches: Iterable[Patch]) -> Sequence[Patch]:
 
 
 def _is_in(content: bytes, encoding: str) -> bool:
-    """Whether bytes are a text in a file's encoding. Any even number is UTF-16: there its mark decides."""
+    """Return whether bytes are a text in an encoding. Any even number is UTF-16: there its mark decides."""
     if encoding.startswith("utf-16"):
         return detect(content) == encoding
     try:

@@ -23,7 +23,7 @@ from muse.core.file.archive_manifest import (
     read_manifest,
     read_tombstone,
 )
-from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.file.live_or_archived import SessionFile, check_session_exists, is_archived
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.timestamp import now_text
@@ -83,9 +83,8 @@ def session_entries(
 
 
 def _check_known(root: str, session_id: str, storage: Storage) -> None:
-    paths = (layout.ops_file, layout.tombstone_file, layout.manifest_file)
-    if not any(storage.exists(path(root, session_id)) for path in paths):
-        raise NotFoundError(f"there is no session {session_id!r} in {root}: see 'muse session list'")
+    if not storage.exists(layout.manifest_file(root, session_id)):  # an archive that lost its receipt counts
+        check_session_exists(root, session_id, storage=storage)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
+from muse.core.content_id import is_content_id
 from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.live_or_archived import SessionFile
@@ -35,7 +36,6 @@ Progress = Callable[[int], None]
 """Called with how many things were looked at so far."""
 
 _HEX_RUN = re.compile(rb"[0-9a-f]{64,}")
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}([0-9]+)-[0-9]+\Z", re.DOTALL)
 
 
@@ -178,7 +178,7 @@ class _Collector:
         found = {}
         for name, _ in self._storage.list_directory(directory):
             stem, extension = os.path.splitext(name)
-            if extension == ".json" and _DIGEST.match(stem):
+            if extension == ".json" and is_content_id(stem):
                 found[stem] = os.path.join(directory, name)
         return found
 
@@ -187,7 +187,7 @@ class _Collector:
         for prefix, is_directory in self._storage.list_directory(directory):
             inner = os.path.join(directory, prefix)
             for name, _ in self._storage.list_directory(inner) if is_directory else ():
-                if _DIGEST.match(prefix + name):
+                if is_content_id(prefix + name):
                     yield prefix + name, os.path.join(inner, name)
 
     # -- sweep ----------------------------------------------------------------------------------

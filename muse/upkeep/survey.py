@@ -10,7 +10,7 @@ from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
-from muse.core.orphans import HeldFile
+from muse.core.orphan_file import OrphanFile
 from muse.core.pending import PendingOps
 from muse.disk import layout
 from muse.disk.storage import Storage
@@ -148,7 +148,7 @@ def pending_ops(
 
 def check_orphans(root: str, session_id: str, *, abandon: Abandon, storage: Storage) -> None:
     """Raise `UsageError` if there are orphans that may not be abandoned; abandoned ones stay there."""
-    orphans = HeldFile(layout.orphans_file(root, session_id), storage).read()
+    orphans = OrphanFile(layout.orphans_file(root, session_id), storage).read()
     kept = [] if abandon is True else sorted(orphans.keys() - set(abandon or ()))
     if kept:
         shown = ", ".join(kept[:_SHOWN]) + ("..." if len(kept) > _SHOWN else "")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from muse.core.entry import OpEntry, is_op_id
+from muse.core.op_log import list_sessions
 from muse.errors import MuseError, NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord
 from muse.history.covered_ops import (
@@ -11,7 +12,6 @@ from muse.history.covered_ops import (
     covered_by,
     op_ids_of,
     open_session,
-    session_ids,
 )
 from muse.history.proof import (
     Proof,
@@ -50,7 +50,8 @@ def prove(repository: Repository, op_id: str, session_id: str | None = None) -> 
     """
     if not is_op_id(op_id):
         raise UsageError(f"{op_id!r} is not an op id: a lower-case UUID4 is expected")
-    sessions = session_ids(repository.root, repository.storage) if session_id is None else [session_id]
+    root = repository.root
+    sessions = [session_id] if session_id is not None else list_sessions(root, storage=repository.storage)
     for name in sessions:
         ops = open_session(repository.root, name, repository.storage)
         try:

@@ -330,7 +330,7 @@ def test_a_line_that_is_piped_in_live_is_stored_at_once(muse: Muse, tmp_path: Pa
         assert process.stdin
         process.stdin.write(lines(note_op("n1")))
         process.stdin.flush()
-        wait_until(lambda: list_sessions(tmp_path))
+        wait_until(lambda: list_sessions(tmp_path) and OpLog(tmp_path, "jam").read_all())
         assert process.poll() is None
         assert len(OpLog(tmp_path, "jam").read_all()) == 1
         out, _ = process.communicate(timeout=10)

@@ -27,6 +27,7 @@ from muse.cli.demo.score import (
     score_notes,
 )
 from muse.core.op_log import OpLog
+from muse.errors import DomainError
 from muse.plugins.music.midi_file import notes_of
 from muse.plugins.music.plugin import MusicPlugin, check_op
 from tests.samples.muse_command import COMMAND, Ran, hear_ctrl_c, run_muse
@@ -67,8 +68,11 @@ def test_played_in_turns_the_edits_come_to_exactly_the_score() -> None:
 
 def test_every_edit_passes_the_check_at_the_door() -> None:
     for agent in range(AGENTS):
-        for op in agent_edits(agent):
+        first, *others = agent_edits(agent)
+        for op in (first, *others):
             check_op(op)
+        with pytest.raises(DomainError):
+            check_op({**first, "address": ""})
 
 
 def test_the_score_has_each_note_of_the_prelude_with_its_velocity() -> None:
@@ -125,7 +129,7 @@ def test_commits_came_while_they_played_and_cover_each_edit_once(performed: tupl
     events = events_in(ran.out)
     committed = [event for event in events if event["event"] == "committed"]
     last_edit = max(index for index, event in enumerate(events) if event["event"] == "acknowledged")
-    assert sum(events.index(event) < last_edit for event in committed) >= 5
+    assert events.index(committed[0]) < last_edit
     assert all(event["ignored"] == [] for event in committed)
     history = run_muse("log", "--json", cwd=root).records
     assert [record["commit_id"] for record in history] == [

@@ -41,7 +41,7 @@ def hold_two(root: Path) -> tuple[Any, Any, Any]:
     child = make_op_entry("bob", DOMAIN, {"n": 2}, 6, parent_op_ids=[cause["op_id"]])
     grandchild = make_op_entry("bob", DOMAIN, {"n": 3}, 7, parent_op_ids=[child["op_id"]])
     with OpLog(root, "jam") as log:
-        assert log.merge([grandchild, child]).held == 2
+        assert log.merge([grandchild, child]).orphans == 2
     return cause, child, grandchild
 
 
@@ -87,7 +87,7 @@ def test_what_did_not_come_in_is_named_and_the_status_is_1(muse: Muse, here: Pat
         (("jam", "../other"), "there is no session 'jam'"),
         (("jam", ".."), "no Muse repository|is not a Muse repository|no repository"),
         (("jam", "../other", "--from-session", "none"), "there is no session 'none'"),
-        (("jam", f"../other/{OPS.replace('jam', 'waltz')}", "--from-session", "x"), "is no repository"),
+        (("jam", f"../other/{OPS.replace('jam', 'waltz')}", "--from-session", "x"), "is not a repository"),
         (("jam", ".", "--from-session", "own"), "session 'own' is of this repository too"),
         (("jam", OPS.replace("jam", "own")), "session 'own' is of this repository too"),
         (("../jam", "../other", "--from-session", "waltz"), "session"),
@@ -198,7 +198,7 @@ def test_what_a_held_op_names_is_no_garbage(here: Path) -> None:
                 )
             ]
         )
-        assert len(log.held()) == 1
+        assert len(log.orphans.entries()) == 1
     collect_garbage(str(here), grace_seconds=0)
     assert repository.objects.has(named)
     assert not repository.objects.has(unnamed)

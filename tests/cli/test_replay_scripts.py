@@ -259,10 +259,10 @@ def test_two_replays_in_one_repository_leave_each_other_alone(muse: Muse, tmp_pa
     [
         (("plain",), "is not a git repository"),
         (("empty-git",), "has no commit"),
-        (("binary",), "no MIDI file, no editing trace, and no text"),
+        (("binary",), "not a MIDI file, not an editing trace, and not a text"),
         (("damaged.json.gz",), "the gzip data is damaged"),
-        (("not.gz",), "no editing trace"),
-        (("wrong.json.gz",), "no editing trace"),
+        (("not.gz",), "not an editing trace"),
+        (("wrong.json.gz",), "not an editing trace"),
         (("out.json",), "position 9"),
         (("text", "--limit", "3"), "--limit is for a git repository"),
         (("out.json", "--actors", "3"), "--actors is for a text file"),

@@ -11,7 +11,7 @@ import pytest
 from muse.cli.shared import servers
 from muse.client import UnauthorizedError
 from muse.core.op_log import OpLog
-from muse.replication.peer import LocalPeer
+from muse.replication.local_peer import LocalPeer
 from tests.samples.muse_command import Muse, make_muse, run_muse
 from tests.samples.project import ROOT
 from tests.samples.replicas import commit, log_of, write
@@ -101,7 +101,7 @@ def test_a_server_with_a_certificate_of_ones_own_is_trusted_if_its_authority_is_
         assert server.url.startswith("https://")
         assert muse("clone", server.url, "copy").status == 1
         monkeypatch.setenv(servers.CA_VARIABLE, str(key))
-        assert "no file of certificates" in muse("clone", server.url, "copy").complaint
+        assert "not a file of certificates" in muse("clone", server.url, "copy").complaint
         monkeypatch.setenv(servers.CA_VARIABLE, str(certificate))
         assert muse("clone", server.url, "copy").status == 0
         write(server.root, "jam", 1)

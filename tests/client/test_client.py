@@ -402,7 +402,6 @@ class Crowd:
                 log.record("outsider", DOMAIN, edit(self.sent["outsider"]))
             self.sent["outsider"] += 1
             await asyncio.to_thread(self.server.start)
-        await asyncio.sleep(0.3)
 
     async def run(self, rounds: int) -> list[list[OpEntry]]:
         stopped, settled = asyncio.Event(), asyncio.Event()

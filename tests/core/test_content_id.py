@@ -2,6 +2,8 @@
 
 import hashlib
 
+import pytest
+
 from muse.core import content_id
 
 
@@ -26,3 +28,9 @@ def test_a_commit_is_named_by_parents_snapshot_message_and_time() -> None:
 
 def test_a_note_is_named_by_its_five_numbers() -> None:
     assert content_id.note_id(60, 64, 0, 480, 0) == digest("60:64:0:480:0")
+
+
+@pytest.mark.parametrize("value", ["0" * 63, "0" * 65, "A" * 64, "0" * 64 + "\n", b"0" * 64, None, 64])
+def test_what_is_not_64_lower_case_hex_digits_names_no_content(value: object) -> None:
+    assert not content_id.is_content_id(value)
+    assert content_id.is_content_id(content_id.object_id(b""))

@@ -406,8 +406,8 @@ def test_a_checkpoint_covers_all_up_to_now_if_nothing_was_collapsed(tmp_path: Pa
         assert log.read_checkpoint() == checkpoint
         assert log.replay_since_checkpoint() == []
         assert log.cut().offset == ops_file(tmp_path).stat().st_size
-        assert log.coverage().cut == log.cut()
-        assert log.with_commits([]) == log.coverage()
+        assert log.checkpoints.coverage().cut == log.cut()
+        assert log.checkpoints.with_commits([]) == log.checkpoints.coverage()
         later = log.record("ada", "notes", {})
         assert log.replay_since_checkpoint() == [later]
         assert log.read_all() == [*entries, later]
@@ -630,16 +630,16 @@ def test_a_checkpoint_is_rebuilt_from_what_a_commit_says(tmp_path: Path) -> None
         (session_directory(tmp_path) / "checkpoint.json").write_bytes(b"rubbish")
         objects = ObjectStore(str(tmp_path))
         op_list = objects.put(encode_op_list([first["op_id"]]))
-        log.adopt(log.with_commits([op_list]), DIGEST, "c" * 64)
-        assert log.with_commits([op_list]) == log.coverage()
+        log.checkpoints.adopt(log.checkpoints.with_commits([op_list]), DIGEST, "c" * 64)
+        assert log.checkpoints.with_commits([op_list]) == log.checkpoints.coverage()
         rebuilt = log.read_checkpoint()
         assert rebuilt is not None
         assert rebuilt["op_count"] == 1
         assert log.replay_since_checkpoint() == [later]
         unknown = objects.put(encode_op_list([str(uuid.uuid4())]))
         with pytest.raises(CorruptionError, match="lacks 1 ops"):
-            log.with_commits([unknown])
-        assert log.with_commits([unknown], salvage=True).op_lists == (unknown,)
+            log.checkpoints.with_commits([unknown])
+        assert log.checkpoints.with_commits([unknown], salvage=True).op_lists == (unknown,)
 
 
 # -- damage --------------------------------------------------------------------------------------

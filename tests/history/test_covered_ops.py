@@ -6,8 +6,10 @@ import pytest
 
 from muse.core.coverage import NOTHING, Coverage, Cut
 from muse.core.line import encode_line
+from muse.core.op_log import list_sessions
 from muse.errors import UsageError
-from muse.history.covered_ops import SealedCommits, commit_ids, open_session, session_ids
+from muse.history.covered_ops import SealedCommits, open_session
+from muse.history.dag import CommitDag
 from muse.upkeep.archive import archive_session
 from tests.samples.sealed_sample import SealedSample
 
@@ -20,7 +22,7 @@ def sample(tmp_path: Path) -> SealedSample:
 @pytest.fixture
 def commits(sample: SealedSample) -> SealedCommits:
     found = SealedCommits()
-    for commit_id in commit_ids(str(sample.root)):
+    for commit_id in CommitDag(str(sample.root)).commit_ids():
         found.add(sample.record(commit_id))
     return found
 
@@ -73,7 +75,7 @@ def test_entries_are_found_by_their_ids_wherever_they_stand(sample: SealedSample
 
 def test_an_archived_session_is_listed_and_read_like_any_other(sample: SealedSample) -> None:
     archive_session(sample.root, "talk")
-    assert session_ids(str(sample.root)) == ["jam", "talk"]
+    assert list_sessions(str(sample.root)) == ["jam", "talk"]
     ops = open_session(str(sample.root), "talk")
     assert ops.is_there
     assert ops.covered([sample.talk["op_id"]]).entries == [sample.talk]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def test_init_without_an_id_makes_a_new_one_each_time(tmp_path: Path) -> None:
     second, _ = Repository.init(str(tmp_path / "b"), now=NOW)
     assert first.repo_id != second.repo_id
     assert first.domain == "code"
+
+
+def test_init_without_a_time_takes_the_present(tmp_path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    repository, _ = Repository.init(str(tmp_path))
+    assert before <= datetime.fromisoformat(repository.created_at) <= datetime.now(UTC)
 
 
 def test_init_again_keeps_everything_and_says_so(tmp_path: Path) -> None:

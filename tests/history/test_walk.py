@@ -84,13 +84,13 @@ def test_parents_come_first_where_they_are_asked_to(graph: Graph) -> None:
 
 
 @given(graphs(), st.permutations(range(12)))
-def test_children_come_first_and_of_those_that_may_come_the_newest(graph: Graph, ages: list[int]) -> None:
+def test_children_come_first_and_of_those_that_may_come_the_highest(graph: Graph, ranks: list[int]) -> None:
     tip = max(graph)
-    age = dict(zip(graph, ages, strict=False))
+    rank = dict(zip(graph, ranks, strict=False))
     left = behind(graph, [tip])
-    for name in walk.children_first(tip, graph.__getitem__, age.__getitem__):
+    for name in walk.children_first(tip, graph.__getitem__, rank.__getitem__):
         free = [other for other in left if not any(other in graph[child] for child in left)]
-        assert name == max(free, key=age.__getitem__)
+        assert name == max(free, key=rank.__getitem__)
         left.remove(name)
     assert left == set()
 

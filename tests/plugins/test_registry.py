@@ -81,7 +81,7 @@ def test_a_plugin_that_cannot_be_used_is_named(install: Install, value: str, why
 
 def test_two_packages_cannot_both_be_one_domain(install: Install) -> None:
     install(music=("muse.plugins.music:MusicPlugin", "tests.plugins.test_registry:NotAPlugin"))
-    with pytest.raises(DomainError, match=r"claimed by muse\.plugins\.music:MusicPlugin and tests"):
+    with pytest.raises(DomainError, match=r"offered by muse\.plugins\.music:MusicPlugin and tests"):
         registry.find_plugin("music")
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from muse.errors import MuseError, NotFoundError
-from muse.replication.peer import LocalPeer, Peer
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import Peer
 from muse.replication.reconcile import ProtocolError
 from muse.replication.sync import sync_sessions
 from muse.replication.transfer import clone, pull, push
@@ -166,12 +167,12 @@ def test_a_server_lets_go_of_peers_whose_clients_are_gone(
     closed: list[LocalPeer] = []
     monkeypatch.setattr(LocalPeer, "close", lambda peer: closed.append(peer))  # noqa: PLW0108 - as a method
     peers = Peers(str(make_origin(tmp_path / "first")))
-    with peers.use("gone", anew=True) as gone:
+    with peers.use("gone", is_new=True) as gone:
         pass
     peers.close_idle()
     assert closed == []
     monkeypatch.setattr("muse.server.peers._KEPT_SECONDS", 0.0)
-    with peers.use("at work", anew=True):
+    with peers.use("at work", is_new=True):
         peers.close_idle()
         assert closed == [gone]
     peers.close()

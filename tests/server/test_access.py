@@ -8,6 +8,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,7 @@ from muse.replication.wire import pack
 from muse.server.edge.access import Tokens
 from muse.server.faults import RequestError
 from tests.samples.muse_command import run_muse
-from tests.samples.server_process import ServerProcess, draft, running_server
+from tests.samples.server_process import ServerProcess, draft, raw_connection, running_server
 from tests.samples.waiting import wait_until
 
 
@@ -184,6 +185,15 @@ def test_a_revoked_token_is_refused_and_its_connections_end(server: ServerProces
     assert caught.value.rcvd.code == 1008
 
 
+def is_refused(server: ServerProcess, token: str) -> bool:
+    return status(server, token, "GET", "/v1/sessions") == 401
+
+
+def is_followed(server: ServerProcess, token: str) -> bool:
+    with server.client(token) as client:
+        return 'muse_followers{kind="events"} 0.0' not in client.get("/metrics").text
+
+
 def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         owner = server.token("owner", "admin")
@@ -201,8 +211,8 @@ def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) ->
                 parts = answer.iter_raw()
                 next(parts)
                 Tokens(str(tmp_path)).revoke(token.split("_")[1])
-                with server.client(token) as other:
-                    wait_until(lambda other=other: other.get("/v1/sessions").status_code == 401)  # type: ignore[misc]
+                wait_until(partial(is_refused, server, token))
+                wait_until(lambda: not is_followed(server, owner))
                 with pytest.raises(httpx.TransportError):
                     deque(parts)
                 assert answer.num_bytes_downloaded < 20 * 10 * 100_000
@@ -396,3 +406,61 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
         )
     )
     return paths
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/sessions/jam-1/ops", [draft("eve")]),
+        ("/v1/sessions", {"session_id": "jam-after"}),
+        ("/v1/coordination/reservations", {"addresses": ["a"]}),
+    ],
+)
+def test_a_request_whose_token_is_revoked_before_its_body_has_come_is_refused(
+    server: ServerProcess, path: str, body: object
+) -> None:
+    token = server.token("eve")
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    with raw_connection(server) as connection:
+        connection.sendall(head.encode() + data[:5])
+        assert status(server, token, "GET", "/v1/sessions") == 200
+        Tokens(str(server.root)).revoke(token.split("_")[1])
+        wait_until(lambda: is_refused(server, token))
+        connection.sendall(data[5:])
+        assert b" 401 " in connection.recv(1 << 16)
+
+
+@pytest.mark.parametrize("by", ["revoked", "gone"])
+def test_a_server_whose_last_token_is_gone_lets_nobody_in_and_says_so(tmp_path: Path, by: str) -> None:
+    with ServerProcess(tmp_path) as server:
+        token = server.token("ada", "admin")
+        assert status(server, token, "GET", "/v1/sessions") == 200
+        if by == "revoked":
+            Tokens(str(tmp_path)).revoke(token.split("_")[1])
+        else:
+            (tmp_path / ".muse" / "server" / "tokens.json").unlink()
+        wait_until(lambda: is_refused(server, token))
+        with server.client() as client:
+            answer = client.post("/v1/sessions", json={"session_id": "jam"})
+        assert answer.status_code == 401
+        assert "muse token create" in answer.json()["error"]["message"]
+        wait_until(lambda: any(line["event"] == "shut" for line in server.log))
+        again = server.token("ada", "admin")
+        wait_until(lambda: status(server, again, "GET", "/v1/sessions") == 200)
+
+
+def test_no_answer_names_a_path_of_the_machine(server: ServerProcess) -> None:
+    token = server.token("boss", "admin")
+    lost = "0" * 64
+    with server.client(token) as client:
+        answers = [
+            client.post("/v1/sync/get", content=json.dumps({"kind": kind, "digest": lost}).encode() + b"\n")
+            for kind in ("object", "snapshot", "commit")
+        ]
+        answers.append(client.get(f"/v1/commits/{lost}"))
+        put = json.dumps({"kind": "commit", "digest": lost}).encode()
+        answers.append(client.post("/v1/sync/put", content=put + b"\n{}"))
+    assert all(answer.status_code >= 400 for answer in answers)
+    assert not [answer.text for answer in answers if str(server.root) in answer.text]

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -62,6 +62,17 @@ def append_by_socket(server: ServerProcess) -> None:
         live.recv()
 
 
+@pytest.fixture
+def _own_logging() -> Iterator[None]:
+    """Give the libraries' loggers back what they had."""
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "asyncio", "opentelemetry")]
+    before = [(one.handlers, one.level, one.propagate) for one in loggers]
+    yield
+    for one, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        one.handlers, one.propagate = handlers, propagate
+        one.setLevel(level)
+
+
 @pytest.mark.parametrize("append", [append_by_request, append_by_socket])
 def test_traces_are_sent_where_an_endpoint_is_configured(
     tmp_path: Path, append: Callable[[ServerProcess], None]
@@ -91,17 +102,23 @@ def test_traces_are_sent_where_an_endpoint_is_configured(
     assert (b"POST /v1/sessions/{session_id}/ops" in spans) == (append is append_by_request)
 
 
+@pytest.mark.usefixtures("_own_logging")
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    tried: list[str] = []
+
     class FullDisk(io.StringIO):
-        def write(self, _text: str) -> int:
+        def write(self, text: str) -> int:
+            tried.append(text)
             raise OSError(errno.ENOSPC, "no space left on device")
 
     logger = make_logger(FullDisk(), "info")
     take_in_libraries(logger)
     logger.error("failed")
     logging.getLogger("uvicorn.error").error("failed")
+    assert sum("failed" in text for text in tried) == 2
 
 
+@pytest.mark.usefixtures("_own_logging")
 def test_what_libraries_say_is_structured_too() -> None:
     stream = io.StringIO()
     take_in_libraries(make_logger(stream, "info"))

@@ -1,4 +1,4 @@
-"""A session behind its policy: receipts, claims that are enforced, stale reads."""
+"""A session behind its policy: receipts, reservations that are enforced, stale reads."""
 
 import contextlib
 import json
@@ -192,34 +192,36 @@ def test_a_write_that_fails_acknowledges_nothing_and_a_retry_stores_each_once(tm
     assert sorted(scene.op_ids()) == sorted(receipt.op_id for receipt in receipts)
 
 
-# -- claims --------------------------------------------------------------------------------------
+# -- reservations --------------------------------------------------------------------------------
 
 
 def test_an_op_on_an_address_that_another_holds_is_refused_and_the_holders_own_goes_in(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path, REFUSE)
-    claim = scene.coordination.reserve("ada", ["song.mid"], branch="main")
+    reservation = scene.coordination.reserve("ada", ["song.mid"], branch="main")
     for address in ("song.mid", "song.mid/note-1", "./song.mid/", ""):
         receipt = scene.one("bob", address)
         assert (receipt.status, receipt.kind, receipt.lamport_ts) == ("refused", "held", None)
         assert "ada holds song.mid" in receipt.reason
-        assert receipt.reservations == (claim.to_json(),)
+        assert receipt.reservations == (reservation.to_json(),)
     assert scene.one("bob", "song.midi").status == "stored"
     assert scene.one("ada", "song.mid").status == "stored"
-    assert scene.one("ada", "song.mid", reservation_id=claim.reservation_id).status == "stored"
-    scene.coordination.release(claim.reservation_id, "ada")
+    assert scene.one("ada", "song.mid", reservation_id=reservation.reservation_id).status == "stored"
+    scene.coordination.release(reservation.reservation_id, "ada")
     assert scene.one("bob", "song.mid").status == "stored"
 
 
-def test_an_op_that_names_a_long_address_or_a_way_up_does_not_lead_around_a_claim(tmp_path: Path) -> None:
+def test_an_op_that_names_a_long_address_or_a_way_up_does_not_lead_around_a_reservation(
+    tmp_path: Path,
+) -> None:
     scene = Scene(tmp_path, REFUSE)
     scene.coordination.reserve("ada", ["song.mid"], branch="main")
     for address in ("else/../song.mid", "song.mid/" + "x" * 100_000, "song.mid" + "/x" * 100_000):
         assert scene.one("bob", address, seen={}).kind == "held"
 
 
-def test_an_inner_op_does_not_lead_around_a_claim(tmp_path: Path) -> None:
+def test_an_inner_op_does_not_lead_around_a_reservation(tmp_path: Path) -> None:
     scene = Scene(tmp_path, REFUSE)
     scene.coordination.reserve("ada", ["song.mid"], branch="main")
     op = {"op": "patch", "address": "other.mid", "child_ops": [{"op": "delete", "address": "song.mid/1"}]}
@@ -227,13 +229,15 @@ def test_an_inner_op_does_not_lead_around_a_claim(tmp_path: Path) -> None:
     assert receipt.kind == "held"
 
 
-def test_a_claim_counts_on_its_branch(tmp_path: Path) -> None:
+def test_a_reservation_counts_on_its_branch(tmp_path: Path) -> None:
     scene = Scene(tmp_path, REFUSE)
     scene.coordination.reserve("ada", ["song.mid"], branch="take/2")
     assert scene.one("bob", "song.mid").status == "stored"
 
 
-def test_where_head_moves_while_the_session_is_open_the_claims_of_its_branch_count(tmp_path: Path) -> None:
+def test_where_head_moves_while_the_session_is_open_the_reservations_of_its_branch_count(
+    tmp_path: Path,
+) -> None:
     scene = Scene(tmp_path, REFUSE)
     scene.coordination.reserve("ada", ["a"], branch="main")
     scene.coordination.reserve("ada", ["b"], branch="take/2")
@@ -247,18 +251,22 @@ def test_where_head_moves_while_the_session_is_open_the_claims_of_its_branch_cou
         scene.one("bob", "b")
 
 
-def test_an_advisory_session_stores_the_op_and_tells_of_the_claim(scene: Scene) -> None:
+def test_an_advisory_session_stores_the_op_and_tells_of_the_reservation(scene: Scene) -> None:
     assert scene.guarded.policy() == Policy("advisory", "report")
-    claim = scene.coordination.reserve("ada", ["song.mid"], branch="main")
+    reservation = scene.coordination.reserve("ada", ["song.mid"], branch="main")
     receipt = scene.one("bob", "song.mid")
-    assert (receipt.status, receipt.kind, receipt.reservations) == ("stored", "held", (claim.to_json(),))
-    late = scene.one("bob", "else", reservation_id=claim.reservation_id)
+    assert (receipt.status, receipt.kind, receipt.reservations) == (
+        "stored",
+        "held",
+        (reservation.to_json(),),
+    )
+    late = scene.one("bob", "else", reservation_id=reservation.reservation_id)
     assert (late.status, late.kind) == ("stored", "fenced")
 
 
 def test_a_record_that_cannot_be_read_stops_a_session_that_enforces_and_no_other(scene: Scene) -> None:
-    claim = scene.coordination.reserve("ada", ["a"], branch="main")
-    path = scene.root / ".muse" / "coordination" / "reservations" / f"{claim.reservation_id}.json"
+    reservation = scene.coordination.reserve("ada", ["a"], branch="main")
+    path = scene.root / ".muse" / "coordination" / "reservations" / f"{reservation.reservation_id}.json"
     whole = path.read_bytes()
     path.write_bytes(b"{")
     scene.coordination = Coordination(str(scene.root), now=scene.clock)
@@ -266,20 +274,20 @@ def test_a_record_that_cannot_be_read_stops_a_session_that_enforces_and_no_other
     assert scene.one("bob", "a").status == "stored"
     write_policy(str(scene.root), "jam", REFUSE)
     for _ in range(2):
-        with pytest.raises(CorruptionError, match=claim.reservation_id):
+        with pytest.raises(CorruptionError, match=reservation.reservation_id):
             scene.one("bob", "a")
     path.write_bytes(whole)
     assert scene.one("bob", "a").kind == "held"
 
 
-def test_a_session_that_looks_at_no_claims_says_nothing_of_them(tmp_path: Path) -> None:
+def test_a_session_that_looks_at_no_reservations_says_nothing_of_them(tmp_path: Path) -> None:
     scene = Scene(tmp_path, Policy("off", "off"))
     scene.coordination.reserve("ada", ["song.mid"], branch="main")
     receipt = scene.one("bob", "song.mid", seen={})
     assert (receipt.status, receipt.kind, receipt.reservations, receipt.overlaps) == ("stored", "", (), ())
 
 
-def test_an_op_on_a_grant_that_stands_no_longer_is_fenced_off_however_late_it_comes(tmp_path: Path) -> None:
+def test_an_op_on_a_reservation_that_is_over_is_fenced_off_however_late_it_comes(tmp_path: Path) -> None:
     scene = Scene(tmp_path, REFUSE)
     take = scene.coordination.reserve
     expired = take("ada", ["a"], branch="main", ttl_seconds=60).reservation_id
@@ -305,9 +313,9 @@ def test_an_op_on_a_grant_that_stands_no_longer_is_fenced_off_however_late_it_co
 
 def test_a_holder_whose_time_is_up_is_fenced_off_before_anyone_else_gets_the_address(tmp_path: Path) -> None:
     scene = Scene(tmp_path, REFUSE)
-    claim = scene.coordination.reserve("ada", ["a"], branch="main", ttl_seconds=60)
+    reservation = scene.coordination.reserve("ada", ["a"], branch="main", ttl_seconds=60)
     scene.clock.seconds += 60
-    assert "expired at" in scene.one("ada", "a", reservation_id=claim.reservation_id).reason
+    assert "expired at" in scene.one("ada", "a", reservation_id=reservation.reservation_id).reason
     assert scene.one("bob", "a").kind == "held"
     scene.coordination.intend("bob", ["a"], branch="main")
 
@@ -319,12 +327,12 @@ def take_turns(root: str, actor: str, turns: int) -> None:
         guarded = GuardedLog(Repository.open(root), log, coordination=coordination)
         while turns:
             try:
-                claim = coordination.reserve(actor, ["song.mid"], branch="main")
+                reservation = coordination.reserve(actor, ["song.mid"], branch="main")
             except HeldError as error:
                 coordination.release(error.reservation_ids[0], actor, force=True)
                 continue
             turns -= 1
-            op = draft("song.mid", reservation_id=claim.reservation_id)
+            op = draft("song.mid", reservation_id=reservation.reservation_id)
             for _ in range(5):
                 guarded.append([op], actor_id=actor)
 
@@ -357,18 +365,24 @@ def hold_and_write(root: str, actor: str) -> None:
         guarded = GuardedLog(Repository.open(root), log, coordination=coordination)
         while True:
             try:
-                claim = coordination.reserve(actor, ["song.mid"], branch="main", ttl_seconds=1)
-                coordination.renew(claim.reservation_id, actor, ttl_seconds=2)
+                reservation = coordination.reserve(actor, ["song.mid"], branch="main", ttl_seconds=1)
+                coordination.renew(reservation.reservation_id, actor, ttl_seconds=2)
             except HeldError as error:
                 time.sleep(0.02)
                 coordination.release(error.reservation_ids[0], actor, force=True)
                 continue
             except ConflictError:
                 continue  # it took too long
-            op = draft("song.mid", reservation_id=claim.reservation_id)
+            op = draft("song.mid", reservation_id=reservation.reservation_id)
             guarded.append([op], actor_id=actor)
-            coordination.release(claim.reservation_id, actor, force=True)
+            coordination.release(reservation.reservation_id, actor, force=True)
             guarded.append([op], actor_id=actor)
+
+
+def wait_for_ops(log: OpLog, count: int) -> None:
+    """Wait until so many more ops are in the log."""
+    enough = log.cut().op_count + count
+    wait_until(lambda: log.cut().op_count >= enough)
 
 
 def test_holders_that_are_killed_at_any_moment_leave_one_holder_at_a_time(tmp_path: Path) -> None:
@@ -385,14 +399,13 @@ def test_holders_that_are_killed_at_any_moment_leave_one_holder_at_a_time(tmp_pa
     dice = random.Random(6)
     try:
         for number in range(3, 12):
-            time.sleep(0.3 + dice.random() / 10)
+            wait_for_ops(scene.log, dice.randrange(1, 10))
             victim = processes.pop(0)
             assert victim.is_alive()
             victim.kill()
             victim.join()
             processes.append(start(number))
-        written = scene.log.cut().op_count
-        wait_until(lambda: scene.log.cut().op_count > written + 10)
+        wait_for_ops(scene.log, 10)
     finally:
         for process in processes:
             process.kill()
@@ -406,7 +419,7 @@ def test_holders_that_are_killed_at_any_moment_leave_one_holder_at_a_time(tmp_pa
     assert in_order == sorted(set(in_order))
     assert len(Coordination(str(tmp_path)).reservations()) <= 1
     wait_until(lambda: has_reserved(Coordination(str(tmp_path)), "zoe"))
-    assert [claim.actor_id for claim in Coordination(str(tmp_path)).reservations()] == ["zoe"]
+    assert [reservation.actor_id for reservation in Coordination(str(tmp_path)).reservations()] == ["zoe"]
 
 
 def has_reserved(coordination: Coordination, actor: str) -> bool:
@@ -420,14 +433,14 @@ def test_an_address_changes_hands_before_an_append_or_after_it_never_within(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path, REFUSE)
-    claim = scene.coordination.reserve("ada", ["a"], branch="main")
+    reservation = scene.coordination.reserve("ada", ["a"], branch="main")
     happened: list[str] = []
 
     def take_over() -> None:
         other = Coordination(str(tmp_path), now=scene.clock)
-        other.release(claim.reservation_id, "bob", force=True)
+        other.release(reservation.reservation_id, "bob", force=True)
         other.reserve("bob", ["a"], branch="main")
-        happened.append("granted")
+        happened.append("released")
 
     thread = threading.Thread(target=take_over)
     write = scene.log.append_new
@@ -439,10 +452,10 @@ def test_an_address_changes_hands_before_an_append_or_after_it_never_within(
         return write(entries)
 
     monkeypatch.setattr(scene.log, "append_new", append_new)
-    assert scene.one("ada", "a", reservation_id=claim.reservation_id).status == "stored"
+    assert scene.one("ada", "a", reservation_id=reservation.reservation_id).status == "stored"
     thread.join()
-    assert happened == ["written", "granted"]
-    assert scene.one("ada", "a", reservation_id=claim.reservation_id).kind == "fenced"
+    assert happened == ["written", "released"]
+    assert scene.one("ada", "a", reservation_id=reservation.reservation_id).kind == "fenced"
 
 
 # -- policy --------------------------------------------------------------------------------------
@@ -631,13 +644,13 @@ def test_ops_that_passed_by_the_guard_are_found_and_nothing_else(tmp_path: Path)
     scene = Scene(tmp_path, PROPOSE)
     scene.clock.seconds = 0.0
     scene.log.record("bob", DOMAIN, {"address": "elsewhere"})
-    claim = scene.coordination.reserve("ada", ["a"], branch="main", ttl_seconds=60)
+    reservation = scene.coordination.reserve("ada", ["a"], branch="main", ttl_seconds=60)
     scene.one("ada", "a")
     proposed = scene.one("bob", "a")
     scene.guarded.accept(proposed.op_id, actor_id="ada")
     entry = scene.log.record("bob", DOMAIN, {"address": "a/1"})
     [found] = scene.guarded.trespasses()
-    assert (found.entry, found.reservation) == (entry, claim)
+    assert (found.entry, found.reservation) == (entry, reservation)
 
 
 def test_the_limit_of_open_proposals_refuses_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

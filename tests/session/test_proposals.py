@@ -147,8 +147,8 @@ def test_where_nobody_holds_the_address_anyone_decides_and_an_author_may_always_
     assert guarded.reject(OP_ID, actor_id="bob", reason="a slip").decided_by == "bob"
     entry = make_op_entry("bob", DOMAIN, {"address": "a"}, 3)
     guarded.append([entry], actor_id="bob")
-    [claim] = guarded.coordination.reservations()
-    guarded.coordination.release(claim.reservation_id, "ada")
+    [reservation] = guarded.coordination.reservations()
+    guarded.coordination.release(reservation.reservation_id, "ada")
     assert guarded.accept(entry["op_id"], actor_id="bob").status == "stored"
 
 

@@ -21,7 +21,8 @@ from muse.history.repository import Repository
 from muse.history.seal import Seal, message_text, read_seal, root_of
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
-from muse.session.live import CommitOutcome, HandEditedError, LiveSession
+from muse.session.commit import CommitOutcome, HandEditedError
+from muse.session.live import LiveSession
 from muse.testing import Fault, failing_at_every_call
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -284,6 +285,42 @@ def test_a_lost_checkpoint_does_not_commit_again_what_another_branch_has(root: P
     assert delta["ops"] == [{"n": 1}]
 
 
+def everything_in(directory: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(directory)): (
+            path.stat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def test_a_session_that_is_made_writes_nothing_until_it_is_healed(root: Path) -> None:
+    with LiveSession(root, "jam") as session:
+        session.edit("ada", DOMAIN, {"n": 0})
+        session.commit("First")
+    checkpoint_file(root).unlink()
+    before = everything_in(root)
+    with LiveSession(root, "jam"), LiveSession(root, "new"):
+        assert everything_in(root) == before
+    assert everything_in(root) == before
+    with LiveSession(root, "jam") as session:
+        session.heal()
+        assert checkpoint_file(root).exists()
+
+
+def test_the_first_edit_heals_what_a_crash_left(root: Path) -> None:
+    with LiveSession(root, "jam") as session:
+        session.edit("ada", DOMAIN, {"n": 0})
+        session.commit("First")
+        right = session.log.checkpoints.coverage()
+    checkpoint_file(root).unlink()
+    with LiveSession(root, "jam") as session:
+        session.edit("ada", DOMAIN, {"n": 1})
+        assert checkpoint_file(root).exists()
+        assert session.log.checkpoints.coverage() == right
+
+
 def test_a_log_shorter_than_history_is_refused(root: Path) -> None:
     with LiveSession(root, "jam") as session:
         for number in range(3):
@@ -313,13 +350,16 @@ def test_an_older_copy_of_a_session_that_was_put_back_is_refused_and_hides_nothi
         session.commit("Two")
     shutil.rmtree(directory)
     shutil.copytree(tmp_path / "backup", directory)
-    with pytest.raises(CorruptionError, match="put the whole log back"):
-        LiveSession(root, "jam")
+    with pytest.raises(CorruptionError, match="put the whole log back"), LiveSession(root, "jam") as session:
+        session.edit("ada", DOMAIN, {"n": 2})
     with OpLog(root, "jam") as log:  # as long as the one that was committed, and longer
         for number in (2, 3):
             log.record("ada", DOMAIN, {"n": number})
-    with pytest.raises(CorruptionError, match="an older copy was put back"):
-        LiveSession(root, "jam")
+    with (
+        pytest.raises(CorruptionError, match="an older copy was put back"),
+        LiveSession(root, "jam") as session,
+    ):
+        session.heal()
 
 
 def test_a_checkpoint_that_goes_back_under_an_open_session_commits_nothing_twice(root: Path) -> None:

@@ -26,9 +26,9 @@ def forecast(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which plans would collide: of different actors, on one branch, on addresses that touch.
+    """Say which plans of different actors would collide: on one branch, on addresses that touch.
 
-    Exit status 1 if any would.
+    The exit status is 1 if any would.
 
     Example: muse coord forecast song.mid --actor bob
     """

@@ -24,9 +24,9 @@ def intent(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what will be done, so that others can see it coming. Nothing is claimed.
+    """Say what will be done, so that others can see it coming. Nothing is reserved.
 
-    It stands as long as its reservation or, without one, for an hour.
+    It lasts as long as its reservation or, without one, for an hour.
 
     Example: muse coord intent song.mid --actor ada --detail "a slower start"
     """

@@ -23,10 +23,10 @@ def list_command(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the reservations and intents that stand.
+    """List the reservations and intents that are in force.
 
-    With --session, also the ops that came into it past its policy, by other tools for example: that is
-    a finding, exit status 1.
+    With --session, also the ops that came into the session past its policy, by other tools for example; the
+    exit status is then 1.
 
     Example: muse coord list --session jam-1
     """

@@ -10,9 +10,7 @@ AddressesArgument = Annotated[
 ReservationArgument = Annotated[
     str, typer.Argument(metavar="RESERVATION", help="Its id.", show_default=False)
 ]
-SecondsOption = Annotated[
-    float, typer.Option("--ttl", metavar="SECONDS", help="How long it stands from now.")
-]
+SecondsOption = Annotated[float, typer.Option("--ttl", metavar="SECONDS", help="How long it lasts from now.")]
 BranchOption = Annotated[
     str | None, typer.Option("--branch", metavar="BRANCH", help="Default: the one HEAD names.")
 ]

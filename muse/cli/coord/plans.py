@@ -9,12 +9,12 @@ def kind_of(plan: Reservation | Intent) -> str:
     return "reservation" if isinstance(plan, Reservation) else "intent"
 
 
-def print_reservation(invocation: Invocation, claim: Reservation, sentence: str) -> None:
+def print_reservation(invocation: Invocation, reserved: Reservation, sentence: str) -> None:
     if invocation.output.as_json:
-        invocation.output.record({"kind": "reservation", **claim.to_json()})
+        invocation.output.record({"kind": "reservation", **reserved.to_json()})
     else:
-        invocation.output.line(f"{sentence} until {claim.expires_at}")
-        invocation.output.line(f"Reservation {claim.reservation_id}, epoch {claim.epoch}")
+        invocation.output.line(f"{sentence} until {reserved.expires_at}")
+        invocation.output.line(f"Reservation {reserved.reservation_id}, epoch {reserved.epoch}")
 
 
 def coordination_of(invocation: Invocation) -> Coordination:

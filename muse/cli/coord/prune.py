@@ -15,7 +15,7 @@ def prune(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove the records of reservations and intents that are over. Those that stand are kept.
+    """Remove the records of reservations and intents that are over. Those in force are kept.
 
     Example: muse coord prune --days 30
     """

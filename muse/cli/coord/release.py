@@ -18,7 +18,7 @@ def release(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a reservation back. Ops that still rest on it are fenced off, however late they come.
+    """Give a reservation back. Later ops that still rest on it are kept out.
 
     Example: muse coord release 5b0e8d2c-... --actor ada
     """

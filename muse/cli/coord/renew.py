@@ -17,10 +17,10 @@ def renew(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold on to a reservation. One that expired or was released has to be made anew.
+    """Make a reservation last longer. One that expired or was released has to be made again.
 
     Example: muse coord renew 5b0e8d2c-... --actor ada --ttl 600
     """
     invocation = remember(ctx, repo, as_json=as_json)
-    claim = coordination_of(invocation).renew(reservation, actor, ttl_seconds=ttl)
-    print_reservation(invocation, claim, f"{actor} goes on holding {', '.join(claim.addresses)}")
+    reserved = coordination_of(invocation).renew(reservation, actor, ttl_seconds=ttl)
+    print_reservation(invocation, reserved, f"{actor} goes on holding {', '.join(reserved.addresses)}")

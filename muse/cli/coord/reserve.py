@@ -20,17 +20,18 @@ def reserve(
     run: RunOption = "",
     operation: OperationOption = "",
     own_id: Annotated[
-        str, typer.Option("--id", metavar="UUID4", help="Its id: asking again with it is no second claim.")
+        str,
+        typer.Option("--id", metavar="UUID4", help="Its id: to ask again with it reserves nothing twice."),
     ] = "",
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Reservation addresses for one actor, all or none. What is held by anyone is refused, and says by whom.
+    """Reserve addresses for one actor, all of them or none. If another actor holds one, the error says which.
 
     Example: muse coord reserve song.mid --actor ada --ttl 600
     """
     invocation = remember(ctx, repo, as_json=as_json)
-    claim = coordination_of(invocation).reserve(
+    reserved = coordination_of(invocation).reserve(
         actor,
         addresses,
         branch=branch_of(invocation, branch),
@@ -39,4 +40,4 @@ def reserve(
         operation=operation,
         reservation_id=own_id,
     )
-    print_reservation(invocation, claim, f"{actor} holds {', '.join(claim.addresses)}")
+    print_reservation(invocation, reserved, f"{actor} holds {', '.join(reserved.addresses)}")

@@ -1,4 +1,4 @@
-"""`muse demo`: agents write Bach's prelude together, live, and it is all there in the end."""
+"""`muse demo`: agents write Bach's prelude together, live, and all of it is there in the end."""
 
 import os
 from collections import Counter
@@ -48,9 +48,9 @@ def demo(
 ) -> None:
     """Write Bach's prelude live: four agents, a reviser.
 
-    Each is a process of its own and makes its edits one at a time; a commit carries them into history
-    every second. It ends with who did what, the history, and a check of every note against the
-    score. Without --repo, the repository is a new directory here: muse-demo, or muse-demo-2 and so on.
+    Each of them is a process of its own and makes its edits one at a time; a commit carries them into history
+    every second. It ends with a report of each actor's work, the history, and a check of every note against
+    the score. Without --repo, the repository is a new directory here: muse-demo, or muse-demo-2 and so on.
 
     Example: muse demo
     Example: muse demo --serve

@@ -88,7 +88,7 @@ class ScoreNote:
 
 
 def prelude_notes() -> list[ScoreNote]:
-    """The 549 notes of the prelude, by start and then from the lowest pitch up.
+    """Return the 549 notes of the prelude, by their starts and then from the lowest pitch up.
 
     No pitch starts again before it has ended, so the notes fit in a single MIDI channel.
     """
@@ -126,7 +126,7 @@ def _last_chord() -> Iterator[ScoreNote]:
 
 
 def _note(measure: int, voice: Voice, pitch: int, step: int, sixteenths: int) -> ScoreNote:
-    """A note that starts on sixteenth `step` of `measure` (0 is the downbeat)."""
+    """Make a note that starts on sixteenth `step` of `measure` (0 is the downbeat)."""
     start_tick = (measure - 1) * TICKS_PER_MEASURE + step * SIXTEENTH_TICKS
     return ScoreNote(measure, voice, pitch, start_tick, sixteenths * SIXTEENTH_TICKS)
 
@@ -136,7 +136,7 @@ def _pitches(names: str) -> list[int]:
 
 
 def _pitch(name: str) -> int:
-    """The MIDI key of a name in scientific pitch notation: `C4` is 60, `Bb3` 58, `F#2` 42."""
+    """Return the MIDI key of a name in scientific pitch notation: `C4` is 60, `Bb3` 58, `F#2` 42."""
     letter, accidental, octave = name[0], name[1:-1], int(name[-1])
     return 12 * (octave + 1) + _SEMITONES_ABOVE_C[letter] + _SEMITONES_OF_ACCIDENTAL[accidental]
 
@@ -173,9 +173,9 @@ _ECHO: Final = -3  # the second half of a measure repeats the first, and says it
 
 
 def velocity_of(note: ScoreNote) -> int:
-    """How hard to play `note`, as a MIDI velocity: the line of the whole piece, shaded by its place.
+    """Return how hard to play `note`, as a MIDI velocity, by the line of the piece and its place.
 
-    Always the same for the same note, and between 1 and 127 for every note of `prelude_notes()`.
+    It is always the same for the same note, and between 1 and 127 for every note of `prelude_notes()`.
 
     Raises:
         ValueError: the note starts outside the piece.
@@ -187,7 +187,7 @@ def velocity_of(note: ScoreNote) -> int:
 
 
 def _dynamic_at(tick: int) -> float:
-    """The dynamic at `tick`, on a straight line between its two neighbours in `_DYNAMICS`."""
+    """Return the dynamic at `tick`, on a straight line between its two neighbours in `_DYNAMICS`."""
     place = 1 + tick / TICKS_PER_MEASURE
     for (start, before), (end, after) in pairwise(_DYNAMICS):
         if start <= place < end:

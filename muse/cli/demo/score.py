@@ -54,7 +54,7 @@ def agent_edits(agent: int) -> list[PatchOp]:
 
 
 def reviser_edits() -> int:
-    """How many edits the reviser is going to make: one a right note, two a wrong one."""
+    """Count the edits of the reviser: one for a right note, two for a wrong one."""
     return sum(2 if _is_wrong(index) else 1 for index, _ in _numbered())
 
 
@@ -125,7 +125,7 @@ def _strokes(index: int, score_note: ScoreNote) -> list[PatchOp]:
 
 
 class Reviser(Listener):
-    """Knows the score by heart, and follows what becomes of each note."""
+    """Knows the score by heart, and follows each note."""
 
     def __init__(self) -> None:
         self._heard = IdentifiedScore()
@@ -156,7 +156,7 @@ class Reviser(Listener):
         return [delete_note(PATH, name, heard), insert_note(PATH, f"{name}-right", meant, track=track)]
 
     def _meant(self, track: int, heard: Note) -> Note:
-        """Find the note of the score that stands where `heard` does, the nearest in pitch."""
+        """Find the note of the score at the place of `heard`, the nearest in pitch."""
         place = (track, heard.start_tick, heard.duration_ticks)
         there = [
             note for index, note in self._score if (index, note.start_tick, note.duration_ticks) == place

@@ -1,4 +1,4 @@
-"""`muse replay`: what exists already is made again, live, edit by edit, and comes out the same."""
+"""`muse replay`: makes a finished work again, live, edit by edit, with the same outcome."""
 
 import os
 from collections.abc import Collection
@@ -25,6 +25,7 @@ from muse.cli.stage.places import (
 )
 from muse.cli.stage.players import Job
 from muse.cli.stage.report import Comparison, conclude, present
+from muse.core.file.live_or_archived import session_exists
 from muse.disk import layout
 from muse.disk.scratch import scratch_directory
 from muse.disk.storage import LOCAL
@@ -41,23 +42,23 @@ _MIDI_ENDINGS = (".mid", ".midi")
 
 
 class Piece(Protocol):
-    """What is replayed: its jobs, and how what came out compares."""
+    """What is replayed: its jobs, and how the outcome is compared."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name for people."""
 
     @property
     def domain(self) -> str:
-        """Of its ops."""
+        """The domain of its ops."""
 
     @property
     def paths(self) -> Collection[str]:
-        """Where its files will be."""
+        """The places of its files."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What people should know before it starts."""
+        """Remarks for people, before it starts."""
 
     def prepare(self, live: LiveSession) -> None:
         """Log what is there before the actors start."""
@@ -66,7 +67,7 @@ class Piece(Protocol):
         """Share the work out to processes, which may write below `scratch`."""
 
     def compare(self, repository: Repository) -> Comparison:
-        """Hold what is in the repository against what was to come out."""
+        """Compare what is in the repository with what was wanted."""
 
 
 def replay(
@@ -103,11 +104,11 @@ def replay(
 ) -> None:
     """Make something again, live, from its edits.
 
-    What SOURCE is shows from its content. Of a MIDI file each track is an actor, each note an edit. Of an
+    Muse sees from its content what SOURCE is. In a MIDI file each track is an actor, each note an edit. In an
     editing trace (JSON, mostly .json.gz) each agent is an actor with a replica of its own, and sees what it
-    saw then. Of a git repository's directory each commit's author is an actor. Any other text is typed in
-    word by word by several agents at once. It ends with a check that exactly the same came out. Outside a
-    repository, a new directory is made here: muse-replay, or muse-replay-2 and so on.
+    saw then. In the directory of a git repository each commit's author is an actor. Any other text is typed
+    word by word by several agents at once. It ends with a check that the outcome is exactly the same. Outside
+    a repository, a new directory is made here: muse-replay, or muse-replay-2 and so on.
 
     Example: muse replay song.mid --rate 200
 
@@ -146,6 +147,7 @@ def _perform(
         LiveSession(repository.root, session_id, author="muse replay") as live,
         scratch_directory("muse-replay-") as scratch,
     ):
+        live.heal()
         piece.prepare(live)
         with audience_for(output) as audience:
             performance = perform(
@@ -166,12 +168,14 @@ def _rate(text: str) -> float | None:
     except ValueError:
         rate = 0
     if not 0.1 <= rate <= 1_000_000:
-        raise UsageError(f"rate {text!r} is none: give edits a second, 0.1 to 1000000, or 'max'")
+        raise UsageError(
+            f"the rate must be a number from 0.1 to 1000000 (edits a second) or 'max', not {text!r}"
+        )
     return rate
 
 
 def _piece(source: str, name: str | None, actors: int | None, limit: int | None) -> Piece:
-    """Read what is to be replayed, before anything is made; `UsageError` if it is nothing of the kind."""
+    """Read what is to be replayed, before anything is made; `UsageError` for what cannot be replayed."""
     path = os.path.realpath(source)
     if LOCAL.is_directory(path):
         _refuse(actors, "--actors", "a text file")
@@ -195,7 +199,9 @@ def _piece(source: str, name: str | None, actors: int | None, limit: int | None)
 def _typed(data: bytes, path: str, actors: int | None) -> Script:
     encoding = detect(data)
     if encoding is None:
-        raise DomainError("this is no MIDI file, no editing trace, and no text in UTF-8 or marked UTF-16")
+        raise DomainError(
+            "this is not a MIDI file, not an editing trace, and not a text in UTF-8 or UTF-16 with a mark"
+        )
     if len(data) > _TEXT_BYTES:
         raise DomainError(f"the text has {len(data)} bytes: at most {_TEXT_BYTES} are typed")
     return share_text(data.decode(encoding), encoding, path, actors or ACTORS)
@@ -225,7 +231,7 @@ def _place(invocation: Invocation, session: str | None, piece: Piece) -> Reposit
     require_free_paths(
         repository, piece.paths, "give another name with --name, or another repository with --repo"
     )
-    if session is not None and LOCAL.exists(layout.ops_file(repository.root, session)):
+    if session is not None and session_exists(repository.root, session):
         raise UsageError(f"session {session!r} is there already: give a new id, or leave --session out")
     return repository
 

@@ -1,8 +1,8 @@
 """The history of a git repository as a script: each commit a step, its author the actor.
 
-The way of first parents is followed, from the oldest commit to HEAD: what a merge brought into that line
-is one step of who merged. So the script comes to exactly the files of HEAD. Symbolic links, submodules and
-file modes are left out.
+The line of first parents is followed, from the oldest commit to HEAD: what a merge brought into that line is
+one step of the author of the merge. So the script gives exactly the files of HEAD. Symbolic links, submodules
+and file modes are left out.
 """
 
 import os
@@ -38,7 +38,7 @@ _LOG = (
 
 
 class GitError(MuseError):
-    """Git could not be asked, or could not answer."""
+    """Git could not be run, or could not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class _Commit:
 
 
 def read_git_history(directory: str, prefix: str = "", limit: int | None = None) -> Script:
-    """Make a script of the newest `limit` commits of HEAD; the files come to lie below `prefix`.
+    """Make a script of the newest `limit` commits of HEAD; the files are put below `prefix`.
 
-    Raises `UsageError` if this is no git repository or has no commit, `GitError` if git is not there,
-    fails, or has more to give than is replayed.
+    Raises `UsageError` if this is not a git repository or has no commit, `GitError` if git is not installed,
+    fails, or has more data than is replayed.
     """
     git = _Git(directory)
     commits = git.commits(limit or COMMITS)
@@ -85,7 +85,7 @@ def read_git_history(directory: str, prefix: str = "", limit: int | None = None)
 def _changes(
     files: dict[str, str], differences: list[_Difference], prefix: str, contents: Mapping[str, bytes]
 ) -> Iterator[Change]:
-    """Yield what makes of `files` (path -> blob) what they are after a commit, and bring them there."""
+    """Yield the changes that a commit made to `files` (path -> blob), and bring `files` up to date."""
     moves = {each.path: each.from_path for each in differences if each.blob and each.from_path in files}
     gone = [each.path for each in differences if not each.blob]
     gone += [each.from_path for each in differences if each.from_path not in moves.values()]
@@ -108,7 +108,7 @@ def _changes(
 
 
 class _Git:
-    """Asks git about one repository. `left_out` gathers the paths that are no plain files with good names."""
+    """Asks git about one repository. `left_out` gathers paths that are not plain files with usable names."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
@@ -129,7 +129,7 @@ class _Git:
             )
 
     def commits(self, limit: int) -> list[_Commit]:
-        """Return the newest `limit` commits on the way of first parents, the oldest first."""
+        """Return the newest `limit` commits on the line of first parents, the oldest first."""
         tokens = iter(self._ask((*_LOG, f"--max-count={limit}", "HEAD")).split(b"\0"))
         found: list[_Commit] = []
         for token in tokens:
@@ -177,7 +177,7 @@ class _Git:
         return ""
 
     def contents(self, blobs: Collection[str]) -> dict[str, bytes]:
-        """Return blob -> bytes, if they are not too many."""
+        """Return blob -> bytes; `GitError` if they are too many."""
         sizes = self._ask(("cat-file", "--batch-check=%(objecttype) %(objectsize)"), blobs)
         lines = [line.split() for line in sizes.splitlines()]
         if any(line[0] != b"blob" for line in lines):

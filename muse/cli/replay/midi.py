@@ -1,4 +1,4 @@
-"""A MIDI file to be played in again: each track is an actor, each note an edit."""
+"""A MIDI file that is played again: each track is an actor, each note an edit."""
 
 import os
 import re
@@ -26,7 +26,7 @@ _TRACK_NAME = b"\xff\x03"
 class MidiPiece:
     """A MIDI file that was read, and the name it will have in the repository.
 
-    `DomainError` if it is no MIDI file, `UsageError` if it has no good name.
+    `DomainError` if it is not a MIDI file, `UsageError` if its name cannot be used.
     """
 
     name: str
@@ -46,7 +46,7 @@ class MidiPiece:
         return (self.name,)
 
     def prepare(self, live: LiveSession) -> None:
-        """Log the file without its notes, which the actors then play in."""
+        """Log the file without its notes, which the actors then play."""
         skeleton = without_notes(self.data)
         inline = len(skeleton) <= _INLINE_BYTES
         if not inline:

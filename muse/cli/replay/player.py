@@ -1,4 +1,4 @@
-"""A script to be typed in again: by actors on replicas of their own, merged as they go."""
+"""A script that is typed again, by actors on replicas of their own that are merged meanwhile."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from muse.session.live import LiveSession
 
 @dataclass(frozen=True, slots=True)
 class ScriptPiece:
-    """A script, performed by one process that has all the replicas. `UsageError` for a path that is none."""
+    """A script, performed by one process that has all the replicas. `UsageError` for an impossible path."""
 
     script: Script
     domain: str = "code"
@@ -38,20 +38,20 @@ class ScriptPiece:
 
     @property
     def paths(self) -> Collection[str]:
-        """Every path that is ever made."""
+        """Every path that a step makes."""
         changes = [change for step in self.script.steps for change in step.changes]
         created = {change.path for change in changes if isinstance(change, Create)}
         return created | {change.to_path for change in changes if isinstance(change, Move)}
 
     def prepare(self, _live: LiveSession) -> None:
-        """Nothing: the conductor's step is the first of the script."""
+        """Do nothing: the conductor's step is the first of the script."""
 
     def jobs(self, root: str, session_id: str, rate: float | None, scratch: str) -> list[Job]:
         steps = self.script.steps
         return [Job(root, session_id, edits_of(steps), Retype(root, steps, rate, scratch))]
 
     def compare(self, repository: Repository) -> FileComparison:
-        """Hold the files of the branch's head against those that were wanted."""
+        """Compare the files of the branch's head with those that were wanted."""
         head = repository.dag.head(repository.dag.current_branch())
         found = repository.read_tree(head)
         wanted = {path: object_id(content) for path, content in self.script.wanted.items()}

@@ -1,4 +1,4 @@
-"""The actors of a script at work, each on a replica of its own, and the way of their ops into a session."""
+"""The actors of a script at work on a replica each, and the way of their ops into a session."""
 
 import os
 import time
@@ -20,11 +20,11 @@ _MERGE_SECONDS = 0.04
 
 
 class Replicas:
-    """A replica an actor, its log in a directory of its own below `directory`. A context manager.
+    """One replica for each actor, its log in a directory of its own below `directory`. A context manager.
 
-    All are opened at once, on the head of the branch, so what is committed while they are at work does
-    not come to them by another way than the steps say. Actors are ranked in the order of their first
-    steps: of two insertions at one place, made at the same time, that of the first stands first.
+    All are opened at once, on the head of the branch, so what is committed while they are at work reaches
+    them only in the way that the steps say. Actors are ranked in the order of their first
+    steps: of two insertions at one place, made at the same time, that of the first actor is put first.
     """
 
     def __init__(self, repository: Repository, steps: Sequence[ScriptStep], directory: str) -> None:
@@ -43,7 +43,8 @@ class Replicas:
     def perform(self, place: int) -> list[OpEntry]:
         """Make the step at `place`, after all its parents; return its entries.
 
-        Raises `DomainError` naming the step if it cannot be, a position beyond the text for example.
+        Raises `DomainError`, which names the step, for an impossible one: a position beyond the text, for
+        example.
         """
         step = self._steps[place]
         replica = self._replicas[step.actor_id]
@@ -57,7 +58,7 @@ class Replicas:
         return made
 
     def _take_in(self, actor: str, parents: Sequence[int]) -> None:
-        """Merge what the steps `parents` had in view, and they themselves, into an actor's log."""
+        """Merge the steps `parents`, and all that they had in view, into an actor's log."""
         in_view = self._in_view[actor]
         missing: list[int] = []
         to_see = [place for place in parents if place not in in_view]
@@ -73,7 +74,7 @@ class Replicas:
             self._replicas[actor].take(entries)
 
     def finish(self) -> "dict[str, CodeReplica]":
-        """Let every replica take in all there is; return them by actor. They are alike now."""
+        """Let every replica take in all ops; return the replicas by actor. They are alike now."""
         for actor in self._replicas:
             self._take_in(actor, range(len(self._steps)))
         return self._replicas
@@ -134,7 +135,7 @@ class Retype:
 
 
 def _merge(entries: list[OpEntry], log: OpLog, wire: Wire) -> None:
-    """Bring entries, each after its causes, into the session's log, and say so."""
+    """Bring entries, each after its causes, into the session's log, and report it."""
     log.append_many(entries)
     for entry in entries:
         wire.acknowledge(entry["actor_id"], entry["op_id"])

@@ -1,4 +1,4 @@
-"""What is to be typed in again: steps by actors, each made with certain earlier steps in view."""
+"""What is to be typed again: steps of actors, each made with certain earlier steps in view."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The same file, elsewhere."""
+    """A file gets another path."""
 
     path: str
     to_path: str
@@ -43,7 +43,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """A file goes."""
+    """A file is removed."""
 
     path: str
 
@@ -65,13 +65,13 @@ class ScriptStep:
 
     @property
     def size(self) -> int:
-        """How many edits it is."""
+        """The number of its edits."""
         return sum(len(change.patches) if isinstance(change, Edit) else 1 for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The steps, and what they must come to: `wanted` is path -> content. `remarks` are for people."""
+    """The steps, and their outcome: `wanted` is path -> content. `remarks` are for people."""
 
     title: str
     steps: tuple[ScriptStep, ...]

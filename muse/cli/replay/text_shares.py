@@ -1,4 +1,4 @@
-"""A text file as a script: typed in by several agents at the same time, each its own share of the lines."""
+"""A text file as a script: several agents type it at the same time, each its own share of the lines."""
 
 import os
 import re
@@ -15,7 +15,7 @@ def share_text(text: str, encoding: str, path: str, actors: int = ACTORS) -> Scr
     """Make a script in which `actors` type the text, or fewer if it has fewer lines.
 
     The first agent writes the first character of each share. So no two agents ever insert at one place,
-    and there is one text that it must come to.
+    and only one text can be the outcome.
     """
     shares = _shares(text, actors)
     words = [_WORD.findall(share[1:]) for share in shares]

@@ -20,7 +20,7 @@ _DEFAULT_NAME = "trace.txt"
 
 
 class _Transaction(msgspec.Struct):
-    """What an agent did at once. No `parents`: it follows on the one before."""
+    """What an agent did at once. Without `parents`, it follows the one before."""
 
     patches: list[tuple[int, int, str]]
     parents: list[int] | None = None
@@ -35,7 +35,7 @@ class _Trace(msgspec.Struct):
 
 
 def is_trace(data: bytes) -> bool:
-    """Whether these bytes are meant as an editing trace: gzip, or a JSON object with `txns`."""
+    """Tell whether these bytes are meant as an editing trace: gzip, or a JSON object with `txns`."""
     if data.startswith(GZIP_MAGIC):
         return True
     if b'"txns"' not in data:
@@ -48,7 +48,7 @@ def is_trace(data: bytes) -> bool:
 
 
 def trace_name(file: str) -> str:
-    """The name that the text of the trace `file` gets: its own, without the endings."""
+    """Return the name that the text of the trace `file` gets: its own, without the endings."""
     name = os.path.basename(file).removesuffix(".gz").removesuffix(".json")
     if not name:
         return _DEFAULT_NAME
@@ -56,13 +56,13 @@ def trace_name(file: str) -> str:
 
 
 def read_trace(data: bytes, path: str) -> Script:
-    """Make a script of a trace that types the text of `path`; `DomainError` if it is none."""
+    """Make a script of a trace that types the text of `path`; `DomainError` if it is not a trace."""
     if data.startswith(GZIP_MAGIC):
         data = _unpacked(data)
     try:
         trace = msgspec.json.decode(data, type=_Trace)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise DomainError(f"this is no editing trace: {error}") from error
+        raise DomainError(f"this is not an editing trace: {error}") from error
     _check(trace)
     first = trace.txns[0].agent if trace.txns else 0
     steps = [ScriptStep(_actor_id(first), (), (Create(path, trace.startContent.encode()),))]
@@ -91,7 +91,7 @@ def _unpacked(data: bytes) -> bytes:
         parts.append(part)
         if not stream.eof:
             if left <= 0:
-                raise DomainError(f"it unpacks to more than {_TEXT_BYTES} bytes: that much is not replayed")
+                raise DomainError(f"it unpacks to more than {_TEXT_BYTES} bytes, which is too much to replay")
             raise DomainError("the gzip data ends too soon: fetch the file again")
         data = stream.unused_data
         left = max(left, 1)  # 0 would mean without a limit
@@ -99,9 +99,9 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _check(trace: _Trace) -> None:
-    """Raise `DomainError` for a trace that cannot be: surrogates, parents to come, positions out of range.
+    """Raise `DomainError` for an impossible trace: surrogates, later parents, positions out of range.
 
-    Where people typed at the same time, how long the text was for each shows only as it is replayed.
+    Where people typed at the same time, only the replay shows how long the text was for each.
     """
     _check_text(trace.startContent, "startContent")
     _check_text(trace.endContent, "endContent")
@@ -119,7 +119,7 @@ def _check(trace: _Trace) -> None:
             if position < 0 or deleted < 0 or (length is not None and position + deleted > length):
                 there = "any text" if length is None else f"the {length} characters there"
                 raise DomainError(
-                    f"{where}: {deleted} characters to go at position {position} are not within {there}"
+                    f"{where}: {deleted} characters to delete at position {position} are not within {there}"
                 )
             if length is not None:
                 length += len(inserted) - deleted

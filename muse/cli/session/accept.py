@@ -15,7 +15,7 @@ def accept(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a proposed op into the log, under its own op id. Who holds its address decides.
+    """Let a proposed op into the log, under its own op id. The actor that holds its address decides.
 
     Example: muse session accept jam-1 6f1c2a34 --actor ada
     """

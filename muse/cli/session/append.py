@@ -28,9 +28,9 @@ def append(
 ) -> None:
     """Append ops or entries, read as JSON Lines from stdin. The first one starts the session.
 
-    A line with an op_id is an entry, stored once however often it comes; any other is an op,
-    recorded as an entry of --actor. The first bad line ends it: all before it are stored. One that the
-    session's policy refuses is bad; one that it sets aside is counted.
+    A line with an op_id is an entry and is stored once, however often it comes. Any other line is an op and
+    is recorded as an entry of --actor. The first bad line ends the command: all lines before it are stored. A
+    line that the session's policy refuses is bad; a line that it sets aside is counted.
 
     Example: muse session append jam-1 --actor anna < ops.jsonl
     """

@@ -28,11 +28,11 @@ def archive(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal a session's log into a compressed file.
+    """Pack a session's log into a compressed file.
 
-    Nobody may be writing it. It can be read as before, and takes no more ops until it is restored.
-    Ops that are pending are refused unless you abandon them, all or each by its id; the archive says
-    which they were.
+    No program may be writing to the log. It can be read as before, and takes no more ops until it is
+    restored. A log with pending ops is refused unless you abandon them, all or each by its id; the archive
+    says which ops these were.
 
     Example: muse session archive jam-1
     """
@@ -69,7 +69,7 @@ def archive(
 
 
 def archive_record(manifest: ArchiveManifest) -> dict[str, Any]:
-    """Return what a program wants to know of an archive, without the table of its frames."""
+    """Return the facts of an archive for programs, without the table of its frames."""
     log, packed = manifest["log"], manifest["archive"]
     return {
         "session_id": manifest["session_id"],

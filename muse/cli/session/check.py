@@ -4,14 +4,12 @@ from dataclasses import asdict
 
 import typer
 
-from muse.checks.replay import check_session as check_session_commits
-from muse.checks.verify import Finding
+from muse.checks.logs import check_orphans
+from muse.checks.sealed_ops import check_session as check_session_commits
 from muse.cli.session.damages import print_damages
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.shared.output import count_of
 from muse.core.op_log import OpLog
-from muse.core.orphans import HeldFile
-from muse.disk import layout
 
 
 def check(
@@ -20,7 +18,7 @@ def check(
     """List the damage of a log, and where log and checkpoint differ from the commits.
 
     "torn" is the start of a line whose writer died: it was not acknowledged, so nothing is lost.
-    "corrupt" is anything else that is no entry. Exit status 1 if an op may be lost or hidden.
+    "corrupt" is anything else that is not an entry. The exit status is 1 if an op may be lost or hidden.
 
     Example: muse session check jam-1
     """
@@ -38,8 +36,7 @@ def check(
                 output.record(asdict(damage))
             else:
                 print_damages(output, [damage])
-    held = HeldFile(layout.orphans_file(repository.root, session), repository.storage)
-    findings = [Finding(held.path, "session", fault) for fault in held.faults()]
+    findings = check_orphans(repository.root, session, repository.storage)
     findings += check_session_commits(repository, session)
     for finding in findings:
         if output.as_json:

@@ -1,4 +1,4 @@
-"""`muse session conflicts`: which edits came in each other's way, and what became of them."""
+"""`muse session conflicts`: lists the edits that came in each other's way."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from muse.views.overlaps import SessionOverlap, session_overlaps
 def conflicts(
     ctx: typer.Context, *, session: SessionArgument, repo: RepoOption = None, as_json: JsonOption = False
 ) -> None:
-    """List edits of one thing by two actors who had not seen each other's, and say which one stands.
+    """List edits of one thing by two actors who had not seen each other's edit, and say which one was kept.
 
     Nothing is lost: the overwritten edit is in the log, and its author can make it again.
 

@@ -1,4 +1,4 @@
-"""What there is to say of a session: its actors, its domains, what is pending, what is damaged."""
+"""The facts of a session: its actors, its domains, what is pending, what is damaged."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,9 +24,9 @@ class Actor:
 
 @dataclass(slots=True)
 class SessionFacts:
-    """One session as it stands. `faults` are lines for people: what keeps it from being read or committed.
+    """The facts of one session. `faults` are lines for people: what keeps it from being read or committed.
 
-    `held`: how many entries wait for their parents; `missing_parents`: the ids of those.
+    `held`: how many entries wait for their parents; `missing_parents`: the ids of those parents.
     """
 
     session_id: str
@@ -82,7 +82,7 @@ def gather_facts(
                 progress(facts.entries)
         facts.lamport_ts = max((actor.lamport_ts for actor in facts.actors.values()), default=0)
         facts.damages = list(log.damages())
-        facts.held, facts.missing_parents = len(log.held()), log.missing_parents()
+        facts.held, facts.missing_parents = len(log.orphans.entries()), log.orphans.missing_parents()
         _add_coverage(facts, log)
     return facts
 
@@ -95,7 +95,7 @@ def brief_facts(repository: Repository, session_id: str) -> SessionFacts:
         try:
             cut = log.cut()
             facts.entries, facts.lamport_ts = cut.op_count, cut.lamport_ts
-            facts.held = len(log.held())
+            facts.held = len(log.orphans.entries())
         except MuseError as error:
             facts.faults.append(str(error))
         else:
@@ -104,7 +104,7 @@ def brief_facts(repository: Repository, session_id: str) -> SessionFacts:
 
 
 def _add_size(facts: SessionFacts, repository: Repository) -> None:
-    """Note what the log takes on the disk, an archived one in its archive."""
+    """Note the size of the log on the disk; of an archived log, that of its archive."""
     facts.archived = is_archived(repository.root, facts.session_id, storage=repository.storage)
     path = layout.archived_ops_file if facts.archived else layout.ops_file
     facts.size_bytes = repository.storage.file_size(path(repository.root, facts.session_id)) or 0

@@ -1,4 +1,4 @@
-"""A session with its policy and its proposals, for the commands that decide about those."""
+"""Opens a session with its policy and its proposals, for the commands that list proposals and decide."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ _SHORTEST_NAME = 4
 
 @contextmanager
 def opened_guarded(invocation: Invocation, session: str) -> Iterator[GuardedLog]:
-    """Open a session that is there, be it only with its policy and proposals."""
+    """Open a session that is there, even if it has nothing but its policy and proposals."""
     repository = invocation.repository()
     proposals_file = layout.proposals_file(repository.root, session)
     if not repository.storage.exists(proposals_file):
@@ -30,7 +30,7 @@ def opened_guarded(invocation: Invocation, session: str) -> Iterator[GuardedLog]
 
 
 def named_proposal(guarded: GuardedLog, session: str, name: str) -> str:
-    """Return the id of the proposal that is named so, or the only one whose id starts so."""
+    """Return the id of the proposal with this id, or of the only one whose id starts with it."""
     found = [one.proposal_id for one in guarded.proposals(settled=True) if one.proposal_id.startswith(name)]
     if name in found:
         return name

@@ -1,4 +1,4 @@
-"""Takes JSON Lines into a session that has a policy: each op as that allows."""
+"""Takes JSON Lines into a session that has a policy, as far as the policy allows."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -16,7 +16,7 @@ _LINE_BYTES = 2 * DEFAULT_LIMITS.entry_bytes  # JSON that others write may be wi
 
 @dataclass(frozen=True, slots=True)
 class BareOps:
-    """What is said of ops that come without an entry. `check` refuses what the domain cannot apply."""
+    """The fields of entries made of bare ops. `check` refuses ops that the domain cannot apply."""
 
     actor_id: str | None
     domain: str
@@ -26,7 +26,7 @@ class BareOps:
 
 
 class LineFeeder:
-    """Takes lines in their order and stops at the first bad one: all before it are in the log."""
+    """Takes lines into a log in their order, and stops at the first bad one; those before it are stored."""
 
     def __init__(self, log: OpLog, bare_ops: BareOps) -> None:
         self.stored = 0

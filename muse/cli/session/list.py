@@ -1,4 +1,4 @@
-"""`muse session list`: the sessions, with what is pending in each."""
+"""`muse session list`: lists the sessions, with what is pending in each."""
 
 from typing import Any
 

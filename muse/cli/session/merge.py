@@ -1,4 +1,4 @@
-"""`muse session merge`: the entries of another log come into a session's."""
+"""`muse session merge`: brings the entries of another log into a session's log."""
 
 import os
 from contextlib import closing
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from muse.apply.domains import entry_check
+from muse.apply.domains import check_domain_op
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_file import LogFile
@@ -24,8 +24,8 @@ class MergeError(ConflictError):
 
     def __init__(self, result: MergeResult) -> None:
         super().__init__(
-            f"{result.conflicts} in conflict and {result.refused} refused did not come in, the output says "
-            "why; all others did"
+            f"{result.conflicts} in conflict and {result.refused} refused did not come in, all others did: "
+            "the output says why"
         )
 
 
@@ -44,10 +44,10 @@ def merge(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the entries of another log into a session: what is new, each once, whatever the order.
+    """Bring the new entries of another log into a session, each once, in any order.
 
-    Entries whose parents are not here are held until they come. What may not enter is refused, and
-    the rest comes in; exit status 1 then. SOURCE is only read.
+    Entries whose parents are not here are held until the parents come. Entries that may not enter are
+    refused, the others come in, and the exit status is 1. SOURCE is only read.
 
     Example: muse session merge jam-1 ../song-of-bob
     """
@@ -59,28 +59,28 @@ def merge(
         OpLog(repository.root, session) as log,
         output.progress("merging") as progress,
     ):
-        result = log.merge(file, check=entry_check(), progress=progress)
+        result = log.merge(file, check=check_domain_op, progress=progress)
     if output.as_json:
         output.record({"session_id": session, **result_record(result)})
     else:
         output.line(
-            f"{result.added} added, {result.known} known, {result.held} held, "
+            f"{result.added} added, {result.known} known, {result.orphans} held, "
             f"{result.conflicts} in conflict, {result.refused} refused"
         )
         for reason in result.reasons[:_REASONS_SHOWN]:
             output.line(f"op {reason.op_id or 'without id'}: {reason.reason}")
-        if result.held:
+        if result.orphans:
             output.line(f"'muse session show {session}' says which parents the held ones wait for")
     if result.conflicts or result.refused:
         raise MergeError(result)
 
 
 def result_record(result: MergeResult) -> dict[str, Any]:
-    """Return what a merge came to, for programs."""
+    """Return the outcome of a merge, for programs."""
     return {
         "added": result.added,
         "known": result.known,
-        "held": result.held,
+        "held": result.orphans,
         "conflicts": result.conflicts,
         "refused": result.refused,
         "reasons": [{"op_id": reason.op_id, "reason": reason.reason} for reason in result.reasons],
@@ -88,7 +88,7 @@ def result_record(result: MergeResult) -> dict[str, Any]:
 
 
 def _open_source(repository: Repository, session: str, source: str, from_session: str | None) -> LogFile:
-    """Open the log that is meant; `UsageError` if there is none, or ops would come into two sessions."""
+    """Open the log that is meant; `UsageError` if it is missing, or ops would come into two sessions."""
     path = os.path.realpath(source)
     if LOCAL.is_directory(path):
         other = Repository.open(path)
@@ -97,7 +97,7 @@ def _open_source(repository: Repository, session: str, source: str, from_session
             raise _two_sessions(name, session)
         return SessionFile(other.root, name, other.storage)
     if from_session is not None:
-        raise UsageError(f"{source} is no repository: --from-session names a session of one")
+        raise UsageError(f"{source} is not a repository: --from-session names a session of one")
     if not LOCAL.exists(path):
         raise NotFoundError(f"{source} is not there: name a repository or an ops.jsonl file")
     directory = layout.op_log_directory(repository.root)

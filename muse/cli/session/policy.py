@@ -1,4 +1,4 @@
-"""`muse session policy`: what a session lets in."""
+"""`muse session policy`: shows or changes what a session lets in."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -24,7 +24,7 @@ def policy(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what becomes of ops that come in another's way, or change it: for all appends from now on.
+    """Show what a session does with ops that come in another actor's way, or change it for later appends.
 
     Example: muse session policy jam-1 --reservations refuse --stale-reads propose
     """
@@ -45,7 +45,7 @@ def policy(
 def _changed(root: str, session: str, reservations: str | None, stale_reads: str | None) -> Policy:
     given = {"reservations": reservations, "stale_reads": stale_reads}
     changes = {name: rule for name, rule in given.items() if rule is not None}
-    # With both given, a policy that cannot be read is no obstacle to writing it anew.
+    # With both given, a policy that cannot be read does not keep a new one from being written.
     before = Policy() if len(changes) == len(given) else read_policy(root, session)
     after = replace(before, **changes)  # type: ignore[arg-type]
     write_policy(root, session, after)

@@ -1,4 +1,4 @@
-"""`muse session proposals`: the ops that are set aside."""
+"""`muse session proposals`: lists the ops that are set aside."""
 
 from typing import Annotated
 

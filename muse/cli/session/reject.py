@@ -18,7 +18,7 @@ def reject(
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set a proposed op aside for good. Who holds its address decides, or its author takes it back.
+    """Keep a proposed op out of the log permanently. The actor that holds its address decides, or its author.
 
     Example: muse session reject jam-1 6f1c2a34 --actor ada --reason "not in this key"
     """

@@ -1,4 +1,4 @@
-"""`muse session show`: one session, or its files as they were."""
+"""`muse session show`: shows one session, or its files as they were."""
 
 from collections import Counter
 from typing import Annotated

@@ -17,7 +17,7 @@ from muse.views.as_of import SessionState, read_session, state_at, up_to_lamport
 def chosen_point(
     op_id: str | None, lamport_ts: int | None, time: str | None
 ) -> Callable[[Sequence[OpEntry]], list[OpEntry]] | None:
-    """Return what chooses the entries up to the point asked for; None if none is."""
+    """Return a function that chooses the entries up to the given point; None if no point is given."""
     if sum(given is not None for given in (op_id, lamport_ts, time)) > 1:
         raise UsageError("--at, --lamport and --time each name a point: give one of them")
     if op_id is not None:

@@ -1,4 +1,4 @@
-"""`muse session tail`: the last entries, and those that come."""
+"""`muse session tail`: prints the last entries, and those that follow."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def tail(
     count: Annotated[int, typer.Option("-n", min=0, help="How many of the last entries.")] = 10,
     actor: Annotated[str | None, typer.Option(help="Only entries of this actor.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only entries of this domain.")] = None,
-    address: Annotated[str | None, typer.Option(help="Only addresses that start so.")] = None,
+    address: Annotated[str | None, typer.Option(help="Only addresses that start with this.")] = None,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:

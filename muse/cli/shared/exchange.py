@@ -13,7 +13,8 @@ from muse.cli.shared.servers import is_url, remote_peer
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, MuseError, UsageError
-from muse.replication.peer import CountingPeer, LocalPeer, Traffic
+from muse.replication.counting_peer import CountingPeer, Traffic
+from muse.replication.local_peer import LocalPeer
 from muse.replication.sync import SessionSync
 from muse.replication.transfer import Exchange, Transfer
 
@@ -45,7 +46,7 @@ class ChangedFilesError(MuseError):
 
     def __init__(self, paths: Sequence[str]) -> None:
         super().__init__(
-            "the branch moved on, but these files were changed by hand, or are no plain files, and stay as "
+            "the branch moved on, but these files were changed by hand, or are not plain files, and stay as "
             f"they are: {', '.join(paths)}; save yours elsewhere, then 'muse checkout --force'"
         )
         self.paths = tuple(paths)
@@ -98,13 +99,13 @@ def raise_unsound(outcomes: Sequence[SessionSync]) -> None:
 
 
 def session_record(outcome: SessionSync) -> dict[str, Any]:
-    """Return what became of a session, for programs."""
+    """Return the outcome for a session, for programs."""
     return {
         "session_id": outcome.session_id,
         "sent": outcome.sent,
         "received": outcome.received,
         "known": outcome.known,
-        "held": outcome.held,
+        "held": outcome.orphans,
         "conflicts": outcome.conflicts,
         "refused": outcome.refused,
         "reasons": [{"op_id": reason.op_id, "reason": reason.reason} for reason in outcome.reasons],
@@ -113,7 +114,7 @@ def session_record(outcome: SessionSync) -> dict[str, Any]:
 
 
 def transfer_record(transfer: Transfer) -> dict[str, Any]:
-    """Return what became of a branch, for programs."""
+    """Return the outcome for a branch, for programs."""
     return {
         "branch": transfer.branch,
         "result": transfer.result,
@@ -143,7 +144,7 @@ def print_sessions(output: Output, outcomes: Sequence[SessionSync]) -> None:
             outcome.sent,
             outcome.received,
             outcome.known,
-            outcome.held,
+            outcome.orphans,
             outcome.conflicts,
             outcome.refused,
         )

@@ -1,4 +1,4 @@
-"""The options that every command has, and what they come to."""
+"""The options that every command has, and what they mean."""
 
 import os
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from muse.cli.shared.output import Output
-from muse.disk import layout
+from muse.core.file.live_or_archived import check_session_exists
 from muse.errors import NotFoundError
 from muse.history.repository import Repository
 
@@ -34,13 +34,13 @@ def current_directory() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What was said of the repository and the output, before the command or after it."""
+    """The repository and the output that the options ask for, given before the command or after it."""
 
     repo: str | None
     output: Output
 
     def repository(self) -> Repository:
-        """Open the repository; `NotFoundError` if there is none."""
+        """Open the repository; `NotFoundError` if it is missing."""
         if self.repo is None:
             return Repository.find(current_directory())
         return Repository.open(os.path.abspath(self.repo))
@@ -56,17 +56,12 @@ def remember(ctx: typer.Context, repo: str | None, *, as_json: bool) -> Invocati
 
 
 def check_session(repository: Repository, session_id: str) -> str:
-    """Give back the id of a session that is there; raise `UsageError` for any other."""
-    paths = (layout.ops_file(repository.root, session_id), layout.tombstone_file(repository.root, session_id))
-    if not any(map(repository.storage.exists, paths)):
-        raise NotFoundError(
-            f"there is no session {session_id!r} in {repository.root}: see 'muse session list'"
-        )
-    return session_id
+    """Return the id of a session that is there; raise `NotFoundError` for any other."""
+    return check_session_exists(repository.root, session_id, storage=repository.storage)
 
 
 def help_without_command(ctx: typer.Context) -> None:
-    """Say what can be done, when no command was given."""
+    """Print the help and leave, when no command was given."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), err=True)
         raise typer.Exit(2)

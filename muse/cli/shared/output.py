@@ -1,7 +1,7 @@
-"""What people and programs see: lines, tables and progress for the ones, JSON Lines for the others.
+"""What people and programs see: lines, tables and progress for people, JSON Lines for programs.
 
-Results go to stdout, errors and progress to stderr. What is not a terminal gets plain text: no
-colour, no lines drawn, no animation.
+Results go to stdout, errors and progress to stderr. Output that is not a terminal gets plain text: no
+colour, no drawn lines, no animation.
 """
 
 import io
@@ -55,7 +55,7 @@ def _colour(number: int) -> str:
 
 
 def _can_draw(encoding: str | None) -> bool:
-    """Whether lines can be printed in this encoding."""
+    """Tell whether lines can be printed in this encoding."""
     try:
         "─●".encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -79,7 +79,7 @@ class Output:
         sys.stdout.flush()
 
     def coloured(self, pieces: Sequence[tuple[str, int | None]]) -> None:
-        """Print a line of pieces, each in the colour of its number; what is no terminal gets plain text.
+        """Print a line of pieces, each in the colour of its number; only a terminal gets colours.
 
         On a terminal the line ends where the terminal does.
         """
@@ -99,7 +99,7 @@ class Output:
         sys.stdout.flush()
 
     def document(self, text: bytes, value: Mapping[str, Any]) -> None:
-        """Print a document as it would stand in its file; for programs, as one line."""
+        """Print a document as it would be in its file; for programs, as one line."""
         if self.as_json:
             self.record(value)
         else:
@@ -107,7 +107,7 @@ class Output:
             sys.stdout.flush()
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print rows for people. Numbers stand to the right."""
+        """Print rows for people. Numbers are set to the right."""
         cells = [[printable(str(cell)) for cell in row] for row in rows]
         right = [all(isinstance(row[index], int | float) for row in rows) for index in range(len(headings))]
         if sys.stdout.isatty():
@@ -121,7 +121,7 @@ class Output:
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int], None]]:
-        """Show that long work goes on, on a terminal. Yields a function to call with what is done so far."""
+        """Show on a terminal that long work goes on. Yields a function to call with what is done so far."""
         if self.as_json or not sys.stderr.isatty():
             yield lambda _done: None
             return
@@ -168,7 +168,7 @@ def facts_of(error: MuseError) -> dict[str, Any]:
 
 
 def abandon_stdout() -> None:
-    """Drop what is still to be printed, when nobody reads it: else its flush fails once more at exit."""
+    """Drop what is still to be printed, when nobody reads it; otherwise its flush fails again at exit."""
     with suppress(OSError, ValueError):
         descriptor = LOCAL.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, sys.stdout.fileno())
@@ -176,7 +176,7 @@ def abandon_stdout() -> None:
 
 
 def prepare_streams() -> None:
-    """Let printing never fail over what is printed, or over a stream that is closed."""
+    """Make printing never fail because of what is printed, or because a stream is closed."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 30.0
 
 
 def is_url(text: str) -> bool:
-    """Whether `text` is meant as the address of a server, rather than as a path."""
+    """Tell whether `text` is meant as the address of a server, rather than as a path."""
     return text.startswith(("http://", "https://"))
 
 
@@ -58,4 +58,4 @@ def _tls() -> ssl.SSLContext | None:
     try:
         return ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"{CA_VARIABLE} is {path}, which is no file of certificates: {error}") from error
+        raise UsageError(f"{CA_VARIABLE} is {path}, which is not a file of certificates: {error}") from error

@@ -1,4 +1,4 @@
-"""Who watches a live performance: a terminal, a pipe, or a program that reads JSON Lines."""
+"""The audience of a live performance: a terminal, a pipe, or a program that reads JSON Lines."""
 
 import sys
 import time
@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from muse.cli.shared.commit_text import SHORT_ID
 from muse.cli.shared.output import Output, count_of, error_console, printable
 from muse.cli.stage.performance import Audience
-from muse.session.live import CommitOutcome
+from muse.session.commit import CommitOutcome
 
 
 def commit_text(outcome: CommitOutcome, seconds: float) -> str:
-    """Say of a commit when it came, and what it holds."""
+    """Say when a commit was made, and what it holds."""
     ignored = f", {len(outcome.ignored)} without effect" if outcome.ignored else ""
     commit = (outcome.commit_id or "")[:SHORT_ID]
     return f"{seconds:6.1f} s  commit {commit}  {count_of(outcome.op_count, 'edit')}{ignored}"
@@ -39,7 +39,7 @@ class ProgramAudience:
 
 
 class PipeAudience:
-    """A line when they start, and one for each commit."""
+    """A line when the players start, and one for each commit."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -56,7 +56,7 @@ class PipeAudience:
 
 
 class TerminalAudience:
-    """A bar an actor, and the commits above them."""
+    """A bar for each actor, and the commits above them."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -81,7 +81,7 @@ class TerminalAudience:
 
 @contextmanager
 def audience_for(output: Output) -> Iterator[Audience]:
-    """Choose who watches, by what the output is."""
+    """Choose the audience that fits the output."""
     if output.as_json:
         yield ProgramAudience(output)
     elif sys.stderr.isatty():

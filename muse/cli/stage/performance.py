@@ -1,4 +1,4 @@
-"""The stage's side of a live performance: starts the players, commits while they play, sees it through."""
+"""Performs live: starts the players, commits while they play, and waits for the end."""
 
 import multiprocessing
 import signal
@@ -13,7 +13,8 @@ from typing import Protocol
 
 from muse.cli.stage.players import Acknowledged, Failed, Finished, Job, Ready, run_job
 from muse.errors import MuseError
-from muse.session.live import CommitOutcome, LiveSession
+from muse.session.commit import CommitOutcome
+from muse.session.live import LiveSession
 
 _PATIENCE_SECONDS = 0.2
 _START_SECONDS = 60.0
@@ -26,7 +27,7 @@ class ActorLostError(MuseError):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one actor did: so many edits in so many seconds."""
+    """What one actor did: its edits, and the seconds that they took."""
 
     actor_id: str
     edits: int
@@ -40,7 +41,7 @@ class Result:
 
 @dataclass(slots=True)
 class Performance:
-    """What came of it all."""
+    """The outcome of a performance."""
 
     results: list[Result] = field(default_factory=list)
     commits: list[CommitOutcome] = field(default_factory=list)
@@ -52,13 +53,13 @@ class Audience(Protocol):
     """Is told what happens, as it happens."""
 
     def started(self, edits: Mapping[str, int]) -> None:
-        """The players start; `edits` is how many each actor is going to make."""
+        """Take in that the players start; `edits` is how many edits each actor will make."""
 
     def acknowledged(self, actor_id: str, op_ids: Sequence[str]) -> None:
-        """Edits of an actor are in the log."""
+        """Take in that edits of an actor are in the log."""
 
     def committed(self, outcome: CommitOutcome, seconds: float) -> None:
-        """A commit stands, `seconds` after the start."""
+        """Take in that a commit was made, `seconds` after the start."""
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def perform(
 
 @contextmanager
 def _players(jobs: Sequence[Job]) -> Iterator[list[_Player]]:
-    """Start a process a job; on leaving, hang up and see each of them end."""
+    """Start a process for each job; on leaving, hang up and wait for each to end."""
     context = multiprocessing.get_context("spawn")
     players: list[_Player] = []
     try:
@@ -123,9 +124,9 @@ def _players(jobs: Sequence[Job]) -> Iterator[list[_Player]]:
 
 @contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
-    """Let the processes made here inherit that Ctrl-C is the parent's: it ends them by hanging up.
+    """Keep Ctrl-C from the processes made here: their parent ends them by hanging up.
 
-    One that comes meanwhile is heard at the end of the block.
+    A Ctrl-C that comes meanwhile takes effect at the end of the block.
     """
     resource_tracker.ensure_running()  # as a first process is made, it would unblock the signal
     came: list[int] = []

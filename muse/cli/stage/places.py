@@ -25,7 +25,7 @@ def next_free(name: str, is_taken: Callable[[str], bool]) -> str:
 
 
 def free_directory(name: str) -> str:
-    """Return the path of a directory of that name, here, that is not there yet."""
+    """Return the path of a directory with this name, or a numbered one, that does not exist here yet."""
     here = current_directory()
     return os.path.join(here, next_free(name, lambda candidate: LOCAL.exists(os.path.join(here, candidate))))
 
@@ -43,7 +43,7 @@ def session_id_from(text: str, default: str) -> str:
 
 
 def open_or_make(root: str, domain: str) -> Repository:
-    """Open the repository at `root`, or make one there if nothing is there yet, or an empty directory."""
+    """Open the repository at `root`, or make one if there is nothing yet, or only an empty directory."""
     root = os.path.abspath(root)
     if LOCAL.exists(layout.repo_file(root)):
         return Repository.open(root)

@@ -1,4 +1,4 @@
-"""The player's side of a live performance: edits made by actors in a process of their own.
+"""The players of a live performance: they make the edits of actors, each in a process of its own.
 
 A player appends through a log of its own, or through a server, and tells its parent of an edit only after
 the append has returned. It ends by itself as soon as its parent is gone.
@@ -24,7 +24,7 @@ _LISTEN_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The process is up, and waits for the sign to start."""
+    """The process is ready, and waits for the sign to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Part:
 
 
 class ParentGoneError(Exception):
-    """Whoever started this process ended: nobody waits for its edits any more."""
+    """The process that started this one has ended: nobody waits for its edits any more."""
 
 
 @dataclass(slots=True)
@@ -101,13 +101,13 @@ class Wire:
 
 
 class Heard(Protocol):
-    """A log as it grows."""
+    """A log that is followed as it grows."""
 
     def next_within(self, seconds: float) -> OpEntry | None: ...
 
 
 class Playable(Protocol):
-    """What the tasks that need no files ask of a log: `OpLog` does, and a server's `ServedLog`."""
+    """What tasks that need no files ask of a log; `OpLog` and a server's `ServedLog` offer it."""
 
     def record(
         self, actor_id: str, domain: str, domain_op: Mapping[str, Any], *, parent_op_ids: Sequence[str] = ()
@@ -124,7 +124,7 @@ Task = Callable[[Any, Wire], None]
 class Job:
     """One process's work in one session: who acts in it, with how many edits, and the task itself.
 
-    `url`: the server through which it is done; "" for the log itself.
+    `url`: the server through which it is done; "" if the process opens the log itself.
     """
 
     root: str
@@ -135,7 +135,7 @@ class Job:
 
 
 def run_job(job: Job, connection: Connection) -> None:
-    """Do a job to its end. The entry point of a player's process."""
+    """Do a job to its end. A player's process starts here."""
     wire = Wire(connection)
     try:
         with ServedLog(job.url, job.session_id) if job.url else OpLog(job.root, job.session_id) as log:
@@ -212,7 +212,7 @@ class Answer:
 
 
 class Listener:
-    """Hears the ops of others and says what to do about them. Subclasses must be importable by name."""
+    """Hears the ops of others and answers them. Subclasses must be importable by name."""
 
     @property
     def is_done(self) -> bool:

@@ -1,4 +1,4 @@
-"""A session as a player sees it through a server: what is recorded has its receipt when the call returns."""
+"""A session as a player sees it through a server: a recorded op has its receipt when the call returns."""
 
 import subprocess
 import sys
@@ -73,7 +73,7 @@ class ServedFollower(Resource):
 def serving(root: str) -> Iterator[str]:
     """Run a server of the repository at `root` in a process of its own; yield its address.
 
-    `MuseError` if it does not start. At the end it is stopped, in its orderly way.
+    `MuseError` if it does not start. At the end it is stopped in an orderly way.
     """
     require_client()
     command = [sys.executable, "-m", "muse", "--json", "serve", "--repo", root, "--port", "0"]

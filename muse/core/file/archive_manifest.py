@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 import msgspec
 
-from muse.core.content_id import sha256_hex
+from muse.core.content_id import CONTENT_ID_PATTERN, sha256_hex
 from muse.core.coverage import Count
 from muse.disk import layout
 from muse.disk.json_file import encode_json
@@ -15,7 +15,7 @@ from muse.errors import CorruptionError, NotFoundError
 FRAME_BYTES = 1 << 22
 """Of the log, in each frame but the last: what is held in memory at once, and read for one entry."""
 
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=f"^{CONTENT_ID_PATTERN}$")]
 _Record = TypeVar("_Record")
 
 

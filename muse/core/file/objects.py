@@ -1,16 +1,14 @@
 """Immutable blobs, each named by the SHA-256 of its bytes."""
 
 import os.path
-import re
 from collections.abc import Iterable, Iterator
 
 from muse.core import content_id
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import CorruptionError, NotFoundError
+from muse.errors import CorruptionError, NotFoundError, raises_about
 
-_FAN_OUT = re.compile(r"[0-9a-f]{2}\Z")
-_REST = re.compile(r"[0-9a-f]{62}\Z")
+_FAN_OUT_DIGITS = 2
 
 
 class ObjectStore:
@@ -54,6 +52,7 @@ class ObjectStore:
         """Compare the bytes, not the size alone: a power cut can leave a file of zeros."""
         return self._storage.file_size(path) == len(content) and self._storage.read_bytes(path) == content
 
+    @raises_about("object")
     def get(self, object_id: str) -> bytes:
         """Return the bytes of `object_id`.
 
@@ -81,6 +80,7 @@ class ObjectStore:
         """Yield the id of every stored object in order, one fan-out directory at a time."""
         directory = layout.objects_directory(self._root)
         for prefix, is_directory in self._storage.list_directory(directory):
-            if is_directory and _FAN_OUT.match(prefix):
+            if is_directory and len(prefix) == _FAN_OUT_DIGITS:
                 names = self._storage.list_directory(os.path.join(directory, prefix))
-                yield from (prefix + name for name, nested in names if not nested and _REST.match(name))
+                found = (prefix + name for name, is_nested in names if not is_nested)
+                yield from filter(content_id.is_content_id, found)

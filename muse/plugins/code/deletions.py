@@ -1,4 +1,4 @@
-"""What was deleted from a text, by the ids of its characters, and which edit did it first. Pure."""
+"""Which characters of a text were deleted, by their ids, and which edit deleted each first. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from muse.plugins.code.update import Id, Update
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deletion:
-    """An edit that deleted: its place, the first line that it touched, and whether it wrote nothing."""
+    """An edit that deleted text: its place, the first line that it touched, and whether it wrote nothing."""
 
     place: int
     line: TracedLine
@@ -19,13 +19,13 @@ class Deletion:
 
 @dataclass(slots=True)
 class Deletions:
-    """Ranges of ids, none of them twice: client -> where they start, and end, and what deleted them."""
+    """Ranges of deleted ids, each once: client -> where they start and end, and which edit deleted them."""
 
     _starts: dict[int, list[int]] = field(default_factory=dict)
     _ends: dict[int, list[tuple[int, Deletion]]] = field(default_factory=dict)
 
     def add(self, update: Update, deletion: Deletion) -> None:
-        """Note what the update deletes, as far as nothing did before."""
+        """Note what the update deletes and no earlier edit did."""
         for client, clock, length in update.deletes:
             starts, ends = self._starts.setdefault(client, []), self._ends.setdefault(client, [])
             begin, end = clock, clock + length
@@ -37,7 +37,7 @@ class Deletions:
                 begin = max(begin, stop)
 
     def met_by(self, update: Update) -> list[Deletion]:
-        """List the edits that deleted what the update deletes too, or both neighbours of its text."""
+        """List the edits that deleted the same characters as the update, or both neighbours of its text."""
         ranges = (self._in(client, clock, clock + length) for client, clock, length in update.deletes)
         found = dict.fromkeys(deletion for each in ranges for _, _, deletion in each)
         if update.left and update.right:

@@ -43,9 +43,9 @@ def _new_document(client: int) -> "Doc":
 
 
 class TextDocument:
-    """A text that edits of many replicas merge into. `client` names this replica, and no other.
+    """A text into which the edits of many replicas merge. `client` names this replica and no other.
 
-    `vector` is its state vector. For one thread.
+    `vector` is its state vector. Only one thread may use it.
     """
 
     def __init__(self, client: int, state: bytes = b"") -> None:
@@ -90,15 +90,15 @@ class TextDocument:
         return TextDocument(client, self.state())
 
     def apply(self, update: Update) -> None:
-        """Take in another's edit, whose causes are here. One that is here already changes nothing."""
+        """Take in an edit of another replica, whose causes are here. A known edit changes nothing."""
         self._integrate(update.data)
         self._text, self._cursor = None, None
         self._count(update)
 
     def splits(self, update: Update) -> bool:
-        """Whether the update, whose causes are here, cuts a character in two that is still there.
+        """Tell whether the update, whose causes are here, would cut in two a character that is still there.
 
-        Once it does not, it never does again: what was deleted does not come back.
+        An update that does not will never do so later: deleted characters do not come back.
         """
         if self._pairs is None:
             text = self.text
@@ -129,7 +129,7 @@ class TextDocument:
     def type_on(self, position: int, text: str) -> bytes:
         """Insert where the last insertion of this replica ended; return the update, b"" where it did not.
 
-        Quick, however long the text: what stands left and right is known.
+        Quick, however long the text is: the neighbours on both sides are known.
         """
         if position != self._cursor or not text:
             return b""
@@ -146,9 +146,9 @@ class TextDocument:
         return data
 
     def edit(self, patches: list[Patch]) -> bytes:
-        """Apply patches one after the other; return the one update that they are, b"" for no change.
+        """Apply patches one after the other; return all of them as one update, b"" for no change.
 
-        Raises `DomainError`, nothing changed, for a place beyond the text.
+        Raises `DomainError`, and changes nothing, for a place beyond the text.
         """
         text = self.text
         places: list[tuple[int, int, str]] = []
@@ -171,7 +171,7 @@ class TextDocument:
         return data
 
     def edit_as(self, client: int, patch: Patch) -> bytes:
-        """Do as `edit` does with one patch, as another client, whose first edit it is.
+        """Apply one patch as `edit` does, but as another client, which has made no edit before.
 
         The update is a function of the document, the client and the patch.
         """
@@ -224,7 +224,7 @@ def check_place(position: int, length: int, size: int) -> None:
 
 
 def patch_between(old: str, new: str) -> list[Patch]:
-    """Return the one patch that turns `old` into `new`: what is left between their common ends."""
+    """Return the one patch that turns `old` into `new`: what is between their common start and end."""
     if old == new:
         return []
     shortest = min(len(old), len(new))

@@ -11,7 +11,7 @@ _MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 def detect(content: bytes) -> str | None:
-    """Return the encoding of a file: UTF-16 with its byte order mark, or UTF-8; None where it is no text."""
+    """Return the encoding of a file: UTF-16 with a byte order mark, or UTF-8; None if it is not text."""
     encoding = _MARKS.get(content[:2], "utf-8")
     try:
         text = content.decode(encoding)
@@ -21,11 +21,13 @@ def detect(content: bytes) -> str | None:
 
 
 def decode(content: bytes, encoding: str) -> str:
-    """Decode a file. Raises `DomainError` where it is no text in this encoding."""
+    """Decode a file. Raises `DomainError` where it is not text in this encoding."""
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise DomainError(f"the content is no text in {encoding}: name its encoding, or none") from error
+        raise DomainError(
+            f"the content is not text in {encoding}: name its real encoding, or leave `encoding` out"
+        ) from error
     check_text(text, encoding)
     return text
 
@@ -38,4 +40,4 @@ def check_text(text: str, encoding: str) -> None:
         text.encode(encoding)
     except UnicodeEncodeError as error:
         character = text[error.start]
-        raise DomainError(f"a file in {encoding} cannot hold {character!r}: write it otherwise") from error
+        raise DomainError(f"a file in {encoding} cannot hold {character!r}: use another character") from error

@@ -7,10 +7,11 @@ from muse.plugins.code.document import patch_between
 
 @dataclass(slots=True, eq=False)
 class TracedLine:
-    """A line. `origin` is its number before all changes, `made` and `changed` are places of changes.
+    """A line, and which changes made it and wrote in it.
 
-    `writers`: of each actor, the last change that wrote in it; `deleters`: the last that only took from it.
-    `told`: pairs of actors known to overlap.
+    `origin` is its number before all changes; `made` and `changed` are places of changes.
+    `writers`: the last change of each actor that wrote in it; `deleters`: the last that only took from it.
+    `told`: the pairs of actors whose overlap is reported already.
     """
 
     origin: int | None = None
@@ -25,7 +26,7 @@ class TracedLine:
 class TextLines:
     """A text and its lines, one for each newline and one more after the last, which may be empty.
 
-    `place` is where the last change began, as a number of a line.
+    `place` is the number of the line in which the last change began.
     """
 
     text: str
@@ -34,18 +35,18 @@ class TextLines:
 
     @classmethod
     def before_all(cls, text: str) -> "TextLines":
-        """A text that was there before all changes."""
+        """Make the lines of a text that was there before all changes."""
         return cls(text, [TracedLine(origin=number) for number in range(text.count("\n") + 1)])
 
     @classmethod
     def made_by(cls, text: str, place: int) -> "TextLines":
-        """A text that one change brought as a whole."""
+        """Make the lines of a text that one change brought as a whole."""
         return cls(text, [TracedLine(made=place, changed=place) for _ in range(text.count("\n") + 1)])
 
     def become(self, text: str, place: int) -> list[TracedLine]:
-        """Take in what the change at `place` made of the text.
+        """Take in the text as it is after the change at `place`.
 
-        Returns the lines that it wrote in or took from, those that are gone after it too.
+        Returns the lines in which it wrote or from which it took, also those that are gone after it.
         """
         written: list[TracedLine] = []
         for start, length, added in patch_between(self.text, text):
@@ -58,7 +59,7 @@ class TextLines:
         return written
 
     def number_of(self, line: TracedLine) -> int:
-        """Return which line it is, from 1; of one that is gone, where the last change began."""
+        """Return the number of a line, from 1; for a line that is gone, where the last change began."""
         return next((n for n, other in enumerate(self.lines, 1) if other is line), self.place + 1)
 
     def _patch(self, start: int, end: int, added: str, place: int) -> list[TracedLine]:
@@ -97,7 +98,7 @@ class TextLines:
 
 
 def _to_line_start(text: str, start: int, size: int) -> int:
-    """Return how far back a run of text may be said to start, to start with a line; 0 if it may not."""
+    """Return how far back a stretch of text may start, so that it starts with a line; 0 if it may not."""
     end, shift = start + size, 0
     while shift < start and text[start - shift - 1] != "\n":
         shift += 1

@@ -1,7 +1,8 @@
 """A tree of files while live edits come into it, in any order. Pure.
 
-Each rule here is a function of the set of edits, not of their order: texts merge as documents do, of two
-moves or two binary contents the later in the total order stands, a removal stands if it saw all of the file.
+Each rule here is a function of the set of edits, not of their order. Texts merge as documents do. Of two
+moves or two binary contents, the later one in the total order wins. A removal holds if its author saw all of
+the file.
 """
 
 import binascii
@@ -35,7 +36,7 @@ INDEX = "index"
 
 
 class AbsentCauseError(DomainError):
-    """What the op builds on has not arrived."""
+    """An earlier op that this op builds on has not arrived."""
 
 
 @dataclass(slots=True)
@@ -49,11 +50,11 @@ class Placement:
 
 @dataclass(slots=True)
 class LiveFile:
-    """A file that was edited live. `encoding` is None for a binary one: it has `content` in place of a text.
+    """A file that was edited live. A binary file has no `encoding`, and `content` in place of a text.
 
-    `removals` say what each remover had seen: the state vector of the text, or the content. `blob` is the
-    object that the tree was given last, `bases` are those that
-    came from outside, `base` one that did so since the state was stored.
+    `removals` say what each actor that removed it had seen: the state vector of the text, or the content.
+    `blob` is the object that the tree was given last. `bases` are the objects that came from outside, `base`
+    is one that did so since the state was stored.
     """
 
     file_id: str
@@ -68,19 +69,19 @@ class LiveFile:
     bases: set[str] = field(default_factory=set)
 
     def based_on(self, blob: str) -> None:
-        """Note that a change from outside is in it."""
+        """Note that a change from outside is in the file."""
         self.blob = self.base = blob
         self.bases.add(blob)
 
     def seen(self) -> str:
-        """Say all that there is now, for a removal."""
+        """Return what a removal made now has seen: all of the file."""
         return (
             object_id(self.content) if self.document is None else encoded(write_vector(self.document.vector))
         )
 
     @property
     def is_removed(self) -> bool:
-        """Whether one who removed the file had seen all that was ever written to it."""
+        """Whether an actor that removed the file had seen all that was ever written to it."""
         if self.document is None:
             return object_id(self.content) in self.removals
         vector = self.document.vector
@@ -100,9 +101,9 @@ class LiveFile:
 class LiveTree:
     """The files of a tree, those edited live with all that their merging needs.
 
-    `files` and `state` are as a commit left them and are not changed. `seed` names who edits through this
-    tree: edits of two trees must never have the same seed. Of edits at one place, made at the same time,
-    those of a lower `rank` (0 to 4095) come first; None leaves that to chance.
+    `files` and `state` are as a commit left them and are not changed. `seed` names the actor that edits
+    through this tree: edits of two trees must never have the same seed. Where edits are made at one place at
+    the same time, those of a lower `rank` (0 to 4095) come first; None leaves their order to chance.
     """
 
     def __init__(
@@ -128,14 +129,18 @@ class LiveTree:
                 self.file(file_id)  # it was removed from outside
 
     def _client(self, file_id: str) -> int:
-        """Name this tree's edits in a file: at one place, a lower client's come first."""
+        """Return the client id of this tree's edits in a file; edits of a lower one come first."""
         client = client_of(self._seed, file_id)
         return client if self._rank is None else self._rank << 40 | client & (1 << 40) - 1
 
     # -- finding --------------------------------------------------------------------------------
 
+    def opened(self) -> list[str]:
+        """Return the ids of the files that were looked into."""
+        return list(self._live)
+
     def file(self, file_id: str) -> LiveFile:
-        """Return a live file. Raises `AbsentCauseError` where there is none of this id."""
+        """Return a live file. Raises `AbsentCauseError` for an unknown id."""
         found = self._live.get(file_id)
         if found is not None:
             return found
@@ -150,21 +155,21 @@ class LiveTree:
         if self._places is None:
             taken = {placement.shown for placement in self.placements.values()}
             fixed = [path for path in self.files if path not in taken]
-            standing = sorted(
+            present = sorted(
                 (placement.stamp, file_id, placement.path)
                 for file_id, placement in self.placements.items()
-                if self._stands(file_id, placement)
+                if self._is_shown(file_id, placement)
             )
-            self._places = place_files(fixed, [(file_id, path) for _, file_id, path in standing])
+            self._places = place_files(fixed, [(file_id, path) for _, file_id, path in present])
             self._by_path = {path: file_id for file_id, path in self._places.items()}
         return self._places
 
-    def _stands(self, file_id: str, placement: Placement) -> bool:
+    def _is_shown(self, file_id: str, placement: Placement) -> bool:
         live = self._live.get(file_id)
         return placement.shown is not None if live is None else not live.is_removed
 
     def file_at(self, path: str) -> str | None:
-        """Return the id of the live file that stands at `path`."""
+        """Return the id of the live file at `path`."""
         if self._places is None:
             self.places()
         return self._by_path.get(path)
@@ -174,7 +179,7 @@ class LiveTree:
         return sorted({*(path for path in self.files if path not in taken), *self.places().values()})
 
     def content(self, path: str) -> bytes | None:
-        """Return the file that stands at `path` now, or None."""
+        """Return the content of the file that is at `path` now, or None."""
         file_id = self.file_at(path)
         if file_id is not None:
             return self.file(file_id).whole()
@@ -184,7 +189,7 @@ class LiveTree:
         return any(placement.shown == path for placement in self.placements.values())
 
     def open(self, path: str) -> tuple[LiveFile, str]:
-        """Return the file that stands at `path`, made live if it is not, and its blob if it was not."""
+        """Return the file at `path`; one that is not live becomes live, and its blob is returned too."""
         file_id = self.file_at(path)
         if file_id is not None:
             return self.file(file_id), ""
@@ -199,10 +204,10 @@ class LiveTree:
     # -- taking in ------------------------------------------------------------------------------
 
     def take(self, stamp: Stamp, op: CodeOp) -> None:
-        """Take in an op that names its file. Taking one in again changes nothing.
+        """Take in an op that names its file. To take it in again changes nothing.
 
-        Raises `AbsentCauseError` for one that can be taken in once its causes are here, `DomainError` for one
-        that has no effect.
+        Raises `AbsentCauseError` for an op that can be taken in once its causes are here, `DomainError` for
+        an op that has no effect.
         """
         if op.kind == "create":
             self._create(stamp, op)
@@ -240,7 +245,7 @@ class LiveTree:
         if update.lacks(document.vector):
             raise AbsentCauseError(f"what this edit of {op.path!r} builds on has not arrived")
         if document.splits(update):
-            raise AbsentCauseError(f"this edit of {op.path!r} cuts a character in two: that has to be gone")
+            raise AbsentCauseError(f"this edit of {op.path!r} cuts a character in two that is still there")
         check_text(update.text, file.encoding)
         document.apply(update)
         if file.removals:
@@ -306,7 +311,7 @@ class LiveTree:
             self.on_opened(file, path or "")
 
     def _settle(self, file: LiveFile) -> None:
-        """Take in what was done to the file from outside: to the tree, by no op of this domain."""
+        """Take in a change of the tree that was made from outside, by no op of this domain."""
         placement = self.placements[file.file_id]
         if placement.shown is None:
             return

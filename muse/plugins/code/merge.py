@@ -1,8 +1,8 @@
-"""Log entries, as they arrive, into a live tree. Pure.
+"""Takes log entries, as they arrive, into a live tree. Pure.
 
-An op that names its file and brings its update means the same wherever it arrives. A raw op, which has
-positions only, means the version that its author saw: here it is turned into the other kind, the same way
-everywhere.
+An op that names its file and brings its update means the same wherever it arrives. A raw op has
+positions only and means the version that its author saw: here it is turned into the other kind, in the same
+way everywhere.
 """
 
 import json
@@ -33,10 +33,10 @@ def merge_code(
 
 
 class Merger:
-    """A live tree, and what has come of the entries taken into it.
+    """Takes entries into a live tree, and keeps those that have to wait.
 
-    What builds on an op that has not arrived waits for it, from one commit to the next if need be, and is
-    listed as ignored meanwhile.
+    An entry that builds on an op that has not arrived waits for it, from one commit to the next if need be,
+    and is listed as ignored meanwhile.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Merger:
         self.tree = LiveTree(files, state, fetch, seed, rank)
         self._source = (files, state, fetch)
         self.on_taken: Callable[[int, CodeOp], None] | None = None
-        self._waiting: list[Entry] = json.loads(state[WAITING]) if WAITING in state else []
+        self._waiting = waiting_entries(state)
 
     def take(self, entries: Sequence[Entry]) -> list[IgnoredOp]:
-        """Take in entries, and what waited for them; list those without effect, by their places.
+        """Take in entries, and those that waited for them; list those without effect, by their places.
 
-        Raw ops mean a version of the tree as it was at first: they may be among the first entries taken only.
+        Raw ops mean a version of the tree as it was at first: only the first entries taken may contain them.
         """
         once: dict[str, tuple[int, Entry]] = {}
         for index, entry in enumerate(entries):
@@ -63,7 +63,8 @@ class Merger:
         is_mixed = any(is_raw(entry) for entry in entries)
         raw = RawOps(*self._source, [entry for _, entry in once.values()]) if is_mixed else None
         ignored: dict[int, IgnoredOp] = {}
-        todo = [(-1, entry) for entry in self._waiting] + list(once.values())
+        earlier = enumerate(self._waiting, -len(self._waiting))
+        todo = [*earlier, *once.values()]
         while True:
             waiting = [found for found in todo if not self._attempt(*found, raw, ignored)]
             if len(waiting) in {0, len(todo)}:
@@ -73,7 +74,7 @@ class Merger:
         return [ignored[index] for index in sorted(ignored) if index >= 0]
 
     def _attempt(self, index: int, entry: Entry, raw: RawOps | None, ignored: dict[int, IgnoredOp]) -> bool:
-        """Take in one entry; False where it has to wait."""
+        """Take in one entry; return False where it has to wait."""
         ignored.pop(index, None)
         address, waits = address_of(entry["domain_op"]), False
         try:
@@ -99,11 +100,17 @@ class Merger:
         return changed
 
 
-def _with_room(waiting: Sequence[tuple[int, Entry]], ignored: dict[int, IgnoredOp]) -> Iterator[Entry]:
-    """Yield what may wait; of the rest, say in `ignored` that it is dropped.
+def waiting_entries(state: Mapping[str, bytes]) -> list[Entry]:
+    """Return the entries that wait, from earlier commits, for what they build on."""
+    found: list[Entry] = json.loads(state[WAITING]) if WAITING in state else []
+    return found
 
-    What waits already goes on waiting. Of what comes, an actor may take half of the room that is left, so
-    that nobody fills it alone.
+
+def _with_room(waiting: Sequence[tuple[int, Entry]], ignored: dict[int, IgnoredOp]) -> Iterator[Entry]:
+    """Yield the entries that may wait; note in `ignored` that the others are dropped.
+
+    What waits already goes on waiting. Of new entries, an actor may fill half of the room that is left, so
+    that no single actor fills it all.
     """
     count, of_actor = 0, Counter[str]()
     for index, entry in waiting:
@@ -114,12 +121,13 @@ def _with_room(waiting: Sequence[tuple[int, Entry]], ignored: dict[int, IgnoredO
             yield entry
         else:
             reason = (
-                "what it builds on has not arrived, and too many wait already: it is dropped, make it anew"
+                "what it builds on has not arrived, and too many ops wait already: "
+                "it is dropped, make it again"
             )
             ignored[index] = IgnoredOp(index, ignored[index].address, reason)
 
 
 def is_raw(entry: Entry) -> bool:
-    """Whether an entry's op names no file: it means a version of the tree."""
+    """Tell whether an entry's op names no file: it means a version of the tree."""
     op = entry["domain_op"]
     return not (isinstance(op, Mapping) and op.get("file_id"))

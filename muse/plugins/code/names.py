@@ -11,7 +11,7 @@ def place_files(fixed: Iterable[str], wanted: Sequence[tuple[str, str]]) -> dict
     """Return file id -> path for `wanted`, pairs of file id and path, the earliest first.
 
     `fixed` are paths that are taken already. The result depends on nothing else; no path is given twice, and
-    none is inside a file.
+    no path is inside a file.
     """
     places = _Places(fixed)
     return {file_id: places.take(path, file_id) for file_id, path in wanted}
@@ -38,7 +38,7 @@ class _Places:
         self._directories.update(parents_of(path))
 
     def _part_taken(self, path: str) -> int | None:
-        """Return which part of a path must have another name: the first that is a file; None if none must."""
+        """Return which part of a path needs another name: the first that is a file; None if no part does."""
         for depth, parent in enumerate(parents_of(path)):
             if parent in self._files:
                 return depth

@@ -18,10 +18,10 @@ Lines = list[str]
 
 
 def net_ops(files: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -> list[DomainOp]:
-    """Return ops that, applied to `files` in their order, come to `changed` (None: the file is gone).
+    """Return ops that, applied to `files` in their order, give `changed` (None: the file is gone).
 
-    A file that went and came elsewhere with the same content has moved. A changed text is a patch, line by
-    line; a large or binary content is named by its id, and is in the store once the tree is.
+    A file that went and appeared elsewhere with the same content has moved. A changed text is a patch, line
+    by line; a large or binary content is named by its id, and is in the store once the tree is.
     """
     gone = {path: files[path] for path, content in changed.items() if content is None and path in files}
     come = {path: content for path, content in changed.items() if content is not None and path not in files}
@@ -39,7 +39,7 @@ def net_ops(files: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -> 
 def _moves(
     files: Mapping[str, bytes], gone: Mapping[str, bytes], come: Mapping[str, bytes]
 ) -> Iterator[tuple[str, str]]:
-    """Pair what went with what came, where nothing stands in the way of the new path."""
+    """Pair files that went with files that came, where nothing is in the way of the new path."""
     directories = {parent for path in files for parent in parents_of(path)}
     places: dict[bytes, list[str]] = {}
     for path, content in sorted(come.items(), reverse=True):

@@ -1,4 +1,4 @@
-"""Code ops: what one must be, and how one is made. Pure. See `docs/code_domain.md`."""
+"""Code ops: what makes one valid, and how one is made. Pure. See `docs/code_domain.md`."""
 
 import binascii
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from muse.core.content_id import object_id
+from muse.core.content_id import CONTENT_ID_PATTERN, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
 from muse.plugins.code.update import Update, Vector, read_update, read_vector
@@ -17,14 +17,14 @@ TEXT_DOMAIN = "code_text"
 
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
-_FILE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+_FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
 _MAX_POSITION = 2**31
 _SHORT = 16
 _SUMMARY_LENGTH = 40
 
 
 class CodeOp(NamedTuple):
-    """A code op, read and checked. Without `file_id` it is raw: it means the version its author saw.
+    """A code op, read and checked. An op without `file_id` is raw: it means the version that its author saw.
 
     "edit": `length` characters at `position` go and `text` comes. "create" and "rewrite": the whole file is
     `text`, or `content`, or the object `content_id`. `base` is the object that a file in the tree was.
@@ -47,7 +47,7 @@ class CodeOp(NamedTuple):
     from_path: str = ""
 
     def whole(self, fetch: Fetch) -> bytes:
-        """Return the file that the op brings. Raises `DomainError` where it cannot be had."""
+        """Return the file that the op brings. Raises `DomainError` where its bytes are not to be had."""
         if self.content is not None:
             return self.content
         if self.text is not None:
@@ -55,7 +55,7 @@ class CodeOp(NamedTuple):
         return fetched(self.content_id, fetch)
 
     def encoding_of(self, content: bytes) -> str | None:
-        """Tell in which encoding the file is that the op brings; None: it is binary."""
+        """Return the encoding of the file that the op brings; None for a binary file."""
         if self.encoding:
             decode(content, self.encoding)
             return self.encoding
@@ -63,7 +63,7 @@ class CodeOp(NamedTuple):
 
 
 def is_path(path: str) -> bool:
-    """Whether a code file may be at `path`."""
+    """Tell whether a code file may be at `path`."""
     try:
         check_path(path)
     except DomainError:
@@ -72,7 +72,7 @@ def is_path(path: str) -> bool:
 
 
 def fetched(content_id: str, fetch: Fetch) -> bytes:
-    """Return a stored object. Raises `DomainError` where there is none, or it is another."""
+    """Return a stored object. Raises `DomainError` where it is missing or has the wrong bytes."""
     try:
         content = fetch(content_id)
     except (NotFoundError, KeyError) as error:
@@ -270,7 +270,7 @@ def _summary(text: str) -> str:
 
 
 def text_edit(path: str, position: int, removed: str, text: str) -> dict[str, Any]:
-    """Make the op that puts `text` in the place of `removed`, as people and tools without a CRDT read it."""
+    """Make the op that puts `text` in the place of `removed`, for people and tools without a CRDT."""
     if not removed:
         return {
             "op": "insert",

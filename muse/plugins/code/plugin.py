@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muse.domain import Application, DomainOp, Origin, Overlap
-from muse.plugins.code.merge import merge_code
+from muse.plugins.code.merge import merge_code, waiting_entries
 from muse.plugins.code.net import net_ops
 from muse.plugins.code.ops import read_op
 from muse.plugins.code.provenance import blame_lines, overlaps_of_code
@@ -18,7 +18,7 @@ class CodePlugin:
     def apply(
         self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
     ) -> Application:
-        """Apply ops one after the other, by their positions: those of a stored delta. See `apply_code`."""
+        """Apply the ops of a stored delta one after the other, by their positions. See `apply_code`."""
         return apply_code(files, ops, fetch)
 
     def check_op(self, op: Mapping[str, Any]) -> None:
@@ -59,8 +59,12 @@ class CodePlugin:
         state: Mapping[str, bytes],
         path: str,
     ) -> list[Origin]:
-        """Tell the same of log entries, on a tree and the state that was kept beside it."""
+        """Tell the same of log entries, from a tree and the state that was kept beside it."""
         return blame_lines(files, entries, fetch, state, path)
+
+    def waiting(self, state: Mapping[str, bytes]) -> Sequence[Mapping[str, Any]]:
+        """Return the entries that wait for what they build on."""
+        return waiting_entries(state)
 
     def overlaps(
         self,
@@ -74,7 +78,7 @@ class CodePlugin:
 
 
 def _as_entries(ops: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Make ops the entries of one actor, who knew all the earlier ones."""
+    """Turn ops into the entries of one actor that knew all the earlier ones."""
     return [
         {
             "op_id": f"{place:032x}",

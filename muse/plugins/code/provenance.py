@@ -1,9 +1,9 @@
-"""Which entries each line of a text stems from, and which edits came in each other's way. Pure."""
+"""Tells from which entries each line of a text stems, and which edits came in each other's way. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from muse.causality import CausalHistory
-from muse.domain import Origin, Overlap
+from muse.domain import HIDDEN, Origin, Overlap
 from muse.plugins.code.deletions import Deletion, Deletions
 from muse.plugins.code.encodings import decode, detect
 from muse.plugins.code.lines import TextLines, TracedLine
@@ -20,11 +20,16 @@ def blame_lines(
     state: Mapping[str, bytes],
     path: str,
 ) -> list[Origin]:
-    """List the lines that the text at `path` has after `entries`, each with where it stems from."""
+    """List the lines that the text at `path` has after `entries`, each with where it stems from.
+
+    `path` may be `HIDDEN` and the id of a file that was removed, which an edit may bring back.
+    """
     watch = _Watch(files, entries, fetch, state)
     watch.run()
     tree = watch.merger.tree
-    file_id = tree.file_at(path)
+    file_id = path.removeprefix(HIDDEN) if path.startswith(HIDDEN) else tree.file_at(path)
+    if file_id is not None and file_id in tree.placements:
+        tree.file(file_id)  # one that only moved was not looked into until now
     if file_id in watch.texts:
         text, came_from = watch.texts[file_id], watch.came_from[file_id]
     else:
@@ -52,7 +57,7 @@ def _origins(text: TextLines, came_from: str) -> Iterator[Origin]:
 def overlaps_of_code(
     files: Mapping[str, bytes], entries: Sequence[Entry], fetch: Fetch, state: Mapping[str, bytes]
 ) -> list[Overlap]:
-    """List the edits of one line, and of one file, by two actors neither of whom had seen the other's."""
+    """List the edits of one line or one file by two actors that had not seen each other's edit."""
     finder = _Overlaps(files, entries, fetch, state)
     finder.run()
     return finder.found
@@ -70,18 +75,20 @@ class _Watch:
         self.merger.tree.on_opened = self._opened
         self.texts: dict[str, TextLines] = {}
         self.came_from: dict[str, str] = {}
+        for file_id in self.merger.tree.opened():  # they were removed from outside
+            self._opened(self.merger.tree.file(file_id), "")
 
     def run(self) -> None:
         self.merger.take(self.entries)
 
     def _opened(self, file: LiveFile, path: str) -> None:
-        """A file that was there is met for the first time, before anything is done to it."""
+        """Take up a file that was there, before anything is done to it."""
         if file.document is not None:
             self.texts[file.file_id] = TextLines.before_all(file.document.text)
-            self.came_from[file.file_id] = path
+            self.came_from[file.file_id] = path or f"{HIDDEN}{file.file_id}"
 
     def _taken(self, place: int, op: CodeOp) -> None:
-        if place < 0 or op.kind not in {"edit", "rewrite", "create"}:
+        if op.kind not in {"edit", "rewrite", "create"}:
             return
         document = self.merger.tree.file(op.file_id).document
         if document is None:
@@ -111,7 +118,8 @@ class _Overlaps(_Watch):
 
     def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
         document, update = self.merger.tree.file(op.file_id).document, op.update
-        if document is None:
+        if place < 0 or document is None:
+            super().wrote(place, op, text)
             return
         lines = text.become(document.text, place)
         only_deletes = update is not None and not update.text
@@ -133,7 +141,7 @@ class _Overlaps(_Watch):
     def _compare(
         self, place: int, op: CodeOp, text: TextLines, line: TracedLine, earlier_ones: Iterable[int]
     ) -> None:
-        """Note those of earlier edits of a line that the author had not seen; once for each two actors."""
+        """Note the earlier edits of a line that the author had not seen; once for each pair of actors."""
         for earlier in earlier_ones:
             pair = frozenset(self.entries[found]["actor_id"] for found in (place, earlier))
             if pair not in line.told and not self._history.knows(place, earlier):
@@ -147,7 +155,7 @@ class _Overlaps(_Watch):
             self._meet_file_ops(place, op)
 
     def _meet_file_ops(self, place: int, op: CodeOp) -> None:
-        """Compare with what others did to the file as a whole; once for each two actors and what they did."""
+        """Compare with what others did to the file as a whole; once for each pair of actors and deeds."""
         kind, actor = op.kind, self.entries[place]["actor_id"]
         if op.update is not None and not op.update.text:
             return  # who only deletes text is in no remover's way
@@ -178,5 +186,5 @@ _AGAINST: Mapping[str, Sequence[tuple[str, str]]] = {
 
 
 def _outcome(kind: str, other_kind: str, place: int, earlier: int) -> tuple[int, int]:
-    """Return which of two stands, and which does not: an edit before a removal, else the later."""
+    """Return which of two is kept, and which is not: an edit before a removal, else the later one."""
     return (earlier, place) if kind == "remove" and other_kind != "remove" else (place, earlier)

@@ -1,4 +1,4 @@
-"""Raw ops, positions in the version that their author saw: turned into ops that mean the same anywhere."""
+"""Turns raw ops, positions in the version that their author saw, into ops that mean the same anywhere."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -25,14 +25,14 @@ def stamp_of(entry: Entry) -> Stamp:
 
 @dataclass(slots=True)
 class _Version:
-    """A tree as an actor knew it: so many of the entries of each actor. It only grows."""
+    """A tree as an actor knew it: after a certain number of entries of each actor. It only grows."""
 
     tree: LiveTree
     taken: Counter[str] = field(default_factory=Counter)
 
 
 class RawOps:
-    """Turns the raw ops among `entries`, which are in the total order, on a tree and its state."""
+    """Turns the raw ops among `entries`, given in the total order, by means of a tree and its state."""
 
     def __init__(
         self, files: Mapping[str, bytes], state: Mapping[str, bytes], fetch: Fetch, entries: Sequence[Entry]
@@ -79,7 +79,7 @@ class RawOps:
         return other < place and self._history.knows(place, other)
 
     def _knows_all(self, place: int) -> bool:
-        """Whether the author of the entry had seen all before it: the last of each actor is enough."""
+        """Tell whether the author of an entry had seen all before it, by the last one of each actor."""
         lasts = (
             places[bisect_left(places, place) - 1] for places in self._by_actor.values() if places[0] < place
         )

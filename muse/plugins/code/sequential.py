@@ -1,4 +1,4 @@
-"""Code ops one after the other, by their positions: how a stored delta is applied. Pure, without a CRDT."""
+"""Applies the code ops of a stored delta one after the other, by their positions. Pure, without a CRDT."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def apply_code(files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fet
 
 
 class _Tree:
-    """`files` with changes: what is in `texts` is ahead of its bytes."""
+    """`files` with changes: a text in `texts` is newer than the bytes."""
 
     def __init__(self, files: Mapping[str, bytes], fetch: Fetch) -> None:
         self._files = files

@@ -1,8 +1,8 @@
 """Yjs updates and state vectors as bytes: read, checked and written. Pure.
 
-The format is that of Yjs, "v1" (`yjs/src/utils/encoding.js`). Of it an edit may use what plain text needs:
-the structs of one client, each text, deleted or collected, in the document's one root; and deletions.
-Anything else is refused here, so that the library is only ever handed what it can take.
+The format is that of Yjs, "v1" (`yjs/src/utils/encoding.js`). An edit may use the part of it that plain text
+needs: deletions, and structs of one client in the document's one root, each of them text, deleted or
+collected. Anything else is refused here, so that the library only gets what it can take.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,11 +26,11 @@ _NO_UPDATE = "`update` is not a Yjs update of one plain text edit"
 
 
 class Update(NamedTuple):
-    """What one edit wrote. Its structs are those of `client` with clocks from `start` to before `end`.
+    """The update of one edit. Its structs are those of `client` with clocks from `start` to before `end`.
 
     `needs` are ids that must be known before it can take effect, `text` is all that it inserts, `left` and
     `right` are the neighbours of its last struct. `bounds` are ids before which it inserts, `pairs` those of
-    the second halves of its characters beyond U+FFFF, which count two.
+    the second halves of its characters beyond U+FFFF, each of which counts as two.
     """
 
     data: bytes
@@ -46,14 +46,14 @@ class Update(NamedTuple):
     pairs: tuple[Id, ...] = ()
 
     def edges(self) -> Iterator[Id]:
-        """Yield the ids before which it inserts, or begins or ends to delete."""
+        """Yield the ids before which the update inserts, or starts or stops to delete."""
         yield from self.bounds
         for client, clock, length in self.deletes:  # each for itself: so the library takes them
             yield client, clock
             yield client, clock + length
 
     def lacks(self, vector: Mapping[int, int]) -> bool:
-        """Whether something that the update builds on is not in a document with this state vector."""
+        """Tell whether something that the update builds on is not in a document with this state vector."""
         if self.start < self.end and self.start > vector.get(self.client, 0):
             return True
         return any(clock >= vector.get(client, 0) for client, clock in self.needs)
@@ -91,7 +91,7 @@ class _Bytes:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _UpdateReader:
     source: _Bytes
     client: int = 0
     clock: int = 0
@@ -105,7 +105,7 @@ class _Reading:
 
 def read_update(data: bytes) -> Update:
     """Read the update of one edit. Raises `DomainError` for anything else."""
-    reading = _Reading(_Bytes(data))
+    reading = _UpdateReader(_Bytes(data))
     try:
         start = _read_structs(reading)
         deletes = _read_deletes(reading)
@@ -131,7 +131,7 @@ def read_update(data: bytes) -> Update:
     return update
 
 
-def _read_structs(reading: _Reading) -> int:
+def _read_structs(reading: _UpdateReader) -> int:
     source = reading.source
     clients = source.number()
     if clients > 1:
@@ -142,7 +142,7 @@ def _read_structs(reading: _Reading) -> int:
     reading.client, start = source.identity()
     reading.clock = start
     if not count or reading.client > MAX_CLIENT:
-        raise DomainError(f"{_NO_UPDATE}: it has no client that can be")
+        raise DomainError(f"{_NO_UPDATE}: its client is not a possible one")
     for _ in range(count):
         _read_struct(reading)
         if reading.clock > MAX_CLOCK:
@@ -150,7 +150,7 @@ def _read_structs(reading: _Reading) -> int:
     return start
 
 
-def _read_struct(reading: _Reading) -> None:
+def _read_struct(reading: _UpdateReader) -> None:
     source = reading.source
     info = source.data[source.place]
     source.place += 1
@@ -165,7 +165,7 @@ def _read_struct(reading: _Reading) -> None:
         if reading.right:
             reading.bounds.append(reading.right)
         if not info & (_ORIGIN | _RIGHT_ORIGIN) and (source.number() != 1 or source.string() != ROOT):
-            raise DomainError(f"{_NO_UPDATE}: it writes elsewhere than in the root {ROOT!r}")
+            raise DomainError(f"{_NO_UPDATE}: it writes outside the root {ROOT!r}")
         if kind == _DELETED:
             length = source.number()
         else:
@@ -175,30 +175,30 @@ def _read_struct(reading: _Reading) -> None:
             if length > len(text):
                 reading.pairs += pairs_of(text, reading.client, reading.clock)
     else:
-        raise DomainError(f"{_NO_UPDATE}: it holds something else than text")
+        raise DomainError(f"{_NO_UPDATE}: it holds something other than text")
     if not length:
         raise DomainError(f"{_NO_UPDATE}: a part of it is empty")
     reading.clock += length
 
 
-def _need(reading: _Reading) -> Id:
-    """Read an id that the present struct builds on: an earlier one of its client, or another's."""
+def _need(reading: _UpdateReader) -> Id:
+    """Read an id on which the present struct builds, of its own client or another."""
     client, clock = identity = reading.source.identity()
     if client != reading.client:
         reading.needs.append(identity)
     elif clock >= reading.clock:
-        raise DomainError(f"{_NO_UPDATE}: it builds on what comes after it")
+        raise DomainError(f"{_NO_UPDATE}: it builds on something that comes after it")
     return identity
 
 
-def _read_deletes(reading: _Reading) -> tuple[tuple[int, int, int], ...]:
+def _read_deletes(reading: _UpdateReader) -> tuple[tuple[int, int, int], ...]:
     source, found = reading.source, []
     for _ in range(source.number()):
         client, ranges = source.identity()
         for _ in range(ranges):
             clock, length = source.identity()
             if not length or clock + length > MAX_CLOCK:
-                raise DomainError(f"{_NO_UPDATE}: it deletes a range that cannot be")
+                raise DomainError(f"{_NO_UPDATE}: it deletes an impossible range")
             found.append((client, clock, length))
             if client != reading.client or clock + length > reading.clock:
                 reading.needs.append((client, clock + length - 1))
@@ -220,10 +220,10 @@ def pairs_of(text: str, client: int, clock: int) -> Iterator[Id]:
 
 
 def pairs_in(state: bytes) -> set[Id]:
-    """Return these ids of what stands in a whole document; of what was deleted there are none."""
+    """Return the ids of such halves in a whole document; deleted text has no such ids."""
     source, found = _Bytes(state), set[Id]()
     for _ in range(source.number()):
-        reading, count = _Reading(source), source.number()
+        reading, count = _UpdateReader(source), source.number()
         reading.client, reading.clock = source.identity()
         for _ in range(count):
             _read_struct(reading)
@@ -264,7 +264,7 @@ _BYTE = [bytes((value,)) for value in range(256)]
 
 
 def read_vector(data: bytes) -> Vector:
-    """Read a state vector: client -> the clock before which all of its structs are known."""
+    """Read a state vector: client -> the clock before which all structs of this client are known."""
     source = _Bytes(data)
     try:
         vector = dict(source.identity() for _ in range(source.number()))
@@ -276,7 +276,7 @@ def read_vector(data: bytes) -> Vector:
 
 
 def read_id(data: bytes) -> Id:
-    """Read the id that some bytes start with."""
+    """Read the id at the start of some bytes."""
     return _Bytes(data).identity()
 
 
@@ -286,10 +286,10 @@ def write_vector(vector: Mapping[int, int]) -> bytes:
 
 
 def covers(seen: Mapping[int, int], vector: Mapping[int, int]) -> bool:
-    """Whether who had `seen` had seen all of `vector`."""
+    """Tell whether a replica that had `seen` had seen all of `vector`."""
     return all(seen.get(client, 0) >= clock for client, clock in vector.items())
 
 
 def client_of(*seed: str) -> int:
-    """Derive a client id from texts: the same everywhere."""
+    """Derive a client id from texts; it is the same everywhere."""
     return int(sha256_hex(NUL.join(seed).encode())[:13], 16)

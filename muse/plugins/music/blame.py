@@ -1,4 +1,4 @@
-"""Which op each note of a MIDI file stems from. Pure."""
+"""Tells from which op each note of a MIDI file stems. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from muse.plugins.op_fields import Fetch
 def blame_notes(
     files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch, path: str
 ) -> list[Origin]:
-    """List the notes that the file has after `ops`, by their starts, each with where it stems from."""
+    """List the notes that the file has after `ops`, by their starts, each with its origin."""
     trails = Trails(files, fetch)
     trails.follow(ops)
     content = trails.content(path)

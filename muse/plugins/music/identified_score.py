@@ -83,7 +83,9 @@ class IdentifiedScore:
         Raises DomainError for a track that was not read and is beyond the limit.
         """
         if track >= max(len(self.read.file.tracks), TRACK_LIMIT):
-            raise DomainError(f"track {track} is not there, and an edit adds tracks up to {TRACK_LIMIT - 1}")
+            raise DomainError(
+                f"there is no track {track}, and an edit can add tracks only up to {TRACK_LIMIT - 1}"
+            )
         self.notes[entity_id] = (track, note)
 
     def edited(self) -> dict[str, Placed | None]:
@@ -247,7 +249,7 @@ def _old_sounds(
 
 
 def names_of(placed: Iterable[Placed], old: Iterable[tuple[str, tuple[Any, ...]]]) -> list[str]:
-    """Name the notes. A name that was in use before is never given to a note that sounds otherwise."""
+    """Name the notes. A name that was in use before is never given to a note that sounds different."""
     known: dict[tuple[Any, ...], deque[str]] = {}
     taken = set()
     for entity_id, sound in old:
@@ -262,7 +264,7 @@ def names_of(placed: Iterable[Placed], old: Iterable[tuple[str, tuple[Any, ...]]
 
 
 def _derived_name(index: int, note: Note, ordinals: Counter[tuple[int, str]], taken: set[str]) -> str:
-    """Derive a name from the note's track, content and how many like it came before."""
+    """Derive a name from the note's track, its content, and how many equal notes came before."""
     key = (index, note.content_id)
     while True:
         digest = sha256_hex(f"{index}:{note.content_id}:{ordinals[key]}".encode())

@@ -1,4 +1,4 @@
-"""A Standard MIDI File as timed messages, byte for byte. Knows the file's framing, not its music.
+"""Reads and writes a Standard MIDI File as timed messages, byte for byte; knows its framing, not its music.
 
 The format is that of "Standard MIDI Files 1.0" (RP-001, MIDI Association). What is read is written as it
 was, to the byte: `encode(decode(data)) == data`. So a track remembers how each message was framed, and
@@ -44,7 +44,7 @@ class Event(NamedTuple):
 class EventTrack:
     """One track: its messages in file order, without the end of track, which is at `end_tick`.
 
-    `chunks_before` is what was before the track and is none of MIDI's own. `end` is the end of track, empty
+    `chunks_before` are the bytes before the track that MIDI does not define. `end` is the end of track, empty
     where the file has none; `tail` the bytes after it. `framing` has a byte for each message and one for
     the end: the style, and from bit 2 on the length of a padded delta time; empty for a new track.
     `excess`: by how much the length in the file is more than the true one.
@@ -217,7 +217,7 @@ class _Messages:
 
 
 def _decode_track(data: bytes, offset: int, start: int) -> tuple[EventTrack, int]:
-    """Read the track whose chunk is at `start`; also tell where it ends. What is at `offset` comes before."""
+    """Read the track whose chunk is at `start`; also return where it ends."""
     size = _CHUNK.unpack_from(data, start)[1]
     content = start + _CHUNK.size
     stated_end = content + size
@@ -338,7 +338,7 @@ def _end_of_message(position: int, status: int, limit: int) -> int:
 
 
 def _variable_int(data: bytes, position: int, limit: int) -> tuple[int, int]:
-    """Read a number, seven bits a byte; also tell where it ends. It may be padded."""
+    """Read a number, seven bits a byte; also return where it ends. It may be padded."""
     value = 0
     for end in range(position + 1, position + 1 + _NUMBER_LENGTH):
         byte = _byte(data, end - 1, limit)

@@ -33,7 +33,7 @@ NEW_FILE_TICKS_PER_BEAT = 480
 class Track:
     """One track. `notes` are in the order of their starts; the track ends at `end_tick` or later.
 
-    `chunks_before` is what was before the track and is none of MIDI's own: kept as it was. `read` is the
+    `chunks_before` are the bytes before the track that MIDI does not define. `read` is the
     track that was read, if it was: as long as `others` are its own, they keep their places in it.
     """
 
@@ -94,7 +94,7 @@ def write_midi(score: MidiScore) -> bytes:
 
 
 def without_notes(data: bytes) -> bytes:
-    """Write the same file with every note taken out: all else stays, and every track its length."""
+    """Write the same file without its notes; all else stays, and every track keeps its length."""
     score = read_midi(data)
     bare = tuple(replace(track, notes=()) for track in score.tracks)
     return write_midi(replace(score, tracks=bare))
@@ -107,7 +107,7 @@ def notes_of(data: bytes) -> list[tuple[int, Note]]:
 
 
 def other_events(data: bytes) -> list[list[Event]]:
-    """List, for each track, every event that is no note, and the track's end.
+    """List, for each track, every event that is not part of a note, and the track's end.
 
     Ticks are absolute, messages whole: equal lists mean equal events.
     """

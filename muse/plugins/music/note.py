@@ -36,7 +36,7 @@ class Note:
 
     `channel` counts from 0. `release` is the velocity of the note_off, or None when the note ends
     with a note_on of velocity 0. The note ends by tick 2**28 - 1. `ends_first`: a note without length
-    whose end stands before its start in the file, as some notation programs write grace notes.
+    whose end is before its start in the file, as some notation programs write grace notes.
     """
 
     pitch: int
@@ -58,13 +58,13 @@ class Note:
 
     @property
     def content_id(self) -> str:
-        """The note's content in the Muse repository format. The release is no part of it."""
+        """Return the id of the note's content in the Muse repository format; the release does not count."""
         return content_id.note_id(
             self.pitch, self.velocity, self.start_tick, self.duration_ticks, self.channel
         )
 
     def fields(self) -> dict[str, int | None]:
-        """List the fields by name, as an op carries them; `ends_first` only where it is so."""
+        """Return the fields by name, as an op carries them; `ends_first` only where it is true."""
         return {name: value for name, value in asdict(self).items() if name != "ends_first" or value}
 
     def summary(self) -> str:

@@ -1,9 +1,9 @@
 """The edits of one note, as JSON carries them: checked, then applied to a score.
 
 Edits come in the total order. The last writer of a field wins; a replacement writes all fields; a
-deletion wins over every later edit of that note, until the same name is inserted anew. What an edit
-says of the old content is for people: it need not match. An edit that must not override what it does
-not know of names, in `expected`, fields and the values they must have for it to take effect.
+deletion wins over every later edit of that note, until the same name is inserted again. What an edit
+says of the old content is for people: it need not match. An edit that must not override unknown
+edits names, in `expected`, the fields and values that must be there for it to take effect.
 """
 
 from collections.abc import Mapping
@@ -69,11 +69,11 @@ class NoteEdit:
                 raise DomainError(f"the note's {name} is {found}: it was changed since")
 
     def _outcome(self, current: tuple[int, Note] | None) -> tuple[int, Note]:
-        """Tell the track and content that the note has after this edit."""
+        """Return the track and content that the note has after this edit."""
         old_track, old_note = current or (0, None)
         note = self.note or old_note
         if note is None:
-            raise AssertionError("only an insert meets no note, and it carries one")
+            raise AssertionError("only an insert finds no note, and it carries one")
         track = old_track if self.track is None else self.track
         return track, replace(note, **self.changes) if self.changes else note
 

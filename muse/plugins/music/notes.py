@@ -15,13 +15,13 @@ from muse.plugins.music.note_ops import NOTE_DOMAIN, NOTE_PREFIX
 
 
 class FileInsertOp(InsertOp, total=False):
-    """A new file; `content` is its bytes in base64, absent when the store has them."""
+    """A new file; `content` has its bytes in base64, and is absent when the store has them."""
 
     content: str
 
 
 class FileReplaceOp(ReplaceOp, total=False):
-    """Other bytes for a file; `content` is them in base64, absent when the store has them."""
+    """Other bytes for a file; `content` has them in base64, and is absent when the store has them."""
 
     content: str
 
@@ -40,7 +40,7 @@ class NoteReplaceOp(ReplaceOp):
 
 
 def insert_note(path: str, entity_id: str, note: Note, *, track: int = 0) -> PatchOp:
-    """Add `note` to the MIDI file at `path`, under a name of its own; the file is made if need be."""
+    """Add `note` to the MIDI file at `path`, under a name of its own; a missing file is made."""
     child: NoteInsertOp = {
         "op": "insert",
         "address": NOTE_PREFIX + entity_id,
@@ -164,7 +164,7 @@ def delete_file(path: str, content: bytes) -> DeleteOp:
 
 
 def replace_file(path: str, old: bytes, new: bytes, *, inline: bool = True) -> FileReplaceOp:
-    """Write a file anew. Notes that sound as before keep their names. `inline` as in `insert_file`."""
+    """Replace a whole file. Notes that sound as before keep their names. `inline` as in `insert_file`."""
     op: FileReplaceOp = {
         "op": "replace",
         "address": path,

@@ -1,8 +1,8 @@
-"""Which edits of music came in each other's way: the later author had not seen the earlier edit. Pure.
+"""Finds edits of music that came in each other's way: the later author had not seen the earlier edit. Pure.
 
 An author has seen an edit that its op names as a cause, that it knew when it made an earlier op, or
 that shows in what its op says of what was there: the old value of a field, the content id. Only an op
-that says nothing and names no cause has the benefit of the doubt. Whoever names a note has seen it made.
+that says nothing and names no cause gets the benefit of the doubt. An op that names a note has seen it made.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,9 +31,9 @@ _Change = tuple[Placed, Placed | None]
 def overlaps_of_music(
     files: Mapping[str, bytes], entries: Sequence[Mapping[str, Any]], fetch: Fetch
 ) -> list[Overlap]:
-    """List the overlaps among `entries`, by the places of the ops that met what they had not seen.
+    """List the overlaps among `entries`, by the places of the ops that met edits their authors had not seen.
 
-    Of two that wrote the same, neither is overwritten; of those that one overwrote in turn, each counts
+    Of two that wrote the same, neither is overwritten. Where one overwrote another in turn, each counts
     against the one right after it. A whole file that was replaced or deleted counts against the last
     lost edit of each other actor.
     """
@@ -48,11 +48,11 @@ def overlaps_of_music(
 class _NoteHistory:
     """Which op wrote which field of a note last, and what the note has been: by place and content id.
 
-    `made`: the op that inserted it, None for one from before. `anew`: another of its name was deleted.
+    `made`: the op that inserted it, None for one from before. `again`: a note of its name was deleted before.
     """
 
     made: int | None = None
-    anew: bool = False
+    again: bool = False
     writers: dict[str, int] = field(default_factory=dict)
     contents: list[tuple[int, str]] = field(default_factory=list)
 
@@ -63,7 +63,7 @@ class _NoteHistory:
 
 @dataclass(slots=True)
 class _File:
-    """Which op made a file or wrote it anew, and what became of its notes; `deleted`: by which op."""
+    """Which op made or replaced a file, and what became of its notes; `deleted`: by which op."""
 
     made: int | None = None
     replaced: int | None = None
@@ -100,7 +100,7 @@ class _Finder:
             yield Overlap(address, ", ".join(reasons), kept, overwritten)
 
     def look_at(self, place: int, op: Any) -> None:
-        """Apply one op, and note what it overwrites unseen. DomainError, as the tree raises it, ends it."""
+        """Apply one op, and note what it overwrites unseen. Raises DomainError as the tree does."""
         kind, path = kind_of(op), op.get("address")
         check_path(path)
         if kind == "patch":
@@ -154,7 +154,7 @@ class _Finder:
             self._files.pop(path, None)
             self._take_away(place, path, before)
         else:
-            self._written_anew(place, self._file(path), before, after)
+            self._rewritten(place, self._file(path), before, after)
 
     def _meet_gone(self, place: int, kind: str, path: Any) -> None:
         """Note an op on a whole file that is not there any more; two deletions do not collide."""
@@ -170,7 +170,7 @@ class _Finder:
         self._gone[path] = _Gone(place, frozenset(before.notes if before else ()))
 
     def _lost(self, path: str, before: FileContent, after: FileContent | None) -> list[int]:
-        """Return the last op of each actor whose work on the file is not to be seen any more."""
+        """Return the last op of each actor whose work on the file is lost."""
         file = self._file(path)
         lost = set() if file.replaced is None else {file.replaced}
         for entity_id, note in file.notes.items():
@@ -180,7 +180,7 @@ class _Finder:
         newest = {self._entries[place]["actor_id"]: place for place in sorted(lost)}
         return sorted(newest.values())
 
-    def _written_anew(self, place: int, file: _File, before: FileContent, after: FileContent) -> None:
+    def _rewritten(self, place: int, file: _File, before: FileContent, after: FileContent) -> None:
         file.replaced = place
         for entity_id, old in before.notes.items():
             new = after.notes.get(entity_id)
@@ -221,7 +221,7 @@ class _Finder:
             self._wrote(place, note, _changed(before, after), after)
 
     def _refused(self, place: int, path: str, address: str, edit: NoteEdit, before: Placed | None) -> None:
-        """Note an edit without effect, if another's op is why."""
+        """Note an edit without effect, if an op of another actor is the cause."""
         file = self._file(path)
         if edit.kind == "insert":
             made = file.notes[edit.entity_id].made if edit.entity_id in file.notes else None
@@ -239,13 +239,13 @@ class _Finder:
     def _compare(
         self, place: int, address: str, child: Mapping[str, Any], note: _NoteHistory, change: _Change
     ) -> None:
-        """Note the ops whose fields this edit writes, or deletes with the note, unseen."""
+        """Note the unseen ops whose fields this edit writes, or deletes with the note."""
         before, after = change
         old, new = _values(before), _values(after) if after else None
         unseen: dict[int, list[str]] = {}
         for name in sorted(_changed(before, after), key=_FIELDS.index):
             writer = note.writers.get(name)
-            if writer is None or (writer == note.made and not note.anew):
+            if writer is None or (writer == note.made and not note.again):
                 continue
             says_seen = _says_seen(child, name, old[name], note, writer)
             if self._is_unseen(place, writer, says_seen=says_seen):
@@ -255,7 +255,7 @@ class _Finder:
             self._add(address, place, writer, what + ", ".join(names))
 
     def _inserted(self, place: int, file: _File, entity_id: str, after: Placed) -> None:
-        note = _NoteHistory(made=place, anew=file.deleted.pop(entity_id, None) is not None)
+        note = _NoteHistory(made=place, again=file.deleted.pop(entity_id, None) is not None)
         file.notes[entity_id] = note
         self._wrote(place, note, frozenset(_FIELDS), after)
 
@@ -266,13 +266,13 @@ class _Finder:
     # -- findings -------------------------------------------------------------------------------
 
     def _is_unseen(self, later: int, earlier: int, *, says_seen: bool | None) -> bool:
-        """Whether the author of the op at `later` had not seen the other's. `says_seen`: what its op says."""
+        """Tell whether the author of the op at `later` had not seen the other; its op gives `says_seen`."""
         if self._history.knows(later, earlier) or says_seen:
             return False
         return says_seen is False or bool(self._entries[later]["parent_op_ids"])
 
     def _came_too_late(self, address: str, place: int, earlier: int, reason: str) -> None:
-        """Note an op without effect, because of another's that its author had not seen."""
+        """Note an op without effect whose cause is an op that its author had not seen."""
         if self._is_unseen(place, earlier, says_seen=False):
             self._add(address, earlier, place, reason)
 
@@ -286,7 +286,7 @@ def _values(placed: Placed) -> dict[str, int | None]:
 
 
 def _changed(before: Placed | None, after: Placed | None) -> frozenset[str]:
-    """Return the fields that differ: all, where a note came or went."""
+    """Return the fields that differ; all of them where a note came or went."""
     if before is None or after is None:
         return frozenset(_FIELDS)
     old, new = _values(before), _values(after)

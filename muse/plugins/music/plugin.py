@@ -5,7 +5,7 @@ On files: `insert`, `delete` and `replace` of a whole file, whose bytes are in t
 `patch` of child domain `midi_notes`, its child ops as `note_ops` describes. A `delete`, `replace` or
 `patch` with `expected` takes effect only on a file that is there and has the `content_id` it names, if any.
 
-Ops stand in an append-only log, so a bad one must not stand in the way of the others: whatever
+The log is append-only, so a bad op must not keep the others from being applied: an op that
 cannot take effect is listed as ignored, with the reason.
 """
 
@@ -59,9 +59,9 @@ class MusicPlugin:
     def apply(
         self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
     ) -> Application:
-        """Apply `ops` in order. Raises nothing over an op, only what `fetch` raises of a broken store.
+        """Apply `ops` in order. A bad op raises nothing; `fetch` may raise for a broken store.
 
-        Applying a part of the ops, and then the rest to the outcome, gives the same bytes as all at once.
+        To apply a part of the ops, and then the rest to the outcome, gives the same bytes as all at once.
         """
         tree = MusicTree(files, fetch, rule=self.rule)
         for index, op in enumerate(ops):
@@ -109,7 +109,7 @@ class MusicPlugin:
 def check_op(op: Any) -> None:
     """Check an op before it is logged. Raises DomainError, saying what is wrong, and nothing else.
 
-    An op that passes is one that `MusicPlugin.apply` can apply, the state of the tree allowing; of
+    `MusicPlugin.apply` can apply an op that passes, if the state of the tree allows it; of
     a `patch`, every child op must pass.
     """
     kind = kind_of(op)

@@ -1,4 +1,4 @@
-"""The net of many music ops: what they came to, in as few note ops as say it. Pure.
+"""Finds the net of many music ops: the fewest note ops with the same outcome. Pure.
 
 Writing a file is a pure function of its notes and other events. So the net of a run of note edits
 is found by comparing the notes before it and after it: a note inserted and moved is one insert, one
@@ -25,7 +25,7 @@ from muse.plugins.op_fields import Fetch, names_path
 def squash_music(
     files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
 ) -> list[DomainOp]:
-    """Return the net of `ops`; what has no effect is no part of it. The net of a net is itself."""
+    """Return the net of `ops`, without those that have no effect. The net of a net is itself."""
     return _Squasher(files, fetch).net_of(ops)
 
 
@@ -113,7 +113,7 @@ class _Squasher:
         return [_net_op(name, *change) for name, change in changes.items()]
 
     def _is_untouched(self, path: str, run: _EditRun) -> bool:
-        """Whether a file whose notes are as before the run has the same bytes too."""
+        """Tell whether a file whose notes are as before the run has the same bytes too."""
         if run.canonical or not run.existed:
             return run.existed
         before = (self._tree.content(path), self._tree.content(names_path(path)))
@@ -121,7 +121,7 @@ class _Squasher:
 
 
 def edits_notes_only(op: Any) -> bool:
-    """Whether an op is a patch that renames nothing."""
+    """Tell whether an op is a patch that renames nothing."""
     if not isinstance(op, Mapping) or op.get("op") != "patch":
         return False
     source = op.get("from_address")
@@ -129,7 +129,7 @@ def edits_notes_only(op: Any) -> bool:
 
 
 def _trace(run: _EditRun) -> list[DomainOp] | None:
-    """Return the least that lets a file be written: its notes are the same after it."""
+    """Return the smallest edit that lets a file be written and leaves its notes the same."""
     entity_id, before = next(iter(run.touched.items()))
     if before is not None:
         track, note = before

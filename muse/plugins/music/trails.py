@@ -1,4 +1,4 @@
-"""What each op did to each file and note: the trail that blaming and undoing go back along. Pure.
+"""Records what each op did to each file and note: the trail that blame and undo follow back. Pure.
 
 A trail belongs to a file, not to a path: it follows the file through renames, and stays when the
 file is deleted. Ops are told apart by their places in the sequence that is looked at.
@@ -45,7 +45,7 @@ class FileContent:
 class FileStep:
     """One op's effect on a whole file. `kind` "make": the first edit of a note made the file.
 
-    `before` is what the op took away: of a replace or delete; `source` where a rename took it from.
+    `before` is the content that a replace or delete took away; `source` is the old path of a renamed file.
     """
 
     op_index: int
@@ -117,7 +117,7 @@ class Trails:
             self._file_changed(index, kind, path, op)
 
     def _rename(self, index: int, op: Any) -> None:
-        """Follow a rename, and then the edits that come with it: a rename that fails brings none."""
+        """Follow a rename, and then the edits that come with it; they do not count if the rename fails."""
         source = op["from_address"]
         children, rename = op.get("child_ops"), {**op, "child_ops": []}
         if not isinstance(children, list | tuple):
@@ -178,7 +178,7 @@ class Trails:
 
 
 def file_content(tree: MusicTree, path: str) -> FileContent | None:
-    """Return the file at `path` of a tree; None if there is none."""
+    """Return the file at `path` of a tree, or None."""
     if not tree.exists(path):
         return None
     data = tree.data(path)

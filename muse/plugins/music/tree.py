@@ -1,4 +1,4 @@
-"""A tree of files while music ops are applied to it, and what such an op must be. Pure."""
+"""A tree of files while music ops are applied to it, and the checks of such ops. Pure."""
 
 import base64
 import binascii
@@ -98,7 +98,7 @@ class MusicTree:
             self._write_file(kind, path, op)
 
     def changes(self) -> dict[str, bytes | None]:
-        """Tell which files differ now, with their new content."""
+        """Return the files that differ now, with their new content."""
         for path in sorted(self.edited):
             self._flush(path)
         changed = self.changed.items()
@@ -225,7 +225,7 @@ class MusicTree:
         self.directories.update(parent for place in places for parent in parents_of(place))
 
     def _is_directory(self, path: str) -> bool:
-        """Tell whether any file is below `path`; looks only where a file is, or once was."""
+        """Tell whether any file is below `path`; only places where a file is or was are looked at."""
         if not self.directories:
             self.directories.update(parent for file in self.files for parent in parents_of(file))
         files = {*self.files, *self.changed, *self.edited} if path in self.directories else ()
@@ -233,7 +233,7 @@ class MusicTree:
 
 
 def kind_of(op: Any) -> str:
-    """Tell the kind of an op on a file. Raises DomainError when it has none."""
+    """Return the kind of an op on a file. Raises DomainError when it has none."""
     kind = op.get("op") if isinstance(op, Mapping) else op
     if not isinstance(op, Mapping) or not isinstance(kind, str) or kind not in FILE_OP_KINDS:
         raise DomainError(

@@ -1,14 +1,14 @@
 """Takes music ops back with further ops, and leaves the later work of others untouched. Pure.
 
-Field by field: what an op wrote is taken back where it is still the last to have written it, and
-goes back to what stood there before all that is undone with it. A note that an op inserted goes
+It goes field by field: what an op wrote is taken back where this op is still the last to have written it,
+and the field gets the value from before all that is undone with it. A note that an op inserted goes
 unless others changed it since; one that an op deleted comes back as it was. The same for whole
 files, which come back with the names of their notes. What others took away and brought back as it was
-counts as never gone: so an undoing that was undone is not in the way of the next.
+counts as never gone, so an undoing that was undone is not in the way of the next.
 
 Others may write before a compensating op is applied. So each says what it `expected` to find, and has
-no effect where it finds something else. A value that another wrote anew meanwhile, and is the same, is
-no other value.
+no effect where it finds something else. A field that another actor meanwhile wrote again with the same
+value counts as unchanged.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ def undo_music(
     undone: Collection[int],
     now: Mapping[str, bytes],
 ) -> Undoing:
-    """Find the ops that take back those at the places `undone`; see `UndoingPlugin`."""
+    """Find the ops that take back the ops at the places `undone`; see `UndoingPlugin`."""
     trails = Trails(files, fetch)
     trails.follow(ops)
     outcome = Undoing([], [])
@@ -78,7 +78,7 @@ def undo_music(
 
 @dataclass(slots=True)
 class _FileUndo:
-    """The undoing of ops of one file. `wanted` loses those that turn out to stay.
+    """The undoing of ops of one file. Ops that turn out to stay are taken out of `wanted`.
 
     `after` is the tree with the compensating ops so far: what the next one expects to find.
     """
@@ -141,7 +141,7 @@ class _FileUndo:
         return True
 
     def _what_came_after(self, step: FileStep) -> tuple[str, int]:
-        """Say what stands in the way of undoing what was before `step`, and which op it is."""
+        """Say what keeps the steps before `step` from being undone, and which op that is."""
         if (later := self._brought_back_by(step)) is not None:
             return "the file was brought back since", later
         return f"the file was {'deleted' if step.kind == 'delete' else 'changed'} since", step.op_index
@@ -204,7 +204,7 @@ class _FileUndo:
                 insert_note("", name, note, track=track) for name, (track, note) in before.notes.items()
             ]
             self.edits = [(_child(patch), self._since(step)) for patch in patches]
-            self._write_edits(anew=True)
+            self._write_edits(restored=True)
         self.notes = before.notes
         for entity_id, steps in self.trail.notes.items():
             self.trail.notes[entity_id] = [one for one in steps if one.op_index < step.op_index]
@@ -274,7 +274,7 @@ class _FileUndo:
         return steps
 
     def _leave_earlier_lives(self, address: str, steps: Sequence[NoteStep], wanted: set[int]) -> None:
-        """Leave what was done to a note before another deleted it and put one of its name in anew."""
+        """Leave what was done to a note before another actor deleted it and used its name again."""
         birth = _last_change_of_life(steps)
         if birth is None or steps[birth].after is None:
             return
@@ -347,19 +347,19 @@ class _FileUndo:
 
     # -- the outcome ----------------------------------------------------------------------------
 
-    def _write_edits(self, *, anew: bool = False) -> None:
-        """Add the edits found so far; with `anew`, to the content that was just brought back and no other."""
+    def _write_edits(self, *, restored: bool = False) -> None:
+        """Add the edits found so far; if `restored`, only to the content that was just brought back."""
         for group in _grouped(self.edits):
             undoes = sorted({index for _, indexes in group for index in indexes})
             patch: Any = one_patch(self.path, (), f"undo: {len(group)} edits of notes")
             op = {**patch, "child_ops": [child for child, _ in group]}
             if self.after.exists(self.path):
                 op["expected"] = {}
-            self._add(self._as_it_is(op) if anew else op, tuple(undoes))
+            self._add(self._as_it_is(op) if restored else op, tuple(undoes))
         self.edits = []
 
     def _add(self, op: Any, undoes: tuple[int, ...]) -> bool:
-        """Add a compensating op; False, and what it should undo is left, where it would have no effect."""
+        """Add a compensating op, or leave what it should undo and return False where it has no effect."""
         try:
             self.after.apply(0, op)
         except DomainError as error:
@@ -390,7 +390,7 @@ class _FileUndo:
 def _grouped(
     edits: Sequence[tuple[DomainOp, tuple[int, ...]]],
 ) -> Iterator[list[tuple[DomainOp, tuple[int, ...]]]]:
-    """Split edits of notes into patches that a log takes."""
+    """Split edits of notes into patches that are small enough for a log."""
     group: list[tuple[DomainOp, tuple[int, ...]]] = []
     causes: set[int] = set()
     for edit in edits:
@@ -404,7 +404,7 @@ def _grouped(
 
 
 def _without_returns(steps: Sequence[NoteStep], wanted: Collection[int]) -> list[NoteStep]:
-    """Drop each deletion that an insertion of the very same note took back, both of others.
+    """Drop each deletion by others that an insertion of the very same note by others took back.
 
     An undoing that was undone is such a pair.
     """
@@ -419,20 +419,20 @@ def _without_returns(steps: Sequence[NoteStep], wanted: Collection[int]) -> list
 
 
 def _last_change_of_life(steps: Sequence[NoteStep]) -> int | None:
-    """Find the last step that made the note or took it away."""
+    """Find the last step that made the note or deleted it."""
     places = range(len(steps) - 1, -1, -1)
     return next((place for place in places if None in (steps[place].before, steps[place].after)), None)
 
 
 def _last_wanted(writers: Sequence[tuple[int, Any]], wanted: Collection[int]) -> int:
-    """Return the place after the last writer that is to be undone; 0 if there is none."""
+    """Return the place after the last writer that is to be undone; 0 if no writer is."""
     return next((place for place in range(len(writers), 0, -1) if writers[place - 1][0] in wanted), 0)
 
 
 def _in_the_way(later: Sequence[tuple[int, Any]], value: Any, wanted: Collection[int]) -> int | None:
-    """Return the op of another that changed `value` last; None if all `later` ones cancel out.
+    """Return the op of another actor that changed `value` last; None if all `later` ones cancel out.
 
-    They do when they lead away from the value and back to it, as an edit and its undoing do.
+    They cancel out when they lead away from the value and back to it, as an edit and its undoing do.
     """
     others = [index for index, _ in later if index not in wanted]
     if not others or (later[-1][1] == value and any(new != value for _, new in later)):
@@ -464,7 +464,7 @@ def _child(patch: PatchOp) -> DomainOp:
 
 
 def _names_itself(content: FileContent, page: bytes | None) -> bool:
-    """Whether the file's bytes alone, with the page that is there, give its notes their names."""
+    """Tell whether the file's bytes alone, with the page that is there, give its notes their names."""
     if content.score is None:
         return True
     return identify(content.data, page).notes == content.notes

@@ -24,9 +24,9 @@ def submit_ops(
     size: int,
     actor: str | None = None,
 ) -> "asyncio.Future[list[Receipt]]":
-    """Append what a client sent, in the order of the calls; the receipts come once they say the truth.
+    """Append what a client sent, in the order of the calls; the receipts come once they are true.
 
-    All ops pass the actor's quota, or none does. `actor`: who speaks where neither token nor ops say it.
+    The quota takes all the ops or none. `actor`: the author if neither the token nor the ops name one.
     """
     if sent.actor_id is not None:
         principal.check_actor(sent.actor_id)
@@ -36,7 +36,7 @@ def submit_ops(
         return nothing
     author = sent.actor_id or principal.actor or actor
     if not author:
-        raise RequestError(422, "actor_id is missing: say who speaks", field="actor_id")
+        raise RequestError(422, "actor_id is missing: name the author", field="actor_id")
     service.quotas.charge(author, len(sent.ops), size)
     request = Request(author, sent.ops, sent.run_id, sent.seen_frontier)
     return session.appends.submit(request, is_durable=is_durable, size=size)

@@ -1,4 +1,4 @@
-"""Bodies of requests: bounded in size, in what they unpack to, and in the time they take; strict JSON."""
+"""The bodies of requests: strict JSON, with limits on the size, the unpacked size and the time they take."""
 
 import asyncio
 import zlib
@@ -22,13 +22,13 @@ _ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 async def read_body(call: Call, *, limit: int | None = None) -> bytes:
     """Return the body, unpacked; raise the refusal of one that is too large or too slow.
 
-    One that says that it is too large is refused before any of it is read.
+    A body whose header says that it is too large is refused before any of it is read.
     """
     settings = call.service.settings
     limit = settings.body_bytes if limit is None else limit
     length = call.header(b"content-length") or "0"
     if not length.isdigit() or len(length) > 18:
-        raise RequestError(400, "content-length is no number")
+        raise RequestError(400, "content-length is not a number")
     if int(length) > limit:
         _raise_too_large(limit)
     encoding = (call.header(b"content-encoding") or "identity").strip().lower()
@@ -38,6 +38,7 @@ async def read_body(call: Call, *, limit: int | None = None) -> bytes:
         data = await _read(call.request.receive, limit)
     else:
         data = await _read_in_time(call.request.receive, limit, settings.body_seconds)
+        call.service.tokens.check_valid(call.principal)  # it may have been revoked meanwhile
     if encoding == "identity":
         return data
     return await call.service.in_thread(lambda: _unpack(data, encoding, limit))
@@ -68,7 +69,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 
 def _unpack(data: bytes, encoding: str, limit: int) -> bytes:
-    """Unpack no further than to the limit, whatever the data would come to."""
+    """Unpack the data, but stop at the limit however large it would be."""
     unpacker = zlib.decompressobj(_ENCODINGS[encoding])
     try:
         unpacked = unpacker.decompress(data, limit + 1)
@@ -86,10 +87,10 @@ def _raise_too_large(limit: int) -> None:
 
 
 def parse_json(data: bytes | str, *, line: int | None = None) -> Any:
-    """Return what JSON says, to the letter; raise the refusal of what is not quite JSON. `line`: where it is.
+    """Return the value of a JSON text, or raise the refusal. `line`: the line that it is in what was sent.
 
-    What is written as most programs write it is parsed at once; anything else with care: a key that
-    stands twice, NaN, a lone surrogate and a number too large are refused, as in a log.
+    What is written as most programs write it is parsed fast, and anything else with care: a repeated key,
+    NaN, a lone surrogate and a number that is too large are refused, as in a log.
     """
     try:
         value = orjson.loads(data)

@@ -4,6 +4,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
@@ -28,7 +29,7 @@ _T = TypeVar("_T")
 
 
 class Live(Protocol):
-    """One who follows."""
+    """A client that follows a session."""
 
     principal: Principal
     sending_since: float | None
@@ -59,8 +60,8 @@ class Service:
     is_stopping: bool = False
 
     def told(self, error: BaseException) -> RequestError:
-        """Return `error` as a client is told of it, counted by its reason; a fault of ours is logged."""
-        told = request_error(error)
+        """Return the error that the client is told, and count it; a fault of the server is logged."""
+        told = self.as_told(error)
         self.metrics.count_refused(told.reason)
         if told.status >= 500:
             self.log.error("failed", status=told.status, error=str(error), kind=type(error).__name__)
@@ -68,19 +69,23 @@ class Service:
                 self.log.error("fault", traceback="".join(traceback.format_exception(error)))
         return told
 
+    def as_told(self, error: BaseException) -> RequestError:
+        """Return the error that the client is told. It names no path of this machine."""
+        return request_error(error, self.repository.root)
+
     async def in_thread(self, work: Callable[[], _T]) -> _T:
         """Run what touches files in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
     def check_cursor(self, session_id: str, text: str, name: str = "since") -> int:
-        """Return the byte that a cursor stands for; a refusal if it is none of this session. Blocks."""
+        """Return the byte that a cursor names; raise the refusal if it is not of this session. Blocks."""
         repository = self.repository
         file = SessionFile(repository.root, session_id, repository.storage)
         try:
             end = file.end()
             cursor = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
             if not 0 <= cursor <= end or (cursor and file.read(cursor - 1, 1) != b"\n"):
-                raise RequestError(422, f"{name} {text[:40]!r} is no cursor of this session", field=name)
+                raise RequestError(422, f"{name} {text[:40]!r} is not a cursor of this session", field=name)
         finally:
             file.close()
         return cursor
@@ -94,6 +99,8 @@ class Call:
     connection: HTTPConnection
     principal: Principal
     headers: Mapping[bytes, bytes]
+    held: ExitStack
+    """What the request holds until its answer is out, or its client is gone."""
 
     @property
     def request(self) -> Request:
@@ -111,20 +118,22 @@ class Call:
         return session_id
 
     def session(self) -> OpenSession:
-        """Return the session in the path; `NotFoundError` if it is not there."""
-        return self.service.sessions.get(self.session_id())
+        """Return the session in the path, in use until the answer is out, or raise `NotFoundError`."""
+        session = self.service.sessions.get(self.session_id())
+        self.held.enter_context(session.in_use())
+        return session
 
     def actor(self, named: str | None) -> str:
-        """Return who speaks: whom the token names, or on a server without tokens, who was named."""
+        """Return the actor of the token; on a server without tokens, the actor that was named."""
         if named is not None:
             self.principal.check_actor(named)
         actor = self.principal.actor if named is None else named
         if not actor:
-            raise RequestError(422, "actor_id is missing: say who speaks", field="actor_id")
+            raise RequestError(422, "actor_id is missing: name the author", field="actor_id")
         return actor
 
     def query(self, *names: str) -> list[str | None]:
-        """Return the values of query parameters; a refusal for one that is unknown or stands twice."""
+        """Return the values of query parameters; raise the refusal if one is unknown or given twice."""
         if not self.connection.scope["query_string"]:
             return [None] * len(names)
         given = self.connection.query_params.multi_items()
@@ -133,7 +142,7 @@ class Call:
                 raise RequestError(422, f"the query parameter {name[:40]!r} is unknown here", field=name[:40])
         values = dict(given)
         if len(values) != len(given):
-            raise RequestError(422, "a query parameter stands twice")
+            raise RequestError(422, "a query parameter is given twice")
         return [values.get(name) for name in names]
 
 
@@ -147,7 +156,7 @@ def one_of(name: str, value: str | None, *allowed: str) -> str:
 
 
 def count_of(name: str, value: str | None, at_most: int) -> int | None:
-    """Return a number from 1 to `at_most`; None if there is none."""
+    """Return a number from 1 to `at_most`; None if no value was given."""
     if value is None:
         return None
     number = int(value) if value.isascii() and value.isdigit() and len(value) < 19 else 0
@@ -166,7 +175,7 @@ class JsonResponse(Response):
 
 
 ANSWERED = "muse.answered"
-"""The key of a scope under which stands the status that is being sent."""
+"""The key of a scope that holds the status that is being sent."""
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -175,7 +184,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 class Endpoint:
     """A method and path, who may call it, what answers, and what the OpenAPI document says of it.
 
-    `scope` None: anyone may, without a token. `is_of_all`: it shows what is of all sessions. `body` maps
+    `scope` None: everyone may call it, without a token. `is_of_all`: it concerns all sessions. `body` maps
     media types to schemas, `answers` statuses to (media type, schema). `may_be_empty`: it needs no
     body.
     """

@@ -15,7 +15,7 @@ _Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86_400)]
 
 
 class Reserve(msgspec.Struct, forbid_unknown_fields=True):
-    """Addresses to be reserved."""
+    """Addresses to reserve."""
 
     addresses: _Addresses
     actor_id: str | None = None
@@ -27,21 +27,21 @@ class Reserve(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Renew(msgspec.Struct, forbid_unknown_fields=True):
-    """How long a claim goes on."""
+    """How long a reservation goes on."""
 
     actor_id: str | None = None
     ttl_seconds: _Seconds = 300.0
 
 
 class Release(msgspec.Struct, forbid_unknown_fields=True):
-    """Who gives a claim back."""
+    """The actor that gives a reservation back."""
 
     actor_id: str | None = None
     force: bool = False
 
 
 class Intend(msgspec.Struct, forbid_unknown_fields=True):
-    """What somebody is going to do."""
+    """What an actor is going to do."""
 
     addresses: _Addresses
     actor_id: str | None = None
@@ -64,13 +64,13 @@ class Forecast(msgspec.Struct, forbid_unknown_fields=True):
 async def reservations(call: Call) -> Response:
     (branch,) = call.query("branch")
     found = await call.service.in_thread(lambda: _coordination(call).reservations(branch=branch))
-    return JsonResponse({"reservations": [claim.to_json() for claim in found]})
+    return JsonResponse({"reservations": [one.to_json() for one in found]})
 
 
 async def reserve(call: Call) -> Response:
     wanted = await _body(call, Reserve)
     actor = _writer(call, wanted.actor_id)
-    claim = await call.service.in_thread(
+    reservation = await call.service.in_thread(
         lambda: _coordination(call).reserve(
             actor,
             wanted.addresses,
@@ -81,7 +81,7 @@ async def reserve(call: Call) -> Response:
             reservation_id=wanted.reservation_id,
         )
     )
-    return JsonResponse({"reservation": claim.to_json()}, status_code=201)
+    return JsonResponse({"reservation": reservation.to_json()}, status_code=201)
 
 
 async def release(call: Call) -> Response:
@@ -98,10 +98,10 @@ async def release(call: Call) -> Response:
 async def renew(call: Call) -> Response:
     wanted = await _body(call, Renew)
     actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
-    claim = await call.service.in_thread(
+    reservation = await call.service.in_thread(
         lambda: _coordination(call).renew(reservation_id, actor, ttl_seconds=wanted.ttl_seconds)
     )
-    return JsonResponse({"reservation": claim.to_json()})
+    return JsonResponse({"reservation": reservation.to_json()})
 
 
 async def intents(call: Call) -> Response:
@@ -141,9 +141,9 @@ def _coordination(call: Call) -> Coordination:
 
 
 def _writer(call: Call, named: str | None) -> str:
-    """Return who speaks, and may write a record now."""
+    """Return the actor of the request, which may write a record now."""
     actor = call.actor(named)
-    call.service.quotas.charge_claim(actor)
+    call.service.quotas.charge_reservation(actor)
     return actor
 
 

@@ -1,8 +1,8 @@
 """The live session of one client: over a WebSocket, both ways, or as Server-Sent Events, one way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import ExitStack, aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -21,6 +21,7 @@ from muse.server.client_queue import ClientQueue, Message
 from muse.server.edge.access import Principal
 from muse.server.faults import RequestError
 from muse.server.feed import LogSlice, read_slice
+from muse.server.in_threads import InThreads
 from muse.server.sessions import OpenSession
 from muse.session.receipt import Receipt
 
@@ -49,24 +50,21 @@ class PresenceMessage(msgspec.Struct, forbid_unknown_fields=True):
     id: int | str | None = None
 
 
-async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -> AsyncIterator[LogSlice]:
+async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -> AsyncGenerator[LogSlice]:
     """Yield what lies between the queue's cursor and the live feed, then join that: no gap, no repeat.
 
-    Ends early once the queue is closed: whoever has to go waits for no long log.
+    Ends early once the queue is closed: a client that has to leave does not wait for a long log.
     """
     feed = await session.feed()
     if feed.join(queue):
         return
-    follower = await service.in_thread(partial(session.log.follow, since=queue.cursor))
-    try:
+    with InThreads(service.threads, partial(session.log.follow, since=queue.cursor)) as follower:
         while not (queue.closed or feed.join(queue)):
             target = feed.cursor
-            batch = await service.in_thread(partial(read_slice, follower, queue.cursor, upto=target))
+            batch = await follower.use(partial(read_slice, start=queue.cursor, upto=target))
             if batch.ops:
                 yield batch
             queue.cursor = batch.end if batch.ops else max(queue.cursor, target)
-    finally:
-        await service.in_thread(follower.close)
 
 
 async def start_cursor(service: Service, session: OpenSession, since: str | None) -> int:
@@ -96,7 +94,7 @@ class LiveConnection:
         self.sending_since: float | None = None
 
     async def run(self, cursor: int, *, follow: bool) -> None:
-        """Serve the client until it leaves, is too slow, or has to go."""
+        """Serve the client until it leaves, is too slow, or is sent away."""
         self.queue.cursor = cursor
         self.queue.answer(self._session.arrive(self._number, self._actor))
         self._service.live.add(self)
@@ -136,10 +134,11 @@ class LiveConnection:
 
     async def _send_updates(self, *, follow: bool) -> None:
         if follow:
-            async for batch in catch_up(self._service, self._session, self.queue):
-                while (answer := self.queue.get_nowait()) is not None:
-                    await self._send(answer)
-                await self._send(batch.message)
+            async with aclosing(catch_up(self._service, self._session, self.queue)) as batches:
+                async for batch in batches:
+                    while (answer := self.queue.get_nowait()) is not None:
+                        await self._send(answer)
+                    await self._send(batch.message)
         while (update := await self.queue.get()) is not None:
             await self._send(update)
         if self.queue.overflowed:
@@ -175,7 +174,7 @@ class LiveConnection:
                 document = await self._service.in_thread(partial(_document, data))
             identity = document.get("id")
             self._act(document, len(data))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+        except Exception as error:  # noqa: BLE001 - the client is told of every error
             await self._refuse(identity, error)
         while self._pending >= self._service.settings.pending_appends or self.queue.is_crowded:
             self._room.clear()
@@ -192,7 +191,7 @@ class LiveConnection:
     async def _refuse(self, identity: Any, error: Exception) -> None:
         told = self._service.told(error)
         self._answer({"type": "error", "id": identity, **told.as_record()})
-        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # who floods waits in his own socket
+        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # a client that floods waits in its own socket
 
     def _move(self, message: PresenceMessage, size: int) -> None:
         if size > _PRESENCE_BYTES:
@@ -205,7 +204,7 @@ class LiveConnection:
         sent = sent_ops(message, self._service.settings.request_ops)
         done = submit_ops(
             self._service,
-            self._service.sessions.get(self._session.session_id),  # opened anew, where a disk had failed
+            self._service.sessions.get(self._session.session_id),  # opened again where a disk had failed
             self.principal,
             sent,
             is_durable=message.ack == "durable",
@@ -241,13 +240,18 @@ def _encoded(document: dict[str, Any]) -> bytes:
 
 async def serve_socket(service: Service, socket: WebSocket, principal: Principal) -> None:
     """Serve a WebSocket: `GET /v1/sessions/{session_id}/live`."""
-    call = Call(service, socket, principal, {})
+    with ExitStack() as held:
+        await _serve_call(Call(service, socket, principal, {}, held), socket)
+
+
+async def _serve_call(call: Call, socket: WebSocket) -> None:
+    service, principal = call.service, call.principal
     since, follow, actor = call.query("since", "follow", "actor")
     follows = one_of("follow", follow, "true", "false") == "true"
     session = call.session()
     if actor is not None:
         principal.check_actor(actor)
-    with session.in_use(), service.sockets.one(principal.token_id):
+    with service.sockets.one(principal.token_id):
         cursor = await start_cursor(service, session, since)
         subscription = service.subscriptions.one(principal.token_id) if follows else nullcontext()
         with subscription, service.metrics.following("websocket", counts=follows):
@@ -266,44 +270,39 @@ async def events(call: Call) -> Response:
     session = call.session()
     last = call.header(b"last-event-id") or since
     cursor = await start_cursor(call.service, session, last)
-    stack = ExitStack()
-    stack.enter_context(call.service.subscriptions.one(call.principal.token_id))
-    stack.enter_context(session.in_use())
-    stack.enter_context(call.service.metrics.following("events", counts=True))
-    stream = _event_stream(call, session, cursor, stack)
+    call.held.enter_context(call.service.subscriptions.one(call.principal.token_id))
+    call.held.enter_context(call.service.metrics.following("events", counts=True))
+    stream = _event_stream(call, session, cursor)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
-async def _event_stream(
-    call: Call, session: OpenSession, cursor: int, stack: ExitStack
-) -> AsyncIterator[bytes]:
+async def _event_stream(call: Call, session: OpenSession, cursor: int) -> AsyncIterator[bytes]:
     service, queue = call.service, ClientQueue(call.service.settings, cursor)
     stream = LiveEvents(call.principal, queue, call.request.scope["state"]["abort"])
-    with stack:
-        service.live.add(stream)
-        try:
-            yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
-            async for batch in catch_up(service, session, queue):
+    service.live.add(stream)
+    call.held.callback(service.live.discard, stream)
+    call.held.callback(session.stop_following, queue)
+    try:
+        yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
+        async with aclosing(catch_up(service, session, queue)) as batches:
+            async for batch in batches:
                 yield batch.message.events
-            while (update := await _next(queue, service.settings.ping_seconds)) is not None:
-                stream.sending_since = asyncio.get_running_loop().time()
-                yield update.events
-                stream.sending_since = None
-            if queue.overflowed:
-                yield b'event: overflow\ndata: {"cursor":%d}\n\n' % queue.cursor
-        except MuseError as error:
-            yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
-        finally:
-            service.live.discard(stream)
-            session.stop_following(queue)
+        while (update := await _next(queue, service.settings.ping_seconds)) is not None:
+            stream.sending_since = asyncio.get_running_loop().time()
+            yield update.events
+            stream.sending_since = None
+        if queue.overflowed:
+            yield b'event: overflow\ndata: {"cursor":%d}\n\n' % queue.cursor
+    except MuseError as error:
+        yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
 
 
 _QUIET = Message(b"", event=b": still here\n\n")
 
 
 async def _next(queue: ClientQueue, seconds: float) -> Message | None:
-    """Return what is to be sent next; a sign of life if nothing comes for long."""
+    """Return the message to send next; a sign of life if nothing comes for long."""
     try:
         async with asyncio.timeout(seconds):
             return await queue.get()

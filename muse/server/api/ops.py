@@ -1,4 +1,4 @@
-"""Ops as clients send them: JSON Lines, a JSON array, or with more to say about them; checked one by one."""
+"""Ops as clients send them: as JSON Lines, a JSON array or an object. Each op is checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _EMPTY_LINES = 1_000
 
 
 class Op(msgspec.Struct, forbid_unknown_fields=True):
-    """An op as it may be sent: the nine fields of an entry, or a draft with less. Only checks."""
+    """An op as it may be sent: the nine fields of an entry, or a draft with fewer. It serves as a check."""
 
     domain: str
     domain_op: dict[str, Any]
@@ -39,7 +39,7 @@ class Append(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class SentOps:
-    """What one request appends. All ops are of `actor_id`, None if none says whose it is."""
+    """What one request appends. All ops are of `actor_id`, if they name an actor."""
 
     ops: Sequence[Mapping[str, Any]]
     actor_id: str | None
@@ -48,7 +48,7 @@ class SentOps:
 
 
 def read_lines(body: bytes, at_most: int) -> SentOps:
-    """Return the ops of JSON Lines. Empty lines are passed over; far more of them than ops are refused."""
+    """Return the ops of JSON Lines. Empty lines are passed over; too many lines are refused."""
     count = body.count(b"\n")
     if count > 2 * at_most + _EMPTY_LINES:  # to split them would take seconds
         raise RequestError(413, f"{count} lines in one request: at most {at_most} ops are allowed")

@@ -1,7 +1,7 @@
 """Sessions over HTTP: made, shown, appended to, read, committed; and their proposals."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, nullcontext
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any
@@ -17,9 +17,11 @@ from muse.server.api.appends import ACKS, submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, parse_json, read_body, read_object
 from muse.server.api.calls import Call, JsonResponse, count_of, one_of
 from muse.server.api.ops import Lamport, SentOps, checked, read_document, read_lines
-from muse.server.faults import RequestError, request_error
+from muse.server.faults import RequestError
 from muse.server.feed import as_json
-from muse.session.live import HandEditedError, LiveSession
+from muse.server.in_threads import InThreads
+from muse.session.commit import HandEditedError
+from muse.session.live import LiveSession
 from muse.session.policy import Policy, ReservationRule, StaleReadRule, read_policy
 
 _CHUNK_BYTES = 1 << 18
@@ -43,7 +45,7 @@ class NewSession(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NewCommit(msgspec.Struct, forbid_unknown_fields=True):
-    """What a commit is told."""
+    """The facts of a commit to be made."""
 
     message: Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
     author: str | None = None
@@ -52,7 +54,7 @@ class NewCommit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Decision(msgspec.Struct, forbid_unknown_fields=True):
-    """Who decides on a proposal, and why."""
+    """A decision on a proposal: its actor and the reason."""
 
     actor_id: str | None = None
     reason: str = ""
@@ -142,7 +144,7 @@ async def commit(call: Call) -> Response:
             except HandEditedError as error:
                 return error.outcome.as_record()
 
-    with session.in_use(), call.service.tracing.span("commit"):
+    with call.service.tracing.span("commit"):
         return JsonResponse(await call.service.in_thread(make))
 
 
@@ -152,14 +154,14 @@ async def commit(call: Call) -> Response:
 async def append(call: Call) -> Response:
     (ack,) = call.query("ack")
     level = one_of("ack", ack, *ACKS)
-    session = call.session()
+    call.service.sessions.check(call.session_id())
     settings = call.service.settings
     body = await read_body(call)
     parse = partial(_sent, call, body, settings.request_ops)
     sent = parse() if len(body) <= PARSED_AT_ONCE else await call.service.in_thread(parse)
     with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
         receipts = await submit_ops(
-            call.service, session, call.principal, sent, is_durable=level == "durable", size=len(body)
+            call.service, call.session(), call.principal, sent, is_durable=level == "durable", size=len(body)
         )
     return JsonResponse({"receipts": receipts})
 
@@ -191,17 +193,17 @@ async def read(call: Call) -> Response:
     session = call.session()
     service = call.service
 
-    def begin() -> Iterator[bytes]:
+    def begin() -> Generator[bytes]:
         start = service.check_cursor(session.session_id, since, "since") if since is not None else 0
         stop = session.log.cut().offset
         if until is not None:
             stop = service.check_cursor(session.session_id, until, "until")
         wanted = {"domain": domain, "actor": actor, "address": address}
         if order == "log":
-            return islice(_in_log_order(session.log, start, stop, wanted), count)
+            return _first(count, _in_log_order(session.log, start, stop, wanted))
         if order == "total":
-            return islice(
-                _in_total_order(session.log, start, stop, wanted, service.settings.sorted_bytes), count
+            return _first(
+                count, _in_total_order(session.log, start, stop, wanted, service.settings.sorted_bytes)
             )
         if stop - start > service.settings.sorted_bytes:
             raise RequestError(
@@ -211,17 +213,21 @@ async def read(call: Call) -> Response:
                 field="order",
             )
         found = session.log.entries(since=start, until=stop, order="causal", **wanted)  # type: ignore[arg-type]
-        return islice((orjson.dumps(entry) for entry in found), count)
+        return _first(count, (orjson.dumps(entry) for entry in found))
 
-    sorting = nullcontext() if order == "log" else service.sorts.one(call.principal.token_id)
-    with ExitStack() as held:
-        held.enter_context(sorting)
-        lines = await service.in_thread(begin)
-        stream = _stream(call, lines, held.pop_all())
-    return StreamingResponse(stream, media_type="application/x-ndjson")
+    if order != "log":
+        call.held.enter_context(service.sorts.one(call.principal.token_id))
+    lines = call.held.enter_context(InThreads(service.threads, begin))
+    await lines.open()
+    return StreamingResponse(_stream(call, lines), media_type="application/x-ndjson")
 
 
-def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | None]) -> Iterator[bytes]:
+def _first(count: int | None, lines: Generator[bytes]) -> Generator[bytes]:
+    with closing(lines):
+        yield from islice(lines, count)
+
+
+def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | None]) -> Generator[bytes]:
     with log.follow(since=start) as follower:
         while follower.cursor < stop and (entry := follower.next_within(0)) is not None:
             if follower.cursor <= stop and matches(entry, **wanted):
@@ -230,10 +236,10 @@ def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | Non
 
 def _in_total_order(
     log: OpLog, start: int, stop: int, wanted: dict[str, str | None], at_most: int
-) -> Iterator[bytes]:
-    """Yield lines in the total order, holding about `at_most` bytes: a longer log is read again and again.
+) -> Generator[bytes]:
+    """Yield lines in the total order, with `at_most` bytes in memory: a longer log is read several times.
 
-    Each pass keeps the lowest lines behind those that are out already.
+    Each pass keeps the lowest lines after those that were yielded already.
     """
     out: _Key = (0, "", "")
     is_more = True
@@ -258,7 +264,7 @@ def _in_total_order(
 
 
 def _chunk(lines: Iterator[bytes]) -> bytes:
-    """Take some lines; none if there are no more."""
+    """Return the next lines; nothing at the end."""
     taken: list[bytes] = []
     size = 0
     while size < _CHUNK_BYTES and (line := next(lines, None)) is not None:
@@ -267,16 +273,15 @@ def _chunk(lines: Iterator[bytes]) -> bytes:
     return b"".join(taken)
 
 
-async def _stream(call: Call, lines: Iterator[bytes], held: ExitStack) -> AsyncIterator[bytes]:
-    """Send lines as they are read. What goes wrong on the way is a last line, and the answer is cut short."""
-    with held:
-        try:
-            while chunk := await call.service.in_thread(lambda: _chunk(lines)):
-                call.service.tokens.check_valid(call.principal)
-                yield chunk
-        except Exception as error:
-            yield orjson.dumps(request_error(error).as_record()) + b"\n"
-            raise
+async def _stream(call: Call, lines: InThreads[Generator[bytes]]) -> AsyncIterator[bytes]:
+    """Send lines as they are read. An error on the way becomes the last line, and the answer is cut short."""
+    try:
+        while chunk := await lines.use(_chunk):
+            call.service.tokens.check_valid(call.principal)
+            yield chunk
+    except Exception as error:
+        yield orjson.dumps(call.service.as_told(error).as_record()) + b"\n"
+        raise
 
 
 # -- proposals ------------------------------------------------------------------------------------
@@ -294,18 +299,16 @@ async def accept(call: Call) -> Response:
     decision, actor = await _decision(call)
     session, proposal_id = call.session(), call.request.path_params["proposal_id"]
     del decision
-    with session.in_use():
-        receipt = await call.service.in_thread(lambda: session.guarded.accept(proposal_id, actor_id=actor))
+    receipt = await call.service.in_thread(lambda: session.guarded.accept(proposal_id, actor_id=actor))
     return JsonResponse({"receipt": receipt})
 
 
 async def reject(call: Call) -> Response:
     decision, actor = await _decision(call)
     session, proposal_id = call.session(), call.request.path_params["proposal_id"]
-    with session.in_use():
-        proposal = await call.service.in_thread(
-            lambda: session.guarded.reject(proposal_id, actor_id=actor, reason=decision.reason)
-        )
+    proposal = await call.service.in_thread(
+        lambda: session.guarded.reject(proposal_id, actor_id=actor, reason=decision.reason)
+    )
     return JsonResponse({"proposal": proposal.to_json()})
 
 

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from muse.errors import CorruptionError
 from muse.history.garbage_lock import uncollected
-from muse.replication.peer import entries_in
+from muse.replication.received import entries_in
 from muse.replication.reconcile import ProtocolError
 from muse.replication.wire import CALLS, WRITING_CALLS, answer, unpack
 from muse.server.api.bodies import read_body
@@ -31,7 +31,7 @@ async def message(call: Call) -> Response:
         try:
             if name == "offer":
                 _check_authors(principal, body)
-            with service.peers.use(key, anew=name == "identity") as peer:
+            with service.peers.use(key, is_new=name == "identity") as peer:
                 if name not in WRITING_CALLS:
                     return answer(peer, name, body)
                 with uncollected(service.repository.root, service.repository.storage):
@@ -52,7 +52,7 @@ def _may_bring_all(principal: Principal) -> bool:
 
 
 def _check_authors(principal: Principal, body: bytes) -> None:
-    """Refuse ops of others: a token speaks as its own actor, but for those that may bring everything."""
+    """Refuse ops of other actors, unless the token may bring the ops of all."""
     if not _may_bring_all(principal):
         for entry in entries_in(unpack(body)[1]):
             principal.check_actor(entry["actor_id"])

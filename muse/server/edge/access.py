@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens, kept as hashes, revocable while the server runs."""
+"""Who may do what: bearer tokens, kept as hashes. They can be revoked while the server runs."""
 
 import hmac
 import secrets
@@ -21,6 +21,11 @@ from muse.server.faults import RequestError
 Scope = Literal["read", "append", "commit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """Each may do what those before it may."""
+
+NOBODY_COMES_IN = (
+    "every token is revoked, or their file is gone: nobody can use this server; 'muse token create' makes one"
+)
+"""What is said where there were tokens and now there is not one."""
 
 _MARK = "muse"
 _NOBODY = "0" * 64
@@ -45,7 +50,7 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who speaks. `actor` None: whoever it says, on a server that serves this machine without tokens."""
+    """The sender of a request. Without tokens it has no `actor`: it may speak as any."""
 
     token_id: str = ""
     actor: str | None = None
@@ -65,7 +70,7 @@ class Principal:
     def check_everywhere(self) -> None:
         """Raise the refusal unless this may use every session: what it asks for is of all of them."""
         if self.session != "*":
-            raise RequestError(403, f"this is for tokens of all sessions, and the token has {self.session!r}")
+            raise RequestError(403, f"this needs a token for all sessions: this one is for {self.session!r}")
 
     def may_use(self, session_id: str) -> bool:
         return fnmatchcase(session_id, self.session)
@@ -77,7 +82,7 @@ class Principal:
 
 
 ANYBODY = Principal()
-"""Who speaks to a server without tokens."""
+"""The sender of every request to a server without tokens."""
 
 
 class Tokens:
@@ -94,6 +99,7 @@ class Tokens:
         self._seen: tuple[int, int, int] | None = None
         self._looked_at = -_LOOK_SECONDS
         self._tokens: dict[str, Token] = {}
+        self._had_any = False
 
     def all(self) -> list[Token]:
         """Return all tokens, expired ones too, oldest first."""
@@ -124,7 +130,7 @@ class Tokens:
         return text, token
 
     def revoke(self, token_id: str) -> Token:
-        """Remove a token; servers refuse it within a tenth of a second. `NotFoundError` if there is none."""
+        """Remove a token; servers refuse it 0.1 s later. `NotFoundError` if it does not exist."""
         if not self._storage.exists(self._path):
             raise NotFoundError("there are no tokens: 'muse token create' makes one")
         with self._storage.locked(self._lock_path):
@@ -137,12 +143,20 @@ class Tokens:
         return token
 
     def is_empty(self) -> bool:
-        """Whether no token was ever made here, up to this moment: not even a revoked one."""
+        """Return whether no token was ever made here up to this moment, not even one that was revoked.
+
+        A file that was here and is gone is not empty: it lets nobody in.
+        """
         self._refresh(0)
-        return self._seen is None
+        return not self._had_any
+
+    def are_gone(self) -> bool:
+        """Return whether there were tokens and now there is not one: nobody can come in."""
+        self._refresh()
+        return self._had_any and not self._tokens
 
     def principal(self, text: str) -> Principal:
-        """Return who the holder of this token is, or raise the refusal.
+        """Return the actor and the rights that this token gives, or raise the refusal.
 
         The hash is compared in constant time, and for an id that is unknown as well.
         """
@@ -157,7 +171,7 @@ class Tokens:
         return Principal(token.token_id, token.actor, token.scope, token.session)
 
     def is_valid(self, principal: Principal) -> bool:
-        """Whether who came in with a token still may: it is neither revoked nor expired."""
+        """Return whether the sender may still come in: its token is neither revoked nor expired."""
         if principal is ANYBODY:
             return self.is_empty()
         self._refresh()
@@ -165,7 +179,7 @@ class Tokens:
         return token is not None and not self._is_expired(token)
 
     def check_valid(self, principal: Principal) -> None:
-        """Raise the refusal unless who came in still may."""
+        """Raise the refusal unless the sender may still come in."""
         if not self.is_valid(principal):
             raise RequestError(401, "the token is revoked or expired")
 
@@ -179,6 +193,7 @@ class Tokens:
             return
         status = self._storage.look(self._path)
         seen = None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
+        self._had_any = self._had_any or seen is not None
         if seen != self._seen:
             self._tokens = {}
             self._tokens = {} if seen is None else self._read()

@@ -1,8 +1,7 @@
-"""uvicorn's HTTP protocol, with bounds on what comes before a request and on how long an answer waits.
+"""uvicorn's HTTP protocol, with limits on what comes before a request and on how long an answer waits.
 
-uvicorn answers a request once its headers are whole, and waits for that without end and with any amount
-of memory. Here a connection that does not come to a whole request in time, or sends too much, is closed;
-and so is one that takes nothing of its answer.
+uvicorn waits for whole headers without a limit of time or memory. Here a connection is closed if its request
+is not whole in time, if it sends too much, or if it does not read its answer.
 """
 
 import asyncio
@@ -44,7 +43,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._count_refused = count_refused
         self._deadline: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
-        self._header_size = 0
+        self._header_size = 0  # of what came while headers were read: the start of a body may be in it
+        self._parsed_size = 0
         self._in_headers = True
         self._refused = False
 
@@ -90,7 +90,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_headers = True
-        self._header_size = 0
+        self._header_size = self._parsed_size = 0
         super().on_message_begin()
         self.scope["state"]["abort"] = self.transport.abort
 
@@ -112,8 +112,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
     def _grow(self, size: int) -> None:
-        self._header_size += size
-        if self._header_size > 2 * self._settings.header_bytes:
+        self._parsed_size += size
+        if self._parsed_size > self._settings.header_bytes:
             self._refuse_large()
             raise _HeadersTooLargeError
 
@@ -170,7 +170,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _may_answer(self) -> bool:
-        """Whether nothing of another answer is on its way, or about to be."""
+        """Return whether no other answer is on its way or about to be."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return True

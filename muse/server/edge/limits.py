@@ -13,7 +13,7 @@ _ACTORS_KEPT = 10_000
 
 
 class TokenBucket:
-    """Lets `rate` a second pass, and `burst` at once after a rest."""
+    """A limit that lets `rate` pass each second, and `burst` at once after a rest."""
 
     __slots__ = ("_burst", "_filled_at", "_level", "_rate")
 
@@ -41,11 +41,11 @@ class Quotas:
         self._settings = settings
         self._clock = clock
         self._presence: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._claims: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._reservations: OrderedDict[str, TokenBucket] = OrderedDict()
         self._buckets: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
 
     def charge(self, actor: str, ops: int, size: int) -> None:
-        """Let an actor's ops pass, or raise the refusal, which says when to come again. All or nothing."""
+        """Let all of an actor's ops pass, or raise the refusal, which says when to come again."""
         settings = self._settings
         if ops > settings.ops_burst or size > settings.bytes_burst:
             raise RequestError(
@@ -56,7 +56,7 @@ class Quotas:
         self.charge_batch(actor, ops, size)
 
     def charge_batch(self, actor: str, ops: int, size: int) -> None:
-        """Do so for a batch that others cut: what is more than a burst passes after a rest, and is owed."""
+        """Let a batch of any size pass after a rest: what is above the burst is paid for afterwards."""
         settings, now = self._settings, self._clock()
         ops_bucket, bytes_bucket = self._buckets_of(actor, now)
         wait = max(
@@ -78,9 +78,9 @@ class Quotas:
         """Let an actor say where it is, or raise the refusal."""
         self._charge_one(self._presence, actor, self._settings.presence_per_second, "moves")
 
-    def charge_claim(self, actor: str) -> None:
-        """Let an actor write a record of coordination, or raise the refusal. Meanwhile none append."""
-        self._charge_one(self._claims, actor, self._settings.claims_per_second, "claims")
+    def charge_reservation(self, actor: str) -> None:
+        """Let an actor write a record of coordination, or raise the refusal. Appends wait for it."""
+        self._charge_one(self._reservations, actor, self._settings.claims_per_second, "claims")
 
     def _charge_one(self, buckets: OrderedDict[str, TokenBucket], actor: str, rate: float, what: str) -> None:
         now = self._clock()
@@ -111,7 +111,7 @@ class Quotas:
 
 
 def _bound(buckets: OrderedDict[str, Any]) -> None:
-    """Forget the oldest of too many."""
+    """Forget the oldest bucket if there are too many."""
     if len(buckets) > _ACTORS_KEPT:
         buckets.popitem(last=False)
 
@@ -126,7 +126,7 @@ class Slots:
 
     @contextmanager
     def one(self, holder: Hashable) -> Iterator[None]:
-        """Hold one while the block runs; a refusal if the holder has all of its own."""
+        """Take one while the block runs; raise the refusal if the holder has as many as it may."""
         if self._taken[holder] >= self._limit:
             raise RequestError(
                 429,

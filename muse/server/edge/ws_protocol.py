@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol: sends one frame to many, lets go of who no longer reads, or floods."""
+"""uvicorn's WebSocket protocol: sends one frame to many, and drops clients that do not read or flood it."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ CONTROLS_AT_MOST = 1_000
 
 
 class BoundedFrames(ServerProtocol):
-    """Takes frames until they are a flood: small as they are, each takes its time."""
+    """Takes frames until there are too many: each costs time, however small it is."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -49,11 +49,11 @@ class BoundedFrames(ServerProtocol):
 
 
 class AbortableWebSocket(WebSocketsSansIOProtocol):
-    """The application finds more ways in its scope's state.
+    """A WebSocket whose application finds three more calls in the state of its scope.
 
-    `abort` ends the connection: to close waits for the client. `send_frame` sends a whole frame that was
-    serialized before; `send_at_once` does so too unless it would have to wait, and says whether it did. Once
-    the application is done, the client has some seconds to take what is left.
+    `abort` ends the connection at once, while closing waits for the client. `send_frame` sends a frame that
+    was serialized before; `send_at_once` does so if it need not wait, and returns whether it did. After the
+    application has ended, the client has some seconds to read what is left.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -72,7 +72,7 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
             self.loop.call_later(self.close_timeout, self.transport.abort)
 
     async def send(self, message: Any) -> None:
-        """Send; a handshake that is refused with an answer is complete, for uvicorn calls it an error."""
+        """Send a message. A handshake that was answered is complete, or uvicorn logs an error."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
             self.handshake_complete = True

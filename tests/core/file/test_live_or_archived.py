@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from muse.core.file.live_or_archived import SessionFile
+from muse.core.file.live_or_archived import SessionFile, check_session_exists, session_exists
 from muse.core.op_log import OpLog, make_op_entry
 from muse.disk.storage import LOCAL
-from muse.errors import CorruptionError, MuseError, StorageError, UsageError
+from muse.errors import CorruptionError, MuseError, NotFoundError, StorageError, UsageError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.upkeep.archive import archive_session, restore_session
@@ -35,6 +35,19 @@ def test_an_archived_log_takes_no_op_by_any_way(tmp_path: Path) -> None:
     restore_session(root, "jam")
     with OpLog(root, "jam") as log:
         log.record("ada", DOMAIN, {"n": 1})
+
+
+def test_a_session_exists_live_or_archived_and_any_other_is_named(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    archive_session(root, "jam")
+    with OpLog(root, "talk") as log:
+        log.record("ada", DOMAIN, {"n": 1})
+    assert check_session_exists(root, "jam") == "jam"
+    assert check_session_exists(root, "talk") == "talk"
+    assert not session_exists(root, "nobody")
+    with pytest.raises(NotFoundError, match="there is no session 'nobody' in "):
+        check_session_exists(root, "nobody")
 
 
 def test_a_handle_that_read_a_live_log_may_not_write_it_once_it_is_archived(tmp_path: Path) -> None:
@@ -73,7 +86,7 @@ def test_a_writer_that_comes_between_the_look_and_the_lock_is_refused(
                 archive_session(root, "jam")
             return looks[-1]
 
-    monkeypatch.setattr("muse.core.op_log.SessionFile", Late)
+    monkeypatch.setattr("muse.core.handle.SessionFile", Late)
     file = Late(root, "jam", LOCAL)
     with pytest.raises((UsageError, StorageError)):
         file.append(b"{}\n")

@@ -74,7 +74,7 @@ def test_formats_and_embedded_things_are_refused() -> None:
     doc = Doc({"text": (text := Text("hello"))})
     before = doc.get_state()
     text.format(0, 2, {"bold": True})
-    with pytest.raises(DomainError, match="something else than text"):
+    with pytest.raises(DomainError, match="something other than text"):
         read_update(doc.get_update(before))
 
 

@@ -1,6 +1,7 @@
 """The ops that the makers make."""
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,9 @@ D4 = Note(62, 90, 480, 240, 9, None)
 )
 def test_every_op_that_is_made_may_be_logged(op: Mapping[str, Any]) -> None:
     check_op(op)
+    assert json.loads(json.dumps(op)) == op
+    with pytest.raises(DomainError):
+        check_op({**op, "address": ""})
 
 
 def test_an_inserted_note_carries_its_fields_its_track_and_its_content_id() -> None:

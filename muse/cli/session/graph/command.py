@@ -1,4 +1,4 @@
-"""`muse session graph`: who did what after what, as a picture in characters, SVG or Graphviz."""
+"""`muse session graph`: draws which actor did what after what, in characters, SVG or for Graphviz."""
 
 import os
 from typing import Annotated, Any
@@ -42,7 +42,7 @@ def graph(
     """Draw a session's ops: a lane for each actor, edges from the ops that others name as parents.
 
     The newest are at the bottom. A row is a run of ops that one actor made one after the other. A
-    diamond joins several parents; lines across the lanes are commits: what is above is in them.
+    diamond joins several parents; lines across the lanes are commits, which have all ops above them.
 
     Example: muse session graph jam-1 --last 200 --svg jam-1.svg
     """

@@ -1,4 +1,4 @@
-"""A graph of ops as a picture: SVG, dark text on white, what each thing is in tooltips."""
+"""A graph of ops as an SVG picture: dark text on white, with tooltips that explain each thing."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -152,12 +152,12 @@ def _cut(line: str) -> str:
 
 
 def _text(line: str) -> str:
-    """Write text as XML has it; what XML has no place for is shown as an escape."""
+    """Write text as XML has it; characters that XML does not allow are shown as escapes."""
     return escape(printable(line))
 
 
 def _rounded(corners: Sequence[Point]) -> str:
-    """Write a way along corners as an SVG path that goes round each."""
+    """Write a line along corners as an SVG path with rounded corners."""
     steps = [f"M{corners[0][0]:g} {corners[0][1]:g}"]
     for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
         into, out = _toward(corner, before), _toward(corner, after)

@@ -1,4 +1,4 @@
-"""A graph of ops in characters: a column for each actor, and one for each edge that must go round others."""
+"""A graph of ops in characters: a column for each actor, and one for each edge that must go around others."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ def lanes_of(graph: OpGraph) -> dict[str, int]:
 
 
 def describe(run: Run) -> str:
-    """Say what a run is: how many ops, their stamps, which op is the last, and of what."""
+    """Describe a run: how many ops, their stamps, which op is the last, and its address."""
     first, last = run.entries[0], run.last
     stamps = str(last["lamport_ts"])
     if len(run.entries) > 1:
@@ -49,7 +49,7 @@ def describe_mark(mark: Mark) -> str:
 
 
 def where_to_find(run: Run, graph_marks: Sequence[Mark]) -> str:
-    """Say in which commit a run is, if it could not be drawn above its mark; else nothing."""
+    """Say in which commit a run is, if it could not be drawn above its mark; else ""."""
     expected = graph_marks[run.mark].commit if run.mark < len(graph_marks) else None
     return f"  [in commit {run.commit.commit_id[:12]}]" if run.commit and run.commit != expected else ""
 
@@ -67,7 +67,7 @@ class _Row:
         self.gaps = [None] * len(self.cells)
 
     def join(self, one: int, other: int, colour: int) -> None:
-        """Draw a line between two columns, behind those that stand between them."""
+        """Draw a line between two columns, behind the columns between them."""
         low, high = sorted((one, other))
         self.cells[low] |= _RIGHT
         self.cells[high] |= _LEFT
@@ -142,7 +142,7 @@ class TextGraph:
         yield row, self._label(run, untold)
 
     def _column_of(self, cause: int, lane: int) -> int | None:
-        """Return the column in which the line of an earlier run is; None if there is none to draw from."""
+        """Return the column in which the line of an earlier run is; None if it has no line."""
         if self._lanes[cause] != lane and self._newest.get(self._lanes[cause]) == cause:
             return self._lanes[cause]
         return self._lane_count + self._detours.index(cause) if cause in self._detours else None

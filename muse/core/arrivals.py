@@ -1,0 +1,168 @@
+"""Entries that others made: they enter the log, or wait beside it for their parents."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, pairwise
+
+from muse.core.admission import Admission
+from muse.core.appends import Appends, Durability
+from muse.core.blocks import encode_lines
+from muse.core.entry import OpEntry, check_entry
+from muse.core.file.log_file import LogFile
+from muse.core.file.log_reader import LogReader, collector_paused
+from muse.core.file.op_places import OpPlaces
+from muse.core.intake import Incoming, from_entries, from_log
+from muse.core.merge import Check, Merge, MergeResult
+from muse.core.orphan_file import OrphanFile
+from muse.core.session_directory import SessionDirectory
+
+
+class Arrivals:
+    """The way into one log for ready entries, from clients and replicas, and for its orphans."""
+
+    def __init__(
+        self,
+        directory: SessionDirectory,
+        store: OrphanFile,
+        appends: Appends,
+        file: LogFile,
+        reader: LogReader,
+    ) -> None:
+        self._directory = directory
+        self._store = store
+        self._appends = appends
+        self._file = file
+        self._reader = reader
+        self._limits = directory.limits
+        self._admission = Admission(directory.session_id, reader, appends.clock, directory.limits)
+
+    def create(self) -> bool:
+        """Make an empty log where none exists, durably; return whether this call made it."""
+        self._appends.check_open()
+        with self._appends.exclusive():
+            is_new = not self._directory.has_log_file()
+            self._file.open_for_append()
+            self._file.sync()
+        return is_new
+
+    def append(self, entries: list[OpEntry], durability: Durability | None) -> int:
+        """Append those of the entries that the log lacks, with one write; return how many."""
+        for entry in entries:
+            check_entry(entry, self._limits)
+        lines = self._lines_of(entries)
+        if not entries:
+            return 0
+        appends = self._appends
+        appends.check_open()
+        if not self._file.is_open_for_append and not self._directory.has_log_file():
+            self._admission.fresh(entries, lines, 0)  # refused before a directory is made for them
+        with appends.exclusive():
+            end = appends.take_in()
+            fresh = self._admission.fresh(entries, lines, appends.seen_end)
+            appends.write_ready(
+                [line for _, line in fresh],
+                [entry["op_id"] for entry, _ in fresh],
+                [entry["lamport_ts"] for entry, _ in fresh],
+                end,
+            )
+            self._release_awaiting(entry["op_id"] for entry in entries)
+            ticket = appends.ticket(durability)
+        if ticket:
+            appends.wait_durable(ticket, entries)
+        return len(fresh)
+
+    def append_new(self, entries: list[OpEntry]) -> list[tuple[int, int]]:
+        """Append checked entries that the log lacks, in a block of `Appends.exclusive`.
+
+        Return where the line of each starts and ends.
+        """
+        lines = self._lines_of(entries)
+        end = self._appends.take_in()
+        self._admission.check_stamps(entries, self._appends.seen_end)
+        op_ids = [entry["op_id"] for entry in entries]
+        if self._appends.write_ready(lines, op_ids, [entry["lamport_ts"] for entry in entries], end):
+            places = list(pairwise(accumulate((len(line) + 1 for line in lines), initial=end)))
+        else:
+            self._appends.take_in()
+            starts = self._reader.find_many(op_ids, self._appends.seen_end)
+            places = [(starts[op_id], self._reader.line_at(starts[op_id])[1]) for op_id in op_ids]
+        self._release_awaiting(op_ids)
+        return places
+
+    def _lines_of(self, entries: list[OpEntry]) -> list[bytes]:
+        return encode_lines(entries, self._limits).split(b"\n")[:-1]
+
+    def merge(
+        self, other: LogFile | Iterable[OpEntry], check: Check | None, progress: Callable[[int], None]
+    ) -> MergeResult:
+        """Take in the entries of another replica; `progress` is told how many were looked at."""
+        merge = self._new_merge(check)
+        done = 0
+        with collector_paused(), self._reader.remembering() as places:
+            for batch in self._batches_of(other, places):
+                if batch.lines or self._store.is_there():
+                    with self._appends.exclusive():
+                        self._let_in(merge, batch)
+                else:
+                    merge.count(batch)
+                done += len(batch.lines) + batch.repeated + len(batch.conflicts) + len(batch.refused)
+                progress(done)
+        return merge.result()
+
+    def _new_merge(self, check: Check | None = None) -> Merge:
+        return Merge(self._reader, self._appends.clock, self._limits, check)
+
+    def _batches_of(self, other: LogFile | Iterable[OpEntry], places: OpPlaces) -> Iterator[Incoming]:
+        if not isinstance(other, LogFile):
+            return from_entries(other, self._limits)
+        appends = self._appends
+        with appends.lock:
+            appends.take_in()
+            self._reader.remember(appends.seen_end, appends.op_count, other.end())
+        return from_log(other, self._limits, places)
+
+    def _let_in(self, merge: Merge, batch: Incoming) -> None:
+        """Append what may enter of a batch and of the orphans, then keep what must wait.
+
+        An orphan leaves its file last, once it is on the disk in the log: it is in both or in one.
+        """
+        end = self._appends.take_in()
+        orphans = self._store.read()
+        ready, waiting = merge.sort_out(batch, orphans, self._appends.seen_end, self._appends.op_count)
+        found = [one for one, _ in ready]
+        stamps = [one.lamport_ts for one in found]
+        self._appends.write_ready([line for _, line in ready], [one.op_id for one in found], stamps, end)
+        if waiting.keys() != orphans.keys():
+            self._file.open_for_append()  # so that there is a session, and no archive
+            if not orphans.keys() <= waiting.keys():
+                self._appends.sync()
+            self._store.write(line + b"\n" for line in waiting.values())
+
+    # -- orphans ----------------------------------------------------------------------------------
+
+    def release(self) -> int:
+        """Append the orphans whose parents are in the log by now; return how many."""
+        merge = self._new_merge()
+        if self._store.is_there():
+            with self._appends.exclusive():
+                self._let_in(merge, Incoming())
+        return merge.added
+
+    def _release_awaiting(self, op_ids: Iterable[str]) -> None:
+        """Append the orphans that waited for one of the ops."""
+        if self._store.concerns(op_ids):
+            self._let_in(self._new_merge(), Incoming())
+
+    def release_covered(self, op_ids: Iterable[str]) -> None:
+        """Append those of the ops that are orphans: a commit that covers them vouches for them."""
+        with self._appends.exclusive():
+            orphans = dict(self._store.read())
+            ready = [orphans.pop(op_id) for op_id in op_ids if op_id in orphans]
+            if ready:
+                self._appends.write_ready(
+                    [line[:-1] for _, line in ready],
+                    [entry["op_id"] for entry, _ in ready],
+                    [entry["lamport_ts"] for entry, _ in ready],
+                    self._appends.take_in(),
+                )
+                self._file.sync()
+                self._store.write(line for _, line in orphans.values())

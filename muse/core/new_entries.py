@@ -1,0 +1,60 @@
+"""New entries: with a fresh op id each, and the present time."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from muse.core.entry import OpEntry
+from muse.core.op_ids import OP_IDS
+from muse.core.timestamp import now_text
+from muse.domain import DomainOp
+
+Op = DomainOp | Mapping[str, Any]
+
+
+def make_op_entry(
+    actor_id: str,
+    domain: str,
+    domain_op: Op,
+    lamport_ts: int,
+    *,
+    parent_op_ids: Sequence[str] | None = None,
+    intent_id: str = "",
+    reservation_id: str = "",
+) -> OpEntry:
+    """Make an entry with a fresh op id, stamped with the present time.
+
+    Nothing is checked or written here; `OpLog.append` checks.
+    """
+    return {
+        "op_id": OP_IDS.next(),
+        "actor_id": actor_id,
+        "lamport_ts": lamport_ts,
+        "parent_op_ids": list(parent_op_ids or ()),
+        "domain": domain,
+        "domain_op": domain_op,  # type: ignore[typeddict-item]
+        "created_at": now_text(),
+        "intent_id": intent_id,
+        "reservation_id": reservation_id,
+    }
+
+
+def make_op_entries(
+    names: tuple[str, str, str, str], domain_ops: Iterable[Op], tick: Callable[[], int]
+) -> list[OpEntry]:
+    """Make the entries of several ops; `names` are actor, domain, intent and reservation of all."""
+    actor_id, domain, intent_id, reservation_id = names
+    next_id, created_at = OP_IDS.next, now_text()
+    return [
+        {
+            "op_id": next_id(),
+            "actor_id": actor_id,
+            "lamport_ts": tick(),
+            "parent_op_ids": [],
+            "domain": domain,
+            "domain_op": domain_op,  # type: ignore[typeddict-item]
+            "created_at": created_at,
+            "intent_id": intent_id,
+            "reservation_id": reservation_id,
+        }
+        for domain_op in domain_ops
+    ]

@@ -1,0 +1,84 @@
+"""The directory of one session: where its files are, and whether a new one may begin."""
+
+import os
+from dataclasses import dataclass
+
+from muse.core.entry import Limits
+from muse.core.file.live_or_archived import session_exists
+from muse.disk import layout
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import UsageError
+
+
+def list_sessions(repo_root: str | os.PathLike[str], *, storage: Storage = LOCAL) -> list[str]:
+    """Return the ids of all sessions in the repository, archived ones too, sorted."""
+    root = os.fspath(repo_root)
+    return sorted(
+        name
+        for name, is_directory in storage.list_directory(layout.op_log_directory(root))
+        if is_directory and layout.is_session_id(name) and session_exists(root, name, storage=storage)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDirectory:
+    """The directory of session `session_id` in the repository at `root`. Nothing is made before `prepare`."""
+
+    root: str
+    session_id: str
+    storage: Storage
+    limits: Limits
+
+    @property
+    def log_path(self) -> str:
+        return layout.ops_file(self.root, self.session_id)
+
+    @property
+    def lock_path(self) -> str:
+        return layout.session_lock_file(self.root, self.session_id)
+
+    @property
+    def index_path(self) -> str:
+        return layout.op_index_file(self.root, self.session_id)
+
+    @property
+    def checkpoint_path(self) -> str:
+        return layout.checkpoint_file(self.root, self.session_id)
+
+    @property
+    def orphans_path(self) -> str:
+        return layout.orphans_file(self.root, self.session_id)
+
+    def has_log_file(self) -> bool:
+        return self.storage.exists(self.log_path)
+
+    def prepare(self) -> None:
+        """Make the directory; raise `UsageError` where no log may begin."""
+        self._refuse_lost_log()
+        directory = layout.session_directory(self.root, self.session_id)
+        if not self.storage.exists(directory):
+            self._refuse_twin()
+            self.storage.make_directories(directory)
+
+    def _refuse_lost_log(self) -> None:
+        """Refuse to begin a log where an archive lacks its tombstone: the archive has the session's ops."""
+        archive = layout.manifest_file(self.root, self.session_id)
+        is_here = session_exists(self.root, self.session_id, storage=self.storage)
+        if self.storage.exists(archive) and not is_here:
+            raise UsageError(
+                f"session {self.session_id!r} has an archive, {archive}, and neither log nor tombstone: "
+                f"'muse session restore {self.session_id}' brings its log back, or choose another session id"
+            )
+
+    def _refuse_twin(self) -> None:
+        """Refuse an id that differs from another's by case alone: some file systems hold only one."""
+        sessions = list_sessions(self.root, storage=self.storage)
+        folded = self.session_id.casefold()
+        twins = (name for name in sessions if name.casefold() == folded and name != self.session_id)
+        twin = next(twins, None)
+        if twin is not None:
+            raise UsageError(
+                f"session {twin!r} exists and differs from {self.session_id!r} by case alone: rename"
+            )
+        if len(sessions) >= self.limits.sessions:
+            raise UsageError(f"the repository has {len(sessions)} sessions, its limit: archive some")
