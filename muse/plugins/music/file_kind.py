@@ -1,4 +1,4 @@
-"""What a file that is not MIDI is, by its first bytes. Pure."""
+"""Tells what a file that is not MIDI is, by its first bytes. Pure."""
 
 _BY_START = {
     b"RIFX": "a RIFF file",

@@ -1,4 +1,4 @@
-"""The first rule of how an edited MIDI file is written: only commits that followed it need it. Pure.
+"""Writes edited MIDI files by the first rule, which only commits that followed it need. Pure.
 
 A commit says by which rule its files were made, and a replay makes them by the same one. By the first rule
 a file was written new at every edit: at one tick first the ends of notes, then all other events, then notes

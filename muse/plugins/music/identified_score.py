@@ -156,7 +156,7 @@ def identify(data: bytes, page: bytes | None) -> IdentifiedScore:
 
 
 def is_page_of(data: bytes, page: bytes) -> bool:
-    """Whether a page gives the notes of a file their names, and every one of them."""
+    """Tell whether a page names all notes of a file."""
     content = _page_content(page)
     score = _from_page(data, content)
     return score is not None and content["object_id"] == object_id(data) and encode(score.file()) == data
@@ -300,7 +300,7 @@ def _values(placed: Placed | None) -> list[Any] | None:
 
 
 def _page_content(page: bytes | None) -> Mapping[str, Any]:
-    """Read a page of names; empty when there is none or it is not of a shape that Muse writes or wrote."""
+    """Read a page of names; empty when it is missing or does not have a shape that Muse writes or wrote."""
     try:
         content = orjson.loads(page) if page is not None else None
     except orjson.JSONDecodeError:
@@ -312,7 +312,7 @@ def _page_content(page: bytes | None) -> Mapping[str, Any]:
 
 
 def _is_first_page(content: Mapping[str, Any]) -> bool:
-    """Whether a page is of the first format: it has the notes of the file that it describes."""
+    """Tell whether a page is of the first format: it has the notes of the file that it describes."""
     rows, ends = content.get("notes"), content.get("ends")
     return (
         isinstance(rows, list)

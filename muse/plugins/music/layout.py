@@ -1,4 +1,4 @@
-"""In which order the events of a track are, once some of its notes were edited. Pure.
+"""Decides the order of the events of a track whose notes were edited. Pure.
 
 What was read keeps its place: a track is the one that was read, without the events of the notes that
 went, and with those of new and changed notes put in. An event of a changed note stays in its place as
@@ -12,7 +12,7 @@ that nothing ends, are left out while the note sounds. A start that nothing ende
 the note starts. An end of track before the note is left out. Of two edited notes of one pitch, one inside the
 other, and of an edited note inside another note, MIDI cannot say which ends first: nothing is done there.
 
-The order is a function of what was read and of the notes there are now, never of how they came to be: an
+The order is a function of what was read and of the notes there are now, never of how they were made: an
 edit that is taken back leaves no trace.
 """
 
@@ -137,7 +137,7 @@ def _edited_items(read: _Read, name: str, note: Note) -> Iterator[_Item]:
 
 
 def _stays(read: _Read, on: int, off: int, note: Note) -> bool:
-    """Whether a note without length was one, at the same tick, when it was read."""
+    """Tell whether a note without length was one, at the same tick, when it was read."""
     events = read.track.events
     return events[on].tick == events[off].tick == note.start_tick and (off < on) == note.ends_first
 

@@ -254,7 +254,7 @@ def _track_of(
 
 
 def _is_boundary(data: bytes, offset: int) -> bool:
-    """Whether a track may end at `offset`: at the end of the file, or where another chunk starts."""
+    """Tell whether a track may end at `offset`: at the end of the file, or where another chunk starts."""
     return len(data) - offset < _CHUNK.size or data[offset : offset + 4].isalnum()
 
 

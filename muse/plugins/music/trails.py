@@ -29,7 +29,7 @@ class NoteStep:
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A file as it was at some moment. `score` is None for one that is not music.
+    """A file as it was at some moment. A file that is not music has no `score`.
 
     Two are equal if they have the same notes by the same names and the same other events: by which rule
     they were written is no difference.

@@ -163,7 +163,7 @@ class _FileUndo:
         return self.trail.steps[-1].op_index in self.wanted
 
     def _is_made_by_a_note(self) -> bool:
-        """Whether a file that was deleted was empty, and is there again with its first note."""
+        """Tell whether the deleted file was empty: its next note makes it again."""
         deleted = self.trail.steps[-1].before
         return deleted is not None and deleted.data == NEW_FILE and not self.now.exists(self.path)
 
