@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from muse.plugins.music.midi_bytes import Event, EventTrack, is_end_of_track
+from muse.plugins.music.midi_bytes import LAST_TICK, Event, EventTrack, is_end_of_track
 from muse.plugins.music.note import (
     NEUTRAL_RELEASE,
     Note,
@@ -33,6 +33,7 @@ from muse.plugins.music.note import (
 )
 
 _ENDS, _READ, _STARTS = 0, 1, 2  # the parts of a tick
+_EMPTY_TEXT = b"\xff\x01\x00"
 _Key = tuple[int, int]
 _Places = Mapping[str, tuple[int, int]]
 
@@ -61,8 +62,9 @@ def lay_out(track: EventTrack, places: _Places, notes: Mapping[str, Note]) -> Ev
         return track
     items = sorted(_items(_Read(track, places), notes, edited))
     kept = list(_without_what_hides(items, {name: notes[name] for name in edited}))
+    end_tick = max(track.end_tick, kept[-1].event.tick if kept else 0)
+    kept = list(_within_reach(kept, end_tick))
     events = tuple(item.event for item in kept)
-    end_tick = max(track.end_tick, events[-1].tick if events else 0)
     framing = bytes(item.frame for item in kept) + (track.framing[-1:] or b"\x00")
     return replace(track, events=events, framing=framing, end_tick=end_tick, excess=0)
 
@@ -164,6 +166,19 @@ def _tie(note: Note) -> tuple[int, ...]:
     """Order the starts, and the ends, of notes of one pitch alike."""
     release = -1 if note.release is None else note.release
     return (note.ends_first, note.channel, note.pitch, note.velocity, release)
+
+
+def _within_reach(items: Iterable[_Item], end_tick: int) -> Iterator[_Item]:
+    """Put an empty text in where a note that went leaves more ticks than a delta time can hold."""
+    tick = 0
+    for item in (*items, None):
+        next_tick = end_tick if item is None else item.event.tick
+        while next_tick - tick > LAST_TICK:
+            tick += LAST_TICK
+            yield _Item((), "", Event(tick, _EMPTY_TEXT), 0)
+        if item is not None:
+            yield item
+            tick = next_tick
 
 
 # -- what gives way ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from muse.errors import DomainError
 from muse.plugins.music.file_kind import kind_of_file
 
-LAST_TICK = (1 << 28) - 1  # the greatest delta time that four bytes can hold
+LAST_TICK = (1 << 28) - 1  # the greatest delta time that four bytes can hold, and the last tick of a note
 END_OF_TRACK = b"\xff\x2f\x00"
 EXPLICIT, RUNNING_ACROSS = 1, 2
 """How a message is framed, the low bits of its byte of `framing`: with its status byte in any case; without
@@ -271,7 +271,6 @@ def _read(data: bytes, position: int, limit: int, *, to_end_of_track: bool = Fal
         while position < limit:
             delta, after_delta = _variable_int(data, position, limit)
             tick += delta
-            _check_tick(tick, after_delta)
             first, style = _byte(data, after_delta, limit), EXPLICIT
             if first < 0x80:  # some files go on with running status even after a meta event
                 style = 0 if status == in_effect else RUNNING_ACROSS
@@ -301,11 +300,6 @@ def _read(data: bytes, position: int, limit: int, *, to_end_of_track: bool = Fal
     except _FramingError as fault:
         found.fault = fault
     return found
-
-
-def _check_tick(tick: int, position: int) -> None:
-    if tick > LAST_TICK:
-        raise _FramingError(f"the event at byte {position} is beyond tick {LAST_TICK}")
 
 
 def is_end_of_track(message: bytes) -> bool:

@@ -5,6 +5,7 @@ Some programs write the end of a note without length before its start. So a note
 ends before its pitch starts again takes a note_off that ended nothing at its own tick; otherwise
 every later note of that pitch would end one note late. A note_on that never ends and a note_off
 that ends nothing are other events. A velocity above 127, which a note cannot have, counts as 127.
+An event beyond `LAST_TICK` is part of no note.
 """
 
 from collections import deque
@@ -77,8 +78,8 @@ class Note:
 def pair_notes(events: Sequence[Event]) -> list[tuple[int, int]]:
     """Find the notes among `events`: the index of each one's start and end, in order of starts."""
     sounds: dict[tuple[int, int], list[int]] = {}
-    for index, (_, message) in enumerate(events):
-        if (key := key_of(message)) is not None:
+    for index, (tick, message) in enumerate(events):
+        if tick <= LAST_TICK and (key := key_of(message)) is not None:
             sounds.setdefault(key, []).append(index)
     return sorted(pair for indexes in sounds.values() for pair in _pair_one_pitch(events, indexes))
 
@@ -113,7 +114,7 @@ def can_pair(start: Event, end: Event) -> bool:
     """Tell whether `start` is a note_on and `end` one that may end it."""
     if not (key_of(start.message) == key_of(end.message) is not None and starts_note(start.message)):
         return False
-    return start.tick <= end.tick and not starts_note(end.message)
+    return start.tick <= end.tick <= LAST_TICK and not starts_note(end.message)
 
 
 def key_of(message: bytes) -> tuple[int, int] | None:

@@ -166,6 +166,20 @@ def test_the_framing_of_what_was_read_is_kept_around_an_edit() -> None:
     assert found == one_track(content)
 
 
+def test_a_note_that_goes_leaves_no_time_that_cannot_be_written() -> None:
+    far = "ffffff7f"
+    data = one_track(bytes.fromhex(f"ffffff7e 903c40 01 803c40 {far} c005 {far} 903d40 {far} 803d40 00 ff2f00"))
+    score = identify(data, None)
+    [name] = score.notes
+    note = score.notes.pop(name)
+    written = score.write()
+    assert decode(written[0]).tracks[0].end_tick == decode(data).tracks[0].end_tick
+    assert [message for _, message in messages_of(written[0])] == ["ff0100", "c005", "903d40", "803d40"]
+    again = identify(*written)
+    again.notes[name] = note
+    assert again.write() == (data, None)
+
+
 # -- what is heard ----------------------------------------------------------------------------------
 
 HIDDEN = {

@@ -118,7 +118,6 @@ def test_chunks_that_are_not_midi_are_kept_where_they_are() -> None:
         one_track(b"\x00\xff"),
         one_track(b"\x00\xff\x01\x7fab"),
         one_track(b"\x81\x81\x81\x81\x01\xff\x2f\x00"),
-        one_track(b"\xff\xff\xff\x7f\xc0\x05\x01\xc0\x06"),
     ],
 )
 def test_bytes_that_are_not_midi_are_refused_with_advice(data: bytes) -> None:
@@ -174,6 +173,9 @@ OPENED = {
     "no end of track": file_of(chunk(TRACK[:-4])),
     "an unknown format": file_of(chunk(TRACK), kind=3),
     "padded delta times": file_of(chunk(b"\x80\x80\x80\x80\x00" + TRACK[1:])),
+    "ticks beyond what one delta time can hold": file_of(
+        chunk(TRACK[:-4] + b"\xff\xff\xff\x7f" + TRACK[-3:])
+    ),
     "a clock byte": file_of(chunk(TRACK[:4] + b"\x00\xf8" + TRACK[4:])),
     "a song position": file_of(chunk(TRACK[:4] + b"\x00\xf2\x01\x02" + TRACK[4:])),
     "a data byte above 127": file_of(chunk(b"\x00\xb0\x07\xff" + TRACK)),
