@@ -75,6 +75,11 @@ def repo_file(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "repo.json")
 
 
+def git_attributes_file(root: str) -> str:
+    """Return the file that tells git, should it carry the repository, to leave its bytes as they are."""
+    return os.path.join(root, MUSE_DIRECTORY, ".gitattributes")
+
+
 def head_file(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "HEAD")
 
