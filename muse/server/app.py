@@ -92,6 +92,14 @@ class App:
         if not own and origin not in self._origins:
             raise RequestError(403, "pages of this Origin may not use this server", reason="origin")
 
+    def _admitted(self, connection: HTTPConnection) -> Principal:
+        """Return the sender of a request, whose connection is kept while it is answered."""
+        principal = self._principal(connection)
+        state = connection.scope["state"]
+        state["is_admitted"] = True
+        state["guest"].admit()
+        return principal
+
     def _principal(self, connection: HTTPConnection) -> Principal:
         """Return the sender of a request; raise the refusal of one without a valid token."""
         tokens = self._service.tokens
@@ -107,12 +115,12 @@ class App:
     # -- what answers ---------------------------------------------------------------------------
 
     def _endpoint(self, endpoint: Endpoint) -> ASGIApp:
-        return _Answering(endpoint, self._service, self._principal)
+        return _Answering(endpoint, self._service, self._admitted)
 
     async def _live(self, socket: WebSocket) -> None:
         if self._service.is_stopping:
             raise _stopping(self._service)
-        principal = self._principal(socket)
+        principal = self._admitted(socket)
         principal.check_scope("read")
         await serve_socket(self._service, socket, principal)
 
@@ -127,6 +135,9 @@ class App:
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
         told = self._service.told(error)
         scope[ANSWERED] = told.status
+        if not scope["state"].get("is_admitted") and not scope["state"]["guest"].pays_for_refusal():
+            scope["state"]["abort"]()
+            return
         response = JsonResponse(told.as_record(), status_code=told.status)
         if told.status == 405:
             response.headers["allow"] = ", ".join(self._methods_at(scope))

@@ -38,6 +38,8 @@ class Settings:
     keep_alive_seconds: int = 60
     send_seconds: float = 30
     connections: int = 2_000
+    connections_per_address: int = 256
+    connects_per_second: float = 200
     connections_per_token: int = 500
     subscriptions_per_token: int = 200
     pending_appends: int = 64

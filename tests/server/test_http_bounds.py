@@ -2,16 +2,27 @@
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
 from uvicorn.server import ServerState
 
+from muse.server.edge.door import Door, Guest
 from muse.server.edge.http_protocol import PIECES_AT_MOST, PIPELINED_AT_MOST, BoundedHttp
 from muse.server.settings import Settings
 from tests.server.test_uvicorn_contract import Wire, config, idle
 
 HEADER_BYTES = 4_000
+
+
+def unheard(_reason: str) -> None:
+    """Take the reason of a refusal that nobody counts."""
+
+
+def a_guest() -> Guest:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return Guest(Door(listener, Settings(), unheard), "127.0.0.1", is_surplus=False)
 
 
 def received(*pieces: bytes) -> tuple[bytes, list[str]]:
@@ -20,7 +31,7 @@ def received(*pieces: bytes) -> tuple[bytes, list[str]]:
 
     async def run() -> bytes:
         settings = Settings(header_bytes=HEADER_BYTES)
-        protocol = BoundedHttp(settings, refused.append, config(idle), ServerState(), {})
+        protocol = BoundedHttp(settings, refused.append, a_guest(), config(idle), ServerState())
         wire = Wire(protocol)
         protocol.connection_made(wire)
         for piece in pieces:
@@ -79,7 +90,7 @@ def test_nothing_more_is_read_while_a_request_waits_for_the_answer_to_an_earlier
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body"})
 
-        protocol = BoundedHttp(Settings(), [].append, config(listening), ServerState(), {})
+        protocol = BoundedHttp(Settings(), unheard, a_guest(), config(listening), ServerState())
         wire = Tap(protocol)
         protocol.connection_made(wire)
         protocol.data_received(REQUEST * (waiting + 1))

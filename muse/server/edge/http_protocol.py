@@ -15,6 +15,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from muse.server.edge.door import Guest
 from muse.server.faults import RequestError
 from muse.server.settings import Settings
 
@@ -47,21 +48,21 @@ class _Flow(FlowControl):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection. `count_refused` is told the reason of each refusal."""
+    """One connection, that of `guest`. `count_refused` is told the reason of each refusal."""
 
     def __init__(
         self,
         settings: Settings,
         count_refused: Callable[[str], None],
+        guest: Guest,
         config: Config,
         server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, {})
         self.access_log = False  # a query may say more than a log should
         self._settings = settings
         self._count_refused = count_refused
+        self._guest = guest
         self._deadline: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._header_size = 0  # of what came while headers were read: the start of a body may be in it
@@ -73,12 +74,13 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
-        if len(self.connections) > self._settings.connections:
+        if self._guest.is_surplus:
             self._refuse(RequestError(503, "too many connections", retry_after=1, reason="connections"))
         else:
             self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._guest.leave()
         self._stop_waiting()
         self._end_patience()
         super().connection_lost(exc)
@@ -100,8 +102,10 @@ class BoundedHttp(HttpToolsProtocol):
         if self._in_headers:
             self._header_size += len(data)
         super().data_received(data)
-        if (successor := self.transport.get_protocol()) is not self:
+        successor: Any = self.transport.get_protocol()
+        if successor is not self:
             self._end_patience()
+            successor.guest = self._guest
             self._check_handshake(successor)
             return
         if self._in_headers or self.cycle is None or self.cycle.response_complete:
@@ -115,7 +119,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_headers = True
         self._header_size = self._parsed_size = self._pieces = self._pieces_size = 0
         super().on_message_begin()
-        self.scope["state"]["abort"] = self.transport.abort
+        self.scope["state"] |= {"abort": self.transport.abort, "guest": self._guest}
 
     def on_url(self, url: bytes) -> None:
         self._grow(len(url))
@@ -144,6 +148,8 @@ class BoundedHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin the next request that waits; read on once it was the last."""
         super().on_response_complete()
+        if not self.pipeline:
+            self._guest.rest()
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
