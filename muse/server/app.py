@@ -121,6 +121,7 @@ class App:
         if self._service.is_stopping:
             raise _stopping(self._service)
         principal = self._admitted(socket)
+        self._service.quotas.charge_request(principal.token_id)
         principal.check_scope("read")
         await serve_socket(self._service, socket, principal)
 
@@ -177,8 +178,12 @@ class _Answering:
         if service.is_stopping and endpoint.path != "/v1/health":
             raise _stopping(service)
         principal = ANYBODY
-        if endpoint.scope is not None:
+        if endpoint.scope is None:
+            _check_price(request)
+        else:
             principal = self._principal_of(request)
+            service.quotas.charge_request(principal.token_id)
+            held.enter_context(service.requests.one(principal.token_id))
             principal.check_scope(endpoint.scope)
             if endpoint.is_of_all:
                 principal.check_everywhere()
@@ -187,6 +192,12 @@ class _Answering:
             return await endpoint.handler(call)
         with service.tracing.span(f"{endpoint.method} {endpoint.path}"):
             return await endpoint.handler(call)
+
+
+def _check_price(request: Request) -> None:
+    """Let the address of a stranger pay for a public answer; raise the refusal of one that cannot."""
+    if not request.scope["state"]["guest"].pays_for_refusal():
+        raise RequestError(429, "too many requests without a token", retry_after=1, reason="strangers")
 
 
 def _as_handshake(send: Send) -> Send:

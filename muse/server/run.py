@@ -20,7 +20,7 @@ from muse.server.app import App
 from muse.server.edge.access import NOBODY_COMES_IN, Tokens
 from muse.server.edge.door import Door, Guest
 from muse.server.edge.http_protocol import BoundedHttp
-from muse.server.edge.limits import Quotas, Slots
+from muse.server.edge.limits import Budget, Quotas, Slots
 from muse.server.edge.ws_protocol import AbortableWebSocket
 from muse.server.logs import make_logger
 from muse.server.metrics import Metrics
@@ -139,6 +139,8 @@ async def _serve(
         quotas=Quotas(settings),
         sockets=Slots(settings.connections_per_token, "connections"),
         subscriptions=Slots(settings.subscriptions_per_token, "subscriptions"),
+        requests=Slots(settings.connections_per_token, "requests"),
+        bodies=Budget(settings.bodies_bytes),
         sorts=Slots(_SORTS_PER_TOKEN, "sorted reads"),
         peers=Peers(repository.root),
         metrics=metrics,

@@ -21,6 +21,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
 
+    requests_per_second: float = 1_000
     ops_per_second: float = 2_000
     ops_burst: int = 10_000
     bytes_per_second: float = 4 << 20
@@ -32,6 +33,7 @@ class Settings:
     header_seconds: float = 10
     body_bytes: int = 16 << 20
     body_seconds: float = 60
+    bodies_bytes: int = 1 << 30
     frame_bytes: int = 4 << 20
     request_ops: int = 10_000
     sorted_bytes: int = 64 << 20

@@ -17,7 +17,7 @@ from muse.core.file.live_or_archived import SessionFile
 from muse.errors import MuseError
 from muse.history.repository import Repository
 from muse.server.edge.access import Principal, Scope, Tokens
-from muse.server.edge.limits import Quotas, Slots
+from muse.server.edge.limits import Budget, Quotas, Slots
 from muse.server.faults import RequestError, request_error
 from muse.server.metrics import Metrics
 from muse.server.peers import Peers
@@ -51,6 +51,8 @@ class Service:
     sockets: Slots
     subscriptions: Slots
     sorts: Slots
+    requests: Slots
+    bodies: Budget
     peers: Peers
     metrics: Metrics
     tracing: Tracing
@@ -110,6 +112,12 @@ class Call:
         """Return the value of a header; `name` in lower case."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    def hold_bytes(self, size: int) -> None:
+        """Have bytes in memory until the answer is out; raise the refusal if they are too many."""
+        holder, bodies = self.principal.token_id, self.service.bodies
+        bodies.take(holder, size)
+        self.held.callback(bodies.give_back, holder, size)
 
     def session_id(self) -> str:
         """Return the id in the path; the token must be for it."""

@@ -6,12 +6,13 @@ from contextlib import ExitStack, aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket
 
+from muse.core.strict_json import unstorable
 from muse.errors import MuseError
 from muse.server.api.appends import submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
@@ -31,6 +32,11 @@ TRY_AGAIN, RESTARTING, POLICY_VIOLATION, INTERNAL = 1013, 1012, 1008, 1011
 SUBPROTOCOL = "muse.v1"
 
 _PRESENCE_BYTES = 4096
+_IDENTITY_LENGTH = 256
+_LEVELS_AROUND = 100
+"""How much of the depth that JSON may have is kept for what is written around a client's value."""
+
+_Identity = int | Annotated[str, msgspec.Meta(max_length=_IDENTITY_LENGTH)] | None
 _CONNECTIONS = count(1)
 
 
@@ -38,7 +44,7 @@ class AppendMessage(Append, forbid_unknown_fields=True):
     """Ops that come over a WebSocket. `id`: what the answer is to say, so that its sender knows it."""
 
     type: str = "append"
-    id: int | str | None = None
+    id: _Identity = None
     ack: Literal["written", "durable"] = "written"
 
 
@@ -47,7 +53,7 @@ class PresenceMessage(msgspec.Struct, forbid_unknown_fields=True):
 
     where: Any
     type: str = "presence"
-    id: int | str | None = None
+    id: _Identity = None
 
 
 async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -> AsyncGenerator[LogSlice]:
@@ -166,16 +172,16 @@ class LiveConnection:
             await self._handle(message["bytes"] if data is None else data)
 
     async def _handle(self, data: str | bytes) -> None:
-        identity: Any = None
+        identity: int | str | None = None
         try:
             if len(data) <= PARSED_AT_ONCE:
                 document = _document(data)
             else:
                 document = await self._service.in_thread(partial(_document, data))
-            identity = document.get("id")
+            identity = _identity(document)
             self._act(document, len(data))
         except Exception as error:  # noqa: BLE001 - the client is told of every error
-            await self._refuse(identity, error)
+            await self._refuse(identity, error, len(data))
         while self._pending >= self._service.settings.pending_appends or self.queue.is_crowded:
             self._room.clear()
             await self._room.wait()
@@ -188,14 +194,19 @@ class LiveConnection:
         else:
             raise RequestError(422, "type must be 'append' or 'presence'", field="type")
 
-    async def _refuse(self, identity: Any, error: Exception) -> None:
-        told = self._service.told(error)
+    async def _refuse(self, identity: int | str | None, error: Exception, size: int) -> None:
+        told, quotas = self._service.told(error), self._service.quotas
         self._answer({"type": "error", "id": identity, **told.as_record()})
-        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # a client that floods waits in its own socket
+        if told.status != 429:
+            quotas.pay(self._actor, size)
+        # A client that floods waits in its own socket.
+        await asyncio.sleep(max(min(told.retry_after or 0.0, 1.0), quotas.debt_seconds(self._actor)))
 
     def _move(self, message: PresenceMessage, size: int) -> None:
         if size > _PRESENCE_BYTES:
             raise RequestError(413, f"where is longer than {_PRESENCE_BYTES} bytes", field="where")
+        if (found := unstorable(message.where, "where", _LEVELS_AROUND)) is not None:
+            raise RequestError(422, f"{found[0][:40]}: {found[1]} is not allowed", field="where")
         self._service.quotas.charge_presence(self._actor)
         self._session.move(self._number, message.where)
 
@@ -225,6 +236,16 @@ class LiveConnection:
             self._answer({"type": "error", "id": identity, **told.as_record()})
         else:
             self._answer({"type": "receipts", "id": identity, "receipts": done.result()})
+
+
+def _identity(document: dict[str, Any]) -> int | str | None:
+    """Return what a message says that its answer is to say, if it is short."""
+    identity = document.get("id")
+    return identity if isinstance(identity, int) or _is_short(identity) else None
+
+
+def _is_short(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= _IDENTITY_LENGTH
 
 
 def _document(data: str | bytes) -> dict[str, Any]:

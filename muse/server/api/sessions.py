@@ -156,13 +156,15 @@ async def append(call: Call) -> Response:
     level = one_of("ack", ack, *ACKS)
     call.service.sessions.check(call.session_id())
     settings = call.service.settings
-    body = await read_body(call)
+    body = await read_body(call, is_paid=True)
     parse = partial(_sent, call, body, settings.request_ops)
-    sent = parse() if len(body) <= PARSED_AT_ONCE else await call.service.in_thread(parse)
-    with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
-        receipts = await submit_ops(
+    with call.service.quotas.paying_for_refusal(call.principal.actor or "", len(body)):
+        sent = parse() if len(body) <= PARSED_AT_ONCE else await call.service.in_thread(parse)
+        done = submit_ops(
             call.service, call.session(), call.principal, sent, is_durable=level == "durable", size=len(body)
         )
+    with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
+        receipts = await done
     return JsonResponse({"receipts": receipts})
 
 
