@@ -2,10 +2,10 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -31,6 +31,8 @@ from muse.server.faults import RequestError
 
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 64 << 20
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:]+)(:(?P<port>[0-9]{1,5}))?")
+_ORIGIN_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _TOKEN_PROTOCOL = f"{SUBPROTOCOL}.token."
 
 
@@ -76,20 +78,19 @@ class App:
     def _check_addressing(self, scope: Scope) -> None:
         """Refuse a foreign Host (DNS rebinding) and a foreign Origin (pages of other sites)."""
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
-        name, _, port = host.rpartition(":")
-        if (name if port.isdigit() else host).strip("[]") not in self._hosts:
+        host = hosts[0].decode("latin-1").strip(" \t").lower() if len(hosts) == 1 else ""
+        found = _HOST.fullmatch(host)
+        is_own = found is not None and found["name"].strip("[]") in self._hosts
+        if found is None or not is_own or int(found["port"] or 0) >= 1 << 16:
             raise RequestError(400, "this server does not go by that Host: see allowed_hosts", reason="host")
-        for key, value in scope["headers"]:
-            if key == b"origin":
-                self._check_origin(value.decode("latin-1"), host)
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        for origin in origins:
+            self._check_origin(origin, f"{_ORIGIN_SCHEMES[scope['scheme']]}://{host}")
+        if not origins and (b"sec-fetch-site", b"cross-site") in scope["headers"]:
+            raise RequestError(403, "pages of other sites may not use this server", reason="origin")
 
-    def _check_origin(self, origin: str, host: str) -> None:
-        try:
-            own = urlsplit(origin).netloc.lower() == host
-        except ValueError:
-            own = False
-        if not own and origin not in self._origins:
+    def _check_origin(self, origin: str, own: str) -> None:
+        if origin.lower() != own and origin not in self._origins:
             raise RequestError(403, "pages of this Origin may not use this server", reason="origin")
 
     def _admitted(self, connection: HTTPConnection) -> Principal:

@@ -15,8 +15,16 @@ from muse.server.faults import RequestError
 PARSED_AT_ONCE = 64 << 10
 """How many bytes of JSON are parsed while all else waits; more are parsed in a thread."""
 
+_FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+"""What a page of any site may send in its visitor's name, without asking."""
+
 _UNPACKED_AT_ONCE = 1 << 20
 _ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+
+
+def media_type(call: Call) -> str:
+    """Return the media type that a request says its body has; "" if it says none."""
+    return (call.header(b"content-type") or "").partition(";")[0].strip().lower()
 
 
 async def read_body(call: Call, *, limit: int | None = None, is_paid: bool = False) -> bytes:
@@ -33,6 +41,8 @@ async def read_body(call: Call, *, limit: int | None = None, is_paid: bool = Fal
         raise RequestError(400, "content-length is not a number")
     if int(length) > limit:
         _raise_too_large(limit)
+    if media_type(call) in _FORM_TYPES:
+        raise RequestError(415, "send application/json: what a form of a web page sends is not taken")
     encoding = (call.header(b"content-encoding") or "identity").strip().lower()
     if encoding != "identity" and encoding not in _ENCODINGS:
         raise RequestError(415, f"content-encoding {encoding!r} is not understood: use gzip, deflate or none")

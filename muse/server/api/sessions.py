@@ -14,7 +14,7 @@ from muse.core.entry import matches, total_order
 from muse.core.file.live_or_archived import is_archived
 from muse.core.op_log import OpLog
 from muse.server.api.appends import ACKS, submit_ops
-from muse.server.api.bodies import PARSED_AT_ONCE, parse_json, read_body, read_object
+from muse.server.api.bodies import PARSED_AT_ONCE, media_type, parse_json, read_body, read_object
 from muse.server.api.calls import Call, JsonResponse, count_of, one_of
 from muse.server.api.ops import Lamport, SentOps, checked, read_document, read_lines
 from muse.server.faults import RequestError
@@ -169,10 +169,10 @@ async def append(call: Call) -> Response:
 
 
 def _sent(call: Call, body: bytes, at_most: int) -> SentOps:
-    media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
-    if media_type == "application/x-ndjson":
+    sent_type = media_type(call)
+    if sent_type == "application/x-ndjson":
         sent = read_lines(body, at_most)
-    elif media_type == "application/json":
+    elif sent_type == "application/json":
         sent = read_document(body, at_most)
     else:
         raise RequestError(415, "send application/x-ndjson or application/json")
