@@ -122,7 +122,7 @@ class App:
         if self._service.is_stopping:
             raise _stopping(self._service)
         principal = self._admitted(socket)
-        self._service.quotas.charge_request(principal.token_id)
+        _charge_request(self._service, principal)
         principal.check_scope("read")
         await serve_socket(self._service, socket, principal)
 
@@ -183,7 +183,7 @@ class _Answering:
             _check_price(request)
         else:
             principal = self._principal_of(request)
-            service.quotas.charge_request(principal.token_id)
+            _charge_request(service, principal)
             held.enter_context(service.requests.one(principal.token_id))
             principal.check_scope(endpoint.scope)
             if endpoint.is_of_all:
@@ -193,6 +193,12 @@ class _Answering:
             return await endpoint.handler(call)
         with service.tracing.span(f"{endpoint.method} {endpoint.path}"):
             return await endpoint.handler(call)
+
+
+def _charge_request(service: Service, principal: Principal) -> None:
+    """Let the holder of a token pay for a request; raise the refusal of one that cannot."""
+    if principal.token_id:
+        service.quotas.charge_request(principal.token_id)
 
 
 def _check_price(request: Request) -> None:

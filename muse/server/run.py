@@ -20,18 +20,21 @@ from muse.server.app import App
 from muse.server.edge.access import NOBODY_COMES_IN, Tokens
 from muse.server.edge.door import Door, Guest
 from muse.server.edge.http_protocol import BoundedHttp
-from muse.server.edge.limits import Budget, Quotas, Slots
+from muse.server.edge.limits import Budget, DistinctSlots, Quotas, Slots
 from muse.server.edge.ws_protocol import AbortableWebSocket
 from muse.server.logs import make_logger
 from muse.server.metrics import Metrics
 from muse.server.peers import Peers
 from muse.server.sessions import Sessions
 from muse.server.settings import Settings
+from muse.server.shares import Shares
 from muse.server.tracing import Tracing
 
 _HOUSEKEEPING_SECONDS = 1.0
 _BACKLOG = 2048
 _SORTS_PER_TOKEN = 2
+_PARTS = 4
+"""How many tokens keep all threads at work, at least."""
 
 
 def _never() -> bool:
@@ -140,12 +143,14 @@ async def _serve(
         sockets=Slots(settings.connections_per_token, "connections"),
         subscriptions=Slots(settings.subscriptions_per_token, "subscriptions"),
         requests=Slots(settings.connections_per_token, "requests"),
+        used_sessions=DistinctSlots(settings.sessions_per_token, "sessions"),
         bodies=Budget(settings.bodies_bytes),
         sorts=Slots(_SORTS_PER_TOKEN, "sorted reads"),
         peers=Peers(repository.root),
         metrics=metrics,
         tracing=Tracing(settings.otlp_endpoint, __version__),
         threads=threads,
+        shares=Shares(threads, max(1, settings.threads // _PARTS)),
         log=make_logger(log_to, settings.log_level),
     )
     config = _config(settings, App(service, __version__))

@@ -28,6 +28,8 @@ class Settings:
     bytes_burst: int = 32 << 20
     presence_per_second: float = 20
     claims_per_second: float = 10
+    sessions_per_hour: float = 600
+    sessions_burst: int = 200
 
     header_bytes: int = 32 << 10
     header_seconds: float = 10
@@ -53,6 +55,7 @@ class Settings:
     ping_seconds: float = 20
     session_idle_seconds: float = 60
     open_sessions: int = 512
+    sessions_per_token: int = 64
 
     threads: int = 8
     drain_seconds: float = 10

@@ -116,6 +116,17 @@ def test_the_questions_of_replicas_are_short() -> None:
         assert answer.status_code == 413
 
 
+def test_a_delta_of_more_log_than_may_be_sorted_is_refused() -> None:
+    with running_server(sorted_bytes=2_000) as server:
+        make_session(server)
+        with server.client(server.token("eve")) as eve:
+            codes = []
+            for _ in range(2):
+                assert eve.post("/v1/sessions/jam/ops", json=[draft() for _ in range(5)]).status_code == 200
+                codes.append(eve.get("/v1/sessions/jam/delta?domain=text").status_code)
+    assert codes == [200, 413]
+
+
 def nested(depth: int) -> str:
     return "[" * depth + "]" * depth
 

@@ -54,7 +54,7 @@ async def read_body(call: Call, *, limit: int | None = None, is_paid: bool = Fal
     if encoding != "identity":
         packed = data
         with quotas.paying_for_refusal(actor, len(packed)):
-            data = await call.service.in_thread(lambda: _unpack(call, packed, encoding, limit))
+            data = await call.in_thread(lambda: _unpack(call, packed, encoding, limit))
     if not is_paid:
         quotas.pay(actor, len(data))
     return data

@@ -56,7 +56,9 @@ class PresenceMessage(msgspec.Struct, forbid_unknown_fields=True):
     id: _Identity = None
 
 
-async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -> AsyncGenerator[LogSlice]:
+async def catch_up(
+    service: Service, principal: Principal, session: OpenSession, queue: ClientQueue
+) -> AsyncGenerator[LogSlice]:
     """Yield what lies between the queue's cursor and the live feed, then join that: no gap, no repeat.
 
     Ends early once the queue is closed: a client that has to leave does not wait for a long log.
@@ -64,7 +66,8 @@ async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -
     feed = await session.feed()
     if feed.join(queue):
         return
-    with InThreads(service.threads, partial(session.log.follow, since=queue.cursor)) as follower:
+    follow = partial(session.log.follow, since=queue.cursor)
+    with InThreads(service.threads_of(principal), follow) as follower:
         while not (queue.closed or feed.join(queue)):
             target = feed.cursor
             batch = await follower.use(partial(read_slice, start=queue.cursor, upto=target))
@@ -73,11 +76,11 @@ async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -
             queue.cursor = batch.end if batch.ops else max(queue.cursor, target)
 
 
-async def start_cursor(service: Service, session: OpenSession, since: str | None) -> int:
+async def start_cursor(call: Call, session: OpenSession, since: str | None) -> int:
     """Return where to follow from: a client's cursor, or the end of the log."""
     if since is None:
-        return (await service.in_thread(session.log.cut)).offset
-    return await service.in_thread(partial(service.check_cursor, session.session_id, since))
+        return (await call.in_thread(session.log.cut)).offset
+    return await call.in_thread(partial(call.service.check_cursor, session.session_id, since))
 
 
 class LiveConnection:
@@ -140,7 +143,9 @@ class LiveConnection:
 
     async def _send_updates(self, *, follow: bool) -> None:
         if follow:
-            async with aclosing(catch_up(self._service, self._session, self.queue)) as batches:
+            async with aclosing(
+                catch_up(self._service, self.principal, self._session, self.queue)
+            ) as batches:
                 async for batch in batches:
                     while (answer := self.queue.get_nowait()) is not None:
                         await self._send(answer)
@@ -177,7 +182,7 @@ class LiveConnection:
             if len(data) <= PARSED_AT_ONCE:
                 document = _document(data)
             else:
-                document = await self._service.in_thread(partial(_document, data))
+                document = await self._service.in_thread(self.principal, partial(_document, data))
             identity = _identity(document)
             self._act(document, len(data))
         except Exception as error:  # noqa: BLE001 - the client is told of every error
@@ -273,7 +278,7 @@ async def _serve_call(call: Call, socket: WebSocket) -> None:
     if actor is not None:
         principal.check_actor(actor)
     with service.sockets.one(principal.token_id):
-        cursor = await start_cursor(service, session, since)
+        cursor = await start_cursor(call, session, since)
         subscription = service.subscriptions.one(principal.token_id) if follows else nullcontext()
         with subscription, service.metrics.following("websocket", counts=follows):
             socket.scope[ANSWERED] = 101
@@ -290,7 +295,7 @@ async def events(call: Call) -> Response:
     (since,) = call.query("since")
     session = call.session()
     last = call.header(b"last-event-id") or since
-    cursor = await start_cursor(call.service, session, last)
+    cursor = await start_cursor(call, session, last)
     call.held.enter_context(call.service.subscriptions.one(call.principal.token_id))
     call.held.enter_context(call.service.metrics.following("events", counts=True))
     stream = _event_stream(call, session, cursor)
@@ -306,7 +311,7 @@ async def _event_stream(call: Call, session: OpenSession, cursor: int) -> AsyncI
     call.held.callback(session.stop_following, queue)
     try:
         yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
-        async with aclosing(catch_up(service, session, queue)) as batches:
+        async with aclosing(catch_up(service, call.principal, session, queue)) as batches:
             async for batch in batches:
                 yield batch.message.events
         while (update := await _next(queue, service.settings.ping_seconds)) is not None:

@@ -29,13 +29,13 @@ async def message(call: Call) -> Response:
     body = await read_body(call, limit=limit, is_paid=name == "offer" or _may_bring_all(principal))
     if name == "offer" and not _may_bring_all(principal):
         service.quotas.charge_batch(principal.actor or "", body.count(b"\n"), len(body))
-    key = f"{principal.token_id}/{(call.header(b'muse-replica') or '')[:64]}"
+    replica = (call.header(b"muse-replica") or "")[:64]
 
     def respond() -> bytes:
         try:
             if name == "offer":
                 _check_authors(principal, body)
-            with service.peers.use(key, is_new=name == "identity") as peer:
+            with service.peers.use(principal.token_id, replica, is_new=name == "identity") as peer:
                 if name not in WRITING_CALLS:
                     return answer(peer, name, body)
                 with uncollected(service.repository.root, service.repository.storage):
@@ -48,7 +48,7 @@ async def message(call: Call) -> Response:
             raise
 
     with service.tracing.span("sync", call=name):
-        return Response(await service.in_thread(respond), media_type="application/octet-stream")
+        return Response(await call.in_thread(respond), media_type="application/octet-stream")
 
 
 def _may_bring_all(principal: Principal) -> bool:

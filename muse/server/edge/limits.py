@@ -43,6 +43,7 @@ class Quotas:
         self._settings = settings
         self._clock = clock
         self._requests: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._sessions: OrderedDict[str, TokenBucket] = OrderedDict()
         self._presence: OrderedDict[str, TokenBucket] = OrderedDict()
         self._reservations: OrderedDict[str, TokenBucket] = OrderedDict()
         self._buckets: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
@@ -109,25 +110,37 @@ class Quotas:
 
     def charge_request(self, holder: str) -> None:
         """Let a holder of a token send a request, or raise the refusal."""
-        self._charge_one(self._requests, holder, self._settings.requests_per_second, "requests")
+        rate = self._settings.requests_per_second
+        self._charge_one(self._requests, holder, rate, 2 * rate, f"more than {rate:g} requests a second")
 
     def charge_presence(self, actor: str) -> None:
         """Let an actor say where it is, or raise the refusal."""
-        self._charge_one(self._presence, actor, self._settings.presence_per_second, "moves")
+        rate = self._settings.presence_per_second
+        self._charge_one(self._presence, actor, rate, 2 * rate, f"more than {rate:g} moves a second")
 
     def charge_reservation(self, actor: str) -> None:
         """Let an actor write a record of coordination, or raise the refusal. Appends wait for it."""
-        self._charge_one(self._reservations, actor, self._settings.claims_per_second, "claims")
+        rate = self._settings.claims_per_second
+        self._charge_one(self._reservations, actor, rate, 2 * rate, f"more than {rate:g} claims a second")
 
-    def _charge_one(self, buckets: OrderedDict[str, TokenBucket], actor: str, rate: float, what: str) -> None:
+    def charge_session(self, actor: str) -> None:
+        """Let an actor make a session, or raise the refusal."""
+        rate, burst = self._settings.sessions_per_hour, self._settings.sessions_burst
+        self._charge_one(
+            self._sessions, actor, rate / 3600, burst, f"more than {rate:g} new sessions an hour"
+        )
+
+    def _charge_one(
+        self, buckets: OrderedDict[str, TokenBucket], actor: str, rate: float, burst: float, what: str
+    ) -> None:
         now = self._clock()
         bucket = buckets.get(actor)
         if bucket is None:
-            bucket = buckets[actor] = TokenBucket(rate, max(1, 2 * rate), now)
+            bucket = buckets[actor] = TokenBucket(rate, max(1, burst), now)
             _bound(buckets)
         wait = bucket.wait_for(1, now)
         if wait > 0:
-            _raise_too_many(f"more than {rate:g} {what} a second", wait)
+            _raise_too_many(what, wait)
         bucket.take(1)
 
     def _buckets_of(self, actor: str, now: float) -> tuple[TokenBucket, TokenBucket]:
@@ -177,6 +190,37 @@ class Slots:
             self._taken[holder] -= 1
             if not self._taken[holder]:
                 del self._taken[holder]
+
+
+class DistinctSlots:
+    """At most `limit` different things in use at once for each holder."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        self._limit = limit
+        self._what = what
+        self._used: dict[Hashable, Counter[Hashable]] = {}
+
+    @contextmanager
+    def one(self, holder: Hashable, thing: Hashable) -> Iterator[None]:
+        """Use a thing while the block runs; raise the refusal if the holder uses as many as it may."""
+        used = self._used.get(holder, Counter())
+        if thing not in used and len(used) >= self._limit:
+            raise RequestError(
+                _TOO_MANY,
+                f"{self._limit} {self._what} are in use by this token: leave some",
+                retry_after=1,
+                reason=self._what,
+            )
+        self._used[holder] = used
+        used[thing] += 1
+        try:
+            yield
+        finally:
+            used[thing] -= 1
+            if not used[thing]:
+                del used[thing]
+            if not used:
+                self._used.pop(holder, None)
 
 
 class Budget:
