@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from muse.core.file import log_reader
 from muse.core.file.objects import ObjectStore
 from muse.core.line import encode_line
 from muse.core.op_list import encode_op_list
-from muse.core.op_log import OpLog, list_sessions, make_op_entry
+from muse.core.op_log import Durability, OpLog, list_sessions, make_op_entry
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, InvalidEntryError, MuseError, StorageError, UsageError
 from muse.testing import FailingStorage, Fault
@@ -842,6 +843,38 @@ def test_every_writer_of_a_log_notices_that_it_is_gone(tmp_path: Path) -> None:
         for log in (one, two, one, two):
             with pytest.raises(StorageError, match="renamed, replaced or deleted"):
                 log.record("ada", "notes", {})
+
+
+@pytest.mark.parametrize("height", range(4))
+@pytest.mark.parametrize("durability", ["os", "disk"])
+@pytest.mark.parametrize("by_record", [True, False])
+def test_a_directory_above_the_log_that_is_moved_is_noticed_before_an_op_is_acknowledged(
+    tmp_path: Path, height: int, durability: Durability, *, by_record: bool
+) -> None:
+    root = tmp_path / "repository"
+    with OpLog(root, "jam", durability=durability) as log:
+        log.record("ada", "notes", {})
+        moved = ops_file(root).parents[height]
+        shutil.copytree(moved, tmp_path / "backup")
+        moved.rename(tmp_path / "moved")
+        (tmp_path / "backup").rename(moved)
+        for stamp in (2, 3):
+            with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+                log.record("ada", "notes", {}) if by_record else log.append(entry(stamp))
+
+
+def test_a_link_above_the_log_that_leads_elsewhere_is_noticed(tmp_path: Path) -> None:
+    with OpLog(tmp_path / "first", "jam") as log:
+        log.record("ada", "notes", {})
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    link = tmp_path / "current"
+    link.symlink_to("first")
+    (tmp_path / "next").symlink_to("second")
+    with OpLog(link, "jam") as log:
+        log.record("ada", "notes", {})
+        (tmp_path / "next").replace(link)
+        with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+            log.record("ada", "notes", {})
 
 
 # -- disks that fail -----------------------------------------------------------------------------

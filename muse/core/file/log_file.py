@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
 from typing import NoReturn
 
 from muse.disk.file_system import NETWORK_KINDS, file_system_kind
@@ -276,15 +277,25 @@ class LogFile:
             self._storage.write_atomically(self._doubt_path, b"%d\n" % self._synced_to, sync=False)
 
     def _write_doubtful_again(self) -> None:
-        """Append once more what a failed sync left in doubt; readers pass over the repeated lines."""
+        """Append once more what a failed sync left in doubt; readers pass over the repeated lines.
+
+        While the disk fails, the log does not grow: the note is synced first, and each line is written once.
+        """
         if not self._storage.exists(self._doubt_path):
             return
         # A power cut may have spoiled the note itself: then all is in doubt.
-        text, newline, _ = self._storage.read_bytes(self._doubt_path).partition(b"\n")
+        note = self._storage.read_bytes(self._doubt_path)
+        text, newline, _ = note.partition(b"\n")
         start = int(text) if newline and text.isdigit() else 0
+        self._storage.write_atomically(self._doubt_path, note)
         self.start_clean()
-        for _, data in list(self.blocks(start, self.end())):
-            self.append(data)
+        written: set[bytes] = set()
+        for _, data in self.blocks(start, self.end()):
+            lines = [line for line in dict.fromkeys(data.split(b"\n")) if line]
+            fresh = {sha256(line).digest(): line for line in lines}
+            if again := [line for digest, line in fresh.items() if digest not in written]:
+                self.append(b"\n".join([*again, b""]))
+            written |= fresh.keys()
         self.sync()
         self._storage.remove(self._doubt_path)
 
