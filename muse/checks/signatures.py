@@ -7,7 +7,7 @@ commit that was made with a signature says so in its message, and is never taken
 
 from dataclasses import dataclass, field
 
-from muse.checks.verify import Finding
+from muse.checks.finding import Findings
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
@@ -21,7 +21,7 @@ from muse.history.walk import ancestors, children_of
 class SignatureReport:
     """What was found. `signed` counts the commits whose signatures hold, `unsigned` names the others' ids."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
     signed: int = 0
     unsigned: list[str] = field(default_factory=list)
 
@@ -32,20 +32,20 @@ def check_signatures(repository: Repository, keys: TrustedKeys, *, required: boo
     An unsigned commit is a fault where it was signed once, where keys are known and it is not older
     than the first signed commit of its history, and with `required` always.
     """
-    run = _Run(repository, keys, required=required)
+    check = _SignatureCheck(repository, keys, required=required)
     try:
-        run.check_keys()
-        run.check_commits()
+        check.check_keys()
+        check.check_commits()
     except SigningUnavailableError as error:
         path = layout.keys_directory(repository.root)
-        run.report.findings.append(Finding(path, "signature", f"signatures cannot be checked: {error}"))
+        check.report.findings.add(path, "signature", f"signatures cannot be checked: {error}")
     else:
-        run.check_unsigned()
-    return run.report
+        check.check_unsigned()
+    return check.report
 
 
-class _Run:
-    """One run. The steps are called in the order of `check_signatures`."""
+class _SignatureCheck:
+    """One check. The steps are called in the order of `check_signatures`."""
 
     def __init__(self, repository: Repository, keys: TrustedKeys, *, required: bool) -> None:
         self.report = SignatureReport()
@@ -57,7 +57,7 @@ class _Run:
         self._stripped: set[str] = set()
 
     def _found(self, path: str, message: object) -> None:
-        self.report.findings.append(Finding(path, "signature", str(message)))
+        self.report.findings.add(path, "signature", message)
 
     def _commit_path(self, commit_id: str) -> str:
         return layout.commit_file(self._repository.root, commit_id)
@@ -76,7 +76,10 @@ class _Run:
             path = self._commit_path(commit_id)
             try:
                 record = self._repository.dag.read_commit(commit_id)
-                self._parents[commit_id] = parents(record)
+            except MuseError:
+                continue  # `muse.checks.stored` names it
+            self._parents[commit_id] = parents(record)
+            try:
                 self._check(record, path)
             except SigningUnavailableError:
                 raise

@@ -14,7 +14,7 @@ from muse.core import content_id
 from muse.disk import layout
 from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
-from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError, raises_about
 from muse.history import walk
 from muse.history.commit_record import (
     CommitRecord,
@@ -79,6 +79,7 @@ class CommitDag:
             return True
         return False
 
+    @raises_about("snapshot")
     def read_snapshot(self, snapshot_id: str) -> Snapshot:
         """Return a snapshot whose manifest hashes to `snapshot_id`."""
         path = layout.snapshot_file(self._root, snapshot_id)
@@ -116,6 +117,7 @@ class CommitDag:
             if not self.has_commit(parent_id):
                 raise NotFoundError(f"parent commit {parent_id} is not stored: write it before its child")
 
+    @raises_about("commit")
     def read_commit(self, commit_id: str) -> CommitRecord:
         """Return a commit whose parents, snapshot, message and time hash to `commit_id`."""
         path = layout.commit_file(self._root, commit_id)
@@ -183,6 +185,7 @@ class CommitDag:
     def _reader(self, *starts: str) -> "_Reader":
         return _Reader(lambda commit_id: self._read_behind(commit_id, starts))
 
+    @raises_about("commit")
     def _read_behind(self, commit_id: str, starts: Container[str]) -> CommitRecord:
         """Return a commit in the history of `starts`; `CorruptionError` if one behind them is missing."""
         try:
@@ -224,6 +227,7 @@ class CommitDag:
             path=path,
         )
 
+    @raises_about("ref")
     def head(self, branch: str) -> str | None:
         """Return the commit id of `branch`, or None if it has no commit yet or does not exist."""
         path = layout.branch_file(self._root, branch)

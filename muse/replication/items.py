@@ -12,7 +12,7 @@ from muse.replication.reconcile import ItemSet, pack_item, sorted_items
 def read_items(file: LogFile) -> ItemSet:
     """Return the items of the entries in a log as it is now, 28 bytes each; damage has none.
 
-    The crc of a framed line is taken as it stands, checked; that of any other is made from the entry.
+    The crc of a framed line is taken as it is, checked; that of any other is made from the entry.
     """
     return ItemSet(sorted_items(_items(data, offset) for offset, data in file.blocks(0, file.end())))
 

@@ -12,7 +12,8 @@ from itertools import islice
 from muse.core.intake import Refusal
 from muse.core.op_log import MergeResult
 from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
-from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, LocalPeer, Peer
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, Peer
 from muse.replication.reconcile import Initiator, ProtocolError, item_op_id
 
 _REASONS_KEPT = 100
@@ -20,9 +21,9 @@ _REASONS_KEPT = 100
 
 @dataclass(frozen=True, slots=True)
 class SessionSync:
-    """What became of one session. `sent` and `received` are new on the other side, and here.
+    """The outcome for one session. `sent` and `received` are new on the other side, and here.
 
-    `known` were there already, brought by another way meanwhile. `held` wait for their causes.
+    `known` were there already, brought by another way meanwhile. `orphans` wait for their causes.
     `conflicts` are op ids with different bodies on both sides: neither was changed. `refused` may not
     enter; `reasons` says why, of the first hundred. `faults` say what kept ops from being moved at all.
     """
@@ -31,7 +32,7 @@ class SessionSync:
     sent: int = 0
     received: int = 0
     known: int = 0
-    held: int = 0
+    orphans: int = 0
     conflicts: int = 0
     refused: int = 0
     reasons: tuple[Refusal, ...] = ()
@@ -64,7 +65,7 @@ def sync_sessions(
 ) -> Iterator[SessionSync]:
     """Bring sessions together, by default all of both sides; yield the outcome of each once it is done.
 
-    What stands in the way of one session is in its outcome, and the others go on. `NotFoundError`,
+    What hinders one session is in its outcome, and the others go on. `NotFoundError`,
     nothing done, for a session that neither side has. One that only one side has is made on the other.
     With `check`, either side refuses ops that their domain could never apply.
     """
@@ -104,7 +105,7 @@ def sync_session(
         sent=sent.added,
         received=received.added,
         known=received.known + sent.known,
-        held=received.held + sent.held,
+        orphans=received.orphans + sent.orphans,
         conflicts=received.conflicts + sent.conflicts,
         refused=received.refused + sent.refused,
         reasons=(*received.reasons, *sent.reasons)[:_REASONS_KEPT],
@@ -131,7 +132,7 @@ class _Tally:
     check: bool
     added: int = 0
     known: int = 0
-    held: int = 0
+    orphans: int = 0
     conflicts: int = 0
     refused: int = 0
     reasons: list[Refusal] = field(default_factory=list)
@@ -139,7 +140,7 @@ class _Tally:
     def add(self, result: MergeResult) -> None:
         self.added += result.added
         self.known += result.known
-        self.held += result.orphans
+        self.orphans += result.orphans
         self.conflicts += result.conflicts
         self.refused += result.refused
         self.reasons += result.reasons[: _REASONS_KEPT - len(self.reasons)]

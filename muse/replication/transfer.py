@@ -17,7 +17,9 @@ from muse.errors import ConflictError, NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.repository import Repository
 from muse.history.walk import parents_first
-from muse.replication.peer import LocalPeer, Peer, commit_in
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import Peer
+from muse.replication.received import commit_in
 from muse.replication.sync import SessionSync, copy_objects, sync_sessions
 
 _ATTEMPTS = 100
@@ -28,7 +30,7 @@ Result = Literal["up to date", "ahead", "fast-forward", "merged"]
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What a pull or push came to: the branch's commit before and after, and the commits copied.
+    """The outcome of a pull or a push: the branch's commit before and after, and the commits copied.
 
     `result` "ahead": the side that receives has commits that the other lacks, and nothing was moved.
     `kept` are files of the working tree that were changed by hand, and left so.
@@ -44,7 +46,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What became of each session, and then of each branch."""
+    """The outcome for each session, and then for each branch."""
 
     sessions: tuple[SessionSync, ...]
     transfers: tuple[Transfer, ...] = ()
@@ -81,7 +83,7 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
 
 
 def _joined(repository: Repository, branch: str, ours: str | None, theirs: str) -> tuple[str, Result]:
-    """Return the commit that holds both: one of them where it descends from the other, else their merge."""
+    """Return the one of two commits that descends from the other, else their merge."""
     if ours == theirs:
         return theirs, "up to date"
     if ours is None or repository.dag.descends(theirs, ours):
@@ -158,7 +160,7 @@ def _sync_all(
 
 
 def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync]) -> int:
-    """Copy the history of `tip`; what kept ops out is told with what it led to."""
+    """Copy the history of `tip`; an error tells the reasons why ops were kept out, too."""
     try:
         return copy_history(source, target, tip)
     except ConflictError as error:
@@ -168,10 +170,15 @@ def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync])
             for reason in (
                 *session.faults,
                 *(f"op {each.op_id}: {each.reason}" for each in session.reasons),
-                *([f"{session.held} wait for parents that are on neither side"] if session.held else ()),
+                *_waiting(session),
             )
         ]
         raise ConflictError("; ".join([str(error), *found[:_REASONS_SHOWN]])) from error
+
+
+def _waiting(session: SessionSync) -> list[str]:
+    """Say how many ops of a session wait for their parents, if any do."""
+    return [f"{session.orphans} wait for parents that are on neither side"] if session.orphans else []
 
 
 def copy_history(source: Peer, target: Peer, tip: str) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from muse.errors import MuseError, NotFoundError
-from muse.replication.peer import LocalPeer, Peer
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import Peer
 from muse.replication.reconcile import ProtocolError
 from muse.replication.sync import sync_sessions
 from muse.replication.transfer import clone, pull, push

@@ -11,7 +11,7 @@ from muse.core.op_log import OpLog
 from muse.core.timestamp import now_text
 from muse.errors import DomainError
 from muse.history.repository import Repository
-from muse.replication.peer import LocalPeer
+from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import clone, pull
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
 from muse.core.op_log import OpLog
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
@@ -64,13 +64,13 @@ def counts(collected: Collected) -> tuple[int, int, int]:
 
 
 def test_what_no_branch_leads_to_is_removed_and_nothing_else(sample: Sample) -> None:
-    assert verify(sample.root).unreachable == 6
+    assert verify_repository(sample.root).unreachable == 6
     collected = collect_garbage(sample.root, grace_seconds=0)
     assert counts(collected) == (2, 2, 2)
     assert collected.bytes_freed > 500
     assert muse_files(sample.root) - LOCKS == sample.sound
-    assert verify(sample.root).findings == []
-    assert verify(sample.root).unreachable == 0
+    assert verify_repository(sample.root).findings == []
+    assert verify_repository(sample.root).unreachable == 0
     assert counts(collect_garbage(sample.root, grace_seconds=0)) == (0, 0, 0)
 
 
@@ -189,7 +189,7 @@ def test_the_commits_of_an_archive_are_kept_though_no_branch_leads_to_them(tmp_p
     archive_session(root, "jam")
     (tmp_path / ".muse/refs/heads/main").write_bytes(b"")
     assert collect_garbage(root, grace_seconds=0).paths == []
-    assert verify(root).findings == []
+    assert verify_repository(root).findings == []
 
 
 def test_what_a_crash_left_of_an_archive_is_removed(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_what_a_crash_left_of_an_archive_is_removed(tmp_path: Path) -> None:
     directory = tmp_path / ".muse/archives/jam"
     directory.mkdir(parents=True)
     (directory / "ops.jsonl.zst").write_bytes(b"half")
-    assert verify(root).findings == []
+    assert verify_repository(root).findings == []
     dry = collect_garbage(root, grace_seconds=0, dry_run=True)
     assert dry.archives == [str(directory / "ops.jsonl.zst")]
     assert collect_garbage(root, grace_seconds=0).bytes_freed == 4
@@ -238,7 +238,7 @@ def test_a_crash_at_any_call_leaves_a_sound_repository_and_the_rest_for_the_next
         except MuseError:
             assert storage.failed
         failed = storage.failed
-        assert verify("/repo", disk).findings == []
+        assert verify_repository("/repo", disk).findings == []
         collect_garbage("/repo", grace_seconds=0, storage=disk)
         assert muse_files("/repo", disk) - LOCKS == sample.sound
     assert fails_at > 30
@@ -294,7 +294,7 @@ def test_a_commit_under_way_loses_nothing_to_a_collector(
         committer.join(10)
         collector.join(10)
     assert repository.objects.get(object_id)
-    assert verify(root).findings == []
+    assert verify_repository(root).findings == []
 
 
 def test_a_repository_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from muse.cli.shared.servers import is_url, remote_peer
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, MuseError, UsageError
-from muse.replication.peer import CountingPeer, LocalPeer, Traffic
+from muse.replication.counting_peer import CountingPeer, Traffic
+from muse.replication.local_peer import LocalPeer
 from muse.replication.sync import SessionSync
 from muse.replication.transfer import Exchange, Transfer
 
@@ -104,7 +105,7 @@ def session_record(outcome: SessionSync) -> dict[str, Any]:
         "sent": outcome.sent,
         "received": outcome.received,
         "known": outcome.known,
-        "held": outcome.held,
+        "held": outcome.orphans,
         "conflicts": outcome.conflicts,
         "refused": outcome.refused,
         "reasons": [{"op_id": reason.op_id, "reason": reason.reason} for reason in outcome.reasons],
@@ -143,7 +144,7 @@ def print_sessions(output: Output, outcomes: Sequence[SessionSync]) -> None:
             outcome.sent,
             outcome.received,
             outcome.known,
-            outcome.held,
+            outcome.orphans,
             outcome.conflicts,
             outcome.refused,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from muse.core import content_id
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import CorruptionError, NotFoundError
+from muse.errors import CorruptionError, NotFoundError, raises_about
 
 _FAN_OUT_DIGITS = 2
 
@@ -52,6 +52,7 @@ class ObjectStore:
         """Compare the bytes, not the size alone: a power cut can leave a file of zeros."""
         return self._storage.file_size(path) == len(content) and self._storage.read_bytes(path) == content
 
+    @raises_about("object")
     def get(self, object_id: str) -> bytes:
         """Return the bytes of `object_id`.
 
