@@ -254,12 +254,11 @@ class LogFile:
     @property
     def is_replaced(self) -> bool:
         """Whether the log at the path is known to be another one than was read or written here."""
-        if self._is_another or not self.is_open_for_append:
-            return self._is_another
-        self.watch.ask()
-        return (
-            bool(self.watch.answer[0]) and self.watch.may_have_moved() and not self._is_in_place(self._writer)
-        )
+        if not self._is_another and self.is_open_for_append:
+            self.watch.ask()
+            may_have_moved = bool(self.watch.answer[0]) and self.watch.may_have_moved()
+            self._is_another = may_have_moved and not self._is_in_place(self._writer)
+        return self._is_another
 
     def _check_same(self) -> None:
         if self._is_another:
