@@ -111,6 +111,11 @@ def object_file(root: str, object_id: str) -> str:
     return os.path.join(objects_directory(root), object_id[:2], object_id[2:])
 
 
+def objects_lock_file(root: str) -> str:
+    """Return the file that is shared to put an object, and locked exclusively to remove one."""
+    return os.path.join(root, MUSE_DIRECTORY, "objects.lock")
+
+
 def snapshots_directory(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "snapshots")
 
