@@ -218,6 +218,12 @@ def public_key_file(root: str, key_id: str) -> str:
     return os.path.join(keys_directory(root), check_digest(key_id, "key id") + ".pub")
 
 
+def damaged_file(root: str, path: str) -> str:
+    """Return where the damaged bytes of `path` are kept: nobody reads them, and nothing removes them."""
+    muse = muse_directory(root)
+    return os.path.join(muse, "damaged", os.path.relpath(path, muse))
+
+
 def server_directory(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "server")
 

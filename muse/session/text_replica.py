@@ -253,7 +253,7 @@ class CodeReplica:
             return self._take_own(op | carried)
         self._repository.objects.put(data)
         meant = read_op(op)
-        entry = self._record(op)
+        [entry] = self._record(op)
         with uncollected(self._repository.root, self._repository.storage):
             self._repository.objects.put(data)
         self._tree.take(stamp_of(entry), meant)

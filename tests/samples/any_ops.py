@@ -24,7 +24,7 @@ atoms = st.one_of(
     st.integers(-(2**63), 2**64 - 1),
     st.sampled_from((-1, 0, 1, 2, 2**31, 2**31 + 1, 2**53, 10**9)),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=4),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
     st.sampled_from(GOOD_PATHS + BAD_PATHS + FILE_IDS + tuple(OBJECTS)),
 )
 json_values = st.recursive(
@@ -32,7 +32,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
-json_objects = st.dictionaries(st.text(st.characters(exclude_categories=("Cs",)), max_size=8), json_values)
+json_objects = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), json_values)
 
 paths = st.sampled_from(GOOD_PATHS)
 digests = st.sampled_from((*OBJECTS, ABSENT))
@@ -131,7 +131,7 @@ file_ops = st.one_of(
 @st.composite
 def _bent(draw: st.DrawFn) -> dict[str, Any]:
     """Make an op of which one field is left out, null, or something else altogether."""
-    op = draw(file_ops | text_ops)
+    op: dict[str, Any] = draw(file_ops | text_ops)
     inner = op["child_ops"] if op.get("child_ops") and draw(st.booleans()) else [op]
     bent = draw(st.sampled_from(inner))
     name = draw(st.sampled_from((*bent, "file_id", "encoding", "base", "text", "from_address", "seen")))
