@@ -108,14 +108,14 @@ class _Replay:
         }
         for key in CommitRecord.__annotations__:
             if key not in stored:
-                self.report.findings.add(
-                    path, "commit", f"{path} lacks {key!r}, which every commit of a session has"
-                )
+                message = f"{path} lacks {key!r}, which every commit of a session has"
+                self.report.findings.add(path, "commit", message, ("commit", record["commit_id"]))
             elif key in expected and stored[key] != expected[key]:
                 self.report.findings.add(
                     path,
                     "commit",
                     f"{path} has {stored[key]!r} as {key!r} where {expected[key]!r} is expected",
+                    ("commit", record["commit_id"]),
                 )
 
     # -- the delta ------------------------------------------------------------------------------
@@ -264,9 +264,8 @@ class _Replay:
             )
         delta = file_delta(self._repository.read_tree(first), merged.files)
         if record["structured_delta"] != delta:
-            self.report.findings.add(
-                path, "delta", f"{path} holds another delta than its merge makes: it was changed"
-            )
+            message = f"{path} holds another delta than its merge makes: it was changed"
+            self.report.findings.add(path, "delta", message, ("commit", record["commit_id"]))
 
     # -- sessions without commits -----------------------------------------------------------------
 
