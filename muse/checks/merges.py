@@ -6,6 +6,7 @@ on their own, and from the ops that they seal.
 
 from contextlib import closing
 
+from muse.apply.domains import stated_rules
 from muse.apply.merge_heads import is_merge_of_ops, merge_record, merged_tree, merged_work, stated_base
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
@@ -35,8 +36,10 @@ def _is_made_again(repository: Repository, record: CommitRecord) -> bool:
     first, second = parents(record)
     base = repository.dag.common_dominator(first, second)
     _check_ops(repository, list(merged_work(repository, first, second, base).behind))
-    merged = merged_tree(repository, first, second, base)
-    made = merge_record(repository, record["branch"], (first, second), base, merged)
+    rules = stated_rules(record["message"])
+    merged = merged_tree(repository, first, second, base, rules)
+    text = ", ".join(f"{domain} {rule}" for domain, rule in sorted(rules.items())) or None
+    made = merge_record(repository, record["branch"], (first, second), base, merged, rules=text)
     seal = read_merge_seal(record["message"])
     left_open = _SIGNER if seal and seal.record_digest else _SIGNER | _NEW_IN_SEALED_MERGES
     return (

@@ -12,6 +12,7 @@ from muse.checks.finding import Findings, Kind, Needed, Progress
 from muse.core.content_id import is_content_id
 from muse.core.file.objects import ObjectStore
 from muse.disk import layout
+from muse.disk.git_carry import ATTRIBUTES, trace_of_git
 from muse.disk.json_file import is_as_written, read_json_object
 from muse.disk.storage import TEMPORARY_MARK, Storage
 from muse.errors import MuseError, UsageError
@@ -47,6 +48,7 @@ def check_stored(root: str, storage: Storage, progress: Progress) -> StoredRepor
     """
     check = _StoredCheck(root, storage, progress)
     check.check_repo()
+    check.check_git_attributes()
     check.check_objects()
     check.check_commits()
     check.check_repo_seals()
@@ -136,6 +138,16 @@ class _StoredCheck:
         except MuseError as error:
             self._found(layout.repo_file(self._root), "repo", error)
 
+    def check_git_attributes(self) -> None:
+        path = layout.git_attributes_file(self._root)
+        if self._storage.exists(path) and self._storage.read_bytes(path) != ATTRIBUTES:
+            self._found(
+                path,
+                "repo",
+                f"{path} is not what 'muse init' writes, so git may damage what it carries: remove the file, "
+                "and run 'muse init' again",
+            )
+
     def check_objects(self) -> None:
         for object_id, path in self._object_files():
             try:
@@ -213,12 +225,13 @@ class _StoredCheck:
                 (times.by_merges if isinstance(seal, MergeSeal) else times.by_commits).add(digest)
 
     def _check_form(self, path: str, kind: Kind, needs: Needed | None = None) -> None:
-        if not is_as_written(self._storage.read_bytes(path)):
+        data = self._storage.read_bytes(path)
+        if not is_as_written(data):
             self._found(
                 path,
                 kind,
-                f"{path} holds the right values, but no tool writes them so: a byte was changed; "
-                "restore it from another copy",
+                f"{path} holds the right values, but no tool writes them so: a byte was changed"
+                f"{trace_of_git(data)}; restore it from another copy",
                 needs,
             )
 

@@ -38,6 +38,7 @@ class Seal:
     `snapshot_digest` and `repository_digest` cover what nothing else covers of the commit, its snapshot and
     `repo.json`. `signer_key_id` names the key that the commit was signed with, None if it was not signed.
     `state_digests` has, for each domain in order, the digest of the snapshot of what its plugin keeps.
+    `rules` says by which rule the domain's files were made, "music 2"; None means rule 1.
     """
 
     session_id: str
@@ -53,6 +54,7 @@ class Seal:
     snapshot_digest: str | None = None
     repository_digest: str | None = None
     signer_key_id: str | None = None
+    rules: str | None = None
     state_digests: str | None = None
 
 
@@ -88,6 +90,7 @@ _OPTIONAL_FIELDS = {
     "Muse-Snapshot": "snapshot_digest",
     "Muse-Repository": "repository_digest",
     "Muse-Signer": "signer_key_id",
+    "Muse-Rules": "rules",
     "Muse-State": "state_digests",
 }
 _MERGE_FIELDS = {

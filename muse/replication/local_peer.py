@@ -8,7 +8,6 @@ from typing import Self
 
 import orjson
 
-from muse.apply.domains import check_domain_op
 from muse.apply.merge_heads import is_same_work
 from muse.core import content_id
 from muse.core.entry import OpEntry, total_order
@@ -83,10 +82,10 @@ class LocalPeer:
         data = b"".join(lines)
         return Batch(done, data, self._stored_objects(data))
 
-    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
         entries = entries_in(lines)
         with OpLog(self._root, session_id, storage=self.storage) as log:
-            return log.merge(entries, check=check_domain_op if check else None, durability="disk")
+            return log.merge(entries, durability="disk")
 
     def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
         if session_id not in self._open:

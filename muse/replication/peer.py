@@ -83,11 +83,8 @@ class Peer(Receiver, Protocol):
         """Return the entries of the first of at most `BATCH_OPS` ops: at least one, in bounded bytes."""
         ...
 
-    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
-        """Merge entries into a session, which is made if it is not there; durable on return.
-
-        With `check`, what its domain could never apply is refused.
-        """
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
+        """Merge entries into a session, which is made if it is not there; durable on return."""
         ...
 
     def branches(self) -> dict[str, str | None]: ...

@@ -74,7 +74,7 @@ def repair_from(
             mended += _clear_log(root, session_id, storage)
             if distrust_checkpoint(own, session_id):
                 mended.append(Mended("checkpoint", session_id))
-            sessions.append(sync_session(own, peer, session_id, send=False, check=False))
+            sessions.append(sync_session(own, peer, session_id, send=False))
             progress(len(sessions))
         mender = Mender(own, peer)
         with own.receiving():

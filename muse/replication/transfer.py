@@ -62,7 +62,7 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None, *, signer: Signe
     """
     branch = own.identity().branch if branch is None else layout.check_branch(branch)
     theirs = peer.branches().get(branch)  # before the ops, so that all that it covers are among them
-    sessions = tuple(_mended_session(own, peer, found) for found in _sync_all(own, peer, send=False))
+    sessions = tuple(_mended_session(own, peer, found) for found in sync_sessions(own, peer, send=False))
     if theirs is None:
         raise NotFoundError(
             f"branch {branch!r} has no commit there: give another with --branch, or push first"
@@ -91,7 +91,7 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None, *, signer: Signe
 def _mended_session(own: LocalPeer, peer: Peer, outcome: SessionSync) -> SessionSync:
     """Bring a session again whose log lost what its checkpoint covers."""
     if outcome.faults and distrust_checkpoint(own, outcome.session_id):
-        return sync_session(own, peer, outcome.session_id, send=False, check=False)
+        return sync_session(own, peer, outcome.session_id, send=False)
     return outcome
 
 
@@ -119,7 +119,7 @@ def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     ours = dag.head(branch)
     if ours is None:
         raise NotFoundError(f"branch {branch!r} has no commit here: make one with 'muse commit'")
-    sessions = _sync_all(own, peer, receive=False)
+    sessions = tuple(sync_sessions(own, peer, receive=False))
     theirs = peer.branches().get(branch)
     if theirs == ours:
         return Exchange(sessions, (Transfer(branch, theirs, ours, "up to date"),))
@@ -142,7 +142,7 @@ def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
         root, now=identity.created_at, domain=identity.domain, repo_id=identity.repo_id, storage=storage
     )
     with LocalPeer(root, storage) as own:
-        sessions = _sync_all(own, peer, send=False)
+        sessions = tuple(sync_sessions(own, peer, send=False))
         storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{identity.branch}\n".encode())
         made = []
         for branch, head in heads.items():
@@ -165,13 +165,6 @@ def _check_free(root: str, repo_id: str, storage: Storage) -> None:
         names = storage.list_directory(root) if storage.is_directory(root) else [("", False)]
         if names not in ([], [(layout.MUSE_DIRECTORY, True)]):
             raise UsageError(f"{root} is in the way: name a new directory, or an empty one")
-
-
-def _sync_all(
-    own: LocalPeer, peer: Peer, *, send: bool = True, receive: bool = True
-) -> tuple[SessionSync, ...]:
-    """Bring the ops along unchecked: history may hold some that had no effect."""
-    return tuple(sync_sessions(own, peer, send=send, receive=receive, check=False))
 
 
 def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync]) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from muse.apply.domains import apply_entries, read_states, write_states
+from muse.apply.domains import apply_entries, read_states, rules_text, write_states
 from muse.apply.net import net_delta
 from muse.core.coverage import Cut
 from muse.core.delta import collapse
@@ -159,6 +159,7 @@ class CommitWriter:
                 state_digests=state_digests(
                     map(repository.dag.read_snapshot, state_snapshots(record).values())
                 ),
+                rules=rules_text([domain]),
             )
             record = seal_commit(record, seal)
             if self._signer is not None:

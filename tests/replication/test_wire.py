@@ -167,12 +167,12 @@ def test_a_server_lets_go_of_peers_whose_clients_are_gone(
     closed: list[LocalPeer] = []
     monkeypatch.setattr(LocalPeer, "close", lambda peer: closed.append(peer))  # noqa: PLW0108 - as a method
     peers = Peers(str(make_origin(tmp_path / "first")))
-    with peers.use("gone", is_new=True) as gone:
+    with peers.use("a token", "gone", is_new=True) as gone:
         pass
     peers.close_idle()
     assert closed == []
     monkeypatch.setattr("muse.server.peers._KEPT_SECONDS", 0.0)
-    with peers.use("at work", is_new=True):
+    with peers.use("a token", "at work", is_new=True):
         peers.close_idle()
         assert closed == [gone]
     peers.close()
