@@ -16,7 +16,8 @@ from muse.coordination import forecast, reservations
 from muse.coordination.holdings import CLOCK_TOLERANCE_SECONDS, INTENT_SECONDS
 from muse.coordination.record import Intent, Reservation
 from muse.coordination.reservations import Coordination, HeldError
-from muse.disk.storage import Storage
+from muse.disk.json_file import read_with_digest
+from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, UsageError
 from muse.testing import DiskModelStorage, FailingStorage
 
@@ -51,7 +52,8 @@ def another(tmp_path: Path, clock: Clock) -> Coordination:
 
 def record(tmp_path: Path, kind: str, own: str) -> dict[str, Any]:
     path = tmp_path / ".muse" / "coordination" / kind / f"{own}.json"
-    found: dict[str, Any] = json.loads(path.read_text())
+    found = read_with_digest(str(path), LOCAL)
+    assert found.keys() ^ json.loads(path.read_text()).keys() == {"digest"}
     return found
 
 
