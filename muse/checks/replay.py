@@ -62,6 +62,7 @@ def replay_commits(
     replay.ops.read_commits()
     for session_id in replay.ops.commits.session_ids():
         replay.check_session(session_id)
+    replay.ops.check_sessions_apart()
     replay.check_merges()
     replay.check_other_checkpoints()
     return replay.report
