@@ -1,15 +1,20 @@
 """How a domain's plugin applies entries, and what it keeps beside the files of each commit."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from muse.core.entry import OpEntry
-from muse.domain import Application, CheckingPlugin, MergingPlugin
+from muse.domain import Application, CheckingPlugin, MergingPlugin, WaitingPlugin
+from muse.errors import NotFoundError
 from muse.history.commit_record import STATE_KEY, state_snapshots
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
 from muse.plugins.registry import find_plugin
+
+ABSENT = "absent"
+"""The file of a domain's state that names, one a line, the objects that a commit did not find."""
 
 
 def apply_entries(
@@ -19,13 +24,28 @@ def apply_entries(
     fetch: Callable[[str], bytes],
     state: Mapping[str, bytes],
 ) -> Application:
-    """Apply entries of one domain, in the total order. Without a plugin, nothing changes."""
+    """Apply entries of one domain, in the total order. Without a plugin, nothing changes.
+
+    A `MergingPlugin` keeps what it needs in the state. For any other, the state says which objects were not
+    here, so that the commit can be made again once they are.
+    """
     plugin = find_plugin(domain)
     if plugin is None:
         return Application({})
     if isinstance(plugin, MergingPlugin):
         return plugin.merge(files, entries, fetch, state)
-    return plugin.apply(files, [entry["domain_op"] for entry in entries], fetch)
+    absent = set[str]()
+
+    def noting(object_id: str) -> bytes:
+        try:
+            return fetch(object_id)
+        except NotFoundError:
+            absent.add(object_id)
+            raise
+
+    applied = plugin.apply(files, [entry["domain_op"] for entry in entries], noting)
+    kept = "\n".join(sorted(absent)).encode() or None
+    return applied if kept == state.get(ABSENT) else replace(applied, state={ABSENT: kept})
 
 
 @lru_cache(maxsize=64)
@@ -59,6 +79,22 @@ def read_states(repository: Repository, commit_id: str | None) -> dict[str, dict
 def read_state(repository: Repository, commit_id: str | None, domain: str) -> Mapping[str, bytes]:
     """Return what a domain's plugin keeps beside the files of a commit: name -> bytes."""
     return TreeFiles(repository, read_states(repository, commit_id).get(domain, {}))
+
+
+def fetch_at(repository: Repository, commit_id: str, domain: str) -> Callable[[str], bytes]:
+    """Return how objects were fetched when a commit was made: what entries still wait for was not there."""
+    plugin: object = find_plugin(domain)
+    state = read_state(repository, commit_id, domain)
+    absent = set(state.get(ABSENT, b"").decode().split())
+    if isinstance(plugin, WaitingPlugin):
+        absent.update(entry["absent"] for entry in plugin.waiting(state) if "absent" in entry)
+
+    def fetch(object_id: str) -> bytes:
+        if object_id in absent:
+            raise NotFoundError(f"object {object_id} was not here when commit {commit_id} was made")
+        return repository.objects.get(object_id)
+
+    return fetch
 
 
 def write_states(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from muse.apply.domains import apply_entries, read_states, write_states
+from muse.apply.domains import apply_entries, fetch_at, read_states, write_states
 from muse.apply.external_commits import external_changes, with_external
 from muse.core import content_id
 from muse.core.delta import summarize
@@ -116,8 +116,13 @@ def _rank(repository: Repository, head: str) -> tuple[int, str]:
     return sum(1 for _ in repository.dag.history(head)), head
 
 
-def merged_tree(repository: Repository, first: str, second: str, base: str | None) -> MergedTree:
-    """Return the files of `base` with all that either line of history brought since."""
+def merged_tree(
+    repository: Repository, first: str, second: str, base: str | None, made: str | None = None
+) -> MergedTree:
+    """Return the files of `base` with all that either line of history brought since.
+
+    With the merge commit that was `made` of them, it is merged again with the objects that were here then.
+    """
     work = merged_work(repository, first, second, base)
     changes = external_changes(repository, (first, second), work.behind, work.external)
     files = with_external(repository.read_tree(base), changes.before)
@@ -135,10 +140,11 @@ def merged_tree(repository: Repository, first: str, second: str, base: str | Non
     for domain, own in sorted(by_domain.items()):
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
-        made = apply_entries(domain, own, before, repository.objects.get, state)
-        files = with_contents(files, made.files, note)
-        if made.state:
-            states[domain] = with_contents(states.get(domain, {}), made.state, note)
+        fetch = fetch_at(repository, made, domain) if made else repository.objects.get
+        applied = apply_entries(domain, own, before, fetch, state)
+        files = with_contents(files, applied.files, note)
+        if applied.state:
+            states[domain] = with_contents(states.get(domain, {}), applied.state, note)
     return MergedTree(with_external(files, changes.after), states, len(work.entries), contents)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from muse.apply.domains import apply_entries, read_states
+from muse.apply.domains import apply_entries, fetch_at, read_states
 from muse.apply.merge_heads import (
     file_delta,
     merged_tree,
@@ -24,7 +24,7 @@ from muse.core.entry import OpEntry
 from muse.core.op_log import list_sessions
 from muse.disk import layout
 from muse.disk.json_file import read_json_object
-from muse.domain import Application, StructuredDelta
+from muse.domain import Application, MergingPlugin, StructuredDelta
 from muse.errors import CorruptionError, MuseError
 from muse.history.commit_record import FORMAT_VERSION, CommitRecord, parents
 from muse.history.covered_ops import (
@@ -152,7 +152,9 @@ class _Replay:
                 self._compare_without_plugin(record, delta, full)
                 return
             if full is None or full["ops"] != delta["ops"]:
-                self._compare(record, self._apply(delta["ops"], domain, parent), path, "its delta makes")
+                self._compare(
+                    record, self._apply(delta["ops"], domain, record, parent), path, "its delta makes"
+                )
             if covered is not None:
                 self._compare(record, self._merge(covered, record, parent), path, "the ops it covers make")
         except MuseError as error:
@@ -170,13 +172,15 @@ class _Replay:
         self.report.without_plugin.add(delta["domain"])
         self.report.not_made += 1
 
-    def _apply(self, ops: Any, domain: str, parent: Mapping[str, str]) -> dict[str, str]:
+    def _apply(
+        self, ops: Any, domain: str, record: CommitRecord, parent: Mapping[str, str]
+    ) -> dict[str, str]:
         """Return the tree that the ops of a delta make of the tree `parent`."""
-        plugin = find_plugin(domain)
+        plugin, fetch = find_plugin(domain), self._repository.objects.get
+        if not isinstance(plugin, MergingPlugin):  # its delta is made of the ops themselves
+            fetch = fetch_at(self._repository, record["commit_id"], domain)
         files = TreeFiles(self._repository, parent)
-        return self._made(
-            domain, parent, lambda: plugin.apply(files, ops, self._repository.objects.get) if plugin else None
-        )
+        return self._made(domain, parent, lambda: plugin.apply(files, ops, fetch) if plugin else None)
 
     def _merge(
         self, entries: list[OpEntry], record: CommitRecord, parent: Mapping[str, str]
@@ -188,7 +192,7 @@ class _Replay:
         kept = read_states(repository, record["commit_id"]).get(domain, {})
 
         def merge() -> Application:
-            files, fetch = TreeFiles(repository, parent), repository.objects.get
+            files, fetch = TreeFiles(repository, parent), fetch_at(repository, record["commit_id"], domain)
             made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state))
             if with_contents(state, made.state) != kept:
                 raise CorruptionError(
@@ -250,7 +254,7 @@ class _Replay:
             )
         missing = {entry["domain"] for entry in merged_work(self._repository, first, second, base).entries}
         missing = {domain for domain in missing if find_plugin(domain) is None}
-        merged = merged_tree(self._repository, first, second, base)
+        merged = merged_tree(self._repository, first, second, base, made=record["commit_id"])
         kept = {domain: state for domain, state in merged.states.items() if state}
         if content_id.snapshot_id(merged.files) != record["snapshot_id"] and missing:
             self.report.without_plugin |= missing

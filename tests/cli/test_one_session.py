@@ -44,7 +44,7 @@ def test_an_append_refuses_what_another_session_holds(
     if archived:
         archive_session(here, "first", abandon_pending=True)
     if guarded:
-        write_policy(here, "second", Policy("propose", "report"))
+        write_policy(str(here), "second", Policy("propose", "report"))
     ran = muse("session", "append", "second", stdin=LINES)
     assert ran.status == 2
     assert f"line 2: op {MOVED['op_id']}: session 'first' of this repository holds it" in ran.err

@@ -16,7 +16,7 @@ from muse.errors import DomainError
 from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.names import place_files
-from muse.plugins.code.ops import CodeOp, encoded, fetched
+from muse.plugins.code.ops import AbsentCauseError, CodeOp, encoded, fetched
 from muse.plugins.code.update import (
     Update,
     client_of,
@@ -33,10 +33,6 @@ Stamp = tuple[int, str, str]
 
 IN_TREE: Stamp = (0, "", "")
 INDEX = "index"
-
-
-class AbsentCauseError(DomainError):
-    """An earlier op that this op builds on has not arrived."""
 
 
 @dataclass(slots=True)
@@ -252,10 +248,11 @@ class LiveTree:
             self._places = None
 
     def _replace(self, stamp: Stamp, file: LiveFile, op: CodeOp) -> None:
+        content = op.whole(self.fetch)
         if file.document is not None:
             raise DomainError(f"{op.path!r} is a text: its change needs an `update`")
         if stamp > file.written:
-            file.content, file.written = op.whole(self.fetch), stamp
+            file.content, file.written = content, stamp
             self._places = None
 
     def _remove(self, file: LiveFile, op: CodeOp) -> None:

@@ -23,6 +23,18 @@ _SHORT = 16
 _SUMMARY_LENGTH = 40
 
 
+class AbsentCauseError(DomainError):
+    """Something that this op builds on has not arrived."""
+
+
+class AbsentObjectError(AbsentCauseError):
+    """The object `content_id`, which this op names, has not arrived."""
+
+    def __init__(self, content_id: str) -> None:
+        super().__init__(f"no object {content_id} is in the store: put it there, or the content in the op")
+        self.content_id = content_id
+
+
 class CodeOp(NamedTuple):
     """A code op, read and checked. An op without `file_id` is raw: it means the version that its author saw.
 
@@ -47,7 +59,7 @@ class CodeOp(NamedTuple):
     from_path: str = ""
 
     def whole(self, fetch: Fetch) -> bytes:
-        """Return the file that the op brings. Raises `DomainError` where its bytes are not to be had."""
+        """Return the file that the op brings. Raises as `fetched` does."""
         if self.content is not None:
             return self.content
         if self.text is not None:
@@ -72,11 +84,11 @@ def is_path(path: str) -> bool:
 
 
 def fetched(content_id: str, fetch: Fetch) -> bytes:
-    """Return a stored object. Raises `DomainError` where it is missing or has the wrong bytes."""
+    """Return a stored object. Raises `AbsentObjectError` without it, `DomainError` for the wrong bytes."""
     try:
         content = fetch(content_id)
     except (NotFoundError, KeyError) as error:
-        raise DomainError(f"no object {content_id} is in the store: put the content in the op") from error
+        raise AbsentObjectError(content_id) from error
     if object_id(content) != content_id:
         raise DomainError(f"the object stored as {content_id} has another sha256: store it again")
     return content
