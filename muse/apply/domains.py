@@ -1,12 +1,20 @@
 """How a domain's plugin applies entries, and what it keeps beside the files of each commit."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from muse.core.entry import OpEntry
-from muse.domain import Application, CheckingPlugin, MergingPlugin, WaitingPlugin
+from muse.domain import (
+    Application,
+    CheckingPlugin,
+    DomainPlugin,
+    MergingPlugin,
+    RuledPlugin,
+    WaitingPlugin,
+)
 from muse.errors import NotFoundError
 from muse.history.commit_record import STATE_KEY, state_snapshots
 from muse.history.repository import Repository, TreeFiles
@@ -16,6 +24,9 @@ from muse.plugins.registry import find_plugin
 ABSENT = "absent"
 """The file of a domain's state that names, one a line, the objects that a commit did not find."""
 
+_RULES = re.compile(r"^Muse-Rules: (.*)$", re.MULTILINE)
+_RULE = re.compile(r"(\S+) ([1-9][0-9]{0,8})(?:, |$)")
+
 
 def apply_entries(
     domain: str,
@@ -23,13 +34,16 @@ def apply_entries(
     files: Mapping[str, bytes],
     fetch: Callable[[str], bytes],
     state: Mapping[str, bytes],
+    *,
+    rules: Mapping[str, int] | None = None,
 ) -> Application:
     """Apply entries of one domain, in the total order. Without a plugin, nothing changes.
 
     A `MergingPlugin` keeps what it needs in the state. For any other, the state says which objects were not
-    here, so that the commit can be made again once they are.
+    here, so that the commit can be made again once they are. `rules` are those that a commit names: it is
+    made again by them.
     """
-    plugin = find_plugin(domain)
+    plugin = find_plugin(domain) if rules is None else plugin_by_rules(domain, rules)
     if plugin is None:
         return Application({})
     if isinstance(plugin, MergingPlugin):
@@ -46,6 +60,29 @@ def apply_entries(
     applied = plugin.apply(files, [entry["domain_op"] for entry in entries], noting)
     kept = "\n".join(sorted(absent)).encode() or None
     return applied if kept == state.get(ABSENT) else replace(applied, state={ABSENT: kept})
+
+
+def plugin_by_rules(domain: str, rules: Mapping[str, int]) -> DomainPlugin | None:
+    """Find the plugin of a domain as it was by the rules that a commit names."""
+    plugin = find_plugin(domain)
+    return plugin.by_rule(rules.get(domain, 1)) if isinstance(plugin, RuledPlugin) else plugin
+
+
+def rules_text(domains: Iterable[str]) -> str | None:
+    """Name the rules by which files of these domains are made now; None if all are the first."""
+    named = []
+    for domain in sorted(set(domains)):
+        plugin: object = find_plugin(domain)
+        if isinstance(plugin, RuledPlugin):
+            named.append(f"{domain} {plugin.rule}")
+    return ", ".join(named) or None
+
+
+def stated_rules(message: str) -> dict[str, int]:
+    """Return the rules that the message of a commit names, by domain."""
+    seal, found = read_seal(message), _RULES.search(message)
+    text = (found[1] if found else "") if seal is None else seal.rules or ""
+    return {domain: int(rule) for domain, rule in _RULE.findall(text)}
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from muse.apply.domains import apply_entries, fetch_at, read_states, write_states
+from muse.apply.domains import (
+    apply_entries,
+    fetch_at,
+    read_states,
+    rules_text,
+    stated_rules,
+    write_states,
+)
 from muse.apply.external_commits import external_changes, with_external
 from muse.core import content_id
 from muse.core.delta import summarize
@@ -32,13 +39,14 @@ class MergedTree:
     """The files of two lines of history together, and what plugins keep beside them; nothing is stored.
 
     `files` has path -> object id, `states` the same for each domain, and `contents` object id -> bytes of
-    what the ops made.
+    what the ops made. `domains` are those of the ops.
     """
 
     files: dict[str, str]
     states: dict[str, dict[str, str]]
     op_count: int
     contents: dict[str, bytes]
+    domains: list[str]
 
 
 @dataclass(slots=True)
@@ -71,6 +79,7 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
         return max(first, second, key=lambda head: _rank(repository, head))
     base = dag.common_dominator(first, second)
     merged = merged_tree(repository, first, second, base)
+    rules = rules_text(merged.domains)
     repository.objects.put_many(merged.contents.values())
     committed_at = max(dag.read_commit(head)["committed_at"] for head in (first, second))
     record = make_commit_record(
@@ -79,7 +88,7 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
         snapshot_id=dag.write_snapshot(merged.files, committed_at),
         message=(
             f"Merge {second[:12]} into {first[:12]}\n\nMuse-Merge-Base: {base or '0' * 64}\n"
-            f"Muse-Op-Count: {merged.op_count}\n"
+            f"Muse-Op-Count: {merged.op_count}\n" + (f"Muse-Rules: {rules}\n" if rules else "")
         ),
         committed_at=committed_at,
         parent_commit_id=first,
@@ -117,11 +126,11 @@ def _rank(repository: Repository, head: str) -> tuple[int, str]:
 
 
 def merged_tree(
-    repository: Repository, first: str, second: str, base: str | None, made: str | None = None
+    repository: Repository, first: str, second: str, base: str | None, made: CommitRecord | None = None
 ) -> MergedTree:
     """Return the files of `base` with all that either line of history brought since.
 
-    With the merge commit that was `made` of them, it is merged again with the objects that were here then.
+    With the merge that was `made` of them, it is made again: by its rules, with the objects that it found.
     """
     work = merged_work(repository, first, second, base)
     changes = external_changes(repository, (first, second), work.behind, work.external)
@@ -140,12 +149,15 @@ def merged_tree(
     for domain, own in sorted(by_domain.items()):
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
-        fetch = fetch_at(repository, made, domain) if made else repository.objects.get
-        applied = apply_entries(domain, own, before, fetch, state)
+        fetch = fetch_at(repository, made["commit_id"], domain) if made else repository.objects.get
+        rules = stated_rules(made["message"]) if made else None
+        applied = apply_entries(domain, own, before, fetch, state, rules=rules)
         files = with_contents(files, applied.files, note)
         if applied.state:
             states[domain] = with_contents(states.get(domain, {}), applied.state, note)
-    return MergedTree(with_external(files, changes.after), states, len(work.entries), contents)
+    return MergedTree(
+        with_external(files, changes.after), states, len(work.entries), contents, sorted(by_domain)
+    )
 
 
 def merged_work(repository: Repository, first: str, second: str, base: str | None) -> MergedWork:

@@ -7,7 +7,6 @@ what the disk would see. Every `OSError` of a composed method becomes a `Storage
 """
 
 import contextlib
-import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from muse.disk.lookups import Lookups
 from muse.disk.system_calls import Processes, storage_error, translated
 from muse.errors import NotFoundError, StorageError
 
-_TEMPORARY_COUNTER = itertools.count()
 TEMPORARY_MARK = ".tmp-"
 READ_BLOCK_BYTES = 1 << 20
 
@@ -144,12 +142,13 @@ class Storage(Lookups, LockFiles, Processes):
         """Give a new file to the block, and `path` to that file after it."""
         directory, name = os.path.split(path)
         self.make_directories(directory, sync=sync)
-        # A name may take all of the 255 bytes a file system allows: keep only its start.
-        mark = f"{TEMPORARY_MARK}{os.getpid()}-{next(_TEMPORARY_COUNTER)}"
+        # A name may take all of the 255 bytes a file system allows: keep only its start. The number is
+        # random, as processes of two containers may write here, and both have the same process id.
+        mark = f"{TEMPORARY_MARK}{os.getpid()}-{int.from_bytes(os.urandom(8))}"
         temporary = os.path.join(directory, f".{name[:40]}{mark}")
         with translated(path, "write"):
+            descriptor = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
             try:
-                descriptor = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
                 try:
                     yield descriptor
                     if sync:

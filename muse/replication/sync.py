@@ -7,13 +7,13 @@ names, and after its causes.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from muse.core.intake import Refusal
 from muse.core.op_log import MergeResult
 from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.replication.history_copy import copy_objects
 from muse.replication.local_peer import LocalPeer
-from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, Peer
+from muse.replication.peer import BATCH_OPS, Peer
 from muse.replication.reconcile import Initiator, ProtocolError, item_op_id
 
 _REASONS_KEPT = 100
@@ -46,7 +46,7 @@ class SessionSync:
 
 def check_same_repository(own: LocalPeer, peer: Peer) -> None:
     """Raise `UsageError` unless both are replicas of one repository."""
-    ours, theirs = own.identity().repo_id, peer.identity().repo_id
+    ours, theirs = own.repository.repo_id, peer.identity().repo_id
     if ours != theirs:
         raise UsageError(
             f"the repositories are unrelated ({own.repository.root} is {ours}, the other {theirs}): only "
@@ -158,13 +158,3 @@ def _carry(source: Peer, target: Peer, session_id: str, op_ids: Sequence[str], t
     except (UsageError, ConflictError, CorruptionError) as error:
         return [str(error)]
     return []
-
-
-def copy_objects(source: Peer, target: Peer, object_ids: Iterable[str]) -> int:
-    """Copy the objects that `target` lacks; return how many."""
-    waiting, copied = iter(object_ids), 0
-    while some := list(islice(waiting, IDS_AT_MOST)):
-        for object_id in target.lacks("object", some):
-            target.put("object", object_id, source.get("object", object_id).data)
-            copied += 1
-    return copied

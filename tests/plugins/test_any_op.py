@@ -28,8 +28,8 @@ def entries(draw: st.DrawFn) -> Any:
     """Make entries of two actors, some of which name the one before as their cause."""
     made: list[OpEntry] = []
     for number, op in enumerate(draw(st.lists(ops, min_size=1, max_size=6)), 1):
-        knows: bool = draw(st.booleans())
-        parents = [made[-1]["op_id"]] if made and knows else []
+        is_caused: bool = draw(st.booleans())
+        parents = [made[-1]["op_id"]] if made and is_caused else []
         actor_id = draw(st.sampled_from(("ada", "bob")))
         entry = make_op_entry(actor_id, "code", op, number, parent_op_ids=parents)
         entry["op_id"] = str(uuid.UUID(int=number, version=4))

@@ -136,7 +136,7 @@ file_ops = st.one_of(
 @st.composite
 def _bent(draw: st.DrawFn) -> Any:
     """Make an op of which one field is left out, null, or something else altogether."""
-    op = draw(file_ops | text_ops)
+    op: dict[str, Any] = draw(file_ops | text_ops)
     inner = op["child_ops"] if op.get("child_ops") and draw(st.booleans()) else [op]
     bent = draw(st.sampled_from(inner))
     name = draw(st.sampled_from((*bent, "file_id", "encoding", "base", "text", "from_address", "seen")))

@@ -1,4 +1,4 @@
-"""An op that names an object which is not here waits for it, and every commit can be made again afterwards."""
+"""An op that names an object which is not here waits for it, and each commit can be made again after that."""
 
 import shutil
 from pathlib import Path
@@ -106,7 +106,7 @@ def commit_one_more(root: Path, number: int) -> tuple[list[str], tuple[str, ...]
     return commit(root, f"More {number}")
 
 
-def test_a_commit_of_a_domain_that_keeps_nothing_can_be_made_again_once_the_object_came(
+def test_a_commit_whose_ops_do_not_wait_is_made_again_as_it_was(
     tmp_path: Path,
 ) -> None:
     root = make(tmp_path / "root")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from muse.core import content_id
 from muse.disk import layout
+from muse.disk.git_carry import trace_of_git
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, NotFoundError, raises_about
 
@@ -70,7 +71,8 @@ class ObjectStore:
         found = content_id.object_id(content)
         if found != object_id:
             raise CorruptionError(
-                f"object {path} is damaged: its bytes hash to {found}; restore it from another copy",
+                f"object {path} is damaged: its bytes hash to {found}{trace_of_git(content)}; "
+                "restore it from another copy",
                 path=path,
             )
         return content
