@@ -20,6 +20,7 @@ TEXT_DOMAIN = "code_text"
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
 _FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
+_FRESH_DIGITS = 32
 _MAX_POSITION = 2**31
 _OP_BYTES = 1_000_000  # the longest line has 1 MiB, with causes, path and names
 _PIECE_LENGTH = 1 << 15  # as many characters never take as much, whatever they are
@@ -132,10 +133,13 @@ def _read_insert(op: Mapping[str, Any]) -> CodeOp:
     if content is not None and encoding:
         decode(content, encoding)
     carried = text is not None or content is not None
+    file_id = _file_id(op)
+    if len(file_id) > _FRESH_DIGITS:
+        raise DomainError("the `file_id` of a new file has 32 digits: 64 are those of a file of the tree")
     return CodeOp(
         "create",
         op["address"],
-        _file_id(op),
+        file_id,
         text=text,
         content=content,
         content_id="" if carried else digest_of(op, "content_id"),
