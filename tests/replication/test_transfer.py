@@ -360,15 +360,32 @@ def test_a_pull_whose_ops_are_refused_moves_nothing_and_says_why(two: Two, *, di
     assert replay_commits(Repository.open(str(first))).findings == []
 
 
-def test_a_sync_refuses_what_no_domain_could_apply_and_history_brings_it_all_the_same(
-    two: Two, tmp_path: Path
+@pytest.mark.parametrize(
+    ("domain", "op"),
+    [
+        ("music", {"op": "delete", "address": "../x"}),
+        ("code", {"op": "patch", "address": "a.txt", "child_domain": "code_text", "child_ops": []}),
+        ("code", {"op": "insert", "address": "a.txt", "position": None, "text": "x", "encoding": [1]}),
+        ("code", {"update": None}),
+    ],
+)
+@pytest.mark.parametrize("commit", [False, True])
+def test_an_op_that_can_have_no_effect_is_on_every_replica_that_meets_one_that_has_it(
+    two: Two, tmp_path: Path, domain: str, op: dict[str, Any], *, commit: bool
 ) -> None:
     first, second = two
-    append_and_commit(first, make_op_entry("ada", "music", {"op": "delete", "address": "../x"}, 9))
+    entry = make_op_entry("ada", domain, op, 9)
+    if commit:
+        append_and_commit(first, entry)
+    else:
+        with OpLog(first, "jam") as log:
+            log.append(entry)
     outcome = sync(second, first)["jam"]
-    assert (outcome.refused, outcome.received) == (1, 0)
-    assert "'../x'" in outcome.reasons[0].reason
-    pull_from(second, first)
+    assert (outcome.refused, outcome.received) == (0, 1)
+    with OpLog(tmp_path / "first again", "jam") as log:
+        assert log.merge(log_of(first)).refused == 0
+    if commit:
+        pull_from(second, first)
     make_replica(first, tmp_path / "third")
     for root in (second, tmp_path / "third"):
         assert log_of(root) == log_of(first)
