@@ -225,19 +225,21 @@ class OpLog(Resource):
         domain: str,
         domain_ops: Iterable[Op],
         *,
+        parent_op_ids: Sequence[str] | None = None,
         intent_id: str = "",
         reservation_id: str = "",
         durability: Durability | None = None,
     ) -> list[OpEntry]:
         """Record several ops of one actor with one write; see `record`. Returns their entries in order.
 
-        All are checked before anything is written. Others' ops are never between them.
+        All are checked before anything is written. Others' ops are never between them. With `parent_op_ids`,
+        the causes of the first, each further op follows from the one before it.
         """
         names = (actor_id, domain, intent_id, reservation_id)
         self._appends.check_names(names)
         with self._appends.lock:
             end = self._appends.take_in()
-            entries = make_op_entries(names, domain_ops, self._appends.clock.tick)
+            entries = make_op_entries(names, domain_ops, self._appends.clock.tick, parent_op_ids)
             if entries:
                 lines = encode_lines(entries, self._limits)
                 self._appends.write(lines, end, len(entries), self._appends.clock.value)

@@ -37,6 +37,16 @@ class Storage(Lookups, LockFiles, Processes):
             self._sync_path(path, os.O_RDONLY | os.O_NOFOLLOW)
         self.sync_directory(os.path.dirname(path))
 
+    def make_young(self, path: str) -> bool:
+        """Set the times of a file to now; return False if it is not there or belongs to another user."""
+        try:
+            self.touch(path)
+        except (FileNotFoundError, PermissionError):
+            return False
+        except OSError as error:
+            raise storage_error(error, path, "change the times of") from error
+        return True
+
     def _sync_path(self, path: str, flags: int) -> None:
         descriptor = self.open(path, flags)
         try:
@@ -79,6 +89,24 @@ class Storage(Lookups, LockFiles, Processes):
         while block := self.pread(descriptor, READ_BLOCK_BYTES, offset):
             yield block
             offset += len(block)
+
+    def blocks_of(self, path: str, overlap: int) -> Iterator[bytes]:
+        """Yield a file in blocks, each after `overlap` bytes of the one before; none if it is gone."""
+        try:
+            descriptor = self.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise storage_error(error, path, "open") from error
+        try:
+            with translated(path, "read"):
+                last = b""
+                for block in self._blocks(descriptor):
+                    data = last + block
+                    yield data
+                    last = data[max(len(data) - overlap, 0) :]
+        finally:
+            self.close(descriptor)
 
     def write_all(self, descriptor: int, data: bytes) -> None:
         """Write every byte, however many calls that takes. For files nobody else writes."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from muse.core import content_id
 from muse.disk import layout
+from muse.disk.git_carry import trace_of_git, write_attributes
 from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError, raises_about
@@ -240,7 +241,8 @@ class CommitDag:
         commit_id = text.decode("ascii", "replace")
         if commit_id and not content_id.is_content_id(commit_id):
             raise CorruptionError(
-                f"{path} holds {commit_id[:80]!r} instead of a commit id; restore it from another copy",
+                f"{path} holds {commit_id[:80]!r} instead of a commit id{trace_of_git(text)}; "
+                "restore it from another copy",
                 path=path,
             )
         return commit_id or None
@@ -279,6 +281,7 @@ class CommitDag:
                     f"{found or 'no commit'}; read it again, and commit on top of that"
                 )
             self._check_room(branch)
+            write_attributes(self._root, self._storage)  # a repository of an earlier version has none
             self._storage.write_atomically(path, new.encode())
 
     def _check_room(self, branch: str) -> None:

@@ -180,9 +180,13 @@ class Sessions:
 
     def check(self, session_id: str) -> str:
         """Give back the id of a session that is there; `NotFoundError` for any other."""
-        if not (layout.is_session_id(session_id) and self._is_there(session_id)):
+        if not self.has(session_id):
             raise NotFoundError(f"there is no session {session_id!r}")
         return session_id
+
+    def has(self, session_id: str) -> bool:
+        """Return whether a session is there."""
+        return layout.is_session_id(session_id) and self._is_there(session_id)
 
     def _is_there(self, session_id: str) -> bool:
         return session_exists(self._repository.root, session_id, storage=self._repository.storage)

@@ -15,7 +15,7 @@ import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from muse.core.op_log import Durability, OpLog, list_sessions, make_op_entry
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, InvalidEntryError, MuseError, StorageError, UsageError
 from muse.testing import FailingStorage, Fault
+from tests.samples.folding_storage import FoldingStorage
 
 SPAWN = multiprocessing.get_context("spawn")
 NOW = "2026-01-02T03:04:05+00:00"
@@ -768,14 +769,52 @@ def test_a_session_id_that_leaves_its_place_is_refused(tmp_path: Path, session_i
     assert os.listdir(tmp_path) == []
 
 
-def test_a_session_id_that_differs_from_another_by_case_alone_is_refused(tmp_path: Path) -> None:
-    with OpLog(tmp_path, "Jam") as log:
+def test_sessions_that_differ_by_case_alone_are_two_sessions(tmp_path: Path) -> None:
+    for name in ("Jam", "jam"):
+        with OpLog(tmp_path, name) as log:
+            log.record(name, "notes", {})
+    assert list_sessions(tmp_path) == ["Jam", "jam"]
+    assert [entry["actor_id"] for entry in OpLog(tmp_path, "Jam").read_all()] == ["Jam"]
+
+
+def test_a_file_system_that_folds_case_refuses_a_session_that_would_get_into_another(tmp_path: Path) -> None:
+    storage = FoldingStorage()
+    with OpLog(tmp_path, "Jam", storage=storage) as log:
         log.record("ada", "notes", {})
-    with OpLog(tmp_path, "jam") as twin:
+    with OpLog(tmp_path, "jam", storage=storage) as twin:
         for use in (lambda: twin.record("ada", "notes", {}), lambda: twin.append(entry(1))):
             with pytest.raises(UsageError, match="by case alone"):
                 use()
+    with OpLog(tmp_path, "Jam", storage=storage) as log:
+        log.record("ada", "notes", {})
+        assert len(log.read_all()) == 2
     assert list_sessions(tmp_path) == ["Jam"]
+
+
+class CountingStorage(Storage):
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def path_status(self, path: str) -> os.stat_result:
+        self.looks += 1
+        return super().path_status(path)
+
+    def names(self, path: str) -> Iterator[tuple[str, bool]]:
+        for found in super().names(path):
+            self.looks += 1
+            yield found
+
+
+def test_a_new_session_looks_at_none_of_the_others(tmp_path: Path) -> None:
+    looks = []
+    for number in range(40):
+        storage = CountingStorage()
+        with OpLog(tmp_path, f"jam-{number}", storage=storage) as log:
+            log.record("ada", "notes", {})
+        looks.append(storage.looks)
+    if tmp_path.stat().st_nlink < 2:
+        pytest.skip("this file system does not count the directories in one")
+    assert looks[39] == looks[1]
 
 
 def test_a_repository_holds_so_many_sessions_and_no_more(tmp_path: Path) -> None:

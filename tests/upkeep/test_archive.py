@@ -23,6 +23,7 @@ from muse.session.live import LiveSession
 from muse.testing import DiskModelStorage, FailingStorage, Fault
 from muse.upkeep.archive import archive_session, is_archived, restore_session, session_entries
 from muse.upkeep.garbage import collect_garbage
+from tests.samples.folding_storage import FoldingStorage
 from tests.samples.sealed_session import (
     DOMAIN,
     OTHER,
@@ -130,7 +131,10 @@ def test_the_id_of_an_archived_session_stays_taken(tmp_path: Path) -> None:
     make_session(str(tmp_path))
     archive_session(tmp_path, "jam")
     assert list_sessions(tmp_path) == ["jam"]
-    with OpLog(tmp_path, "JAM") as log, pytest.raises(UsageError, match="case alone"):
+    with OpLog(tmp_path, "jam") as log, pytest.raises(UsageError, match="archived"):
+        log.record("ada", DOMAIN, {"n": 1})
+    folding = FoldingStorage()
+    with OpLog(tmp_path, "JAM", storage=folding) as log, pytest.raises(MuseError, match="session 'jam'"):
         log.record("ada", DOMAIN, {"n": 1})
 
 

@@ -30,11 +30,12 @@ def submit_ops(
     """
     if sent.actor_id is not None:
         principal.check_actor(sent.actor_id)
+    author = sent.actor_id or principal.actor or actor
     if not sent.ops:
+        service.quotas.charge(author or "", 1, size)
         nothing: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         nothing.set_result(Written([]))
         return nothing
-    author = sent.actor_id or principal.actor or actor
     if not author:
         raise RequestError(422, "actor_id is missing: name the author", field="actor_id")
     service.quotas.charge(author, len(sent.ops), size)
