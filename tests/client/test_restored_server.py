@@ -176,7 +176,7 @@ def test_whatever_is_put_back_and_whenever_both_clients_and_the_server_come_to_h
         assert outside <= found
         assert len(all_numbers(server)) == len(found)
         for session in sessions.values():
-            wait_until(lambda session=session: found <= set(local_numbers(session)))  # type: ignore[misc]
+            wait_until(lambda session=session: found <= set(local_numbers(session)))
 
 
 # -- following ------------------------------------------------------------------------------------
