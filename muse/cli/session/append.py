@@ -9,7 +9,6 @@ from muse.cli.session.guarded_line_feeder import GuardedLineFeeder
 from muse.cli.session.line_feeder import BareOps, LineFeeder
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, remember
 from muse.cli.shared.output import standard_input
-from muse.cli.shared.output import standard_input
 from muse.core.op_log import OpLog
 from muse.session.guarded_log import GuardedLog
 from muse.session.policy import read_policy
