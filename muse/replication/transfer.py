@@ -78,7 +78,8 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
             break
         else:
             raise ConflictError(f"branch {branch!r} moved at each of {_ATTEMPTS} attempts: try again")
-    own.settle()
+        if after == ours:
+            own.settle()
     return Exchange(sessions, (Transfer(branch, ours, after, result, commits, tuple(kept)),))
 
 

@@ -27,7 +27,7 @@ def test_a_checkout_waits_for_a_commit_that_brings_its_files(tmp_path: Path) -> 
     with LiveSession(root, "jam") as session:
         for name in ("a.txt", "b.txt"):
             op = {"op": "insert", "address": name, "position": None, "text": name}
-            session.edit("ada", "code", op)  # type: ignore[arg-type]
+            session.edit("ada", "code", op)
             session.commit(name)
     newest = repository.dag.head("main") or ""
     older = repository.dag.read_commit(newest)["parent_commit_id"] or ""

@@ -229,9 +229,9 @@ def test_no_name_that_git_allows_ends_a_replay(muse: Muse, tmp_path: Path) -> No
     for name in names - {b"", b".", b".."}:
         (root / os.fsdecode(name)).write_text("one\n")
     commit_all(root, "Ada")
-    for name in sorted(os.listdir(root))[::3]:
-        if name != ".git":
-            (root / name).rename(root / f"moved-{name[-20:]}")
+    for old in sorted(os.listdir(root))[::3]:
+        if old != ".git":
+            (root / old).rename(root / f"moved-{old[-20:]}")
     commit_all(root, "Ben\a")
     files = {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
     ran = muse("replay", "project", "--rate", "max")

@@ -103,7 +103,7 @@ def test_the_proofs_of_all_actors_read_each_commit_once(
     with LiveSession(tmp_path, "jam") as jam:
         for take in range(2):
             for actor in range(20):
-                jam.edit(f"{take}-{actor}", "text", {"op": "insert", "n": actor})  # type: ignore[arg-type]
+                jam.edit(f"{take}-{actor}", "text", {"op": "insert", "n": actor})
             jam.commit("Take")
     counts: Counter[str] = Counter()
 
