@@ -147,6 +147,21 @@ class DomainPlugin(Protocol):
 
 
 @runtime_checkable
+class RuledPlugin(Protocol):
+    """A domain that has changed how its ops become files. Pure, as `DomainPlugin` is.
+
+    `rule` is the number of the rule that it follows, above 1. A commit names it, and is made again by it; one
+    that names none was made by rule 1.
+    """
+
+    rule: int
+
+    def by_rule(self, rule: int) -> DomainPlugin:
+        """Return a plugin that follows an earlier rule. Raises `DomainError` for an unknown one."""
+        ...
+
+
+@runtime_checkable
 class MergingPlugin(Protocol):
     """A domain whose concurrent edits merge, whenever they arrive. Pure, as `DomainPlugin` is.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from muse.apply.domains import apply_entries, read_states
+from muse.apply.domains import apply_entries, plugin_by_rules, read_states, stated_rules
 from muse.apply.merge_heads import (
     file_delta,
     merged_tree,
@@ -108,14 +108,14 @@ class _Replay:
         }
         for key in CommitRecord.__annotations__:
             if key not in stored:
-                self.report.findings.add(
-                    path, "commit", f"{path} lacks {key!r}, which every commit of a session has"
-                )
+                message = f"{path} lacks {key!r}, which every commit of a session has"
+                self.report.findings.add(path, "commit", message, ("commit", record["commit_id"]))
             elif key in expected and stored[key] != expected[key]:
                 self.report.findings.add(
                     path,
                     "commit",
                     f"{path} has {stored[key]!r} as {key!r} where {expected[key]!r} is expected",
+                    ("commit", record["commit_id"]),
                 )
 
     # -- the delta ------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class _Replay:
                 self._compare_without_plugin(record, delta, full)
                 return
             if full is None or full["ops"] != delta["ops"]:
-                self._compare(record, self._apply(delta["ops"], domain, parent), path, "its delta makes")
+                self._compare(record, self._apply(delta["ops"], record, parent), path, "its delta makes")
             if covered is not None:
                 self._compare(record, self._merge(covered, record, parent), path, "the ops it covers make")
         except MuseError as error:
@@ -169,9 +169,10 @@ class _Replay:
         self.report.without_plugin.add(delta["domain"])
         self.report.not_made += 1
 
-    def _apply(self, ops: Any, domain: str, parent: Mapping[str, str]) -> dict[str, str]:
-        """Return the tree that the ops of a delta make of the tree `parent`."""
-        plugin = find_plugin(domain)
+    def _apply(self, ops: Any, record: CommitRecord, parent: Mapping[str, str]) -> dict[str, str]:
+        """Return the tree that the ops of a delta make of the tree `parent`, by the rules of its commit."""
+        domain = (record["structured_delta"] or {"domain": ""})["domain"]
+        plugin = plugin_by_rules(domain, stated_rules(record["message"]))
         files = TreeFiles(self._repository, parent)
         return self._made(
             domain, parent, lambda: plugin.apply(files, ops, self._repository.objects.get) if plugin else None
@@ -188,7 +189,8 @@ class _Replay:
 
         def merge() -> Application:
             files, fetch = TreeFiles(repository, parent), repository.objects.get
-            made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state))
+            rules = stated_rules(record["message"])
+            made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state), rules=rules)
             if with_contents(state, made.state) != kept:
                 raise CorruptionError(
                     f"what domain {domain!r} keeps beside the files is not what the ops it covers make"
@@ -249,7 +251,7 @@ class _Replay:
             )
         missing = {entry["domain"] for entry in merged_work(self._repository, first, second, base).entries}
         missing = {domain for domain in missing if find_plugin(domain) is None}
-        merged = merged_tree(self._repository, first, second, base)
+        merged = merged_tree(self._repository, first, second, base, stated_rules(record["message"]))
         kept = {domain: state for domain, state in merged.states.items() if state}
         if content_id.snapshot_id(merged.files) != record["snapshot_id"] and missing:
             self.report.without_plugin |= missing
@@ -262,9 +264,8 @@ class _Replay:
             )
         delta = file_delta(self._repository.read_tree(first), merged.files)
         if record["structured_delta"] != delta:
-            self.report.findings.add(
-                path, "delta", f"{path} holds another delta than its merge makes: it was changed"
-            )
+            message = f"{path} holds another delta than its merge makes: it was changed"
+            self.report.findings.add(path, "delta", message, ("commit", record["commit_id"]))
 
     # -- sessions without commits -----------------------------------------------------------------
 

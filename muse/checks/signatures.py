@@ -7,13 +7,13 @@ commit that was made with a signature says so in its message, and is never taken
 
 from dataclasses import dataclass, field
 
-from muse.checks.finding import Findings
+from muse.checks.finding import Findings, Needed
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.repository import Repository
 from muse.history.seal import read_seal
-from muse.history.signing import SigningUnavailableError, TrustedKeys
+from muse.history.signing import SignatureError, SigningUnavailableError, TrustedKeys
 from muse.history.walk import ancestors, children_of
 
 
@@ -56,8 +56,8 @@ class _SignatureCheck:
         self._signed: set[str] = set()
         self._stripped: set[str] = set()
 
-    def _found(self, path: str, message: object) -> None:
-        self.report.findings.add(path, "signature", message)
+    def _found(self, path: str, message: object, needs: Needed | None = None) -> None:
+        self.report.findings.add(path, "signature", message, needs)
 
     def _commit_path(self, commit_id: str) -> str:
         return layout.commit_file(self._repository.root, commit_id)
@@ -84,15 +84,18 @@ class _SignatureCheck:
             except SigningUnavailableError:
                 raise
             except MuseError as error:
-                self._found(path, error)
+                needs: Needed | None = ("commit", commit_id) if isinstance(error, SignatureError) else None
+                self._found(path, error, needs)
 
     def _check(self, record: CommitRecord, path: str) -> None:
+        needs: Needed = ("commit", record["commit_id"])
         seal = read_seal(record["message"])
         signer = seal.signer_key_id if seal else None
         if record["signature"] or record["signer_key_id"]:
             self._signed.add(record["commit_id"])
             if signer not in {None, record["signer_key_id"]}:
-                self._found(path, f"{path} is signed with another key than {signer}, which it was made with")
+                message = f"{path} is signed with another key than {signer}, which it was made with"
+                self._found(path, message, needs)
                 return
             self._keys.check(record, path)
             self.report.signed += 1
@@ -101,7 +104,8 @@ class _SignatureCheck:
         if signer is not None:
             self._stripped.add(record["commit_id"])
             advice = "restore it from another copy"
-            self._found(path, f"{path} was signed with key {signer}, and its signature is gone: {advice}")
+            message = f"{path} was signed with key {signer}, and its signature is gone: {advice}"
+            self._found(path, message, needs)
 
     def check_unsigned(self) -> None:
         """Name the unsigned commits that should be signed."""

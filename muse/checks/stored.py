@@ -8,7 +8,7 @@ import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from muse.checks.finding import Findings, Kind, Progress
+from muse.checks.finding import Findings, Kind, Needed, Progress
 from muse.core.content_id import is_content_id
 from muse.core.file.objects import ObjectStore
 from muse.disk import layout
@@ -106,8 +106,8 @@ class _StoredCheck:
         self._reached_objects: set[str] = set()
         self._snapshot_ids: set[str] = set()
 
-    def _found(self, path: str, kind: Kind, message: object) -> None:
-        self.report.findings.add(path, kind, message)
+    def _found(self, path: str, kind: Kind, message: object, needs: Needed | None = None) -> None:
+        self.report.findings.add(path, kind, message, needs if needs and is_content_id(needs[1]) else None)
 
     def _names(self, directory: str, kind: Kind) -> list[tuple[str, bool]]:
         try:
@@ -142,7 +142,7 @@ class _StoredCheck:
                 self._object_ids.add(object_id)
                 self._objects.get(object_id)
             except MuseError as error:
-                self._found(path, "object", error)
+                self._found(path, "object", error, ("object", object_id))
             self.report.objects += 1
             self._progress("object", self.report.objects)
 
@@ -163,18 +163,20 @@ class _StoredCheck:
                 self._commits[commit_id] = _links(record)
                 self._check_record(record, path)
             except MuseError as error:
-                self._found(path, "commit", error)
+                self._found(path, "commit", error, ("commit", commit_id))
             self.report.commits += 1
             self._progress("commit", self.report.commits)
 
     def _check_record(self, record: CommitRecord, path: str) -> None:
         """Compare what the id leaves open with the seal of the commit; note what it seals of other files."""
+        needs: Needed = ("commit", record["commit_id"])
         seal = read_seal(record["message"])
         if seal is None:
             self._unsealed_times.setdefault(record["snapshot_id"], set()).add(record["committed_at"])
             return
         if json_digest(record["structured_delta"]) != seal.delta_digest:
-            self._found(path, "delta", f"{path} holds another delta than its message seals: it was changed")
+            message = f"{path} holds another delta than its message seals: it was changed"
+            self._found(path, "delta", message, needs)
         if seal.repository_digest is not None:
             state = self._repo_seals.setdefault(seal.repository_digest, _RepoSeal())
             state.repo_ids.add(record["repo_id"])
@@ -189,11 +191,12 @@ class _StoredCheck:
                 "commit",
                 f"{path} is not what its message seals: its author, branch, metadata or another field beside "
                 "the id was changed; restore it from another copy",
+                needs,
             )
         else:
-            self._check_form(path, "commit")
+            self._check_form(path, "commit", needs)
 
-    def _check_form(self, path: str, kind: Kind) -> None:
+    def _check_form(self, path: str, kind: Kind, needs: Needed | None = None) -> None:
         data = self._storage.read_bytes(path)
         if not is_as_written(data):
             self._found(
@@ -201,6 +204,7 @@ class _StoredCheck:
                 kind,
                 f"{path} holds the right values, but no tool writes them so: a byte was changed"
                 f"{trace_of_git(data)}; restore it from another copy",
+                needs,
             )
 
     def check_repo_seals(self) -> None:
@@ -238,7 +242,7 @@ class _StoredCheck:
             try:
                 manifest = self._dag.read_snapshot(snapshot_id)["manifest"]
             except MuseError as error:
-                self._found(path, "snapshot", error)
+                self._found(path, "snapshot", error, ("snapshot", snapshot_id))
             else:
                 self._check_manifest(manifest, path)
                 self._check_snapshot_seals(snapshot_id, path)
@@ -254,19 +258,20 @@ class _StoredCheck:
         if seals is None:
             return
         document = read_json_object(path, self._storage)
+        needs: Needed = ("snapshot", snapshot_id)
         if odd := sorted(document.keys() ^ Snapshot.__annotations__.keys()):
-            self._found(
-                path, "snapshot", f"{path} lacks a key, or has one that no snapshot has: {', '.join(odd)}"
-            )
+            message = f"{path} lacks a key, or has one that no snapshot has: {', '.join(odd)}"
+            self._found(path, "snapshot", message, needs)
         elif not seals or document["created_at"] in self._unsealed_times.get(snapshot_id, ()):
             return
         elif snapshot_digest(document) in seals:
-            self._check_form(path, "snapshot")
+            self._check_form(path, "snapshot", needs)
         else:
             self._found(
                 path,
                 "snapshot",
                 f"{path} has another time than its commits seal: restore it from another copy",
+                needs,
             )
 
     def _check_manifest(self, manifest: dict[str, str], path: str) -> None:
@@ -276,9 +281,8 @@ class _StoredCheck:
             except UsageError as error:
                 self._found(path, "snapshot", error)
             if object_id not in self._object_ids and not self._objects.has(object_id):
-                self._found(
-                    path, "snapshot", f"{path} names object {object_id} for {name!r}, which is missing"
-                )
+                message = f"{path} names object {object_id} for {name!r}, which is missing"
+                self._found(path, "snapshot", message, ("object", object_id))
 
     # -- what leads to it -----------------------------------------------------------------------
 
@@ -300,7 +304,8 @@ class _StoredCheck:
                 self._check_line(path, "ref")
                 self._tips.add(tip)
                 if not self._has_commit(tip):
-                    self._found(path, "ref", f"{path} points at commit {tip}, which is missing")
+                    message = f"{path} points at commit {tip}, which is missing"
+                    self._found(path, "ref", message, ("commit", tip))
         except MuseError as error:
             self._found(path, "ref", error)
         self.report.refs += 1
@@ -331,14 +336,15 @@ class _StoredCheck:
             path = layout.commit_file(self._root, commit_id)
             for parent_id in links.parent_ids:
                 if not self._has_commit(parent_id):
-                    self._found(path, "commit", f"{path} has parent {parent_id}, which is missing")
+                    message = f"{path} has parent {parent_id}, which is missing"
+                    self._found(path, "commit", message, ("commit", parent_id))
             for snapshot_id in links.snapshot_ids:
                 if not is_content_id(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
-                    self._found(path, "commit", f"{path} has snapshot {snapshot_id}, which is missing")
+                    message = f"{path} has snapshot {snapshot_id}, which is missing"
+                    self._found(path, "commit", message, ("snapshot", snapshot_id))
             if links.op_list and links.op_list not in self._object_ids:
-                self._found(
-                    path, "commit", f"{path} names {links.op_list}, its list of ops, which is missing"
-                )
+                message = f"{path} names {links.op_list}, its list of ops, which is missing"
+                self._found(path, "commit", message, ("object", links.op_list))
         self._reach()
 
     def _reach(self) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import signal
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from muse.errors import UsageError
 
 _OBJECTS_BETWEEN_COLLECTIONS = 20_000
 _TURN_SECONDS = 0.001
+_DESCRIPTORS = 1 << 16
 
 
 def serve(
@@ -68,6 +70,7 @@ def serve(
 
     logs.take_in_libraries(logs.make_logger(sys.stderr, settings.log_level))
     _favour_latency()
+    _allow_descriptors()
     server.serve(repository.root, settings, log_to=sys.stderr, ready=ready, is_over=_told_by(signal.SIGTERM))
 
 
@@ -87,6 +90,14 @@ def _favour_latency() -> None:
     sys.setswitchinterval(_TURN_SECONDS)
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
+
+
+def _allow_descriptors() -> None:
+    """Let the process have as many descriptors as it may: the soft limit of a shell is meant for less."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _server() -> tuple[Any, Any, Any, Any]:

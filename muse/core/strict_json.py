@@ -2,12 +2,16 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from muse.errors import InvalidEntryError
 
 ATOMS = frozenset({str, int, bool, type(None)})
 """The types of values that hold no others, and that JSON gives back as they are."""
+
+_KEY_CHARACTERS = 200
+"""How much of a key an error names."""
 
 
 def parse_strictly(line: bytes) -> Any:
@@ -40,10 +44,19 @@ def parse_strictly(line: bytes) -> Any:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InvalidEntryError(f"the key {twice!r} appears twice in one object")
+        twice = _first_repeated(key for key, _ in pairs)
+        raise InvalidEntryError(f"the key {twice[:_KEY_CHARACTERS]!r} appears twice in one object")
     return value
+
+
+def _first_repeated(keys: Iterable[str]) -> str:
+    """Return the first key that was there before. Each key is looked up once: there may be millions."""
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    raise ValueError("no key is repeated")
 
 
 def _refuse_constant(name: str) -> NoReturn:

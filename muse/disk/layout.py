@@ -111,6 +111,11 @@ def object_file(root: str, object_id: str) -> str:
     return os.path.join(objects_directory(root), object_id[:2], object_id[2:])
 
 
+def objects_lock_file(root: str) -> str:
+    """Return the file that is shared to put an object, and locked exclusively to remove one."""
+    return os.path.join(root, MUSE_DIRECTORY, "objects.lock")
+
+
 def snapshots_directory(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "snapshots")
 
@@ -211,6 +216,12 @@ def keys_directory(root: str) -> str:
 def public_key_file(root: str, key_id: str) -> str:
     """Return the file of a public key whose signatures count in this repository."""
     return os.path.join(keys_directory(root), check_digest(key_id, "key id") + ".pub")
+
+
+def damaged_file(root: str, path: str) -> str:
+    """Return where the damaged bytes of `path` are kept: nobody reads them, and nothing removes them."""
+    muse = muse_directory(root)
+    return os.path.join(muse, "damaged", os.path.relpath(path, muse))
 
 
 def server_directory(root: str) -> str:

@@ -183,8 +183,8 @@ class CommitDag:
         """
         return walk.common_dominator((first, second), self._reader(first, second).parents)
 
-    def _reader(self, *starts: str) -> "_Reader":
-        return _Reader(lambda commit_id: self._read_behind(commit_id, starts))
+    def _reader(self, *starts: str) -> "_CommitReader":
+        return _CommitReader(lambda commit_id: self._read_behind(commit_id, starts))
 
     @raises_about("commit")
     def _read_behind(self, commit_id: str, starts: Container[str]) -> CommitRecord:
@@ -333,7 +333,7 @@ class CommitDag:
         return found[0]
 
 
-class _Reader:
+class _CommitReader:
     """Reads the commits of one walk; remembers the last one, as a walk asks for it once more."""
 
     def __init__(self, read: Callable[[str], CommitRecord]) -> None:

@@ -49,8 +49,8 @@ class CountingPeer:
         batch: Batch = self._ask("entries", session_id, op_ids)
         return batch
 
-    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
-        result: MergeResult = self._ask("offer", session_id, lines, check=check)
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
+        result: MergeResult = self._ask("offer", session_id, lines)
         return result
 
     def branches(self) -> dict[str, str | None]:

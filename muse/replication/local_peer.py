@@ -1,13 +1,13 @@
 """A repository on a path of this machine as a peer."""
 
 import contextlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import orjson
 
-from muse.apply.domains import check_domain_op
 from muse.apply.merge_heads import is_same_work
 from muse.core import content_id
 from muse.core.entry import OpEntry, total_order
@@ -16,8 +16,10 @@ from muse.core.file.log_reader import LogReader
 from muse.core.line import entry_json, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions
 from muse.disk import layout
+from muse.disk.aside import keep_aside
+from muse.disk.json_file import is_as_written
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import ConflictError, MuseError
+from muse.errors import ConflictError, MuseError, NotFoundError, StorageError
 from muse.history.commit_record import CommitRecord
 from muse.history.covered_ops import SessionOps, op_ids_of, open_session
 from muse.history.garbage_lock import uncollected
@@ -40,6 +42,7 @@ class LocalPeer:
         self.repository = Repository.open(root, storage)
         self._root = root
         self.storage = storage
+        self.damaged_sessions: set[str] = set()
         self._items: dict[str, ItemSet] = {}
         self._open: dict[str, tuple[SessionFile, LogReader]] = {}
         self._logs: dict[str, SessionOps] = {}
@@ -59,7 +62,9 @@ class LocalPeer:
     def items(self, session_id: str) -> ItemSet:
         """Return what the session's log held when this was first asked."""
         if session_id not in self._items:
-            self._items[session_id] = read_items(self._session(session_id)[0])
+            self._items[session_id] = read_items(
+                self._session(session_id)[0], lambda _damage: self.damaged_sessions.add(session_id)
+            )
         return self._items[session_id]
 
     def reconcile(self, session_id: str, message: bytes) -> bytes:
@@ -79,13 +84,13 @@ class LocalPeer:
         data = b"".join(lines)
         return Batch(done, data, self._stored_objects(data))
 
-    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
         entries = entries_in(lines)
         if self._taking is None or self._taking.session_id() != session_id:
             self._let_go()
             self._taking = OpLog(self._root, session_id, storage=self.storage)
         try:
-            return self._taking.merge(entries, check=check_domain_op if check else None, durability="disk")
+            return self._taking.merge(entries, durability="disk")
         except BaseException:
             self._let_go()
             raise
@@ -123,16 +128,45 @@ class LocalPeer:
         return Content(data, self._stored_objects(data))
 
     def put(self, kind: Kind, digest: str, data: bytes) -> None:
+        self._checked(kind, digest, data)()
+
+    def put_in_place(self, kind: Kind, digest: str, data: bytes) -> str:
+        """Do `put` where something else is stored; return where that is kept now, "" if it was lost."""
+        store = self._checked(kind, digest, data)
+        aside = keep_aside(self._root, self._place(kind, digest), self.storage)
+        store()
+        return aside
+
+    def has_just(self, kind: Kind, digest: str, data: bytes) -> bool:
+        """Return whether what is stored has the values of `data`, in the layout that a tool writes."""
+        try:
+            stored = self.storage.read_bytes(self._place(kind, digest))
+            if kind == "object":
+                return stored == data
+            return bool(orjson.loads(stored) == orjson.loads(data)) and is_as_written(stored)
+        except (NotFoundError, StorageError, orjson.JSONDecodeError):
+            return False
+
+    def _place(self, kind: Kind, digest: str) -> str:
+        places = {
+            "object": layout.object_file,
+            "snapshot": layout.snapshot_file,
+            "commit": layout.commit_file,
+        }
+        return places[kind](self._root, digest)
+
+    def _checked(self, kind: Kind, digest: str, data: bytes) -> Callable[[], object]:
+        """Check what was sent; return what stores it."""
+        dag = self.repository.dag
         if kind == "object":
             check_hash("object", digest, content_id.object_id(data))
-            self.repository.objects.put(data)
-        elif kind == "snapshot":
+            return partial(self.repository.objects.put, data)
+        if kind == "snapshot":
             snapshot = snapshot_in(data, digest)
-            self.repository.dag.write_snapshot(snapshot["manifest"], snapshot["created_at"])
-        else:
-            record = commit_in(data, digest)
-            self._check_ops(record)
-            self.repository.dag.write_commit(record)
+            return partial(dag.write_snapshot, snapshot["manifest"], snapshot["created_at"])
+        record = commit_in(data, digest)
+        self._check_ops(record)
+        return partial(dag.write_commit, record)
 
     def _check_ops(self, record: CommitRecord) -> None:
         """Raise `ConflictError` unless the log here holds the very ops that a commit seals."""

@@ -53,7 +53,22 @@ class Content:
     object_ids: tuple[str, ...] = ()
 
 
-class Peer(Protocol):
+class Receiver(Protocol):
+    """What takes in objects, snapshots and commits."""
+
+    def lacks(self, kind: Kind, ids: Sequence[str]) -> list[str]:
+        """Return those of at most `IDS_AT_MOST` ids that are not stored."""
+        ...
+
+    def put(self, kind: Kind, digest: str, data: bytes) -> None:
+        """Store what hashes to `digest`, else `CorruptionError`; what it refers to must be stored.
+
+        `ConflictError` for a commit if the log does not hold the very ops that it seals.
+        """
+        ...
+
+
+class Peer(Receiver, Protocol):
     """What a replica answers. Whatever it takes in, it checks first: a peer is not trusted."""
 
     def identity(self) -> Identity: ...
@@ -68,27 +83,13 @@ class Peer(Protocol):
         """Return the entries of the first of at most `BATCH_OPS` ops: at least one, in bounded bytes."""
         ...
 
-    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
-        """Merge entries into a session, which is made if it is not there; durable on return.
-
-        With `check`, what its domain could never apply is refused.
-        """
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
+        """Merge entries into a session, which is made if it is not there; durable on return."""
         ...
 
     def branches(self) -> dict[str, str | None]: ...
 
-    def lacks(self, kind: Kind, ids: Sequence[str]) -> list[str]:
-        """Return those of at most `IDS_AT_MOST` ids that are not stored."""
-        ...
-
     def get(self, kind: Kind, digest: str) -> Content: ...
-
-    def put(self, kind: Kind, digest: str, data: bytes) -> None:
-        """Store what hashes to `digest`, else `CorruptionError`; what it refers to must be stored.
-
-        `ConflictError` for a commit if the log does not hold the very ops that it seals.
-        """
-        ...
 
     def receiving(self) -> AbstractContextManager[None]:
         """Keep what is put meanwhile from being collected as garbage, until a branch or a log names it."""

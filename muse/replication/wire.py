@@ -63,12 +63,6 @@ class _Values:
     def session_id(self) -> str:
         return layout.check_session_id(self.text("session_id"))
 
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self._document.get(key, default)
-        if not isinstance(value, bool):
-            raise ProtocolError(f"message {self._call!r} needs {key!r} as true or false")
-        return value
-
     def kind(self) -> Kind:
         for kind in get_args(Kind):
             if self._document.get("kind") == kind:
@@ -108,9 +102,7 @@ def _entries(peer: Peer, asked: _Values, _data: bytes) -> bytes:
 
 
 def _offer(peer: Peer, asked: _Values, data: bytes) -> bytes:
-    return pack(
-        msgspec.to_builtins(peer.offer(asked.session_id(), data, check=asked.flag("check", default=True)))
-    )
+    return pack(msgspec.to_builtins(peer.offer(asked.session_id(), data)))
 
 
 def _branches(peer: Peer, _asked: _Values, _data: bytes) -> bytes:
@@ -198,8 +190,9 @@ class WirePeer:
         done = _converted(document.get("done"), int)
         return Batch(done, lines, tuple(_digests(document)))
 
-    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
-        message = {"session_id": session_id, "check": check}
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
+        # A server of an earlier version would refuse, unless told not to check, what other logs hold.
+        message = {"session_id": session_id, "check": False}
         return _converted(self._ask("offer", message, lines)[0], MergeResult)
 
     def branches(self) -> dict[str, str | None]:

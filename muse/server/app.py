@@ -2,10 +2,10 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -31,6 +31,8 @@ from muse.server.faults import RequestError
 
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 64 << 20
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:]+)(:(?P<port>[0-9]{1,5}))?")
+_ORIGIN_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _TOKEN_PROTOCOL = f"{SUBPROTOCOL}.token."
 
 
@@ -76,21 +78,28 @@ class App:
     def _check_addressing(self, scope: Scope) -> None:
         """Refuse a foreign Host (DNS rebinding) and a foreign Origin (pages of other sites)."""
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
-        name, _, port = host.rpartition(":")
-        if (name if port.isdigit() else host).strip("[]") not in self._hosts:
+        host = hosts[0].decode("latin-1").strip(" \t").lower() if len(hosts) == 1 else ""
+        found = _HOST.fullmatch(host)
+        is_own = found is not None and found["name"].strip("[]") in self._hosts
+        if found is None or not is_own or int(found["port"] or 0) >= 1 << 16:
             raise RequestError(400, "this server does not go by that Host: see allowed_hosts", reason="host")
-        for key, value in scope["headers"]:
-            if key == b"origin":
-                self._check_origin(value.decode("latin-1"), host)
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        for origin in origins:
+            self._check_origin(origin, f"{_ORIGIN_SCHEMES[scope['scheme']]}://{host}")
+        if not origins and (b"sec-fetch-site", b"cross-site") in scope["headers"]:
+            raise RequestError(403, "pages of other sites may not use this server", reason="origin")
 
-    def _check_origin(self, origin: str, host: str) -> None:
-        try:
-            own = urlsplit(origin).netloc.lower() == host
-        except ValueError:
-            own = False
-        if not own and origin not in self._origins:
+    def _check_origin(self, origin: str, own: str) -> None:
+        if origin.lower() != own and origin not in self._origins:
             raise RequestError(403, "pages of this Origin may not use this server", reason="origin")
+
+    def _admitted(self, connection: HTTPConnection) -> Principal:
+        """Return the sender of a request, whose connection is kept while it is answered."""
+        principal = self._principal(connection)
+        state = connection.scope["state"]
+        state["is_admitted"] = True
+        state["guest"].admit()
+        return principal
 
     def _principal(self, connection: HTTPConnection) -> Principal:
         """Return the sender of a request; raise the refusal of one without a valid token."""
@@ -107,12 +116,13 @@ class App:
     # -- what answers ---------------------------------------------------------------------------
 
     def _endpoint(self, endpoint: Endpoint) -> ASGIApp:
-        return _Answering(endpoint, self._service, self._principal)
+        return _Answering(endpoint, self._service, self._admitted)
 
     async def _live(self, socket: WebSocket) -> None:
         if self._service.is_stopping:
             raise _stopping(self._service)
-        principal = self._principal(socket)
+        principal = self._admitted(socket)
+        _charge_request(self._service, principal)
         principal.check_scope("read")
         await serve_socket(self._service, socket, principal)
 
@@ -127,6 +137,9 @@ class App:
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
         told = self._service.told(error)
         scope[ANSWERED] = told.status
+        if not scope["state"].get("is_admitted") and not scope["state"]["guest"].pays_for_refusal():
+            scope["state"]["abort"]()
+            return
         response = JsonResponse(told.as_record(), status_code=told.status)
         if told.status == 405:
             response.headers["allow"] = ", ".join(self._methods_at(scope))
@@ -166,8 +179,12 @@ class _Answering:
         if service.is_stopping and endpoint.path != "/v1/health":
             raise _stopping(service)
         principal = ANYBODY
-        if endpoint.scope is not None:
+        if endpoint.scope is None:
+            _check_price(request)
+        else:
             principal = self._principal_of(request)
+            _charge_request(service, principal)
+            held.enter_context(service.requests.one(principal.token_id))
             principal.check_scope(endpoint.scope)
             if endpoint.is_of_all:
                 principal.check_everywhere()
@@ -176,6 +193,18 @@ class _Answering:
             return await endpoint.handler(call)
         with service.tracing.span(f"{endpoint.method} {endpoint.path}"):
             return await endpoint.handler(call)
+
+
+def _charge_request(service: Service, principal: Principal) -> None:
+    """Let the holder of a token pay for a request; raise the refusal of one that cannot."""
+    if principal.token_id:
+        service.quotas.charge_request(principal.token_id)
+
+
+def _check_price(request: Request) -> None:
+    """Let the address of a stranger pay for a public answer; raise the refusal of one that cannot."""
+    if not request.scope["state"]["guest"].pays_for_refusal():
+        raise RequestError(429, "too many requests without a token", retry_after=1, reason="strangers")
 
 
 def _as_handshake(send: Send) -> Send:

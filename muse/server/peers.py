@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from muse.replication.local_peer import LocalPeer
 
 _PEERS_AT_MOST = 32
+_PEERS_OF_ONE = 4
 _KEPT_SECONDS = 30.0
 
 
@@ -18,12 +19,15 @@ class Peers:
     def __init__(self, root: str) -> None:
         self._root = root
         self._lock = threading.Lock()
-        self._peers: OrderedDict[str, tuple[float, threading.Lock, LocalPeer]] = OrderedDict()
+        self._peers: OrderedDict[tuple[str, str], tuple[float, threading.Lock, LocalPeer]] = OrderedDict()
 
     @contextmanager
-    def use(self, key: str, *, is_new: bool) -> Iterator[LocalPeer]:
-        """Hold the peer of one client while the block runs. `is_new`: what it had read is read again."""
-        now = time.monotonic()
+    def use(self, holder: str, replica: str, *, is_new: bool) -> Iterator[LocalPeer]:
+        """Hold the peer of one replica while the block runs. `is_new`: what it had read is read again.
+
+        A holder of a token has a few: another takes the place of the one that it used longest ago.
+        """
+        now, key = time.monotonic(), (holder, replica)
         dropped = []
         with self._lock:
             found = self._peers.pop(key, None)
@@ -32,7 +36,10 @@ class Peers:
                 found = None
             _, lock, peer = found or (now, threading.Lock(), LocalPeer(self._root))
             self._peers[key] = now, lock, peer
-            if len(self._peers) > _PEERS_AT_MOST:
+            own = [other for other in self._peers if other[0] == holder]
+            if len(own) > _PEERS_OF_ONE:
+                dropped.append(self._peers.pop(own[0]))
+            elif len(self._peers) > _PEERS_AT_MOST:
                 dropped.append(self._peers.popitem(last=False)[1])
         for _, its_lock, unused in dropped:
             with its_lock:

@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TextIO
 
 import uvicorn
@@ -19,19 +18,23 @@ from muse.server.api.calls import Live, Service
 from muse.server.api.live import POLICY_VIOLATION, RESTARTING
 from muse.server.app import App
 from muse.server.edge.access import NOBODY_COMES_IN, Tokens
+from muse.server.edge.door import Door, Guest
 from muse.server.edge.http_protocol import BoundedHttp
-from muse.server.edge.limits import Quotas, Slots
+from muse.server.edge.limits import Budget, DistinctSlots, Quotas, Slots
 from muse.server.edge.ws_protocol import AbortableWebSocket
 from muse.server.logs import make_logger
 from muse.server.metrics import Metrics
 from muse.server.peers import Peers
 from muse.server.sessions import Sessions
 from muse.server.settings import Settings
+from muse.server.shares import Shares
 from muse.server.tracing import Tracing
 
 _HOUSEKEEPING_SECONDS = 1.0
 _BACKLOG = 2048
 _SORTS_PER_TOKEN = 2
+_PARTS = 4
+"""How many tokens keep all threads at work, at least."""
 
 
 def _never() -> bool:
@@ -95,15 +98,12 @@ class _Config(uvicorn.Config):
         """Change no level, handler or name of the process."""
 
 
-def _config(
-    settings: Settings, app: object, *, http: Callable[..., asyncio.Protocol] | str = "auto"
-) -> uvicorn.Config:
+def _config(settings: Settings, app: object) -> uvicorn.Config:
     return _Config(
         app,  # type: ignore[arg-type]
         host=settings.host,
         port=settings.port,
         loop="auto",
-        http=http,  # type: ignore[arg-type]  # called as the class would be
         ws=AbortableWebSocket,
         ws_max_size=settings.frame_bytes,
         ws_ping_interval=settings.ping_seconds,
@@ -142,21 +142,23 @@ async def _serve(
         quotas=Quotas(settings),
         sockets=Slots(settings.connections_per_token, "connections"),
         subscriptions=Slots(settings.subscriptions_per_token, "subscriptions"),
+        requests=Slots(settings.connections_per_token, "requests"),
+        used_sessions=DistinctSlots(settings.sessions_per_token, "sessions"),
+        bodies=Budget(settings.bodies_bytes),
         sorts=Slots(_SORTS_PER_TOKEN, "sorted reads"),
         peers=Peers(repository.root),
         metrics=metrics,
         tracing=Tracing(settings.otlp_endpoint, __version__),
         threads=threads,
+        shares=Shares(threads, max(1, settings.threads // _PARTS)),
         log=make_logger(log_to, settings.log_level),
     )
-    config = _config(
-        settings, App(service, __version__), http=partial(BoundedHttp, settings, metrics.count_refused)
-    )
+    config = _config(settings, App(service, __version__))
     try:
         config.load()
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"the certificate or its private key is not usable: {error}") from error
-    server = _Server(config, service, ready, is_over)
+    server = _Server(config, service, listener, ready, is_over)
     keeping = asyncio.create_task(_keep_house(service))
     try:
         await server.serve(sockets=[listener])
@@ -176,11 +178,14 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         service: Service,
+        listener: socket.socket,
         ready: Callable[[str], None],
         is_over: Callable[[], bool],
     ) -> None:
         super().__init__(config)
         self._service = service
+        self._door = Door(listener, service.settings, service.metrics.count_refused)
+        self._port = listener.getsockname()[1]
         self._ready = ready
         self._is_over = is_over
 
@@ -198,21 +203,28 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or self._is_over()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        port = self.servers[0].sockets[0].getsockname()[1]
+        """Let the door accept connections, in the place of uvicorn's servers."""
+        del sockets
+        self._door.open(self._protocol_of, self.config.ssl)
+        self.servers = [self._door]  # type: ignore[list-item]  # closed and waited for as a server is
+        self.started = True
         settings = self._service.settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"{'https' if self.config.is_ssl else 'http'}://{host}:{port}"
+        url = f"{'https' if self.config.is_ssl else 'http'}://{host}:{self._port}"
         self._service.log.info("started", url=url, tokens=len(self._service.tokens.all()))
         self._ready(url)
+
+    def _protocol_of(self, guest: Guest) -> BoundedHttp:
+        service = self._service
+        count_refused = service.metrics.count_refused
+        return BoundedHttp(service.settings, count_refused, guest, self.config, self.server_state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new work, tell all clients when to come back, finish what was begun, and close."""
         service = self._service
         service.is_stopping = True
         service.log.info("stopping", live=len(service.live))
-        for server in self.servers:
-            server.close()
+        self._door.close()
         retry_after = service.settings.retry_after_seconds
         for live in list(service.live):
             live.leave(

@@ -33,7 +33,7 @@ class OpenSession:
         self.session_id = session_id
         self.log = OpLog(repository.root, session_id, storage=repository.storage)
         self.guarded = GuardedLog(repository, self.log)
-        self.appends = AppendQueue(self.guarded, self.log.sync, threads, settings, metrics)
+        self.appends = AppendQueue(self.guarded, self.log, threads, settings, metrics)
         self._threads = threads
         self._settings = settings
         self._metrics = metrics
@@ -59,8 +59,9 @@ class OpenSession:
 
     @property
     def is_spoilt(self) -> bool:
-        """Whether its log has to be opened again: a write or sync failed, or the feed did."""
-        return self.appends.has_failed or (self._feed is not None and self._feed.failure is not None)
+        """Whether its log has to be opened again: it was replaced, or a write, a sync or the feed failed."""
+        has_failed = self.appends.has_failed or (self._feed is not None and self._feed.failure is not None)
+        return has_failed or self.log.is_replaced
 
     # -- following ------------------------------------------------------------------------------
 
@@ -179,9 +180,13 @@ class Sessions:
 
     def check(self, session_id: str) -> str:
         """Give back the id of a session that is there; `NotFoundError` for any other."""
-        if not (layout.is_session_id(session_id) and self._is_there(session_id)):
+        if not self.has(session_id):
             raise NotFoundError(f"there is no session {session_id!r}")
         return session_id
+
+    def has(self, session_id: str) -> bool:
+        """Return whether a session is there."""
+        return layout.is_session_id(session_id) and self._is_there(session_id)
 
     def _is_there(self, session_id: str) -> bool:
         return session_exists(self._repository.root, session_id, storage=self._repository.storage)

@@ -21,23 +21,29 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
 
+    requests_per_second: float = 1_000
     ops_per_second: float = 2_000
     ops_burst: int = 10_000
     bytes_per_second: float = 4 << 20
     bytes_burst: int = 32 << 20
     presence_per_second: float = 20
     claims_per_second: float = 10
+    sessions_per_hour: float = 600
+    sessions_burst: int = 200
 
     header_bytes: int = 32 << 10
     header_seconds: float = 10
     body_bytes: int = 16 << 20
     body_seconds: float = 60
+    bodies_bytes: int = 1 << 30
     frame_bytes: int = 4 << 20
     request_ops: int = 10_000
     sorted_bytes: int = 64 << 20
     keep_alive_seconds: int = 60
     send_seconds: float = 30
     connections: int = 2_000
+    connections_per_address: int = 256
+    connects_per_second: float = 200
     connections_per_token: int = 500
     subscriptions_per_token: int = 200
     pending_appends: int = 64
@@ -49,6 +55,7 @@ class Settings:
     ping_seconds: float = 20
     session_idle_seconds: float = 60
     open_sessions: int = 512
+    sessions_per_token: int = 64
 
     threads: int = 8
     drain_seconds: float = 10

@@ -10,6 +10,7 @@ from muse.core.content_id import object_id
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import OpLog
 from muse.errors import DomainError
+from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.code.document import Patch, TextDocument, check_place, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
@@ -193,9 +194,8 @@ class CodeReplica:
             "content_id": object_id(data),
             "content_summary": f"a new file of {len(data)} bytes",
             "file_id": uuid.uuid4().hex,
-            **self._carried(content),
         }
-        return self._take_own(op)
+        return self._bring(op, content)
 
     def remove(self, path: str) -> OpEntry:
         """Remove a file. It stays if others are writing to it meanwhile."""
@@ -239,17 +239,25 @@ class CodeReplica:
             "old_summary": f"{len(old)} bytes",
             "new_summary": f"{len(new)} bytes",
             "file_id": file.file_id,
-            **self._carried(new),
         }
-        return self._take_own(op | ({"base": base} if base else {}))
+        return self._bring(op | ({"base": base} if base else {}), new)
 
-    def _carried(self, content: str | bytes) -> dict[str, str]:
-        """Return the part of an op that carries a file; a large one is put into the store instead."""
+    def _bring(self, op: dict[str, Any], content: str | bytes) -> OpEntry:
+        """Record an op that brings a whole file. A large one is in the store, before the op and after it.
+
+        A collector that came in between may have found it unnamed.
+        """
         data = content.encode() if isinstance(content, str) else content
-        if len(data) > INLINE_BYTES:
+        if len(data) <= INLINE_BYTES:
+            carried = {"text": content} if isinstance(content, str) else {"base64": encoded(content)}
+            return self._take_own(op | carried)
+        self._repository.objects.put(data)
+        meant = read_op(op)
+        [entry] = self._record(op)
+        with uncollected(self._repository.root, self._repository.storage):
             self._repository.objects.put(data)
-            return {}
-        return {"text": content} if isinstance(content, str) else {"base64": encoded(content)}
+        self._tree.take(stamp_of(entry), meant)
+        return entry
 
     def _take_own(self, op: dict[str, Any]) -> OpEntry:
         """Record an op on a file, and take it in as every other replica does."""

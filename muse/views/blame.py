@@ -74,7 +74,7 @@ class _Work:
     makers: Sequence[Maker]
 
 
-class _Place(NamedTuple):
+class _BlamedPlace(NamedTuple):
     """Where a part is at some commit."""
 
     path: str
@@ -99,7 +99,7 @@ def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
         raise NotFoundError(f"commit {commit_id[:12]} has no file {path!r}: see 'muse show {commit_id[:12]}'")
     plugin = _plugin_for(repository, files, path)
     shown = plugin.blame(files, (), repository.objects.get, path)
-    search = _Search(repository, plugin, [_Place(path, part.address) for part in shown])
+    search = _Search(repository, plugin, [_BlamedPlace(path, part.address) for part in shown])
     for commit in _line(repository, commit_id):
         if not search.left:
             break
@@ -134,7 +134,7 @@ def _line(repository: Repository, commit_id: str) -> Iterator[_BlamedCommit]:
 class _Search:
     """The parts of a file, followed back: `left` are those whose makers are not found, and where they are."""
 
-    def __init__(self, repository: Repository, plugin: BlamingPlugin, places: Sequence[_Place]) -> None:
+    def __init__(self, repository: Repository, plugin: BlamingPlugin, places: Sequence[_BlamedPlace]) -> None:
         self.left = dict(enumerate(places))
         self.made = dict.fromkeys(self.left, _NOBODY)
         self.changed = dict.fromkeys(self.left, _NOBODY)
@@ -154,10 +154,10 @@ class _Search:
         except CorruptionError as error:
             work = None
             self.faults.append(str(error))
-        origins: dict[_Place, Origin] = {}
+        origins: dict[_BlamedPlace, Origin] = {}
         for path in touched:
             found = self._compared(commit, path) if work is None else self._blamed(commit, work, path)
-            origins |= {_Place(path, origin.address): origin for origin in found}
+            origins |= {_BlamedPlace(path, origin.address): origin for origin in found}
         if work is None:
             author = Maker(commit.record["author"], commit.commit_id, when=commit.record["committed_at"])
             makers: Sequence[Maker] = [author]
@@ -175,7 +175,7 @@ class _Search:
         if origin is None or origin.made is not None or not origin.came_from:
             del self.left[number]
         else:
-            self.left[number] = _Place(origin.came_from, origin.was or origin.address)
+            self.left[number] = _BlamedPlace(origin.came_from, origin.was or origin.address)
 
     def _is_touched(self, commit: _BlamedCommit, path: str) -> bool:
         """Tell whether a commit changed the file at `path`, or names it: another may be there before."""

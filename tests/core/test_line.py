@@ -238,6 +238,20 @@ def test_a_key_that_stands_twice_in_the_entry_is_refused() -> None:
         decode_line(twice)
 
 
+def test_of_many_keys_the_one_that_is_there_twice_is_named() -> None:
+    for count in (2, 300_000):  # in time that grows with their number, not with its square
+        keys = ",".join(f'"{number}":0' for number in range(count))
+        with pytest.raises(InvalidEntryError, match=f"the key '{count - 1}' appears twice"):
+            parse_strictly(f'{{{keys},"{count - 1}":1,"0":1}}'.encode())
+
+
+def test_of_a_long_key_that_is_there_twice_only_the_start_is_named() -> None:
+    key = "k" * 100_000
+    with pytest.raises(InvalidEntryError) as caught:
+        parse_strictly(f'{{"{key}":0,"{key}":0}}'.encode())
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(
     "changes", [{"crc": "zz"}, {"mood": 1}, {"op_id": "x"}, {"lamport_ts": 0}, {"actor_id": ""}]
 )

@@ -267,10 +267,10 @@ def test_an_object_is_there_before_the_op_that_names_it(two: Two) -> None:
         session.edit("ada", DOMAIN, {"content_id": object_id, "note": absent})
 
     class Watching(LocalPeer):
-        def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
+        def offer(self, session_id: str, lines: bytes) -> MergeResult:
             assert object_id.encode() in lines
             assert self.lacks("object", [object_id]) == []
-            return super().offer(session_id, lines, check=check)
+            return super().offer(session_id, lines)
 
     with LocalPeer(str(two[0])) as here, Watching(str(two[1])) as there:
         assert sync_session(here, there, "jam").sent == 1

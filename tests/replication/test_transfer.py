@@ -18,9 +18,10 @@ from muse.history.dag import CommitDag
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
+from muse.replication.history_copy import copy_history
 from muse.replication.local_peer import LocalPeer
 from muse.replication.peer import Content, Kind, Peer
-from muse.replication.transfer import clone, copy_history, pull, push
+from muse.replication.transfer import clone, pull, push
 from muse.session.live import LiveSession
 from muse.testing import FailingStorage
 from muse.upkeep.archive import archive_session, restore_session

@@ -9,7 +9,7 @@ import pytest
 
 from muse.errors import MuseError, NotFoundError
 from muse.replication.local_peer import LocalPeer
-from muse.replication.peer import Peer
+from muse.replication.peer import Peer, Receiver
 from muse.replication.reconcile import ProtocolError
 from muse.replication.sync import sync_sessions
 from muse.replication.transfer import clone, pull, push
@@ -157,8 +157,8 @@ def test_what_is_packed_is_unpacked() -> None:
 
 
 def test_every_call_of_a_peer_has_its_message() -> None:
-    calls = {name for name in vars(Peer) if not name.startswith("_")} - {"receiving"}
-    assert calls == set(CALLS)
+    names = {name for kind in (Peer, Receiver) for name in vars(kind) if not name.startswith("_")}
+    assert names - {"receiving"} == set(CALLS)
 
 
 def test_a_server_lets_go_of_peers_whose_clients_are_gone(
@@ -167,12 +167,12 @@ def test_a_server_lets_go_of_peers_whose_clients_are_gone(
     closed: list[LocalPeer] = []
     monkeypatch.setattr(LocalPeer, "close", lambda peer: closed.append(peer))  # noqa: PLW0108 - as a method
     peers = Peers(str(make_origin(tmp_path / "first")))
-    with peers.use("gone", is_new=True) as gone:
+    with peers.use("a token", "gone", is_new=True) as gone:
         pass
     peers.close_idle()
     assert closed == []
     monkeypatch.setattr("muse.server.peers._KEPT_SECONDS", 0.0)
-    with peers.use("at work", is_new=True):
+    with peers.use("a token", "at work", is_new=True):
         peers.close_idle()
         assert closed == [gone]
     peers.close()

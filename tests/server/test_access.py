@@ -367,8 +367,8 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path, server: ServerProcess) -> 
     assert (done.status, "could not listen" in done.complaint) == (2, True)
 
 
-def test_it_speaks_tls_with_a_certificate(tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path)
+def test_it_speaks_tls_with_amake_certificate(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
     with ServerProcess(tmp_path, certificate=str(certificate), private_key=str(key)) as server:
         assert server.url.startswith("https://")
         context = ssl.create_default_context(cafile=str(certificate))
@@ -380,7 +380,7 @@ def test_it_speaks_tls_with_a_certificate(tmp_path: Path) -> None:
             httpx.get(server.url.replace("https", "http") + "/v1/health", trust_env=False)
 
 
-def _certificate(directory: Path) -> tuple[Path, Path]:
+def make_certificate(directory: Path) -> tuple[Path, Path]:
     """Make a certificate for 127.0.0.1, signed by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "muse")])

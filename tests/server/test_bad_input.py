@@ -72,10 +72,23 @@ def ask(server: ServerProcess, data: bytes) -> tuple[int, dict[str, object]]:
 
 def test_a_foreign_origin_is_refused(server: ServerProcess) -> None:
     with server.client() as client:
-        for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "http://["):
+        other_scheme = server.url.replace("http", "https")
+        others = (other_scheme, server.url.replace("http", "ftp"), f"{server.url}/x", server.url[5:])
+        for origin in ("https://evil.example", "null", "", "http://127.0.0.1:1", "http://[", *others):
             answer = client.get("/v1/sessions", headers={"origin": origin})
             assert (answer.status_code, answer.json()["error"]["kind"]) == (403, "Forbidden")
         assert client.get("/v1/sessions", headers={"origin": server.url}).status_code == 200
+
+
+def test_what_a_page_of_another_site_sends_without_an_origin_is_refused(server: ServerProcess) -> None:
+    with server.client() as client:
+        assert client.get("/v1/sessions", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+        assert client.get("/v1/sessions", headers={"sec-fetch-site": "same-origin"}).status_code == 200
+        for kind in ("text/plain", "Text/Plain; charset=utf-8", "application/x-www-form-urlencoded"):
+            answer = client.post(
+                "/v1/sessions", content=b'{"session_id":"csrf"}', headers={"content-type": kind}
+            )
+            assert answer.status_code == 415
 
 
 def test_a_web_socket_of_a_foreign_origin_is_refused(server: ServerProcess) -> None:
@@ -90,12 +103,26 @@ def test_a_web_socket_of_a_foreign_origin_is_refused(server: ServerProcess) -> N
     assert caught.value.response.status_code == 403
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:80", "127.0.0.1.evil.example", "", ":80", "[]"),
+        *("]localhost[", "[localhost]", "localhost:99999", "localhost:", "::1", "user@localhost"),
+    ],
+)
 def test_a_foreign_host_is_refused(server: ServerProcess, host: str) -> None:
     status, error = ask(
         server, f"GET /v1/sessions HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
     )
     assert (status, error["kind"]) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "[::1]", "[::1]:65535", "127.0.0.1\t"])
+def test_the_names_of_ones_own_machine_are_taken(server: ServerProcess, host: str) -> None:
+    with raw_connection(server) as connection:
+        request = f"GET /v1/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        assert answer_on(connection)[0] == 200
 
 
 def test_two_hosts_or_none_are_refused(server: ServerProcess) -> None:

@@ -48,7 +48,7 @@ def message_after(server: ServerProcess, damage: Callable[[Path], None]) -> str:
     ("damage", "told"),
     [
         (damage_record, "'muse coord list' on the server's machine names the record"),
-        (damage_policy, "jam/policy.json is no policy: .*'muse session policy jam .*' writes it anew"),
+        (damage_policy, "jam/policy.json is not a policy: .*'muse session policy jam .*' writes a new one"),
         (damage_proposals, "jam/proposals.jsonl is damaged in line 1: an op that was set aside may be lost"),
         (damage_head, "'muse verify' on the server's machine says where"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import uvicorn
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -104,6 +105,10 @@ def test_the_bound_of_the_version_is_the_same_for_users_and_for_tests() -> None:
         (HttpToolsProtocol, "on_header", ["name", "value"]),
         (HttpToolsProtocol, "on_headers_complete", []),
         (HttpToolsProtocol, "on_message_complete", []),
+        (HttpToolsProtocol, "on_body", ["body"]),
+        (HttpToolsProtocol, "on_response_complete", []),
+        (FlowControl, "__init__", ["transport"]),
+        (FlowControl, "resume_reading", []),
         (HttpToolsProtocol, "send_400_response", ["msg"]),
         (WebSocketsSansIOProtocol, "__init__", ["config", "server_state", "app_state", "_loop"]),
         (WebSocketsSansIOProtocol, "run_asgi", []),

@@ -15,6 +15,7 @@ from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, MuseError, UsageError
 from muse.replication.counting_peer import CountingPeer, Traffic
 from muse.replication.local_peer import LocalPeer
+from muse.replication.mend import Mended
 from muse.replication.sync import SessionSync
 from muse.replication.transfer import Exchange, Transfer
 
@@ -80,11 +81,13 @@ def report_exchange(output: Output, exchange: Exchange, traffic: Traffic) -> Non
             {
                 "branches": [transfer_record(transfer) for transfer in exchange.transfers],
                 "sessions": [session_record(outcome) for outcome in exchange.sessions],
+                "mended": mended_records(exchange.mended),
                 "traffic": traffic_record(traffic),
             }
         )
     else:
         print_sessions(output, exchange.sessions)
+        print_mended(output, exchange.mended)
         for transfer in exchange.transfers:
             output.line(_transfer_text(transfer))
         output.line(traffic_text(traffic))
@@ -166,6 +169,17 @@ def _transfer_text(transfer: Transfer) -> str:
         return f"Branch {transfer.branch} is ahead, at {after}: it has all that the other side has, and more."
     verb = "moved on" if transfer.result == "fast-forward" else "merged"
     return f"Branch {transfer.branch} is {verb}, with {count_of(transfer.commits, 'commit')}, to {after}."
+
+
+def mended_records(mended: Sequence[Mended]) -> list[dict[str, str]]:
+    """Return what was mended, for programs."""
+    return [{"kind": one.kind, "id": one.name, "aside": one.aside} for one in mended]
+
+
+def print_mended(output: Output, mended: Sequence[Mended]) -> None:
+    for one in mended:
+        kept = f"; its damaged bytes are kept in {one.aside}" if one.aside else ""
+        output.line(f"Mended: {one.kind} {one.name}{kept}")
 
 
 def traffic_text(traffic: Traffic) -> str:

@@ -7,12 +7,9 @@ from typing import Annotated
 import typer
 
 from muse.checks.verify import verify_repository
-from muse.cli.shared.options import Invocation, JsonOption, RepoOption, current_directory, remember
+from muse.cli.shared.options import JsonOption, RepoOption, current_directory, remember, repository_to_check
 from muse.cli.verify.evidence import evidence_record, print_evidence
 from muse.cli.verify.report import report_record, report_text
-from muse.errors import CorruptionError
-from muse.history.repo_record import RepoRecord
-from muse.history.repository import Repository
 
 
 def verify(
@@ -39,7 +36,7 @@ def verify(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
-    repository = _repository_to_verify(invocation)
+    repository = repository_to_check(invocation)
     done: Counter[str] = Counter()
     with output.progress("verifying") as progress:
 
@@ -64,12 +61,3 @@ def verify(
         output.line(report_text(report))
     if report.findings or not report.is_complete:
         raise typer.Exit(1)
-
-
-def _repository_to_verify(invocation: Invocation) -> Repository:
-    """Open the repository; one whose `repo.json` is damaged too, which is then a finding among others."""
-    try:
-        return invocation.repository()
-    except CorruptionError as error:
-        root = os.path.dirname(os.path.dirname(error.path))
-        return Repository(root, record=RepoRecord(repo_id="", schema_version="", created_at="", domain=""))

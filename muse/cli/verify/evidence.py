@@ -23,7 +23,7 @@ def evidence_record(report: Report) -> dict[str, Any]:
 
 
 def print_evidence(report: Report, output: Output) -> None:
-    """Print what was replayed, and who signed, if anyone did."""
+    """Print what was replayed, and how many commits are signed."""
     replay = report.replay
     if replay is not None:
         commits, ops = count_of(replay.commits - replay.not_made, "commit"), count_of(replay.ops, "op")

@@ -1,9 +1,8 @@
 """Says what `muse verify` found, for people and as JSON."""
 
-from dataclasses import asdict
 from typing import Any
 
-from muse.checks.verify import Report
+from muse.checks.verify import Finding, Report
 from muse.cli.shared.output import count_of
 
 
@@ -11,7 +10,7 @@ def report_record(report: Report) -> dict[str, Any]:
     """Return what was checked and found, as JSON has it."""
     return {
         "sound": report.is_sound,
-        "findings": [asdict(finding) for finding in report.findings],
+        "findings": [finding_record(finding) for finding in report.findings],
         "objects": report.objects,
         "snapshots": report.snapshots,
         "commits": report.commits,
@@ -20,6 +19,11 @@ def report_record(report: Report) -> dict[str, Any]:
         "entries": report.entries,
         "unreachable": report.unreachable,
     }
+
+
+def finding_record(finding: Finding) -> dict[str, str]:
+    """Return one fault, as JSON has it."""
+    return {"path": finding.path, "kind": finding.kind, "message": finding.message}
 
 
 def report_text(report: Report) -> str:

@@ -225,17 +225,17 @@ def _optional_text(op: Mapping[str, Any], encoding: str) -> str | None:
 
 
 def _encoding(op: Mapping[str, Any]) -> str:
-    encoding = op.get("encoding", "")
-    if encoding and encoding not in ENCODINGS:
+    encoding = op.get("encoding") or ""  # JSON writers say null where there is none
+    if not isinstance(encoding, str) or (encoding and encoding not in ENCODINGS):
         raise DomainError(f"`encoding` is one of {', '.join(ENCODINGS)}, not {shown(encoding)}")
-    return str(encoding)
+    return encoding
 
 
 def _file_id(op: Mapping[str, Any]) -> str:
-    file_id = op.get("file_id", "")
-    if file_id and (not isinstance(file_id, str) or not _FILE_ID.fullmatch(file_id)):
+    file_id = op.get("file_id") or ""
+    if not isinstance(file_id, str) or (file_id and not _FILE_ID.fullmatch(file_id)):
         raise DomainError(f"`file_id` is 32 or 64 hex digits, lower case, not {shown(file_id)}")
-    return str(file_id)
+    return file_id
 
 
 def _base(op: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from starlette.types import Receive
 
 from muse.core.strict_json import parse_strictly
 from muse.errors import InvalidEntryError
@@ -16,70 +15,95 @@ from muse.server.faults import RequestError
 PARSED_AT_ONCE = 64 << 10
 """How many bytes of JSON are parsed while all else waits; more are parsed in a thread."""
 
+_FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+"""What a page of any site may send in its visitor's name, without asking."""
+
+_UNPACKED_AT_ONCE = 1 << 20
 _ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
-async def read_body(call: Call, *, limit: int | None = None) -> bytes:
+def media_type(call: Call) -> str:
+    """Return the media type that a request says its body has; "" if it says none."""
+    return (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+
+
+async def read_body(call: Call, *, limit: int | None = None, is_paid: bool = False) -> bytes:
     """Return the body, unpacked; raise the refusal of one that is too large or too slow.
 
-    A body whose header says that it is too large is refused before any of it is read.
+    A body whose header says that it is too large is refused before any of it is read, and any body of an
+    actor that owes something. Its actor pays for it, unless `is_paid` in another way.
     """
-    settings = call.service.settings
+    settings, quotas, actor = call.service.settings, call.service.quotas, call.principal.actor or ""
+    quotas.check_debt(actor)
     limit = settings.body_bytes if limit is None else limit
     length = call.header(b"content-length") or "0"
     if not length.isdigit() or len(length) > 18:
         raise RequestError(400, "content-length is not a number")
     if int(length) > limit:
         _raise_too_large(limit)
+    if media_type(call) in _FORM_TYPES:
+        raise RequestError(415, "send application/json: what a form of a web page sends is not taken")
     encoding = (call.header(b"content-encoding") or "identity").strip().lower()
     if encoding != "identity" and encoding not in _ENCODINGS:
         raise RequestError(415, f"content-encoding {encoding!r} is not understood: use gzip, deflate or none")
     if call.request.scope["state"].get("is_whole"):
-        data = await _read(call.request.receive, limit)
+        data = await _read(call, limit)
     else:
-        data = await _read_in_time(call.request.receive, limit, settings.body_seconds)
+        data = await _read_in_time(call, limit, settings.body_seconds)
         call.service.tokens.check_valid(call.principal)  # it may have been revoked meanwhile
-    if encoding == "identity":
-        return data
-    return await call.service.in_thread(lambda: _unpack(data, encoding, limit))
+    if encoding != "identity":
+        packed = data
+        with quotas.paying_for_refusal(actor, len(packed)):
+            data = await call.in_thread(lambda: _unpack(call, packed, encoding, limit))
+    if not is_paid:
+        quotas.pay(actor, len(data))
+    return data
 
 
-async def _read_in_time(receive: Receive, limit: int, seconds: float) -> bytes:
+async def _read_in_time(call: Call, limit: int, seconds: float) -> bytes:
     try:
         async with asyncio.timeout(seconds):
-            return await _read(receive, limit)
+            return await _read(call, limit)
     except TimeoutError:
         raise RequestError(408, f"the body took longer than {seconds:g} s", reason="body") from None
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
+async def _read(call: Call, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     is_more = True
     while is_more:
-        message = await receive()
+        message = await call.request.receive()
         if message["type"] == "http.disconnect":
             raise RequestError(400, "the client left before its body was here", reason="disconnect")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
             _raise_too_large(limit)
+        call.hold_bytes(len(parts[-1]))
         is_more = message.get("more_body", False)
     return b"".join(parts)
 
 
-def _unpack(data: bytes, encoding: str, limit: int) -> bytes:
-    """Unpack the data, but stop at the limit however large it would be."""
+def _unpack(call: Call, data: bytes, encoding: str, limit: int) -> bytes:
+    """Unpack the data, but stop at the limit however large it would be, and where memory ends."""
     unpacker = zlib.decompressobj(_ENCODINGS[encoding])
+    parts: list[bytes] = []
+    size = 0
+    rest = data
     try:
-        unpacked = unpacker.decompress(data, limit + 1)
+        while rest and not unpacker.eof:
+            parts.append(unpacker.decompress(rest, _UNPACKED_AT_ONCE))
+            size += len(parts[-1])
+            if size > limit:
+                _raise_too_large(limit)
+            call.hold_bytes(len(parts[-1]))
+            rest = unpacker.unconsumed_tail
     except zlib.error as error:
         raise RequestError(400, f"the body is not {encoding}: {error}") from None
-    if len(unpacked) > limit:
-        _raise_too_large(limit)
     if not unpacker.eof or unpacker.unused_data:
         raise RequestError(400, f"the body is not one whole {encoding} stream")
-    return unpacked
+    return b"".join(parts)
 
 
 def _raise_too_large(limit: int) -> None:

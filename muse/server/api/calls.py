@@ -3,7 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
@@ -13,16 +13,18 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from structlog.typing import FilteringBoundLogger
 
-from muse.core.file.live_or_archived import SessionFile
-from muse.errors import MuseError
+from muse.core.file.cursors import OtherLogError
+from muse.core.op_log import OpLog
+from muse.errors import MuseError, UsageError
 from muse.history.repository import Repository
 from muse.server.edge.access import Principal, Scope, Tokens
-from muse.server.edge.limits import Quotas, Slots
+from muse.server.edge.limits import Budget, DistinctSlots, Quotas, Slots
 from muse.server.faults import RequestError, request_error
 from muse.server.metrics import Metrics
 from muse.server.peers import Peers
 from muse.server.sessions import OpenSession, Sessions
 from muse.server.settings import Settings
+from muse.server.shares import Shares
 from muse.server.tracing import Tracing
 
 _T = TypeVar("_T")
@@ -51,10 +53,14 @@ class Service:
     sockets: Slots
     subscriptions: Slots
     sorts: Slots
+    requests: Slots
+    used_sessions: DistinctSlots
+    bodies: Budget
     peers: Peers
     metrics: Metrics
     tracing: Tracing
-    threads: ThreadPoolExecutor
+    threads: Executor
+    shares: Shares
     log: FilteringBoundLogger
     live: "set[Live]" = field(default_factory=set)
     is_stopping: bool = False
@@ -73,22 +79,13 @@ class Service:
         """Return the error that the client is told. It names no path of this machine."""
         return request_error(error, self.repository.root)
 
-    async def in_thread(self, work: Callable[[], _T]) -> _T:
-        """Run what touches files in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+    def threads_of(self, principal: Principal) -> Executor:
+        """Return the threads as a sender may use them: one token gets a part of them only."""
+        return self.shares.of(principal.token_id) if principal.token_id else self.threads
 
-    def check_cursor(self, session_id: str, text: str, name: str = "since") -> int:
-        """Return the byte that a cursor names; raise the refusal if it is not of this session. Blocks."""
-        repository = self.repository
-        file = SessionFile(repository.root, session_id, repository.storage)
-        try:
-            end = file.end()
-            cursor = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
-            if not 0 <= cursor <= end or (cursor and file.read(cursor - 1, 1) != b"\n"):
-                raise RequestError(422, f"{name} {text[:40]!r} is not a cursor of this session", field=name)
-        finally:
-            file.close()
-        return cursor
+    async def in_thread(self, principal: Principal, work: Callable[[], _T]) -> _T:
+        """Run what touches files in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads_of(principal), work)
 
 
 @dataclass(slots=True)
@@ -111,6 +108,21 @@ class Call:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
+        """Run what touches files in a thread."""
+        return await self.service.in_thread(self.principal, work)
+
+    async def answer_json(self, work: Callable[[], Any]) -> Response:
+        """Return the answer with what `work` returns; its JSON, too, is made in a thread: it may be long."""
+        data = await self.in_thread(lambda: msgspec.json.encode(work()))
+        return Response(data, media_type="application/json")
+
+    def hold_bytes(self, size: int) -> None:
+        """Have bytes in memory until the answer is out; raise the refusal if they are too many."""
+        holder, bodies = self.principal.token_id, self.service.bodies
+        bodies.take(holder, size)
+        self.held.callback(bodies.give_back, holder, size)
+
     def session_id(self) -> str:
         """Return the id in the path; the token must be for it."""
         session_id: str = self.connection.path_params["session_id"]
@@ -119,7 +131,10 @@ class Call:
 
     def session(self) -> OpenSession:
         """Return the session in the path, in use until the answer is out, or raise `NotFoundError`."""
-        session = self.service.sessions.get(self.session_id())
+        session_id, token_id = self.session_id(), self.principal.token_id
+        if token_id:
+            self.held.enter_context(self.service.used_sessions.one(token_id, session_id))
+        session = self.service.sessions.get(session_id)
         self.held.enter_context(session.in_use())
         return session
 
@@ -144,6 +159,16 @@ class Call:
         if len(values) != len(given):
             raise RequestError(422, "a query parameter is given twice")
         return [values.get(name) for name in names]
+
+
+def check_cursor(log: OpLog, text: str, name: str = "since") -> int:
+    """Return the byte that a cursor names; raise the refusal if it is not of this session's log. Blocks."""
+    try:
+        return log.cursors.offset(text)
+    except OtherLogError as error:
+        raise RequestError(410, f"{name}: {error}", field=name, kind="CursorOfAnotherLog") from None
+    except UsageError as error:
+        raise RequestError(422, f"{name}: {error}", field=name) from None
 
 
 def one_of(name: str, value: str | None, *allowed: str) -> str:

@@ -63,14 +63,14 @@ class Forecast(msgspec.Struct, forbid_unknown_fields=True):
 
 async def reservations(call: Call) -> Response:
     (branch,) = call.query("branch")
-    found = await call.service.in_thread(lambda: _coordination(call).reservations(branch=branch))
-    return JsonResponse({"reservations": [one.to_json() for one in found]})
+    found = _coordination(call).reservations
+    return await call.answer_json(lambda: {"reservations": [one.to_json() for one in found(branch=branch)]})
 
 
 async def reserve(call: Call) -> Response:
     wanted = await _body(call, Reserve)
     actor = _writer(call, wanted.actor_id)
-    reservation = await call.service.in_thread(
+    reservation = await call.in_thread(
         lambda: _coordination(call).reserve(
             actor,
             wanted.addresses,
@@ -89,7 +89,7 @@ async def release(call: Call) -> Response:
     actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
     if wanted.force:
         call.principal.check_scope("admin")
-    stood = await call.service.in_thread(
+    stood = await call.in_thread(
         lambda: _coordination(call).release(reservation_id, actor, force=wanted.force)
     )
     return JsonResponse({"released": stood})
@@ -98,7 +98,7 @@ async def release(call: Call) -> Response:
 async def renew(call: Call) -> Response:
     wanted = await _body(call, Renew)
     actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
-    reservation = await call.service.in_thread(
+    reservation = await call.in_thread(
         lambda: _coordination(call).renew(reservation_id, actor, ttl_seconds=wanted.ttl_seconds)
     )
     return JsonResponse({"reservation": reservation.to_json()})
@@ -106,14 +106,14 @@ async def renew(call: Call) -> Response:
 
 async def intents(call: Call) -> Response:
     (branch,) = call.query("branch")
-    found = await call.service.in_thread(lambda: _coordination(call).intents(branch=branch))
-    return JsonResponse({"intents": [intent.to_json() for intent in found]})
+    found = _coordination(call).intents
+    return await call.answer_json(lambda: {"intents": [intent.to_json() for intent in found(branch=branch)]})
 
 
 async def intend(call: Call) -> Response:
     wanted = await _body(call, Intend)
     actor = _writer(call, wanted.actor_id)
-    intent = await call.service.in_thread(
+    intent = await call.in_thread(
         lambda: _coordination(call).intend(
             actor,
             wanted.addresses,
@@ -130,10 +130,12 @@ async def intend(call: Call) -> Response:
 
 async def forecast(call: Call) -> Response:
     wanted = await _body(call, Forecast)
-    found = await call.service.in_thread(
-        lambda: _coordination(call).forecast(wanted.addresses, party=wanted.party, branch=wanted.branch)
-    )
-    return JsonResponse({"collisions": [collision.to_json() for collision in found]})
+
+    def find() -> dict[str, Any]:
+        found = _coordination(call).forecast(wanted.addresses, party=wanted.party, branch=wanted.branch)
+        return {"collisions": [collision.to_json() for collision in found]}
+
+    return await call.answer_json(find)
 
 
 def _coordination(call: Call) -> Coordination:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from muse.disk import layout
 from muse.errors import NotFoundError
 from muse.history.commit_record import brief_record
-from muse.server.api.calls import Call, JsonResponse, count_of
+from muse.server.api.calls import Call, count_of
 
 _COMMITS_AT_MOST = 1_000
 
@@ -25,7 +25,7 @@ async def log(call: Call) -> Response:
         head = dag.head(name)
         return [brief_record(record) for record in islice(dag.history(head), count)] if head else []
 
-    return JsonResponse({"commits": await call.service.in_thread(collect)})
+    return await call.answer_json(lambda: {"commits": collect()})
 
 
 async def show(call: Call) -> Response:
@@ -36,7 +36,7 @@ async def show(call: Call) -> Response:
         record = repository.dag.read_commit(repository.dag.resolve(text))
         return {**record, "files": repository.read_tree(record["commit_id"])}
 
-    return JsonResponse(await call.service.in_thread(find))
+    return await call.answer_json(find)
 
 
 async def file(call: Call) -> Response:
@@ -50,7 +50,7 @@ async def file(call: Call) -> Response:
             raise NotFoundError(f"there is no file {path[:200]!r} in commit {text}")
         return object_id, repository.objects.get(object_id)
 
-    object_id, content = await call.service.in_thread(find)
+    object_id, content = await call.in_thread(find)
     # Files are what somebody wrote: a browser shall not run them as pages of this server.
     headers = {
         "etag": f'"{object_id}"',

@@ -6,24 +6,25 @@ from contextlib import ExitStack, aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket
 
+from muse.core.strict_json import unstorable
 from muse.errors import MuseError
 from muse.server.api.appends import submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
-from muse.server.api.calls import ANSWERED, Call, Service, one_of
+from muse.server.api.calls import ANSWERED, Call, Service, check_cursor, one_of
 from muse.server.api.ops import Append, checked, sent_ops
+from muse.server.appending import Written
 from muse.server.client_queue import ClientQueue, Message
 from muse.server.edge.access import Principal
 from muse.server.faults import RequestError
 from muse.server.feed import LogSlice, read_slice
 from muse.server.in_threads import InThreads
 from muse.server.sessions import OpenSession
-from muse.session.receipt import Receipt
 
 TRY_AGAIN, RESTARTING, POLICY_VIOLATION, INTERNAL = 1013, 1012, 1008, 1011
 """Close codes of WebSockets (the IANA registry): behind or full, stopping, no longer allowed, a fault."""
@@ -31,6 +32,11 @@ TRY_AGAIN, RESTARTING, POLICY_VIOLATION, INTERNAL = 1013, 1012, 1008, 1011
 SUBPROTOCOL = "muse.v1"
 
 _PRESENCE_BYTES = 4096
+_IDENTITY_LENGTH = 256
+_LEVELS_AROUND = 100
+"""How much of the depth that JSON may have is kept for what is written around a client's value."""
+
+_Identity = int | Annotated[str, msgspec.Meta(max_length=_IDENTITY_LENGTH)] | None
 _CONNECTIONS = count(1)
 
 
@@ -38,7 +44,7 @@ class AppendMessage(Append, forbid_unknown_fields=True):
     """Ops that come over a WebSocket. `id`: what the answer is to say, so that its sender knows it."""
 
     type: str = "append"
-    id: int | str | None = None
+    id: _Identity = None
     ack: Literal["written", "durable"] = "written"
 
 
@@ -47,10 +53,12 @@ class PresenceMessage(msgspec.Struct, forbid_unknown_fields=True):
 
     where: Any
     type: str = "presence"
-    id: int | str | None = None
+    id: _Identity = None
 
 
-async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -> AsyncGenerator[LogSlice]:
+async def catch_up(
+    service: Service, principal: Principal, session: OpenSession, queue: ClientQueue
+) -> AsyncGenerator[LogSlice]:
     """Yield what lies between the queue's cursor and the live feed, then join that: no gap, no repeat.
 
     Ends early once the queue is closed: a client that has to leave does not wait for a long log.
@@ -58,7 +66,8 @@ async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -
     feed = await session.feed()
     if feed.join(queue):
         return
-    with InThreads(service.threads, partial(session.log.follow, since=queue.cursor)) as follower:
+    follow = partial(session.log.follow, since=queue.cursor)
+    with InThreads(service.threads_of(principal), follow) as follower:
         while not (queue.closed or feed.join(queue)):
             target = feed.cursor
             batch = await follower.use(partial(read_slice, start=queue.cursor, upto=target))
@@ -67,11 +76,16 @@ async def catch_up(service: Service, session: OpenSession, queue: ClientQueue) -
             queue.cursor = batch.end if batch.ops else max(queue.cursor, target)
 
 
-async def start_cursor(service: Service, session: OpenSession, since: str | None) -> int:
+async def start_cursor(call: Call, session: OpenSession, since: str | None) -> int:
     """Return where to follow from: a client's cursor, or the end of the log."""
     if since is None:
-        return (await service.in_thread(session.log.cut)).offset
-    return await service.in_thread(partial(service.check_cursor, session.session_id, since))
+        return (await call.in_thread(session.log.cut)).offset
+    return await call.in_thread(partial(check_cursor, session.log, since))
+
+
+async def cursor_at(service: Service, principal: Principal, session: OpenSession, offset: int) -> bytes:
+    """Return a byte of the log as a client's cursor."""
+    return (await service.in_thread(principal, partial(session.log.cursors.at, offset))).encode()
 
 
 class LiveConnection:
@@ -134,7 +148,9 @@ class LiveConnection:
 
     async def _send_updates(self, *, follow: bool) -> None:
         if follow:
-            async with aclosing(catch_up(self._service, self._session, self.queue)) as batches:
+            async with aclosing(
+                catch_up(self._service, self.principal, self._session, self.queue)
+            ) as batches:
                 async for batch in batches:
                     while (answer := self.queue.get_nowait()) is not None:
                         await self._send(answer)
@@ -142,7 +158,8 @@ class LiveConnection:
         while (update := await self.queue.get()) is not None:
             await self._send(update)
         if self.queue.overflowed:
-            await self._send(Message(_encoded({"type": "overflow", "cursor": self.queue.cursor})))
+            cursor = await cursor_at(self._service, self.principal, self._session, self.queue.cursor)
+            await self._send(Message(b'{"type":"overflow","cursor":"%b"}' % cursor))
             self._closing = (TRY_AGAIN, "too slow: come back with the cursor")
 
     async def _send(self, update: Message) -> None:
@@ -166,16 +183,16 @@ class LiveConnection:
             await self._handle(message["bytes"] if data is None else data)
 
     async def _handle(self, data: str | bytes) -> None:
-        identity: Any = None
+        identity: int | str | None = None
         try:
             if len(data) <= PARSED_AT_ONCE:
                 document = _document(data)
             else:
-                document = await self._service.in_thread(partial(_document, data))
-            identity = document.get("id")
+                document = await self._service.in_thread(self.principal, partial(_document, data))
+            identity = _identity(document)
             self._act(document, len(data))
         except Exception as error:  # noqa: BLE001 - the client is told of every error
-            await self._refuse(identity, error)
+            await self._refuse(identity, error, len(data))
         while self._pending >= self._service.settings.pending_appends or self.queue.is_crowded:
             self._room.clear()
             await self._room.wait()
@@ -188,20 +205,30 @@ class LiveConnection:
         else:
             raise RequestError(422, "type must be 'append' or 'presence'", field="type")
 
-    async def _refuse(self, identity: Any, error: Exception) -> None:
-        told = self._service.told(error)
+    async def _refuse(self, identity: int | str | None, error: Exception, size: int) -> None:
+        told, quotas = self._service.told(error), self._service.quotas
         self._answer({"type": "error", "id": identity, **told.as_record()})
-        await asyncio.sleep(min(told.retry_after or 0.0, 1.0))  # a client that floods waits in its own socket
+        if told.status != 429:
+            quotas.pay(self._actor, size)
+        # A client that floods waits in its own socket.
+        await asyncio.sleep(max(min(told.retry_after or 0.0, 1.0), quotas.debt_seconds(self._actor)))
 
     def _move(self, message: PresenceMessage, size: int) -> None:
         if size > _PRESENCE_BYTES:
             raise RequestError(413, f"where is longer than {_PRESENCE_BYTES} bytes", field="where")
+        if (found := unstorable(message.where, "where", _LEVELS_AROUND)) is not None:
+            raise RequestError(422, f"{found[0][:40]}: {found[1]} is not allowed", field="where")
         self._service.quotas.charge_presence(self._actor)
         self._session.move(self._number, message.where)
 
     def _append(self, message: AppendMessage, size: int) -> None:
         self.principal.check_scope("append")
         sent = sent_ops(message, self._service.settings.request_ops)
+        if self._session.log.is_replaced:
+            self.leave(TRY_AGAIN, "another log is at the place of the session's: come back")
+            raise RequestError(
+                503, "another log is at the place of the session's: connect again", retry_after=1
+            )
         done = submit_ops(
             self._service,
             self._service.sessions.get(self._session.session_id),  # opened again where a disk had failed
@@ -216,7 +243,7 @@ class LiveConnection:
         if self._service.tracing.is_on:
             self._service.tracing.follow("append", done, ops=len(sent.ops), ack=message.ack)
 
-    def _appended(self, identity: Any, done: "asyncio.Future[list[Receipt]]") -> None:
+    def _appended(self, identity: Any, done: "asyncio.Future[Written]") -> None:
         self._pending -= 1
         self._room.set()
         error = done.exception()
@@ -224,7 +251,17 @@ class LiveConnection:
             told = self._service.told(error)
             self._answer({"type": "error", "id": identity, **told.as_record()})
         else:
-            self._answer({"type": "receipts", "id": identity, "receipts": done.result()})
+            self._answer({"type": "receipts", "id": identity, **done.result().as_record()})
+
+
+def _identity(document: dict[str, Any]) -> int | str | None:
+    """Return what a message says that its answer is to say, if it is short."""
+    identity = document.get("id")
+    return identity if isinstance(identity, int) or _is_short(identity) else None
+
+
+def _is_short(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= _IDENTITY_LENGTH
 
 
 def _document(data: str | bytes) -> dict[str, Any]:
@@ -252,7 +289,7 @@ async def _serve_call(call: Call, socket: WebSocket) -> None:
     if actor is not None:
         principal.check_actor(actor)
     with service.sockets.one(principal.token_id):
-        cursor = await start_cursor(service, session, since)
+        cursor = await start_cursor(call, session, since)
         subscription = service.subscriptions.one(principal.token_id) if follows else nullcontext()
         with subscription, service.metrics.following("websocket", counts=follows):
             socket.scope[ANSWERED] = 101
@@ -269,7 +306,7 @@ async def events(call: Call) -> Response:
     (since,) = call.query("since")
     session = call.session()
     last = call.header(b"last-event-id") or since
-    cursor = await start_cursor(call.service, session, last)
+    cursor = await start_cursor(call, session, last)
     call.held.enter_context(call.service.subscriptions.one(call.principal.token_id))
     call.held.enter_context(call.service.metrics.following("events", counts=True))
     stream = _event_stream(call, session, cursor)
@@ -284,8 +321,8 @@ async def _event_stream(call: Call, session: OpenSession, cursor: int) -> AsyncI
     call.held.callback(service.live.discard, stream)
     call.held.callback(session.stop_following, queue)
     try:
-        yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
-        async with aclosing(catch_up(service, session, queue)) as batches:
+        yield b"id: %b\nevent: open\ndata: {}\n\n" % await cursor_at(service, call.principal, session, cursor)
+        async with aclosing(catch_up(service, call.principal, session, queue)) as batches:
             async for batch in batches:
                 yield batch.message.events
         while (update := await _next(queue, service.settings.ping_seconds)) is not None:
@@ -293,7 +330,8 @@ async def _event_stream(call: Call, session: OpenSession, cursor: int) -> AsyncI
             yield update.events
             stream.sending_since = None
         if queue.overflowed:
-            yield b'event: overflow\ndata: {"cursor":%d}\n\n' % queue.cursor
+            last = await cursor_at(service, call.principal, session, queue.cursor)
+            yield b'event: overflow\ndata: {"cursor":"%b"}\n\n' % last
     except MuseError as error:
         yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
 

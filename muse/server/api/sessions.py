@@ -14,8 +14,8 @@ from muse.core.entry import matches, total_order
 from muse.core.file.live_or_archived import is_archived
 from muse.core.op_log import OpLog
 from muse.server.api.appends import ACKS, submit_ops
-from muse.server.api.bodies import PARSED_AT_ONCE, parse_json, read_body, read_object
-from muse.server.api.calls import Call, JsonResponse, count_of, one_of
+from muse.server.api.bodies import PARSED_AT_ONCE, media_type, parse_json, read_body, read_object
+from muse.server.api.calls import Call, JsonResponse, check_cursor, count_of, one_of
 from muse.server.api.ops import Lamport, SentOps, checked, read_document, read_lines
 from muse.server.faults import RequestError
 from muse.server.feed import as_json
@@ -65,7 +65,7 @@ class Decision(msgspec.Struct, forbid_unknown_fields=True):
 
 async def list_all(call: Call) -> Response:
     call.query()
-    found = await call.service.in_thread(call.service.sessions.all)
+    found = await call.in_thread(call.service.sessions.all)
     return JsonResponse({"sessions": [name for name in found if call.principal.may_use(name)]})
 
 
@@ -76,7 +76,9 @@ async def create(call: Call) -> Response:
     rules = wanted.policy
     policy = Policy(rules.reservations, rules.stale_reads) if rules is not None else None
     sessions = call.service.sessions
-    is_new = await call.service.in_thread(lambda: sessions.create(wanted.session_id, policy))
+    if not sessions.has(wanted.session_id):
+        call.service.quotas.charge_session(call.principal.actor or "")
+    is_new = await call.in_thread(lambda: sessions.create(wanted.session_id, policy))
     return JsonResponse(
         {"session_id": wanted.session_id, "created": is_new}, status_code=201 if is_new else 200
     )
@@ -85,7 +87,7 @@ async def create(call: Call) -> Response:
 async def show(call: Call) -> Response:
     call.query()
     session = call.session()
-    facts = await call.service.in_thread(lambda: _facts(call, session.log))
+    facts = await call.in_thread(lambda: _facts(call, session.log))
     return JsonResponse({**facts, "present": session.present()})
 
 
@@ -97,7 +99,7 @@ def _facts(call: Call, log: OpLog) -> dict[str, Any]:
         "repo_id": repository.repo_id,
         "entries": cut.op_count,
         "lamport_ts": cut.lamport_ts,
-        "cursor": cut.offset,
+        "cursor": log.cursors.at(cut.offset),
         "archived": is_archived(repository.root, session_id, storage=repository.storage),
         "policy": read_policy(repository.root, session_id, repository.storage).to_json(),
     }
@@ -106,7 +108,7 @@ def _facts(call: Call, log: OpLog) -> dict[str, Any]:
 async def checkpoint(call: Call) -> Response:
     call.query()
     log = call.session().log
-    return JsonResponse({"checkpoint": await call.service.in_thread(log.read_checkpoint)})
+    return JsonResponse({"checkpoint": await call.in_thread(log.read_checkpoint)})
 
 
 async def delta(call: Call) -> Response:
@@ -114,12 +116,21 @@ async def delta(call: Call) -> Response:
     if not domain:
         raise RequestError(422, "domain is missing: name one", field="domain")
     session_id, repository = call.session().session_id, call.service.repository
+    at_most = call.service.settings.sorted_bytes
 
     def collapse() -> Any:
         with OpLog(repository.root, session_id, storage=repository.storage) as log:
-            return log.to_structured_delta(domain)
+            until, checkpoint = log.cut(), log.read_checkpoint()
+            covered = checkpoint["cut"]["offset"] if checkpoint is not None and "cut" in checkpoint else 0
+            if until.offset - covered > at_most:
+                raise RequestError(
+                    413,
+                    f"{until.offset - covered} bytes of log are pending: at most {at_most} are "
+                    "collapsed here; commit, or read the ops",
+                )
+            return log.to_structured_delta(domain, until=until)
 
-    return JsonResponse(await call.service.in_thread(collapse))
+    return await call.answer_json(collapse)
 
 
 async def commit(call: Call) -> Response:
@@ -145,7 +156,7 @@ async def commit(call: Call) -> Response:
                 return error.outcome.as_record()
 
     with call.service.tracing.span("commit"):
-        return JsonResponse(await call.service.in_thread(make))
+        return JsonResponse(await call.in_thread(make))
 
 
 # -- ops ------------------------------------------------------------------------------------------
@@ -156,21 +167,23 @@ async def append(call: Call) -> Response:
     level = one_of("ack", ack, *ACKS)
     call.service.sessions.check(call.session_id())
     settings = call.service.settings
-    body = await read_body(call)
+    body = await read_body(call, is_paid=True)
     parse = partial(_sent, call, body, settings.request_ops)
-    sent = parse() if len(body) <= PARSED_AT_ONCE else await call.service.in_thread(parse)
-    with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
-        receipts = await submit_ops(
+    with call.service.quotas.paying_for_refusal(call.principal.actor or "", len(body)):
+        sent = parse() if len(body) <= PARSED_AT_ONCE else await call.in_thread(parse)
+        done = submit_ops(
             call.service, call.session(), call.principal, sent, is_durable=level == "durable", size=len(body)
         )
-    return JsonResponse({"receipts": receipts})
+    with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
+        written = await done
+    return JsonResponse(written.as_record())
 
 
 def _sent(call: Call, body: bytes, at_most: int) -> SentOps:
-    media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
-    if media_type == "application/x-ndjson":
+    sent_type = media_type(call)
+    if sent_type == "application/x-ndjson":
         sent = read_lines(body, at_most)
-    elif media_type == "application/json":
+    elif sent_type == "application/json":
         sent = read_document(body, at_most)
     else:
         raise RequestError(415, "send application/x-ndjson or application/json")
@@ -194,10 +207,10 @@ async def read(call: Call) -> Response:
     service = call.service
 
     def begin() -> Generator[bytes]:
-        start = service.check_cursor(session.session_id, since, "since") if since is not None else 0
+        start = check_cursor(session.log, since, "since") if since is not None else 0
         stop = session.log.cut().offset
         if until is not None:
-            stop = service.check_cursor(session.session_id, until, "until")
+            stop = check_cursor(session.log, until, "until")
         wanted = {"domain": domain, "actor": actor, "address": address}
         if order == "log":
             return _first(count, _in_log_order(session.log, start, stop, wanted))
@@ -217,7 +230,7 @@ async def read(call: Call) -> Response:
 
     if order != "log":
         call.held.enter_context(service.sorts.one(call.principal.token_id))
-    lines = call.held.enter_context(InThreads(service.threads, begin))
+    lines = call.held.enter_context(InThreads(service.threads_of(call.principal), begin))
     await lines.open()
     return StreamingResponse(_stream(call, lines), media_type="application/x-ndjson")
 
@@ -231,7 +244,7 @@ def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | Non
     with log.follow(since=start) as follower:
         while follower.cursor < stop and (entry := follower.next_within(0)) is not None:
             if follower.cursor <= stop and matches(entry, **wanted):
-                yield as_json(entry, follower.cursor)
+                yield as_json(entry, follower.cursor_text)
 
 
 def _in_total_order(
@@ -291,22 +304,23 @@ async def proposals(call: Call) -> Response:
     (settled,) = call.query("settled")
     with_settled = one_of("settled", settled, "false", "true") == "true"
     guarded = call.session().guarded
-    found = await call.service.in_thread(lambda: guarded.proposals(settled=with_settled))
-    return JsonResponse({"proposals": [proposal.to_json() for proposal in found]})
+    return await call.answer_json(
+        lambda: {"proposals": [proposal.to_json() for proposal in guarded.proposals(settled=with_settled)]}
+    )
 
 
 async def accept(call: Call) -> Response:
     decision, actor = await _decision(call)
     session, proposal_id = call.session(), call.request.path_params["proposal_id"]
     del decision
-    receipt = await call.service.in_thread(lambda: session.guarded.accept(proposal_id, actor_id=actor))
+    receipt = await call.in_thread(lambda: session.guarded.accept(proposal_id, actor_id=actor))
     return JsonResponse({"receipt": receipt})
 
 
 async def reject(call: Call) -> Response:
     decision, actor = await _decision(call)
     session, proposal_id = call.session(), call.request.path_params["proposal_id"]
-    proposal = await call.service.in_thread(
+    proposal = await call.in_thread(
         lambda: session.guarded.reject(proposal_id, actor_id=actor, reason=decision.reason)
     )
     return JsonResponse({"proposal": proposal.to_json()})

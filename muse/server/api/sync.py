@@ -12,7 +12,10 @@ from muse.server.api.calls import Call
 from muse.server.edge.access import SCOPES, Principal
 from muse.server.faults import RequestError
 
-_BODY_BYTES = 1 << 28
+_BODY_BYTES = {"put": 1 << 28, "offer": 1 << 25}
+"""How large the larger messages may be: an object, a batch of ops. Any other is a question."""
+
+_QUESTION_BYTES = 4 << 20
 
 
 async def message(call: Call) -> Response:
@@ -22,16 +25,17 @@ async def message(call: Call) -> Response:
         raise RequestError(404, f"there is no message {name[:40]!r}: there are {', '.join(CALLS)}")
     principal, service = call.principal, call.service
     principal.check_scope("commit" if name in {"put", "advance"} else "append" if name == "offer" else "read")
-    body = await read_body(call, limit=max(_BODY_BYTES, service.settings.body_bytes))
+    limit = _BODY_BYTES.get(name, _QUESTION_BYTES)
+    body = await read_body(call, limit=limit, is_paid=name == "offer" or _may_bring_all(principal))
     if name == "offer" and not _may_bring_all(principal):
         service.quotas.charge_batch(principal.actor or "", body.count(b"\n"), len(body))
-    key = f"{principal.token_id}/{(call.header(b'muse-replica') or '')[:64]}"
+    replica = (call.header(b"muse-replica") or "")[:64]
 
     def respond() -> bytes:
         try:
             if name == "offer":
                 _check_authors(principal, body)
-            with service.peers.use(key, is_new=name == "identity") as peer:
+            with service.peers.use(principal.token_id, replica, is_new=name == "identity") as peer:
                 if name not in WRITING_CALLS:
                     return answer(peer, name, body)
                 with uncollected(service.repository.root, service.repository.storage):
@@ -44,7 +48,7 @@ async def message(call: Call) -> Response:
             raise
 
     with service.tracing.span("sync", call=name):
-        return Response(await service.in_thread(respond), media_type="application/octet-stream")
+        return Response(await call.in_thread(respond), media_type="application/octet-stream")
 
 
 def _may_bring_all(principal: Principal) -> bool:

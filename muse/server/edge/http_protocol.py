@@ -5,57 +5,82 @@ is not whole in time, if it sends too much, or if it does not read its answer.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from muse.server.edge.door import Guest
 from muse.server.faults import RequestError
 from muse.server.settings import Settings
+
+PIPELINED_AT_MOST = 32
+"""How many requests of a connection may wait for the answer to an earlier one."""
+
+PIECES_AT_MOST = 1_000
+"""In how many pieces a body may come that are smaller, on the whole, than `PIECE_BYTES`."""
+
+PIECE_BYTES = 64
 
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 4 << 20
 
 
-class _HeadersTooLargeError(Exception):
+class _RefusedError(Exception):
     """Leaves the parser from within its callbacks."""
 
 
+class _Flow(FlowControl):
+    """Reads on only where no request waits for the answer to an earlier one: what is read takes memory."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class BoundedHttp(HttpToolsProtocol):
-    """One connection. `count_refused` is told the reason of each refusal."""
+    """One connection, that of `guest`. `count_refused` is told the reason of each refusal."""
 
     def __init__(
         self,
         settings: Settings,
         count_refused: Callable[[str], None],
+        guest: Guest,
         config: Config,
         server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, {})
         self.access_log = False  # a query may say more than a log should
         self._settings = settings
         self._count_refused = count_refused
+        self._guest = guest
         self._deadline: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._header_size = 0  # of what came while headers were read: the start of a body may be in it
         self._parsed_size = 0
+        self._pieces = self._pieces_size = 0  # of the body
         self._in_headers = True
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._settings.connections:
+        self.flow = _Flow(transport, self.pipeline)
+        if self._guest.is_surplus:
             self._refuse(RequestError(503, "too many connections", retry_after=1, reason="connections"))
         else:
             self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._guest.leave()
         self._stop_waiting()
         self._end_patience()
         super().connection_lost(exc)
@@ -77,8 +102,10 @@ class BoundedHttp(HttpToolsProtocol):
         if self._in_headers:
             self._header_size += len(data)
         super().data_received(data)
-        if (successor := self.transport.get_protocol()) is not self:
+        successor: Any = self.transport.get_protocol()
+        if successor is not self:
             self._end_patience()
+            successor.guest = self._guest
             self._check_handshake(successor)
             return
         if self._in_headers or self.cycle is None or self.cycle.response_complete:
@@ -90,9 +117,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_headers = True
-        self._header_size = self._parsed_size = 0
+        self._header_size = self._parsed_size = self._pieces = self._pieces_size = 0
         super().on_message_begin()
-        self.scope["state"]["abort"] = self.transport.abort
+        self.scope["state"] |= {"abort": self.transport.abort, "guest": self._guest}
 
     def on_url(self, url: bytes) -> None:
         self._grow(len(url))
@@ -106,6 +133,25 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_headers = False
         self._stop_waiting()
         super().on_headers_complete()
+        if len(self.pipeline) > PIPELINED_AT_MOST:
+            self._refuse_pipeline()
+            raise _RefusedError
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces += 1
+        self._pieces_size += len(body)
+        if self._pieces > max(PIECES_AT_MOST, self._pieces_size // PIECE_BYTES):
+            self._refuse(RequestError(400, "the body comes in too many small pieces", reason="malformed"))
+            raise _RefusedError
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """Begin the next request that waits; read on once it was the last."""
+        super().on_response_complete()
+        if not self.pipeline:
+            self._guest.rest()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
         self.scope["state"]["is_whole"] = True  # nobody has to wait for the body
@@ -115,7 +161,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._parsed_size += size
         if self._parsed_size > self._settings.header_bytes:
             self._refuse_large()
-            raise _HeadersTooLargeError
+            raise _RefusedError
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(RequestError(400, msg, reason="malformed"))
@@ -148,6 +194,13 @@ class BoundedHttp(HttpToolsProtocol):
     def _give_up(self) -> None:
         seconds = self._settings.header_seconds
         self._refuse(RequestError(408, f"no whole request came within {seconds:g} s", reason="headers"))
+
+    def _refuse_pipeline(self) -> None:
+        """Close: nobody knows which answers the client still waits for."""
+        self._refused = True
+        self._count_refused("pipelined")
+        self.pipeline.clear()
+        self.transport.close()
 
     def _refuse_large(self) -> None:
         limit = self._settings.header_bytes

@@ -9,6 +9,8 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 
+from muse.server.edge.door import Guest
+
 FRAGMENTS_AT_MOST = 1_000
 """In how many frames one message may come."""
 
@@ -49,12 +51,15 @@ class BoundedFrames(ServerProtocol):
 
 
 class AbortableWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket whose application finds three more calls in the state of its scope.
+    """A WebSocket whose application finds more calls in the state of its scope.
 
     `abort` ends the connection at once, while closing waits for the client. `send_frame` sends a frame that
     was serialized before; `send_at_once` does so if it need not wait, and returns whether it did. After the
     application has ended, the client has some seconds to read what is left.
     """
+
+    guest: Guest
+    """The connection, which is given by the protocol that it spoke before."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -63,6 +68,7 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         self.scope["state"] |= {
             "abort": self.transport.abort,
+            "guest": self.guest,
             "send_frame": self._send_frame,
             "send_at_once": self._send_at_once,
         }
@@ -70,6 +76,10 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
             await super().run_asgi()
         finally:
             self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.guest.leave()
+        super().connection_lost(exc)
 
     async def send(self, message: Any) -> None:
         """Send a message. A handshake that was answered is complete, or uvicorn logs an error."""
