@@ -142,11 +142,7 @@ class _Inotify:
 
 
 def _link_at(path: str) -> str | None:
-<<<<<<< HEAD
     """Return where the symbolic link at `path` leads, or None if there is no link."""
-=======
-    """Return where the symbolic link at `path` leads; None for anything else."""
->>>>>>> x-positions
     try:
         return os.readlink(path)
     except OSError as error:

@@ -39,13 +39,8 @@ class Cursors:
         return Cursors(file, self._marks)
 
     @property
-<<<<<<< HEAD
-    def is_replaced(self) -> bool:
-        """Whether another log is known to be at the path than this handle read or wrote: open it again."""
-=======
     def log_is_replaced(self) -> bool:
         """Whether another log is known to be at the path than was read or written: open it again."""
->>>>>>> x-positions
         return self._file.is_replaced
 
     def at(self, offset: int) -> str:
