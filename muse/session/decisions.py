@@ -1,5 +1,6 @@
 """What becomes of an op that is handed to a session: it is stored, refused or set aside."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -10,7 +11,7 @@ import msgspec
 from muse.apply.domains import check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
-from muse.core.address import addresses_of
+from muse.core.address import addresses_of, touch
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
 from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
@@ -22,6 +23,16 @@ from muse.session.stale_reads import Arriving, Touch, Touches
 
 MOST_OPEN_PROPOSALS = 10_000
 OVERLAPS_NAMED = 100
+ADDRESSES_NAMED = 10
+"""How many addresses of a reservation a receipt names at most."""
+
+NAMED_AT_ONCE = 5_000
+"""How many overlaps, and addresses of reservations, the receipts of one actor's ops that enter together name."""
+
+STAMPS_AHEAD = 100_000
+"""How far ahead of a session's ops, and of those that come with it, the stamp of an op may be. So an actor
+cannot use up the stamps of all within years."""
+
 _STAMP_FIELDS = frozenset({"lamport_ts", "created_at"})
 _DRAFT_FIELDS = frozenset(ENTRY_FIELDS) - _STAMP_FIELDS
 
@@ -122,7 +133,7 @@ class Judge:
     """Decides on ops while nobody else can append and no reservation can change.
 
     `reservations` are missing where the policy does not ask for them. With `arriving`, ops that are admitted
-    count as newer ops for those that come after them.
+    count as newer ops for those that come after them. `latest` is the highest stamp that an op may bring.
     """
 
     policy: Policy
@@ -130,12 +141,14 @@ class Judge:
     branch: str
     touches: Touches
     arriving: Arriving | None
+    latest: int
 
     def decide(
         self, offers: Sequence[Offer], in_log: InLog, proposals: Mapping[str, Proposal], open_count: int
     ) -> None:
         """Decide what becomes of each op; one that nothing is in the way of is admitted."""
         left = MOST_OPEN_PROPOSALS - open_count
+        named: Counter[str] = Counter()
         first: dict[str, Offer] = {}
         for offer in offers:
             op_id = offer.entry["op_id"]
@@ -151,14 +164,20 @@ class Judge:
                     offer.receipt = _in_conflict(offer.entry, "in the same request")
             elif op_id in proposals and proposals[op_id].state != "accepted":
                 offer.receipt = _as_proposed(offer, proposals[op_id])
+            elif not offer.is_draft and offer.entry["lamport_ts"] > self.latest:
+                offer.receipt = refused(offer.entry, "invalid", self._too_late(offer.entry))
             else:
-                offer.receipt = self._receipt_of(offer)
+                offer.receipt = _shortened(self._receipt_of(offer), offer, named)
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
                 if offer.is_admitted and self.arriving is not None:
                     self.arriving.expect(offer.entry, is_stamped=not offer.is_draft)
                 if offer.is_proposed:
                     left -= 1
                     _check_room(offer, left)
+
+    def _too_late(self, entry: OpEntry) -> str:
+        stamp = entry["lamport_ts"]
+        return f"lamport_ts {stamp} is far ahead of this session: at most {self.latest} is taken now"
 
     def _receipt_of(self, offer: Offer) -> Receipt | None:
         """Return what the policy has to say of an op; nothing if it is stored without a remark."""
@@ -193,8 +212,29 @@ class Judge:
             kind=kind,
             reason=reason,
             overlaps=tuple(touch._asdict() for touch in overlaps[-OVERLAPS_NAMED:]),
-            reservations=tuple(one.to_json() for one in others),
+            reservations=tuple(_briefly(one, addresses) for one in others),
         )
+
+
+def _briefly(reservation: Reservation, addresses: Sequence[str]) -> dict[str, Any]:
+    """Return a reservation as a receipt has it: of its addresses some, those first that an op touches."""
+    record = reservation.to_json()
+    if len(reservation.addresses) > ADDRESSES_NAMED:
+        touched = [one for one in reservation.addresses if any(touch(one, other) for other in addresses)]
+        first = dict.fromkeys([*touched[:ADDRESSES_NAMED], *reservation.addresses[:ADDRESSES_NAMED]])
+        record["addresses"] = list(first)[:ADDRESSES_NAMED]
+    return record
+
+
+def _shortened(receipt: Receipt | None, offer: Offer, named: Counter[str]) -> Receipt | None:
+    """Leave out what a receipt names, once those of its actor have named so much that it is enough."""
+    if receipt is None or not (receipt.overlaps or receipt.reservations):
+        return receipt
+    actor = offer.request.actor_id
+    named[actor] += len(receipt.overlaps) + sum(len(one["addresses"]) for one in receipt.reservations)
+    if named[actor] <= NAMED_AT_ONCE:
+        return receipt
+    return msgspec.structs.replace(receipt, overlaps=(), reservations=())
 
 
 def _trespass_of(

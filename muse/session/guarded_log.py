@@ -19,6 +19,7 @@ from muse.disk import layout
 from muse.errors import ConflictError, InvalidEntryError, NotFoundError
 from muse.history.repository import Repository
 from muse.session.decisions import (
+    STAMPS_AHEAD,
     InLog,
     Judge,
     Offer,
@@ -148,7 +149,8 @@ class GuardedLog:
         branch = "" if reservations is None or reservations.is_empty else self._branch()
         in_log = self._log.find(offer.entry["op_id"] for offer in offers)
         proposals = self._proposals.all()
-        judge = Judge(policy, reservations, branch, self._touches, arriving)
+        latest = self._log.cut().lamport_ts + len(offers) + STAMPS_AHEAD
+        judge = Judge(policy, reservations, branch, self._touches, arriving, latest)
         judge.decide(offers, in_log, proposals, self._proposals.open_count)
 
     def _enter(self, offers: list[Offer]) -> None:

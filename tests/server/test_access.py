@@ -129,6 +129,23 @@ def test_a_token_speaks_as_its_own_actor_only(server: ServerProcess) -> None:
     assert entry["actor_id"] == "ada"
 
 
+def test_a_replica_brings_no_stamp_far_ahead_unless_it_may_bring_all() -> None:
+    with running_server() as server:
+
+        def offer(scope: str, *stamps: int) -> int:
+            entries = (make_op_entry("eve", "text", {}, stamp) for stamp in stamps)
+            lines = b"".join(frame(entry_json(entry)) for entry in entries)
+            with server.client(server.token("eve", scope)) as client:
+                body = pack({"session_id": "jam"}, lines)
+                return client.post("/v1/sync/offer", content=body).status_code
+
+        assert offer("commit", 1 << 32) == 422
+        assert offer("append", *range(1, 1_001)) == 200
+        assert offer("append", 101_001) == 200
+        assert offer("append", 101_002, 201_004) == 422
+        assert offer("admin", 1 << 32) == 200
+
+
 def test_only_an_admin_brings_the_ops_of_others(server: ServerProcess) -> None:
     others = frame(entry_json(make_op_entry("bob", "text", {"op": "insert", "address": "a"}, 1)))
     body = pack({"session_id": "brought"}, others)

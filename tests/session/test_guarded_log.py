@@ -21,6 +21,7 @@ from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.history.repository import Repository
 from muse.session import decisions
+from muse.session.decisions import STAMPS_AHEAD
 from muse.session.guarded_log import GuardedLog, Request
 from muse.session.policy import Policy, read_policy, write_policy
 from muse.session.receipt import Receipt
@@ -106,6 +107,20 @@ def test_a_retry_of_a_draft_or_an_entry_makes_no_second_op(scene: Scene) -> None
         )
     assert len(scene.op_ids()) == 2
     assert stored[1].lamport_ts == 7
+
+
+def test_a_stamp_far_ahead_of_the_session_is_refused_however_many_come_at_once(scene: Scene) -> None:
+    def append(*stamps: int) -> list[str]:
+        entries = [make_op_entry("eve", DOMAIN, {"op": "replace", "address": "a"}, stamp) for stamp in stamps]
+        return [receipt.status for receipt in scene.guarded.append(entries, actor_id="eve")]
+
+    assert append(MAX_LAMPORT, 1 << 32, STAMPS_AHEAD + 4) == ["refused"] * 3
+    assert append(STAMPS_AHEAD + 1) == ["stored"]
+    steps = range(1, 1001)
+    assert append(*(step * STAMPS_AHEAD for step in steps)).count("stored") == 2
+    assert scene.log.cut().lamport_ts <= 3 * STAMPS_AHEAD
+    offline = range(scene.log.cut().lamport_ts + 1, scene.log.cut().lamport_ts + 5_001)
+    assert append(*offline) == ["stored"] * 5_000
 
 
 def test_what_is_wrong_with_one_op_is_said_of_it_and_the_others_are_stored(scene: Scene) -> None:
