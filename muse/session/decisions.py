@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import msgspec
 from muse.apply.domains import check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
-from muse.core.address import addresses_of, touch
+from muse.core.address import addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
 from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
@@ -27,7 +27,8 @@ ADDRESSES_NAMED = 10
 """How many addresses of a reservation a receipt names at most."""
 
 NAMED_AT_ONCE = 5_000
-"""How many overlaps, and addresses of reservations, the receipts of one actor's ops that enter together name."""
+"""After how many overlaps and addresses of reservations the receipts of one actor's ops, that enter together,
+name no more."""
 
 STAMPS_AHEAD = 100_000
 """How far ahead of a session's ops, and of those that come with it, the stamp of an op may be. So an actor
@@ -167,7 +168,9 @@ class Judge:
             elif not offer.is_draft and offer.entry["lamport_ts"] > self.latest:
                 offer.receipt = refused(offer.entry, "invalid", self._too_late(offer.entry))
             else:
-                offer.receipt = _shortened(self._receipt_of(offer), offer, named)
+                actor = offer.request.actor_id
+                offer.receipt = self._receipt_of(offer, may_name=named[actor] < NAMED_AT_ONCE)
+                named[actor] += _named_in(offer.receipt)
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
                 if offer.is_admitted and self.arriving is not None:
                     self.arriving.expect(offer.entry, is_stamped=not offer.is_draft)
@@ -179,8 +182,11 @@ class Judge:
         stamp = entry["lamport_ts"]
         return f"lamport_ts {stamp} is far ahead of this session: at most {self.latest} is taken now"
 
-    def _receipt_of(self, offer: Offer) -> Receipt | None:
-        """Return what the policy has to say of an op; nothing if it is stored without a remark."""
+    def _receipt_of(self, offer: Offer, *, may_name: bool) -> Receipt | None:
+        """Return what the policy has to say of an op; nothing if it is stored without a remark.
+
+        Unless it `may_name` them, overlaps and reservations are not named.
+        """
         entry, request = offer.entry, offer.request
         reservations = self.reservations
         may_be_held = reservations is not None and (entry["reservation_id"] or not reservations.is_empty)
@@ -211,30 +217,21 @@ class Judge:
             None if offer.is_draft else entry["lamport_ts"],
             kind=kind,
             reason=reason,
-            overlaps=tuple(touch._asdict() for touch in overlaps[-OVERLAPS_NAMED:]),
-            reservations=tuple(_briefly(one, addresses) for one in others),
+            overlaps=tuple(touch._asdict() for touch in overlaps[-OVERLAPS_NAMED:] if may_name),
+            reservations=tuple(_briefly(one) for one in others if may_name),
         )
 
 
-def _briefly(reservation: Reservation, addresses: Sequence[str]) -> dict[str, Any]:
-    """Return a reservation as a receipt has it: of its addresses some, those first that an op touches."""
-    record = reservation.to_json()
-    if len(reservation.addresses) > ADDRESSES_NAMED:
-        touched = [one for one in reservation.addresses if any(touch(one, other) for other in addresses)]
-        first = dict.fromkeys([*touched[:ADDRESSES_NAMED], *reservation.addresses[:ADDRESSES_NAMED]])
-        record["addresses"] = list(first)[:ADDRESSES_NAMED]
-    return record
+def _briefly(reservation: Reservation) -> dict[str, Any]:
+    """Return a reservation as a receipt has it, with the first of its addresses."""
+    return replace(reservation, addresses=reservation.addresses[:ADDRESSES_NAMED]).to_json()
 
 
-def _shortened(receipt: Receipt | None, offer: Offer, named: Counter[str]) -> Receipt | None:
-    """Leave out what a receipt names, once those of its actor have named so much that it is enough."""
-    if receipt is None or not (receipt.overlaps or receipt.reservations):
-        return receipt
-    actor = offer.request.actor_id
-    named[actor] += len(receipt.overlaps) + sum(len(one["addresses"]) for one in receipt.reservations)
-    if named[actor] <= NAMED_AT_ONCE:
-        return receipt
-    return msgspec.structs.replace(receipt, overlaps=(), reservations=())
+def _named_in(receipt: Receipt | None) -> int:
+    """Return how many overlaps, and addresses of reservations, a receipt names."""
+    if receipt is None:
+        return 0
+    return len(receipt.overlaps) + sum(len(one["addresses"]) for one in receipt.reservations)
 
 
 def _trespass_of(

@@ -123,6 +123,19 @@ def test_a_stamp_far_ahead_of_the_session_is_refused_however_many_come_at_once(s
     assert append(*offline) == ["stored"] * 5_000
 
 
+def test_receipts_name_a_bounded_part_of_what_others_hold(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "NAMED_AT_ONCE", 45)
+    scene.coordination.reserve("ada", [f"a/{number}" for number in range(1_000)], branch="main")
+    scene.coordination.reserve("bob", ["a/x"], branch="main")
+    receipts = scene.append("eve", *["a"] * 10)
+    assert {receipt.kind for receipt in receipts} == {"held"}
+    named = [[len(one["addresses"]) for one in receipt.reservations] for receipt in receipts]
+    assert named == [[10, 1]] * 5 + [[]] * 5
+    assert scene.one("eve", "a").reservations != ()
+
+
 def test_what_is_wrong_with_one_op_is_said_of_it_and_the_others_are_stored(scene: Scene) -> None:
     known = make_op_entry("ada", DOMAIN, {"address": "a"}, 5)
     scene.log.append(known)

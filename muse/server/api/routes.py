@@ -289,6 +289,7 @@ ENDPOINTS = (
         "List the reservations that are in force.",
         query={"branch": _WORD},
         answers={200: _json(_object(reservations=_list(_OBJECT)))},
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -299,6 +300,7 @@ ENDPOINTS = (
         body=_struct(Reserve),
         answers={201: _json(_object(reservation=_OBJECT))},
         errors=(404, 409, 413, 429, 507),
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -310,6 +312,7 @@ ENDPOINTS = (
         may_be_empty=True,
         answers={200: _json(_object(released={"type": "boolean"}))},
         errors=(404, 409, 413, 429, 507),
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -321,6 +324,7 @@ ENDPOINTS = (
         may_be_empty=True,
         answers={200: _json(_object(reservation=_OBJECT))},
         errors=(404, 409, 413, 429, 507),
+        is_of_all=True,
     ),
     Endpoint(
         "GET",
@@ -330,6 +334,7 @@ ENDPOINTS = (
         "List the intents that are in force.",
         query={"branch": _WORD},
         answers={200: _json(_object(intents=_list(_OBJECT)))},
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -340,6 +345,7 @@ ENDPOINTS = (
         body=_struct(Intend),
         answers={201: _json(_object(intent=_OBJECT))},
         errors=(404, 409, 413, 429, 507),
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -351,6 +357,7 @@ ENDPOINTS = (
         may_be_empty=True,
         answers={200: _json(_object(collisions=_list(_OBJECT)))},
         errors=(404, 413),
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
