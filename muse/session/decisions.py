@@ -1,7 +1,7 @@
 """What becomes of an op that is handed to a session: it is stored, refused or set aside."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, cast
@@ -11,7 +11,6 @@ import msgspec
 from muse.apply.domains import check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
-from muse.core.address import addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
 from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
@@ -134,7 +133,8 @@ class Judge:
     """Decides on ops while nobody else can append and no reservation can change.
 
     `reservations` are missing where the policy does not ask for them. With `arriving`, ops that are admitted
-    count as newer ops for those that come after them. `latest` is the highest stamp that an op may bring.
+    count as newer ops for those that come after them. `latest` is the highest stamp that an op may
+    bring, `addresses_of` finds the addresses that an op touches.
     """
 
     policy: Policy
@@ -143,6 +143,7 @@ class Judge:
     touches: Touches
     arriving: Arriving | None
     latest: int
+    addresses_of: Callable[[Mapping[str, Any]], tuple[str, ...]]
 
     def decide(
         self, offers: Sequence[Offer], in_log: InLog, proposals: Mapping[str, Proposal], open_count: int
@@ -192,7 +193,7 @@ class Judge:
         may_be_held = reservations is not None and (entry["reservation_id"] or not reservations.is_empty)
         if request.seen_frontier is None and not may_be_held:
             return None
-        addresses = addresses_of(entry["domain_op"])
+        addresses = self.addresses_of(entry["domain_op"])
         status: Status = "stored"
         others: list[Reservation] = []
         kind: Kind = ""

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from muse.coordination.reservations import Coordination, HeldError
 from muse.core.address import MOST_STEPS, addresses_of, touch
+from muse.core.content_id import sha256_hex
 from muse.core.entry import MAX_LAMPORT
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.history.repository import Repository
 from muse.session import decisions
 from muse.session.decisions import STAMPS_AHEAD
+from muse.session.file_names import FileNames
 from muse.session.guarded_log import GuardedLog, Request
 from muse.session.policy import Policy, read_policy, write_policy
 from muse.session.receipt import Receipt
@@ -121,6 +123,48 @@ def test_a_stamp_far_ahead_of_the_session_is_refused_however_many_come_at_once(s
     assert scene.log.cut().lamport_ts <= 3 * STAMPS_AHEAD
     offline = range(scene.log.cut().lamport_ts + 1, scene.log.cut().lamport_ts + 5_001)
     assert append(*offline) == ["stored"] * 5_000
+
+
+def test_an_op_that_names_a_file_by_its_id_touches_it_wherever_it_is(scene: Scene) -> None:
+    write_policy(str(scene.root), "jam", Policy(reservations="refuse"))
+    file_id, other = uuid.uuid4().hex, uuid.uuid4().hex
+    made = {"op": "insert", "position": None}
+
+    def status(actor: str, op: dict[str, Any]) -> str:
+        [receipt] = scene.guarded.append([{"domain": DOMAIN, "domain_op": op}], actor_id=actor)
+        return receipt.status
+
+    assert status("ada", {**made, "address": "held.py", "file_id": file_id}) == "stored"
+    assert status("ada", {**made, "address": "free.py", "file_id": other}) == "stored"
+    reservation = scene.coordination.reserve("ada", ["held.py"], branch="main")
+    edit = {"op": "replace", "file_id": file_id}
+    for address in ("held.py", "HELD.PY", "held%2Epy", "free.py", "x"):
+        assert status("bob", {**edit, "address": address}) == "refused"
+        moving = {**edit, "op": "move", "address": address, "to_address": "stolen.py"}
+        assert status("bob", moving) == "refused"
+        assert status("bob", {"op": "patch", "address": "x", "child_ops": [moving]}) == "refused"
+    assert (
+        status("bob", {"op": "move", "address": "x", "to_address": "held.py", "file_id": other}) == "refused"
+    )
+    assert status("bob", {**edit, "address": "free.py", "file_id": other}) == "stored"
+    assert status("ada", {**edit, "op": "move", "address": "held.py", "to_address": "moved.py"}) == "stored"
+    scene.coordination.release(reservation.reservation_id, "ada")
+    assert status("bob", {**edit, "address": "x"}) == "stored"
+    scene.coordination.reserve("ada", ["moved.py"], branch="main")
+    assert status("bob", {**edit, "address": "x"}) == "refused"
+    # What an actor only says of a file of others takes that from nobody.
+    scene.coordination.reserve("eve", ["eve.py"], branch="main")
+    assert status("eve", {**made, "address": "eve.py", "file_id": other}) == "stored"
+    assert status("eve", {**made, "position": 0, "address": "eve.py", "file_id": other}) == "stored"
+    assert status("bob", {**edit, "address": "free.py", "file_id": other}) == "stored"
+
+
+def test_a_file_of_the_last_commit_is_known_by_its_id(scene: Scene) -> None:
+    digest = "1" * 64
+    names = FileNames(scene.log, lambda: ("commit", lambda: {"held.py": digest, "other.py": digest}))
+    file_id = sha256_hex(f"held.py\0{digest}".encode())
+    assert names.addresses_of({"op": "replace", "address": "x", "file_id": file_id}) == ("held.py", "x")
+    assert names.addresses_of({"op": "replace", "address": "x", "file_id": "2" * 64}) == ("x",)
 
 
 def test_receipts_name_a_bounded_part_of_what_others_hold(
