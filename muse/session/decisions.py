@@ -16,11 +16,14 @@ from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
 from muse.errors import DomainError, InvalidEntryError
 from muse.session.policy import Policy
-from muse.session.proposals import Proposal
+from muse.session.proposals import OpenProposals, Proposal
 from muse.session.receipt import Kind, Receipt, Status
 from muse.session.stale_reads import Arriving, Touch, Touches
 
 MOST_OPEN_PROPOSALS = 10_000
+MOST_OPEN_OF_ONE = 1_000
+MOST_OPEN_BYTES = 64 << 20
+MOST_OPEN_BYTES_OF_ONE = 16 << 20
 OVERLAPS_NAMED = 100
 ADDRESSES_NAMED = 10
 """How many addresses of a reservation a receipt names at most."""
@@ -146,10 +149,14 @@ class Judge:
     addresses_of: Callable[[Mapping[str, Any]], tuple[str, ...]]
 
     def decide(
-        self, offers: Sequence[Offer], in_log: InLog, proposals: Mapping[str, Proposal], open_count: int
+        self,
+        offers: Sequence[Offer],
+        in_log: InLog,
+        proposals: Mapping[str, Proposal],
+        are_open: OpenProposals,
     ) -> None:
         """Decide what becomes of each op; one that nothing is in the way of is admitted."""
-        left = MOST_OPEN_PROPOSALS - open_count
+        are_open = are_open.copy()
         named: Counter[str] = Counter()
         first: dict[str, Offer] = {}
         for offer in offers:
@@ -176,8 +183,7 @@ class Judge:
                 if offer.is_admitted and self.arriving is not None:
                     self.arriving.expect(offer.entry, is_stamped=not offer.is_draft)
                 if offer.is_proposed:
-                    left -= 1
-                    _check_room(offer, left)
+                    _check_room(offer, are_open)
 
     def _too_late(self, entry: OpEntry) -> str:
         stamp = entry["lamport_ts"]
@@ -246,15 +252,25 @@ def _trespass_of(
     return ("held", describe(in_the_way)) if in_the_way else ("", "")
 
 
-def _check_room(offer: Offer, left: int) -> None:
+def _check_room(offer: Offer, are_open: OpenProposals) -> None:
     """Refuse an op that cannot be set aside: a log could not hold it, or too many are set aside."""
+    actor = offer.entry["actor_id"]
     try:
-        encode_line(offer.entry)
+        size = len(encode_line(offer.entry))
     except InvalidEntryError as error:
         offer.receipt = refused(offer.entry, "invalid", str(error))
-    if left < 0:
-        reason = f"{MOST_OPEN_PROPOSALS} proposals are open, the limit: decide some first"
-        offer.receipt = refused(offer.entry, "full", reason)
+        return
+    are_open.add(actor, size)
+    for found, limit, what in (
+        (are_open.count, MOST_OPEN_PROPOSALS, "proposals are open"),
+        (are_open.size, MOST_OPEN_BYTES, "bytes of proposals are open"),
+        (are_open.counts[actor], MOST_OPEN_OF_ONE, f"proposals of {actor} are open"),
+        (are_open.sizes[actor], MOST_OPEN_BYTES_OF_ONE, f"bytes of proposals of {actor} are open"),
+    ):
+        if found > limit:
+            offer.receipt = refused(offer.entry, "full", f"{limit} {what}, the limit: decide some first")
+            are_open.add(actor, -size, -1)
+            return
 
 
 def settle_overlaps(offers: Sequence[Offer]) -> None:

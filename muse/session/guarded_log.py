@@ -156,7 +156,7 @@ class GuardedLog:
         enforced = policy.enforces_reservations and reservations is not None and not reservations.is_empty
         named_by = self._names.addresses_of if enforced else addresses_of
         judge = Judge(policy, reservations, branch, self._touches, arriving, latest, named_by)
-        judge.decide(offers, in_log, proposals, self._proposals.open_count)
+        judge.decide(offers, in_log, proposals, self._proposals.open)
 
     def _enter(self, offers: list[Offer]) -> None:
         """Append what is admitted with one write or, where the log does not take one of them, one by one."""

@@ -734,3 +734,34 @@ def test_the_limit_of_open_proposals_refuses_more(tmp_path: Path, monkeypatch: p
     assert receipts[2].kind == "full"
     scene.guarded.reject(receipts[0].op_id, actor_id="ada")
     assert scene.one("bob", "a").status == "proposed"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "of_others"),
+    [
+        ("MOST_OPEN_OF_ONE", 2, "proposed"),
+        ("MOST_OPEN_BYTES_OF_ONE", 3_000, "proposed"),
+        ("MOST_OPEN_BYTES", 3_000, "refused"),
+    ],
+)
+def test_the_open_proposals_of_one_actor_leave_room_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, of_others: str
+) -> None:
+    monkeypatch.setattr(decisions, limit, value)
+    scene = Scene(tmp_path, PROPOSE)
+    scene.coordination.reserve("ada", ["a"], branch="main")
+
+    def propose(actor: str, *sizes: int) -> list[str]:
+        ops = [{"domain": DOMAIN, "domain_op": {"address": "a", "text": "x" * size}} for size in sizes]
+        return [receipt.status for receipt in scene.guarded.append(ops, actor_id=actor)]
+
+    assert propose("bob", 1_000, 1_000, 1_000) == ["proposed", "proposed", "refused"]
+    assert propose("eve", 1_000) == [of_others]
+    first = scene.guarded.proposals()[0]
+    scene.guarded.accept(first.proposal_id, actor_id="ada")
+    log = OpLog(scene.root, "jam")
+    again = GuardedLog(scene.repository, log, policy=PROPOSE, coordination=scene.coordination)
+    op = {"domain": DOMAIN, "domain_op": {"address": "a"}}
+    second = "refused" if limit == "MOST_OPEN_OF_ONE" else "proposed"
+    statuses = [receipt.status for receipt in again.append([op, op], actor_id="bob")]
+    assert statuses == ["proposed", second]
