@@ -77,11 +77,13 @@ __all__ = [
     "sync_sessions",
     "text_edit",
     "undo",
+    "verify_repository",
     "write_midi",
     "write_policy",
 ]
 
 if TYPE_CHECKING:
+    from muse.checks.verify import verify_repository
     from muse.client.blocking import Client, RemotePeer
     from muse.client.client import AsyncClient
     from muse.client.ops import Ack
@@ -129,7 +131,7 @@ if TYPE_CHECKING:
         replace_file,
         replace_note,
     )
-    from muse.replication.peer import LocalPeer
+    from muse.replication.local_peer import LocalPeer
     from muse.replication.sync import sync_sessions
     from muse.replication.transfer import clone, pull, push
     from muse.session.commit import CommitOutcome, HandEditedError
@@ -144,6 +146,7 @@ if TYPE_CHECKING:
     from muse.views.undo import by_actor, by_intent, by_op, undo
 
 _HOMES = {
+    "muse.checks.verify": "verify_repository",
     "muse.client.blocking": "Client RemotePeer",
     "muse.client.client": "AsyncClient",
     "muse.client.ops": "Ack",
@@ -166,7 +169,7 @@ _HOMES = {
         "delete_file delete_note insert_file insert_note move_note mutate_note one_patch "
         "rename_file replace_file replace_note"
     ),
-    "muse.replication.peer": "LocalPeer",
+    "muse.replication.local_peer": "LocalPeer",
     "muse.replication.sync": "sync_sessions",
     "muse.replication.transfer": "clone pull push",
     "muse.session.commit": "CommitOutcome HandEditedError",

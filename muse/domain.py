@@ -147,6 +147,21 @@ class DomainPlugin(Protocol):
 
 
 @runtime_checkable
+class RuledPlugin(Protocol):
+    """A domain that has changed how its ops become files. Pure, as `DomainPlugin` is.
+
+    `rule` is the number of the rule that it follows, above 1. A commit names it, and is made again by it; one
+    that names none was made by rule 1.
+    """
+
+    rule: int
+
+    def by_rule(self, rule: int) -> DomainPlugin:
+        """Return a plugin that follows an earlier rule. Raises `DomainError` for an unknown one."""
+        ...
+
+
+@runtime_checkable
 class MergingPlugin(Protocol):
     """A domain whose concurrent edits merge, whenever they arrive. Pure, as `DomainPlugin` is.
 
@@ -231,6 +246,10 @@ class NettingPlugin(Protocol):
         ...
 
 
+HIDDEN = "\0"
+"""Before the name of a file that only the state of its domain has: no path starts so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Which ops a part of a file, a note or a line, stems from.
@@ -238,7 +257,8 @@ class Origin:
     `made` and `changed` are the places, in the ops looked at, of the one that made the part and of
     the one that changed it last (making it counts). `made` is `None` for a part that was there before
     all of them, in the file `came_from`; `changed` too when none of them changed it. `was` is the
-    address that it had there, where that is another.
+    address that it had there, where that is another. A file that is in no tree, as it was removed, but
+    that a domain keeps in its state, is called `HIDDEN` and its name in that state.
     """
 
     address: str
@@ -281,6 +301,18 @@ class EntryBlamingPlugin(Protocol):
         path: str,
     ) -> list[Origin]:
         """Do as `blame` does, for log entries in the total order; `state` is as in `MergingPlugin.merge`."""
+        ...
+
+
+@runtime_checkable
+class WaitingPlugin(Protocol):
+    """An `EntryBlamingPlugin` that keeps entries in its state until what they build on has arrived. Pure.
+
+    They take effect before the entries of the commit: of `n` of them, the places in an `Origin` are -n to -1.
+    """
+
+    def waiting(self, state: Mapping[str, bytes]) -> Sequence[Mapping[str, Any]]:
+        """Return the entries that the state keeps."""
         ...
 
 

@@ -5,9 +5,38 @@ where, and what to do. The command line turns `UsageError` into exit status 2 an
 kind into 1.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 
 class MuseError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """Base of every error raised on purpose by this package.
+
+    `kind` is the kind of stored thing at fault, such as "object" or "commit"; "" where that is not said.
+    """
+
+    kind: str = ""
+
+
+def raises_about(kind: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Return a decorator: the errors that a function raises say this `kind`, unless they say another."""
+
+    def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
+        @wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            try:
+                return function(*args, **kwargs)
+            except MuseError as error:
+                error.kind = error.kind or kind
+                raise
+
+        return call
+
+    return decorate
 
 
 class UsageError(MuseError, ValueError):

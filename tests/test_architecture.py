@@ -76,8 +76,6 @@ EXCEPTIONS = {
 }
 """What a module, or a folder, may do all the same."""
 
-ON_ITS_WAY = pytest.mark.xfail(reason="the rooms are being put in order, one after the other", strict=False)
-
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 LONG_ON_PURPOSE: set[tuple[str, str]] = {
     # A call less is a twentieth of an append: `make bench-quick` shows it.
@@ -284,7 +282,6 @@ def sizes(module: str) -> Iterator[str]:
                 yield f"{node.name} has {len(public)} public methods"
 
 
-@ON_ITS_WAY
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_nothing_is_too_long(module: str) -> None:
     assert [
@@ -292,7 +289,6 @@ def test_nothing_is_too_long(module: str) -> None:
     ] == []
 
 
-@ON_ITS_WAY
 def test_one_name_is_one_class() -> None:
     homes: dict[str, set[str]] = {}
     for module in MODULES:
@@ -325,7 +321,6 @@ RESERVED = [
 ]
 
 
-@ON_ITS_WAY
 @pytest.mark.parametrize("module", sorted(set(MODULES) - FACES))
 def test_a_noun_has_one_meaning(module: str) -> None:
     refused = {noun for noun, rooms in RESERVED if folder_of(module) in rooms}
@@ -347,7 +342,6 @@ def texts_of(module: str) -> Iterator[tuple[int, str]]:
 PLAIN = re.compile("|".join(rf"\b{row[0].strip('`')}\b" for row in rows_of("| not | but |")), re.IGNORECASE)
 
 
-@ON_ITS_WAY
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_docstrings_and_messages_are_in_plain_words(module: str) -> None:
     found = [(line, match[0]) for line, text in texts_of(module) for match in PLAIN.finditer(text)]
@@ -375,7 +369,6 @@ NO_VERB_FIRST = frozenset(
 )
 
 
-@ON_ITS_WAY
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_docstring_begins_with_one_sentence(module: str) -> None:
     faults = []

@@ -7,7 +7,7 @@ from time import perf_counter
 from benchmarks.case import Case, Job, Metrics, Row, Scale, Target, entrant
 from benchmarks.families.append import check_count
 from benchmarks.workload import work
-from muse.checks.replay import rederive
+from muse.checks.replay import replay_commits
 from muse.core.blocks import encode_lines
 from muse.core.op_log import OpLog, make_op_entry
 from muse.core.timestamp import now_text
@@ -92,7 +92,7 @@ def _keep(job: Job) -> Metrics:
             session.commit("Bench")
     metrics: Metrics = {}
     for name, action in (
-        ("replay_check", lambda: rederive(Repository.open(job.directory))),
+        ("replay_check", lambda: replay_commits(Repository.open(job.directory))),
         ("archive", lambda: archive_session(job.directory, SESSION)),
         ("restore", lambda: restore_session(job.directory, SESSION)),
     ):

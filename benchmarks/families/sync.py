@@ -9,7 +9,8 @@ from benchmarks.contenders.muse_log import SESSION
 from benchmarks.datasets import DIFFERENT, HALVES
 from benchmarks.families.append import check_count
 from muse.core.op_log import MergeResult, OpLog
-from muse.replication.peer import Batch, LocalPeer
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import Batch
 from muse.replication.sync import sync_session
 
 

@@ -1,15 +1,19 @@
 """How a domain's plugin applies entries, and what it keeps beside the files of each commit."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from muse.core.entry import OpEntry
-from muse.domain import Application, CheckingPlugin, MergingPlugin
+from muse.domain import Application, CheckingPlugin, DomainPlugin, MergingPlugin, RuledPlugin
 from muse.history.commit_record import STATE_KEY, state_snapshots
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
 from muse.plugins.registry import find_plugin
+
+_RULES = re.compile(r"^Muse-Rules: (.*)$", re.MULTILINE)
+_RULE = re.compile(r"(\S+) ([1-9][0-9]{0,8})(?:, |$)")
 
 
 def apply_entries(
@@ -18,14 +22,42 @@ def apply_entries(
     files: Mapping[str, bytes],
     fetch: Callable[[str], bytes],
     state: Mapping[str, bytes],
+    *,
+    rules: Mapping[str, int] | None = None,
 ) -> Application:
-    """Apply entries of one domain, in the total order. Without a plugin, nothing changes."""
-    plugin = find_plugin(domain)
+    """Apply entries of one domain, in the total order. Without a plugin, nothing changes.
+
+    `rules` are those that a commit names: it is made again by them.
+    """
+    plugin = find_plugin(domain) if rules is None else plugin_by_rules(domain, rules)
     if plugin is None:
         return Application({})
     if isinstance(plugin, MergingPlugin):
         return plugin.merge(files, entries, fetch, state)
     return plugin.apply(files, [entry["domain_op"] for entry in entries], fetch)
+
+
+def plugin_by_rules(domain: str, rules: Mapping[str, int]) -> DomainPlugin | None:
+    """Find the plugin of a domain as it was by the rules that a commit names."""
+    plugin = find_plugin(domain)
+    return plugin.by_rule(rules.get(domain, 1)) if isinstance(plugin, RuledPlugin) else plugin
+
+
+def rules_text(domains: Iterable[str]) -> str | None:
+    """Name the rules by which files of these domains are made now; None if all are the first."""
+    named = []
+    for domain in sorted(set(domains)):
+        plugin: object = find_plugin(domain)
+        if isinstance(plugin, RuledPlugin):
+            named.append(f"{domain} {plugin.rule}")
+    return ", ".join(named) or None
+
+
+def stated_rules(message: str) -> dict[str, int]:
+    """Return the rules that the message of a commit names, by domain."""
+    seal, found = read_seal(message), _RULES.search(message)
+    text = (found[1] if found else "") if seal is None else seal.rules or ""
+    return {domain: int(rule) for domain, rule in _RULE.findall(text)}
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from muse.apply.domains import apply_entries, read_states, write_states
+from muse.apply.domains import apply_entries, read_states, rules_text, write_states
 from muse.apply.external_commits import external_changes, with_external
 from muse.core import content_id
 from muse.core.delta import summarize
@@ -32,13 +32,14 @@ class MergedTree:
     """The files of two lines of history together, and what plugins keep beside them; nothing is stored.
 
     `files` has path -> object id, `states` the same for each domain, and `contents` object id -> bytes of
-    what the ops made.
+    what the ops made. `domains` are those of the ops.
     """
 
     files: dict[str, str]
     states: dict[str, dict[str, str]]
     op_count: int
     contents: dict[str, bytes]
+    domains: list[str]
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
         return max(first, second, key=lambda head: _rank(repository, head))
     base = dag.common_dominator(first, second)
     merged = merged_tree(repository, first, second, base)
+    rules = rules_text(merged.domains)
     repository.objects.put_many(merged.contents.values())
     committed_at = max(dag.read_commit(head)["committed_at"] for head in (first, second))
     record = make_commit_record(
@@ -79,7 +81,7 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
         snapshot_id=dag.write_snapshot(merged.files, committed_at),
         message=(
             f"Merge {second[:12]} into {first[:12]}\n\nMuse-Merge-Base: {base or '0' * 64}\n"
-            f"Muse-Op-Count: {merged.op_count}\n"
+            f"Muse-Op-Count: {merged.op_count}\n" + (f"Muse-Rules: {rules}\n" if rules else "")
         ),
         committed_at=committed_at,
         parent_commit_id=first,
@@ -116,8 +118,10 @@ def _rank(repository: Repository, head: str) -> tuple[int, str]:
     return sum(1 for _ in repository.dag.history(head)), head
 
 
-def merged_tree(repository: Repository, first: str, second: str, base: str | None) -> MergedTree:
-    """Return the files of `base` with all that either line of history brought since."""
+def merged_tree(
+    repository: Repository, first: str, second: str, base: str | None, rules: Mapping[str, int] | None = None
+) -> MergedTree:
+    """Return the files of `base` with all that either line brought since; `rules`: those of a merge."""
     work = merged_work(repository, first, second, base)
     changes = external_changes(repository, (first, second), work.behind, work.external)
     files = with_external(repository.read_tree(base), changes.before)
@@ -135,11 +139,13 @@ def merged_tree(repository: Repository, first: str, second: str, base: str | Non
     for domain, own in sorted(by_domain.items()):
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
-        made = apply_entries(domain, own, before, repository.objects.get, state)
+        made = apply_entries(domain, own, before, repository.objects.get, state, rules=rules)
         files = with_contents(files, made.files, note)
         if made.state:
             states[domain] = with_contents(states.get(domain, {}), made.state, note)
-    return MergedTree(with_external(files, changes.after), states, len(work.entries), contents)
+    return MergedTree(
+        with_external(files, changes.after), states, len(work.entries), contents, sorted(by_domain)
+    )
 
 
 def merged_work(repository: Repository, first: str, second: str, base: str | None) -> MergedWork:

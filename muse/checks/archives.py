@@ -1,11 +1,12 @@
 """Checks archives: compressed file, log and seals against the manifest, the manifest against its tombstone.
 
-Streams. Where manifest and tombstone differ, the one is at fault that the rest speaks against.
+Streams. Where manifest and tombstone differ, the one at fault is that which the rest contradicts.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+from muse.checks.finding import Findings, Progress
 from muse.core.content_id import sha256_hex
 from muse.core.coverage import decode_checkpoint
 from muse.core.file.archive_frames import ArchiveFile
@@ -33,7 +34,25 @@ Fault = tuple[str, str]
 """The path of a file and what is wrong with it."""
 
 
-def archive_names(root: str, storage: Storage) -> list[str]:
+def check_archives(root: str, storage: Storage, progress: Progress) -> tuple[int, Findings]:
+    """Check every archive of a repository; return their number, and the findings."""
+    findings = Findings()
+    try:
+        names = _archive_names(root, storage)
+    except MuseError as error:
+        findings.add(layout.archives_directory(root), "archive", error)
+        return 0, findings
+    for count, session_id in enumerate(names, 1):
+        try:
+            for path, message in _archive_faults(root, session_id, storage):
+                findings.add(path, "archive", message)
+        except MuseError as error:
+            findings.add(layout.archive_directory(root, session_id), "archive", error)
+        progress("archive", count)
+    return len(names), findings
+
+
+def _archive_names(root: str, storage: Storage) -> list[str]:
     """Return the ids of all sessions that have an archive or a tombstone, sorted."""
     found = {
         name
@@ -46,7 +65,7 @@ def archive_names(root: str, storage: Storage) -> list[str]:
     return sorted(found)
 
 
-def archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fault]:
+def _archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fault]:
     """Yield every fault of one session's archive; none if the session is live, and has all it has."""
     if not is_archived(root, session_id, storage=storage):
         if not storage.is_file(layout.ops_file(root, session_id)):
@@ -69,12 +88,12 @@ def archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fau
         return
     faults = list(_manifest_faults(root, session_id, manifest, storage))
     data = storage.read_bytes(path)
-    # Where the tombstone names another manifest, and all else bears this one out, the tombstone is wrong.
-    is_borne_out = not faults and data == encode_manifest(manifest)
+    # Where the tombstone names another manifest, and all else confirms this one, the tombstone is wrong.
+    is_confirmed = not faults and data == encode_manifest(manifest)
     if tombstone is None:
         yield from faults
     elif tombstone["manifest_sha256"] != sha256_hex(data) and not (
-        is_borne_out and _different(tombstone, manifest) == ["manifest_sha256"]
+        is_confirmed and _different(tombstone, manifest) == ["manifest_sha256"]
     ):
         yield path, f"{path} is not the manifest that its tombstone names: restore it from another copy"
         return
@@ -88,7 +107,7 @@ def archive_faults(root: str, session_id: str, storage: Storage) -> Iterator[Fau
 def _manifest_faults(
     root: str, session_id: str, manifest: ArchiveManifest, storage: Storage
 ) -> Iterator[Fault]:
-    """Compare the manifest with all that it speaks of."""
+    """Compare the manifest with all that it tells of."""
     path = layout.archived_ops_file(root, session_id)
     faults = list(_reported(path, lambda: _check_file(path, manifest, storage)))
     yield from faults
@@ -101,7 +120,7 @@ def _manifest_faults(
 
 
 def _different(tombstone: Tombstone, manifest: ArchiveManifest) -> list[str]:
-    """Name what a tombstone says otherwise than the one that `manifest` would get."""
+    """Name the fields in which a tombstone differs from the one that `manifest` gets."""
     return [name for name, value in make_tombstone(manifest).items() if dict(tombstone)[name] != value]
 
 
@@ -138,7 +157,7 @@ class _ArchivedLog(SessionFile):
 
 
 def _check_log(root: str, session_id: str, manifest: ArchiveManifest, storage: Storage) -> None:
-    """Count and hash the entries again; every fact of the manifest must come out."""
+    """Count and hash the entries again, and compare with each fact of the manifest."""
     stated = manifest["log"]
     path = layout.manifest_file(root, session_id)
     with (
@@ -163,7 +182,7 @@ def _check_checkpoint(session_id: str, manifest: ArchiveManifest, path: str) -> 
 def _check_commit(
     root: str, manifest: ArchiveManifest, commit: CoveringCommit, path: str, storage: Storage
 ) -> None:
-    """The commit's seal, which its id holds fast, must say of the log what the manifest says."""
+    """Compare the manifest with the seal of a commit, which the id of the commit covers."""
     commit_id = commit["commit_id"]
     seal = read_seal(CommitDag(root, storage).read_commit(commit_id)["message"])
     stated = (manifest["session_id"], commit["cut_offset"], commit["op_count"], commit["root"])

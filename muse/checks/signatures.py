@@ -7,13 +7,13 @@ commit that was made with a signature says so in its message, and is never taken
 
 from dataclasses import dataclass, field
 
-from muse.checks.verify import Finding
+from muse.checks.finding import Findings, Needed
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.repository import Repository
 from muse.history.seal import read_seal
-from muse.history.signing import SigningUnavailableError, TrustedKeys
+from muse.history.signing import SignatureError, SigningUnavailableError, TrustedKeys
 from muse.history.walk import ancestors, children_of
 
 
@@ -21,7 +21,7 @@ from muse.history.walk import ancestors, children_of
 class SignatureReport:
     """What was found. `signed` counts the commits whose signatures hold, `unsigned` names the others' ids."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
     signed: int = 0
     unsigned: list[str] = field(default_factory=list)
 
@@ -32,20 +32,20 @@ def check_signatures(repository: Repository, keys: TrustedKeys, *, required: boo
     An unsigned commit is a fault where it was signed once, where keys are known and it is not older
     than the first signed commit of its history, and with `required` always.
     """
-    run = _Run(repository, keys, required=required)
+    check = _SignatureCheck(repository, keys, required=required)
     try:
-        run.check_keys()
-        run.check_commits()
+        check.check_keys()
+        check.check_commits()
     except SigningUnavailableError as error:
         path = layout.keys_directory(repository.root)
-        run.report.findings.append(Finding(path, "signature", f"signatures cannot be checked: {error}"))
+        check.report.findings.add(path, "signature", f"signatures cannot be checked: {error}")
     else:
-        run.check_unsigned()
-    return run.report
+        check.check_unsigned()
+    return check.report
 
 
-class _Run:
-    """One run. The steps are called in the order of `check_signatures`."""
+class _SignatureCheck:
+    """One check. The steps are called in the order of `check_signatures`."""
 
     def __init__(self, repository: Repository, keys: TrustedKeys, *, required: bool) -> None:
         self.report = SignatureReport()
@@ -56,8 +56,8 @@ class _Run:
         self._signed: set[str] = set()
         self._stripped: set[str] = set()
 
-    def _found(self, path: str, message: object) -> None:
-        self.report.findings.append(Finding(path, "signature", str(message)))
+    def _found(self, path: str, message: object, needs: Needed | None = None) -> None:
+        self.report.findings.add(path, "signature", message, needs)
 
     def _commit_path(self, commit_id: str) -> str:
         return layout.commit_file(self._repository.root, commit_id)
@@ -76,20 +76,26 @@ class _Run:
             path = self._commit_path(commit_id)
             try:
                 record = self._repository.dag.read_commit(commit_id)
-                self._parents[commit_id] = parents(record)
+            except MuseError:
+                continue  # `muse.checks.stored` names it
+            self._parents[commit_id] = parents(record)
+            try:
                 self._check(record, path)
             except SigningUnavailableError:
                 raise
             except MuseError as error:
-                self._found(path, error)
+                needs: Needed | None = ("commit", commit_id) if isinstance(error, SignatureError) else None
+                self._found(path, error, needs)
 
     def _check(self, record: CommitRecord, path: str) -> None:
+        needs: Needed = ("commit", record["commit_id"])
         seal = read_seal(record["message"])
         signer = seal.signer_key_id if seal else None
         if record["signature"] or record["signer_key_id"]:
             self._signed.add(record["commit_id"])
             if signer not in {None, record["signer_key_id"]}:
-                self._found(path, f"{path} is signed with another key than {signer}, which it was made with")
+                message = f"{path} is signed with another key than {signer}, which it was made with"
+                self._found(path, message, needs)
                 return
             self._keys.check(record, path)
             self.report.signed += 1
@@ -98,7 +104,8 @@ class _Run:
         if signer is not None:
             self._stripped.add(record["commit_id"])
             advice = "restore it from another copy"
-            self._found(path, f"{path} was signed with key {signer}, and its signature is gone: {advice}")
+            message = f"{path} was signed with key {signer}, and its signature is gone: {advice}"
+            self._found(path, message, needs)
 
     def check_unsigned(self) -> None:
         """Name the unsigned commits that should be signed."""

@@ -1,441 +1,108 @@
-"""Checks a whole repository: every hash, every name, every link. Reads only, and goes on after a fault.
+"""Checks a whole repository: all that `muse verify` does, in one call.
 
-It may run while others commit: they only add, so whatever seems to be missing is looked for again
-on disk before it is reported.
+Reads only, and goes on after a fault.
 """
 
-import os.path
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from muse.checks.archives import archive_faults, archive_names
-from muse.core.blocks import decode_block
-from muse.core.content_id import is_content_id
-from muse.core.file.log_file import LONGEST_LINE_BYTES, LogFile
-from muse.core.file.objects import ObjectStore
-from muse.core.line import frame_holds
-from muse.core.op_log import list_sessions
-from muse.core.orphan_file import OrphanFile
-from muse.disk import layout
-from muse.disk.json_file import is_as_written, read_json_object
-from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
-from muse.errors import MuseError, UsageError
-from muse.history.commit_record import (
-    CommitRecord,
-    Snapshot,
-    parents,
-    record_digest,
-    snapshot_digest,
-    state_snapshots,
-)
-from muse.history.dag import CommitDag
-from muse.history.repo_record import read_repo_record, repository_digest
-from muse.history.seal import json_digest, read_seal
-from muse.history.walk import links_among, reachable
+from muse.checks.archives import check_archives
+from muse.checks.finding import Finding, Findings, Progress
+from muse.checks.logs import check_logs
+from muse.checks.replay import ReplayReport, replay_commits
+from muse.checks.sealed_ops import check_archived_logs
+from muse.checks.signatures import check_signatures
+from muse.checks.stored import StoredReport, check_stored
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import CorruptionError, NotFoundError
+from muse.history.repo_record import RepoRecord
+from muse.history.repository import Repository
+from muse.history.signing import TrustedKeys
 
-Kind = Literal[
-    "repo", "object", "commit", "snapshot", "ref", "head", "archive", "session", "delta", "signature"
-]
-Progress = Callable[[Kind, int], None]
-"""Called with a kind and how many of it are done so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One fault: the file, what it is, and a line for people."""
-
-    path: str
-    kind: Kind
-    message: str
+__all__ = ["Finding", "Report", "verify_repository"]
 
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at and what was found.
+    """What was checked, counted, and what was found.
 
-    `unreachable` counts the objects, snapshots and commits that no branch leads to: a crash before
-    the branch moved leaves some, and they do no harm.
+    `unreachable` of the objects, snapshots and commits are in no branch: a crash before the branch
+    moved leaves some, and they do no harm. `signed` commits have signatures that hold, `unsigned` are the
+    ids of the others. `replay` tells of the commits that were made again, if that was asked for.
     """
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
     objects: int = 0
     snapshots: int = 0
     commits: int = 0
     refs: int = 0
     archives: int = 0
+    entries: int = 0
     unreachable: int = 0
+    signed: int = 0
+    unsigned: list[str] = field(default_factory=list)
+    replay: ReplayReport | None = None
 
     @property
     def is_sound(self) -> bool:
+        """Whether no fault was found."""
         return not self.findings
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was asked for could be checked: a replay needs the plugin of each domain."""
+        return self.replay is None or not self.replay.without_plugin
 
-def verify(root: str, storage: Storage = LOCAL, progress: Progress | None = None) -> Report:
-    """Re-hash everything stored at `root`, follow every link, and report each fault found.
 
-    Memory: one file at a time, and the ids. A fault is never raised, always reported.
+def verify_repository(
+    root: str,
+    storage: Storage = LOCAL,
+    *,
+    replay: bool = False,
+    require_signatures: bool = False,
+    key_files: Sequence[str] = (),
+    progress: Progress = lambda _what, _count: None,
+) -> Report:
+    """Check every hash, link, log, archive and signature of the repository at `root`, and report each fault.
+
+    With `replay`, every commit of a session is made again from its log, and compared. With
+    `require_signatures`, an unsigned commit is a fault. `key_files` are public keys that are trusted too. A
+    fault of the repository is never raised, always reported; `UsageError` for a file that is no key.
     """
-    verifier = _Verifier(root, storage, progress or (lambda _kind, _count: None))
-    verifier.check_repo()
-    verifier.check_objects()
-    verifier.check_commits()
-    verifier.check_repo_seals()
-    verifier.check_refs()
-    verifier.check_head()
-    verifier.check_commit_links()
-    verifier.check_snapshots()
-    verifier.check_archives()
-    verifier.check_tails()
-    verifier.check_held()
-    verifier.count_unreachable()
-    return verifier.report
+    repository = _open(root, storage)
+    keys = TrustedKeys(root, storage)
+    for path in key_files:
+        keys.use(path)
+    stored = check_stored(root, storage, progress)
+    archives, archive_findings = check_archives(root, storage, progress)
+    entries, log_findings = check_logs(root, storage, lambda count: progress("entry", count))
+    signatures = check_signatures(repository, keys, required=require_signatures)
+    replayed = replay_commits(repository, lambda count: progress("op", count)) if replay else None
+    ops_findings = replayed.findings if replayed else check_archived_logs(repository)
+    return Report(
+        _all_of(stored, archive_findings, log_findings, signatures.findings, ops_findings),
+        objects=stored.objects,
+        snapshots=stored.snapshots,
+        commits=stored.commits,
+        refs=stored.refs,
+        archives=archives,
+        entries=entries,
+        unreachable=stored.unreachable,
+        signed=signatures.signed,
+        unsigned=signatures.unsigned,
+        replay=replayed,
+    )
 
 
-@dataclass(slots=True)
-class _Links:
-    """What a commit refers to."""
-
-    parent_ids: list[str]
-    snapshot_ids: list[str]  # of its files, then of what plugins keep
-    op_list: str | None
+def _all_of(stored: StoredReport, *others: Findings) -> Findings:
+    """Join what several checks found: a fault that two of them met is told once."""
+    return Findings(dict.fromkeys(finding for found in (stored.findings, *others) for finding in found))
 
 
-@dataclass(slots=True)
-class _RepoSeal:
-    """The commits that seal one state of `repo.json`: how many, which repository they name, one of them."""
-
-    repo_ids: set[str] = field(default_factory=set)
-    commit_id: str = ""
-    commits: int = 0
-
-
-def _links(record: CommitRecord) -> _Links:
-    seal = read_seal(record["message"])
-    snapshots = [record["snapshot_id"], *state_snapshots(record).values()]
-    return _Links(parents(record), snapshots, seal.op_list if seal else None)
-
-
-def _is_unfinished(tail: bytes) -> bool:
-    """Whether a writer may have left `tail` behind a log's last newline: a line, or the start of one.
-
-    No writer goes on behind a whole line but with a newline.
-    """
-    return not tail or frame_holds(tail) or 0 not in decode_block(tail + b"\n", 0).starts
-
-
-def _printable(text: str) -> str:
-    """A file name that is not UTF-8 must not break the report of it."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-class _Verifier:
-    """One run. The steps are called in the order of `verify`: later ones rest on earlier ones."""
-
-    def __init__(self, root: str, storage: Storage, progress: Progress) -> None:
-        self.report = Report()
-        self._root = root
-        self._storage = storage
-        self._progress = progress
-        self._objects = ObjectStore(root, storage)
-        self._dag = CommitDag(root, storage)
-        self._object_ids: set[str] = set()
-        self._commits: dict[str, _Links] = {}
-        self._repo_id = ""
-        self._repo_seals: dict[str, _RepoSeal] = {}
-        self._snapshot_seals: dict[str, set[str]] = {}
-        self._unsealed_times: dict[str, set[str]] = {}
-        self._tips: set[str] = set()
-        self._reached_commits: set[str] = set()
-        self._reached_snapshots: set[str] = set()
-        self._reached_objects: set[str] = set()
-        self._snapshot_ids: set[str] = set()
-
-    def _found(self, path: str, kind: Kind, message: object) -> None:
-        self.report.findings.append(Finding(_printable(path), kind, _printable(str(message))))
-
-    def _names(self, directory: str, kind: Kind) -> list[tuple[str, bool]]:
-        try:
-            entries = self._storage.list_directory(directory)
-        except MuseError as error:
-            self._found(directory, kind, error)
-            return []
-        return [(name, is_directory) for name, is_directory in entries if TEMPORARY_MARK not in name]
-
-    # -- what is stored -------------------------------------------------------------------------
-
-    def check_repo(self) -> None:
-        try:
-            self._repo_id = read_repo_record(self._root, self._storage)["repo_id"]
-        except MuseError as error:
-            self._found(layout.repo_file(self._root), "repo", error)
-
-    def check_objects(self) -> None:
-        for object_id, path in self._object_files():
-            try:
-                layout.check_digest(object_id, "object id")
-                self._object_ids.add(object_id)
-                self._objects.get(object_id)
-            except MuseError as error:
-                self._found(path, "object", error)
-            self.report.objects += 1
-            self._progress("object", self.report.objects)
-
-    def _object_files(self) -> Iterator[tuple[str, str]]:
-        directory = layout.objects_directory(self._root)
-        for prefix, is_directory in self._names(directory, "object"):
-            path = os.path.join(directory, prefix)
-            if not is_directory or len(prefix) != 2:
-                self._found(path, "object", f"{path} is no directory of objects: move it elsewhere")
-                continue
-            for name, _ in self._names(path, "object"):
-                yield prefix + name, os.path.join(path, name)
-
-    def check_commits(self) -> None:
-        for commit_id, path in self._json_files(layout.commits_directory(self._root), "commit"):
-            try:
-                record = self._dag.read_commit(commit_id)
-                self._commits[commit_id] = _links(record)
-                self._check_record(record, path)
-            except MuseError as error:
-                self._found(path, "commit", error)
-            self.report.commits += 1
-            self._progress("commit", self.report.commits)
-
-    def _check_record(self, record: CommitRecord, path: str) -> None:
-        """Compare with the commit's seal what its id leaves open; note what it seals of other files."""
-        seal = read_seal(record["message"])
-        if seal is None:
-            self._unsealed_times.setdefault(record["snapshot_id"], set()).add(record["committed_at"])
-            return
-        if json_digest(record["structured_delta"]) != seal.delta_digest:
-            self._found(path, "delta", f"{path} holds another delta than its message seals: it was changed")
-        if seal.repository_digest is not None:
-            state = self._repo_seals.setdefault(seal.repository_digest, _RepoSeal())
-            state.repo_ids.add(record["repo_id"])
-            state.commit_id, state.commits = record["commit_id"], state.commits + 1
-        seals = self._snapshot_seals.setdefault(record["snapshot_id"], set())
-        seals.update([seal.snapshot_digest] if seal.snapshot_digest else ())
-        if seal.record_digest is None:
-            return
-        if record_digest(read_json_object(path, self._storage)) != seal.record_digest:
-            self._found(
-                path,
-                "commit",
-                f"{path} is not what its message seals: its author, branch, metadata or another field beside "
-                "the id was changed; restore it from another copy",
-            )
-        else:
-            self._check_form(path, "commit")
-
-    def _check_form(self, path: str, kind: Kind) -> None:
-        if not is_as_written(self._storage.read_bytes(path)):
-            self._found(
-                path,
-                kind,
-                f"{path} holds the right values, but no tool writes them so: a byte was changed; "
-                "restore it from another copy",
-            )
-
-    def check_repo_seals(self) -> None:
-        """Compare `repo.json` with what the commits seal of it: one finding, however many commits."""
-        if not self._repo_id or not self._repo_seals:
-            return
-        path = layout.repo_file(self._root)
-        found = repository_digest(self._root, self._storage)
-        others = [state for digest, state in self._repo_seals.items() if digest != found]
-        if found in self._repo_seals:  # then a commit that names another repository is what was changed
-            others = [state for state in others if self._repo_id in state.repo_ids]
-        if not others:
-            self._check_form(path, "repo")
-            return
-        count = sum(state.commits for state in others)
-        self._found(
-            path,
-            "repo",
-            f"{path} is not what commits seal, {count} of them, such as {others[0].commit_id}: its id, "
-            "version, time or domain was changed; restore it from another copy",
-        )
-
-    def _json_files(self, directory: str, kind: Kind) -> Iterator[tuple[str, str]]:
-        for name, _ in self._names(directory, kind):
-            path = os.path.join(directory, name)
-            stem, extension = os.path.splitext(name)
-            if extension == ".json":
-                yield stem, path
-            else:
-                self._found(path, kind, f"{path} is no {kind}: move it elsewhere")
-
-    def check_snapshots(self) -> None:
-        """Every snapshot is read once: for its hash, its objects, and what is reached through it."""
-        for snapshot_id, path in self._json_files(layout.snapshots_directory(self._root), "snapshot"):
-            try:
-                manifest = self._dag.read_snapshot(snapshot_id)["manifest"]
-            except MuseError as error:
-                self._found(path, "snapshot", error)
-            else:
-                self._check_manifest(manifest, path)
-                self._check_snapshot_seals(snapshot_id, path)
-                self._snapshot_ids.add(snapshot_id)
-                if snapshot_id in self._reached_snapshots:
-                    self._reached_objects.update(manifest.values())
-            self.report.snapshots += 1
-            self._progress("snapshot", self.report.snapshots)
-
-    def _check_snapshot_seals(self, snapshot_id: str, path: str) -> None:
-        """Whichever commit came to a tree first gave it its time: one must seal that, or be of then."""
-        seals = self._snapshot_seals.get(snapshot_id)
-        if seals is None:
-            return
-        document = read_json_object(path, self._storage)
-        if odd := sorted(document.keys() ^ Snapshot.__annotations__.keys()):
-            self._found(
-                path, "snapshot", f"{path} lacks a key, or has one that no snapshot has: {', '.join(odd)}"
-            )
-        elif not seals or document["created_at"] in self._unsealed_times.get(snapshot_id, ()):
-            return
-        elif snapshot_digest(document) in seals:
-            self._check_form(path, "snapshot")
-        else:
-            self._found(
-                path,
-                "snapshot",
-                f"{path} has another time than its commits seal: restore it from another copy",
-            )
-
-    def _check_manifest(self, manifest: dict[str, str], path: str) -> None:
-        for name, object_id in manifest.items():
-            try:
-                layout.check_tree_path(name)
-            except UsageError as error:
-                self._found(path, "snapshot", error)
-            if object_id not in self._object_ids and not self._objects.has(object_id):
-                self._found(
-                    path, "snapshot", f"{path} names object {object_id} for {name!r}, which is missing"
-                )
-
-    # -- what leads to it -----------------------------------------------------------------------
-
-    def check_refs(self) -> None:
-        directory = layout.branches_directory(self._root)
-        waiting = [""]
-        while waiting:
-            prefix = waiting.pop()
-            for name, is_directory in self._names(os.path.join(directory, prefix), "ref"):
-                if is_directory:
-                    waiting.append(f"{prefix}{name}/")
-                else:
-                    self._check_ref(prefix + name, os.path.join(directory, prefix + name))
-
-    def _check_ref(self, branch: str, path: str) -> None:
-        try:
-            tip = self._dag.head(branch)
-            if tip is not None:
-                self._check_line(path, "ref")
-                self._tips.add(tip)
-                if not self._has_commit(tip):
-                    self._found(path, "ref", f"{path} points at commit {tip}, which is missing")
-        except MuseError as error:
-            self._found(path, "ref", error)
-        self.report.refs += 1
-        self._progress("ref", self.report.refs)
-
-    def _check_line(self, path: str, kind: Kind) -> None:
-        """Readers forgive white space around such a line; no tool writes more of it than a newline."""
-        data = self._storage.read_bytes(path)
-        word = data.strip()
-        if data not in {word, word + b"\n", word + b"\r\n"}:
-            self._found(path, kind, f"{path} has white space that no tool writes: a byte was changed")
-
-    def check_head(self) -> None:
-        path = layout.head_file(self._root)
-        try:
-            branch = self._dag.current_branch()
-            self._check_line(path, "head")
-            if not self._storage.exists(layout.branch_file(self._root, branch)):
-                self._found(path, "head", f"{path} names branch {branch!r}, which is missing")
-        except MuseError as error:
-            self._found(path, "head", error)
-
-    def _has_commit(self, commit_id: str) -> bool:
-        return commit_id in self._commits or self._dag.has_commit(commit_id)
-
-    def check_commit_links(self) -> None:
-        for commit_id, links in self._commits.items():
-            path = layout.commit_file(self._root, commit_id)
-            for parent_id in links.parent_ids:
-                if not self._has_commit(parent_id):
-                    self._found(path, "commit", f"{path} has parent {parent_id}, which is missing")
-            for snapshot_id in links.snapshot_ids:
-                if not is_content_id(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
-                    self._found(path, "commit", f"{path} has snapshot {snapshot_id}, which is missing")
-            if links.op_list and links.op_list not in self._object_ids:
-                self._found(
-                    path, "commit", f"{path} names {links.op_list}, its list of ops, which is missing"
-                )
-        self._reach()
-
-    def _reach(self) -> None:
-        links_of = {commit_id: links.parent_ids for commit_id, links in self._commits.items()}
-        for commit_id in reachable(self._tips & links_of.keys(), links_among(links_of)):
-            self._reached_commits.add(commit_id)
-            links = self._commits[commit_id]
-            self._reached_snapshots.update(links.snapshot_ids)
-            self._reached_objects.update([links.op_list] if links.op_list else ())
-
-    # -- sealed logs ----------------------------------------------------------------------------
-
-    def check_archives(self) -> None:
-        try:
-            names = archive_names(self._root, self._storage)
-        except MuseError as error:
-            self._found(layout.archives_directory(self._root), "archive", error)
-            return
-        for session_id in names:
-            try:
-                for path, message in archive_faults(self._root, session_id, self._storage):
-                    self._found(path, "archive", message)
-            except MuseError as error:
-                self._found(layout.archive_directory(self._root, session_id), "archive", error)
-            self.report.archives += 1
-            self._progress("archive", self.report.archives)
-
-    # -- live logs ------------------------------------------------------------------------------
-
-    def check_tails(self) -> None:
-        """What follows a log's last newline is no fault, unless that newline was changed."""
-        for session_id in list_sessions(self._root, storage=self._storage):
-            path = layout.ops_file(self._root, session_id)
-            try:
-                with closing(LogFile(path, self._storage)) as log_file:
-                    start = max(0, log_file.end() - LONGEST_LINE_BYTES)
-                    before, newline, tail = log_file.read(start, LONGEST_LINE_BYTES).rpartition(b"\n")
-            except MuseError as error:
-                self._found(path, "session", error)
-                continue
-            if not _is_unfinished(tail):
-                place = start + len(before) + len(newline)
-                self._found(
-                    path,
-                    "session",
-                    f"{path} has a whole line at byte {place} with something else than a newline behind it: "
-                    f"a byte was changed; 'muse session repair {session_id}' takes it out",
-                )
-
-    def check_held(self) -> None:
-        """Look at every line of the entries that are held."""
-        for session_id in list_sessions(self._root, storage=self._storage):
-            held = OrphanFile(layout.orphans_file(self._root, session_id), self._storage)
-            try:
-                for fault in held.faults():
-                    self._found(held.path, "session", fault)
-            except MuseError as error:
-                self._found(held.path, "session", error)
-
-    def count_unreachable(self) -> None:
-        self.report.unreachable = (
-            len(self._commits.keys() - self._reached_commits)
-            + len(self._snapshot_ids - self._reached_snapshots)
-            + len(self._object_ids - self._reached_objects)
-        )
+def _open(root: str, storage: Storage) -> Repository:
+    """Open a repository, even if its `repo.json` is damaged: that is a finding, and the rest is checked."""
+    try:
+        return Repository.open(root, storage)
+    except (CorruptionError, NotFoundError):
+        record = RepoRecord(repo_id="", schema_version="", created_at="", domain="")
+        return Repository(root, storage, record)

@@ -19,6 +19,7 @@ from muse.cli.log import log
 from muse.cli.prove import prove
 from muse.cli.pull import pull
 from muse.cli.push import push
+from muse.cli.repair import repair
 from muse.cli.replay.command import replay
 from muse.cli.serve import serve
 from muse.cli.session import command as session
@@ -73,6 +74,7 @@ app.command("verify")(verify)
 app.command("prove")(prove)
 app.command("blame")(blame)
 app.command("undo")(undo)
+app.command("repair")(repair)
 app.command("gc")(gc)
 app.command("checkout")(checkout)
 app.command("clone")(clone)

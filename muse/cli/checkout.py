@@ -55,16 +55,8 @@ def checkout(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
-    dag = repository.dag
-    becomes_head = revision in set(dag.branch_names())
-    commit_id = dag.head(revision) if becomes_head else dag.resolve(revision)
-    branch = revision if becomes_head else dag.current_branch()
     with invocation.output.progress("checking out"):
-        update = _bring_files(repository, commit_id, force=force)
-    if becomes_head:
-        # The files first: a crash in between leaves HEAD where commits went so far.
-        head_file = layout.head_file(repository.root)
-        repository.storage.write_atomically(head_file, f"ref: refs/heads/{branch}\n".encode())
+        commit_id, branch, update = _check_out(repository, revision, force=force)
     if invocation.output.as_json:
         invocation.output.record(
             {
@@ -83,6 +75,26 @@ def checkout(
         invocation.output.line(f"Files are those of {place}; HEAD is on branch {branch}.")
     if update.kept:
         raise ChangedByHandError(update.kept, _kept_message(update.kept))
+
+
+def _check_out(
+    repository: Repository, revision: str, *, force: bool
+) -> tuple[str | None, str, WorkingTreeUpdate]:
+    """Bring the files to `revision`; return the commit that it is, the branch of HEAD, and what was changed.
+
+    While it is at work, no commit brings its files: what is read here is what they come from.
+    """
+    with repository.storage.locked(layout.working_tree_lock_file(repository.root)):
+        dag = repository.dag
+        becomes_head = revision in set(dag.branch_names())
+        commit_id = dag.head(revision) if becomes_head else dag.resolve(revision)
+        branch = revision if becomes_head else dag.current_branch()
+        update = _bring_files(repository, commit_id, force=force)
+        if becomes_head:
+            # The files first: a crash in between leaves HEAD where commits went so far.
+            head_file = layout.head_file(repository.root)
+            repository.storage.write_atomically(head_file, f"ref: refs/heads/{branch}\n".encode())
+    return commit_id, branch, update
 
 
 def _kept_message(paths: Iterable[str]) -> str:

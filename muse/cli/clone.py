@@ -8,7 +8,7 @@ import typer
 from muse.cli.shared.exchange import PathArgument, open_other, report_exchange
 from muse.cli.shared.options import JsonOption, remember
 from muse.cli.shared.servers import is_url
-from muse.replication.peer import CountingPeer
+from muse.replication.counting_peer import CountingPeer
 from muse.replication.transfer import clone as clone_repository
 
 

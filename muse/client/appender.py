@@ -1,24 +1,24 @@
 """Brings the ops of an outbox to the server, in their order and each once, even if connections break."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
+from typing import Any
 
 import msgspec
 
 from muse.client.address import Address
 from muse.client.backoff import Backoff
 from muse.client.failures import ServerError, UnreachableError, is_transient
+from muse.client.mirror import Mirror, is_of_another_log
 from muse.client.ops import Ack
 from muse.client.outbox import Outbox, Waiting
-from muse.client.socket import Check, Socket, opened
+from muse.client.socket import Socket, opened
 from muse.session.receipt import Receipt
 
 _ANSWER_SECONDS = 30.0
 _OF_ONE_OP = frozenset({409, 413, 422})
 _OF_THIS_REQUEST = frozenset({409, 413, 422, 429, 503, 507})
-
-Settled = Callable[[Receipt], None]
 
 
 class Appender:
@@ -35,16 +35,14 @@ class Appender:
         outbox: Outbox,
         *,
         ack: Ack,
-        settled: Settled | None = None,
-        check: Check | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._address = address
         self._session_id = session_id
-        self._params = {"follow": "false", "actor": actor_id}
+        self._actor_id = actor_id
         self._outbox = outbox
         self._ack = ack
-        self._settled = settled
-        self._check = check
+        self._mirror = mirror
         self._numbers = count(1)
         self._backoff = Backoff()
         self._succeeded_at = 0.0
@@ -54,10 +52,23 @@ class Appender:
         while True:
             await self._outbox.some()
             try:
-                async with opened(self._address, self._session_id, self._params, self._check) as socket:
-                    await self._send(socket)
+                await self._send_while_connected()
             except ServerError as error:
                 await self._failed(error)
+
+    async def _send_while_connected(self) -> None:
+        """Connect and send; with a local log only to a server that has all that it acknowledged before."""
+        params, mirror = {"follow": "false", "actor": self._actor_id}, self._mirror
+        check = None
+        if mirror is not None:
+            params["since"], check = mirror.since, mirror.check_repository
+        try:
+            async with opened(self._address, self._session_id, params, check) as socket:
+                await self._send(socket)
+        except ServerError as error:
+            if mirror is None or not is_of_another_log(error):
+                raise
+            await mirror.start_over()
 
     async def _send(self, socket: Socket) -> None:
         while True:
@@ -82,24 +93,28 @@ class Appender:
         )
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                answer = await _receipts(socket, number)
+                answer = await _answer(socket, number)
         except TimeoutError as error:
             raise UnreachableError(
                 f"session {self._session_id!r}: no receipt came within {_ANSWER_SECONDS:g} seconds"
             ) from error
         try:
-            receipts = {receipt.op_id: receipt for receipt in msgspec.convert(answer, list[Receipt])}
+            receipts = {
+                receipt.op_id: receipt for receipt in msgspec.convert(answer.get("receipts"), list[Receipt])
+            }
         except msgspec.ValidationError as error:
             raise ServerError(
                 f"session {self._session_id!r}: the answer is not a receipt ({error})"
             ) from error
         if missing := [one.op_id for one in batch if one.op_id not in receipts]:
             raise ServerError(f"session {self._session_id!r}: no receipt came for op {missing[0]}")
+        if self._mirror is not None and isinstance(cursor := answer.get("cursor"), str):
+            self._mirror.copy.note_acknowledged(cursor)
         return receipts
 
     def _settle(self, one: Waiting, receipt: Receipt) -> None:
-        if self._settled is not None:
-            self._settled(receipt)
+        if self._mirror is not None:
+            self._mirror.settled(receipt)
         if not one.receipt.done():
             one.receipt.set_result(receipt)
 
@@ -114,8 +129,8 @@ class Appender:
             self._outbox.settle(batch, lambda one: self._reject(one, error))
 
     def _reject(self, one: Waiting, error: ServerError) -> None:
-        if self._settled is not None:
-            self._settled(Receipt(one.op_id, "refused", reason=str(error)))
+        if self._mirror is not None:
+            self._mirror.settled(Receipt(one.op_id, "refused", reason=str(error)))
         if not one.receipt.done():
             one.receipt.set_exception(error)
 
@@ -134,8 +149,8 @@ class Appender:
             await self._backoff.wait(error if is_transient(error) else UnreachableError(str(error)))
 
 
-async def _receipts(socket: Socket, number: int) -> object:
+async def _answer(socket: Socket, number: int) -> dict[str, Any]:
     while True:
         message = await socket.receive()
         if message.get("type") == "receipts" and message.get("id") == number:
-            return message.get("receipts")
+            return message

@@ -63,6 +63,13 @@ class RefusedConflictError(ServerError, ConflictError):
     op_id = ""
 
 
+class OtherLogCursorError(ServerError, UsageError):
+    """The cursor is of another log than the server has now, as after a backup was put back: 410.
+
+    Read again from "0", and pass over the op ids that are known.
+    """
+
+
 class TooLargeError(ServerError, UsageError):
     """More bytes than the server takes at once: 413."""
 
@@ -103,6 +110,7 @@ _BY_STATUS: Mapping[int, type[ServerError]] = {
     403: ForbiddenError,
     404: MissingError,
     409: RefusedConflictError,
+    410: OtherLogCursorError,
     413: TooLargeError,
     422: InvalidRequestError,
     429: BusyError,

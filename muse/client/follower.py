@@ -9,7 +9,7 @@ import orjson
 
 from muse.client.address import Address
 from muse.client.backoff import Backoff
-from muse.client.failures import ServerError
+from muse.client.failures import OtherLogCursorError, ServerError
 from muse.client.socket import Check, Socket, opened
 from muse.core.entry import OpEntry
 
@@ -23,9 +23,12 @@ class AsyncFollower:
     """An async iterator over the entries of a session after the cursor `since`; "0" is the start.
 
     `cursor` is where to resume: after the last batch that was handed out whole. It remains valid when the
-    server is restarted. Raises `ServerError` if there was no connection for `patience_seconds` (None: never);
-    asked again, it goes on where it was. `present` maps the actors that are here to the places that they
-    gave to `move`; it changes only while a batch is waited for. An async context manager.
+    server is restarted. Where the server has another log than the cursor is of, as after a backup was put
+    back, the follower begins at the start of that log, and passes over what it handed out before; with
+    `starts_over` off it raises `OtherLogCursorError`. Raises `ServerError` if there was no connection for
+    `patience_seconds` (None: never); asked again, it goes on where it was. `present` maps the actors that are
+    here to the places that they gave to `move`; it changes only while a batch is waited for. An async context
+    manager.
     """
 
     def __init__(
@@ -37,8 +40,11 @@ class AsyncFollower:
         patience_seconds: float | None,
         *,
         check: Check | None = None,
+        starts_over: bool = True,
     ) -> None:
         self.cursor = since
+        self._starts_over = starts_over
+        self._handed_out: set[bytes] = set()
         self.present: dict[str, Any] = {}
         self._where: Any = None
         self._address = address
@@ -60,7 +66,13 @@ class AsyncFollower:
             self._waiting.clear()
             return entries
         while True:
-            socket = self._socket or await self._connected()
+            try:
+                socket = self._socket or await self._connected()
+            except OtherLogCursorError:
+                if not self._starts_over:
+                    raise
+                self.cursor = START
+                continue
             try:
                 entries = await self._receive(socket)
             except ServerError as error:
@@ -111,12 +123,18 @@ class AsyncFollower:
                 self._backoff.succeeded()
                 entries = _entries_in(message)
                 self.cursor = str(message["cursor"])
-                return entries
+                return self._new_of(entries) if self._starts_over else entries
             case "overflow":
                 await self._hang_up()
             case "presence":
                 self._note_presence(message)
         return []
+
+    def _new_of(self, entries: list[OpEntry]) -> list[OpEntry]:
+        keys = [_key(entry["op_id"]) for entry in entries]
+        new = [entry for entry, key in zip(entries, keys, strict=True) if key not in self._handed_out]
+        self._handed_out.update(keys)
+        return new
 
     async def move(self, where: Any) -> None:
         """Tell the others where this actor is: any JSON value. It is told again after a new connection."""
@@ -168,6 +186,14 @@ class AsyncFollower:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _key(op_id: str) -> bytes:
+    """Return an op id in as few bytes as it takes: those of a long session are many."""
+    try:
+        return bytes.fromhex(op_id.replace("-", ""))
+    except ValueError:
+        return op_id.encode()
 
 
 def _entries_in(message: dict[str, Any]) -> list[OpEntry]:

@@ -21,11 +21,11 @@ _SCHEMA_VERSION = 1
 class LocalCopy(Resource):
     """The log in `directory`, which is a cache: it holds what the server has, and what is yet to be sent.
 
-    `cursor`: everything before it on the server was taken in. An entry of `actor_id` behind byte `_sent`
-    of the local log may not be on the server yet; those in `refused` will never be. It belongs to a
-    repository, whatever the server's `url`; at another URL (it may be that of a clone), all is taken in
-    and sent once more. `UsageError` if it belongs to another actor, `ConflictError` if another client uses
-    it now.
+    `cursor`: everything before it on the server was taken in. `acknowledged`: all of the actor's ops that the
+    server took are before it there. An entry of `actor_id` behind byte `_sent` of the local log may not be on
+    the server yet; those in `refused` will never be. It belongs to a repository, whatever the server's `url`;
+    at another URL (it may be that of a clone), all is taken in and sent once more. `UsageError` if it belongs
+    to another actor, `ConflictError` if another client uses it now.
     """
 
     def __init__(self, directory: str, session_id: str, actor_id: str, url: str) -> None:
@@ -43,12 +43,12 @@ class LocalCopy(Resource):
                     f"{directory} is in use by another client: end it, or give each a directory of its own"
                 )
             self.log = self._stack.enter_context(OpLog(directory, session_id))
-            self._repo_id, self.cursor, self._sent, self.refused = self._read()
+            self._repo_id, self.cursor, self.acknowledged, self._sent, self.refused = self._read()
             self._stack = self._stack.pop_all()
 
-    def _read(self) -> tuple[str, str, int, set[str]]:
+    def _read(self) -> tuple[str, str, str, int, set[str]]:
         if not LOCAL.exists(self._path):
-            return "", START, 0, set()
+            return "", START, START, 0, set()
         document = read_json_object(self._path, LOCAL)
         actor_id = field(document, "actor_id", str, self._path)
         if actor_id != self._actor_id:
@@ -60,6 +60,7 @@ class LocalCopy(Resource):
         return (
             field(document, "repo_id", str, self._path, ""),
             START if is_elsewhere else cursor,
+            START if is_elsewhere else field(document, "acknowledged", str, self._path, START),
             0 if is_elsewhere else sent,
             set(field_items(document, "refused", str, self._path)),
         )
@@ -115,8 +116,24 @@ class LocalCopy(Resource):
 
     def unsent(self) -> list[OpEntry]:
         """Return the actor's ops that the server may not have, in the order in which they were made."""
-        own = self.log.entries(since=self._sent, actor=self._actor_id)
+        return self._own_since(self._sent)
+
+    def own(self) -> list[OpEntry]:
+        """Return all ops of the actor that the server did not refuse, in the order of their making."""
+        return self._own_since(0)
+
+    def _own_since(self, start: int) -> list[OpEntry]:
+        own = self.log.entries(since=start, actor=self._actor_id)
         return [entry for entry in own if entry["op_id"] not in self.refused]
+
+    @property
+    def furthest(self) -> str:
+        """The cursor that is furthest in the server's log, of those that the server told."""
+        return max(self.cursor, self.acknowledged, key=_byte)
+
+    def note_acknowledged(self, cursor: str) -> None:
+        """Note a cursor of the server behind ops of the actor that it has."""
+        self.acknowledged = max(self.acknowledged, cursor, key=_byte)
 
     def take(self, entries: Sequence[OpEntry], cursor: str) -> None:
         """Take in what the server has before `cursor`."""
@@ -127,7 +144,7 @@ class LocalCopy(Resource):
 
     def start_over(self) -> None:
         """Prepare to take in and send everything again: the server's log is not the one it was."""
-        self.cursor, self._sent = START, 0
+        self.cursor, self.acknowledged, self._sent = START, START, 0
 
     def all_sent(self) -> None:
         """Note that the server has every op of the actor."""
@@ -146,6 +163,7 @@ class LocalCopy(Resource):
             "url": self._url,
             "actor_id": self._actor_id,
             "cursor": self.cursor,
+            "acknowledged": self.acknowledged,
             "sent": self._sent,
             "refused": sorted(self.refused),
         }
@@ -156,3 +174,9 @@ class LocalCopy(Resource):
         with self._lock:
             self._is_closed = True
             self._stack.close()
+
+
+def _byte(cursor: str) -> int:
+    """Return how far in its log a cursor is; 0 for one of an unknown form."""
+    number, _, _ = cursor.partition("-")
+    return int(number) if number.isascii() and number.isdigit() else 0

@@ -71,6 +71,23 @@ class Outbox:
             self._changed()
         return future
 
+    def put_first(self, ops: Sequence[tuple[str, bytes]]) -> None:
+        """Put ops, each an id and a body, before all that waits; those that wait already are not doubled."""
+        loop = asyncio.get_running_loop()
+        waiting = {one.op_id for one in self._waiting}
+        fresh = [
+            Waiting(op_id, body, b"null", loop.time(), loop.create_future())
+            for op_id, body in ops
+            if op_id not in waiting
+        ]
+        self._waiting.extendleft(reversed(fresh))
+        self._singly = 0
+        for one in fresh:
+            one.receipt.add_done_callback(_look_at)
+            if self._is_away:
+                _keep(one)
+        self._changed()
+
     async def space(self) -> None:
         """Wait until there are not too many; the caller that came first goes on first."""
         self._queued += 1

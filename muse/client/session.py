@@ -8,16 +8,16 @@ from typing import Any, Literal, Self
 import orjson
 
 from muse.client.appender import Appender
-from muse.client.failures import InvalidRequestError, ServerError, failure, is_transient
+from muse.client.failures import ServerError, failure
 from muse.client.follower import START, AsyncFollower
 from muse.client.local_copy import LocalCopy
+from muse.client.mirror import Mirror
 from muse.client.ops import Ack, draft, encoded
 from muse.client.outbox import LINGER_SECONDS, Outbox
 from muse.client.requests import Requests
-from muse.client.socket import Check
 from muse.core.entry import OpEntry, check_entry
 from muse.core.op_log import OpLog
-from muse.errors import MuseError, StorageError, UsageError
+from muse.errors import MuseError, UsageError
 from muse.session.receipt import Receipt
 
 Order = Literal["log", "total", "causal"]
@@ -50,18 +50,12 @@ class AsyncSession:
         self._path = f"/sessions/{session_id}"
         self._copy = copy
         self._outbox = Outbox(linger_seconds=linger_seconds, is_kept=copy is not None)
+        self._mirror = Mirror(copy, requests, session_id, actor_id, self._outbox) if copy else None
         self._appender = Appender(
-            requests.address,
-            session_id,
-            actor_id,
-            self._outbox,
-            ack=ack,
-            settled=self._note if copy else None,
-            check=self._check_repository if copy else None,
+            requests.address, session_id, actor_id, self._outbox, ack=ack, mirror=self._mirror
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._fault: BaseException | None = None
-        self._unread: ServerError | None = None
 
     # -- appending ------------------------------------------------------------------------------
 
@@ -153,7 +147,7 @@ class AsyncSession:
 
         Raises the `ServerError` for which ops of `submit` were given up; those of `record` were told already.
         With a local log no op is given up: raises the error with which the server refuses everything, or
-        the error that prevents taking in.
+        the error that prevents taking in. The server is then asked whether it has all that it acknowledged.
         """
         self._check_open()
         await self._outbox.empty()
@@ -161,8 +155,12 @@ class AsyncSession:
         self._outbox.given_up.clear()
         for error in given_up.values():
             raise error
-        if self._unread is not None:
-            raise self._unread
+        if self._mirror is None:
+            return
+        while not await self._mirror.is_there_still():
+            await self._outbox.empty()
+        if self._mirror.unread is not None:
+            raise self._mirror.unread
 
     async def space(self) -> None:
         """Wait until there are not too many ops on their way."""
@@ -178,22 +176,11 @@ class AsyncSession:
         """How many ops the server has not yet answered."""
         return len(self._outbox)
 
-    def _note(self, receipt: Receipt) -> None:
-        if self._copy is not None and not receipt.is_in_log:
-            self._copy.refused.add(receipt.op_id)
-
     # -- reading --------------------------------------------------------------------------------
 
     def follow(self, since: str = START, *, patience_seconds: float | None = None) -> AsyncFollower:
         """Follow the ops of all actors after a cursor; "0" is the start. See `AsyncFollower`."""
-        return self._following(since, patience_seconds)
-
-    def _following(
-        self, since: str, patience_seconds: float | None, *, check: Check | None = None
-    ) -> AsyncFollower:
-        return AsyncFollower(
-            self._requests.address, self.session_id, self.actor_id, since, patience_seconds, check=check
-        )
+        return AsyncFollower(self._requests.address, self.session_id, self.actor_id, since, patience_seconds)
 
     async def read(
         self,
@@ -270,10 +257,10 @@ class AsyncSession:
         """Begin. A local log hands over the ops that the server may not have, and takes in the others."""
         if self._tasks:
             raise UsageError(f"session {self.session_id!r} is open already")
-        if self._copy is not None:
-            self._send_unsent(self._copy.unsent())
-            self._tasks.append(asyncio.create_task(_lasting(self._take_in)))
-            self._tasks.append(asyncio.create_task(_lasting(self._keep_saving)))
+        if self._mirror is not None:
+            self._mirror.send_unsent()
+            self._tasks.append(asyncio.create_task(_lasting(self._mirror.take_in)))
+            self._tasks.append(asyncio.create_task(_lasting(self._mirror.save)))
         appending = asyncio.create_task(self._appender.run())
         appending.add_done_callback(self._ended)
         self._tasks.append(appending)
@@ -293,64 +280,14 @@ class AsyncSession:
         if self._fault is not None:
             self._outbox.fail(ServerError(f"session {self.session_id!r} cannot go on: {self._fault!r}"))
 
-    async def _take_in(self) -> None:
-        try:
-            await self._take_all_in()
-        except ServerError as error:
-            if not is_transient(error):
-                self._unread = error
-
-    async def _take_all_in(self) -> None:
-        copy = self._copy
-        assert copy is not None  # noqa: S101 - only started with one
-        try:
-            async with self._following(copy.cursor, None, check=self._check_repository) as follower:
-                while True:
-                    entries = await follower.batch()
-                    await asyncio.to_thread(copy.take, entries, follower.cursor)
-        except InvalidRequestError as error:
-            if error.field != "since":
-                raise
-            # The log is another one, as after a backup was restored.
-            await self._check_repository((await self.show()).get("repo_id", ""))
-            copy.start_over()
-            self._send_unsent(await asyncio.to_thread(copy.unsent))
-
-    async def _check_repository(self, repo_id: str) -> None:
-        copy = self._copy
-        assert copy is not None  # noqa: S101 - only asked with one
-        try:
-            await asyncio.to_thread(copy.check_repository, repo_id)
-        except StorageError as error:
-            raise ServerError(f"session {self.session_id!r}: {error}") from error
-        self._unread = None
-
-    def _send_unsent(self, entries: Iterable[OpEntry]) -> None:
-        for entry in entries:
-            self._outbox.add(entry["op_id"], encoded(entry))
-
-    async def _keep_saving(self) -> None:
-        while True:
-            await asyncio.sleep(_SAVE_SECONDS)
-            if self._copy is not None:
-                self._note_sent()
-                await asyncio.to_thread(self._copy.save)
-
-    def _note_sent(self) -> None:
-        """Note what was sent. It runs on the loop as `submit` does, so nothing is recorded in between."""
-        if self._copy is not None and not self._outbox:
-            self._copy.all_sent()
-
     async def close(self) -> None:
         """Stop at once: what is not acknowledged is left to the local log, or given up."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        if self._copy is not None:
-            self._note_sent()
-            self._copy.save()
-            self._copy.close()
+        if self._mirror is not None:
+            self._mirror.close()
             self._outbox.keep()
         self._outbox.fail(ServerError(f"session {self.session_id!r} was closed before this was acknowledged"))
 
@@ -366,7 +303,7 @@ class AsyncSession:
 
 
 async def _lasting(work: Callable[[], Any]) -> None:
-    """Do work that ends only with an error of the server or of this machine; repeat it after a while."""
+    """Do work again and again, with a pause each time; an error of the server or of this machine may pass."""
     while True:
         with suppress(MuseError):
             await work()

@@ -79,7 +79,10 @@ MOVED = {
     "muse.core.garbage": "muse.upkeep.garbage",
     "muse.core.reconcile": "muse.replication.reconcile",
     "muse.core.log_items": "muse.replication.items",
-    "muse.peer": "muse.replication.peer",
+    "muse.peer": (
+        "muse.replication.peer muse.replication.local_peer muse.replication.counting_peer "
+        "muse.replication.received"
+    ),
     "muse.peer_wire": "muse.replication.wire",
     "muse.sync": "muse.replication.sync",
     "muse.transfer": "muse.replication.transfer",

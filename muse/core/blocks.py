@@ -19,6 +19,7 @@ from muse.core.line import (
     PREFIX,
     UNDECODABLE,
     FramedEntry,
+    check_encodable,
     encode_line,
 )
 from muse.core.strict_json import ATOMS, count_containers
@@ -85,7 +86,8 @@ def decode_block(data: bytes, offset: int) -> Block:
         return _decode_carefully(lines, offset)
     try:
         entries = cast("list[OpEntry]", LINE_DECODER.decode_lines(data))
-    except UNDECODABLE:
+        check_encodable(entries)
+    except (*UNDECODABLE, orjson.JSONEncodeError):
         return _decode_carefully(lines, offset)
     starts = list(accumulate(map(len, lines[:-1]), _add_line, initial=offset))
     return Block(entries, starts)

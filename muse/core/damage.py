@@ -10,6 +10,7 @@ import orjson
 from muse.core.entry import OpEntry
 from muse.core.line import FRAME, PREFIX, decode_line, frame_holds
 from muse.core.strict_json import is_cut_short
+from muse.disk.git_carry import MARK
 from muse.errors import InvalidEntryError
 
 _FRAME_START = re.compile(rb',"crc":"([0-9a-f]{0,8}|[0-9a-f]{8}")\Z')
@@ -45,7 +46,7 @@ def pieces_of(line: bytes, offset: int) -> Iterator[tuple[int, OpEntry] | Damage
     try:
         yield offset, decode_line(line)
     except InvalidEntryError as error:
-        reason = str(error)
+        reason = "a mark that git left in a merge" if MARK.fullmatch(line) else str(error)
     else:
         return
     done = 0

@@ -4,6 +4,7 @@ from muse.core.appends import Appends, Durability
 from muse.core.arrivals import Arrivals
 from muse.core.checkpoints import Checkpoints
 from muse.core.file.checkpoint_store import CheckpointFile
+from muse.core.file.cursors import Cursors
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
@@ -42,7 +43,10 @@ class Handle:
         )
         pending = PendingOps(self.reader, store, ObjectStore(directory.root, storage), limits)
         self.appends = Appends(directory, self.file, self.reader, store, durability)
-        self.reading = LogReading(directory, self.file, self.reader, self.appends, pending)
+        self.cursors = Cursors(self.file)
+        self.reading = LogReading(
+            directory, self.file, self.reader, self.appends, pending, cursors=self.cursors
+        )
         orphan_file = OrphanFile(directory.orphans_path, storage)
         self.arrivals = Arrivals(directory, orphan_file, self.appends, self.file, self.reader)
         self.orphans = Orphans(orphan_file, self.arrivals, self.file, self.reader)

@@ -150,12 +150,22 @@ def decode_line(line: bytes) -> OpEntry:
         if not frame_holds(line):
             raise InvalidEntryError("the crc does not match the line's bytes", field="crc")
         try:
-            return cast("OpEntry", LINE_DECODER.decode(line))
-        except UNDECODABLE:
+            entry = cast("OpEntry", LINE_DECODER.decode(line))
+            check_encodable(entry)
+        except (*UNDECODABLE, orjson.JSONEncodeError):
             raise InvalidEntryError(f"the crc holds, but it is no entry: {_fault_in(line)}") from None
+        return entry
     entry = parse_strictly(line)
     check_entry(entry)
     return cast("OpEntry", entry)
+
+
+def check_encodable(value: Any) -> None:
+    """Raise `orjson.JSONEncodeError` for what JSON of ours cannot hold some levels deep, as commits have it.
+
+    An op that could be read and not written could be neither committed nor handed on.
+    """
+    orjson.dumps([[[[[[[[[[[[value]]]]]]]]]]]])
 
 
 def _fault_in(line: bytes) -> str:
@@ -164,8 +174,11 @@ def _fault_in(line: bytes) -> str:
         found = parse_strictly(line)
         is_object = isinstance(found, dict)
         check_entry({key: found[key] for key in ENTRY_FIELDS if key in found} if is_object else found)
+        check_encodable(found)
     except InvalidEntryError as error:
         return str(error)
+    except orjson.JSONEncodeError:
+        return "it nests too deeply"
     return "its fields are not those of an entry"
 
 

@@ -39,12 +39,18 @@ def make_op_entry(
 
 
 def make_op_entries(
-    names: tuple[str, str, str, str], domain_ops: Iterable[Op], tick: Callable[[], int]
+    names: tuple[str, str, str, str],
+    domain_ops: Iterable[Op],
+    tick: Callable[[], int],
+    parent_op_ids: Sequence[str] | None = None,
 ) -> list[OpEntry]:
-    """Make the entries of several ops; `names` are actor, domain, intent and reservation of all."""
+    """Make the entries of several ops; `names` are actor, domain, intent and reservation of all.
+
+    With `parent_op_ids`, those of the first, each op names the one before it as its cause.
+    """
     actor_id, domain, intent_id, reservation_id = names
     next_id, created_at = OP_IDS.next, now_text()
-    return [
+    entries: list[OpEntry] = [
         {
             "op_id": next_id(),
             "actor_id": actor_id,
@@ -58,3 +64,8 @@ def make_op_entries(
         }
         for domain_op in domain_ops
     ]
+    if parent_op_ids is not None:
+        causes = [list(parent_op_ids), *([entry["op_id"]] for entry in entries)]
+        for entry, parents in zip(entries, causes, strict=False):
+            entry["parent_op_ids"] = parents
+    return entries

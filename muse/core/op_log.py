@@ -23,6 +23,7 @@ from muse.core.entry import (
     OpEntry,
     check_parents,
 )
+from muse.core.file.cursors import Cursors
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.repair import Repair, repair_log
@@ -80,11 +81,13 @@ class OpLog(Resource):
     every process; "disk": it survives power loss, at the price of a sync, shared by all threads that
     wait for one. Each appending call may ask for another durability than the log's. A context manager.
 
-    `checkpoints` says what of the log is in history; `orphans` are entries whose parents have not come.
+    `checkpoints` says what of the log is in history; `orphans` are entries whose parents have not come;
+    `cursors` turns places of the log into text that may leave the process, and back.
     """
 
     checkpoints: Checkpoints
     orphans: Orphans
+    cursors: Cursors
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class OpLog(Resource):
         handle = Handle(self._directory, self._durability, self._collapsed, allow_network=self._allow_network)
         self._file, self._reader = handle.file, handle.reader
         self._appends, self._reading, self._arrivals = handle.appends, handle.reading, handle.arrivals
-        self.orphans, self.checkpoints = handle.orphans, handle.checkpoints
+        self.orphans, self.checkpoints, self.cursors = handle.orphans, handle.checkpoints, handle.cursors
 
     def _reopen_after_fork(self) -> None:
         """Use descriptors, locks and a lookout of one's own: the parent's belong to the parent."""
@@ -126,6 +129,11 @@ class OpLog(Resource):
     def durability(self) -> Durability:
         """The durability of an append that does not ask for another."""
         return self._appends.durability
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another log is known to be at the path than this handle read or wrote: open it again."""
+        return self._file.is_replaced
 
     def next_lamport_ts(self, count: int = 1) -> int:
         """Tick; return a stamp above everything that this handle made or could have read in the log.
@@ -217,19 +225,21 @@ class OpLog(Resource):
         domain: str,
         domain_ops: Iterable[Op],
         *,
+        parent_op_ids: Sequence[str] | None = None,
         intent_id: str = "",
         reservation_id: str = "",
         durability: Durability | None = None,
     ) -> list[OpEntry]:
         """Record several ops of one actor with one write; see `record`. Returns their entries in order.
 
-        All are checked before anything is written. Others' ops are never between them.
+        All are checked before anything is written. Others' ops are never between them. With `parent_op_ids`,
+        the causes of the first, each further op follows from the one before it.
         """
         names = (actor_id, domain, intent_id, reservation_id)
         self._appends.check_names(names)
         with self._appends.lock:
             end = self._appends.take_in()
-            entries = make_op_entries(names, domain_ops, self._appends.clock.tick)
+            entries = make_op_entries(names, domain_ops, self._appends.clock.tick, parent_op_ids)
             if entries:
                 lines = encode_lines(entries, self._limits)
                 self._appends.write(lines, end, len(entries), self._appends.clock.value)

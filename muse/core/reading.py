@@ -8,6 +8,7 @@ from muse.causality import causal_order
 from muse.core.appends import Appends
 from muse.core.coverage import Cut
 from muse.core.entry import OpEntry, matches, total_order
+from muse.core.file.cursors import Cursors
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader, collector_paused
@@ -37,12 +38,15 @@ class LogReading:
         reader: LogReader,
         appends: Appends,
         pending: PendingOps,
+        *,
+        cursors: Cursors,
     ) -> None:
         self._directory = directory
         self._file = file
         self._reader = reader
         self._appends = appends
         self._pending = pending
+        self._cursors = cursors
 
     def entries(
         self, since: int | Cut, until: int | Cut | None, wanted: Wanted | None, order: Order, *, salvage: bool
@@ -85,7 +89,8 @@ class LogReading:
         log_file = SessionFile(directory.root, directory.session_id, directory.storage)
         reader = LogReader(log_file, directory.index_path, directory.storage)
         frontier = self._pending.frontier_at(start)
-        return Follower(log_file, reader, start, frontier, wanted or (lambda _entry: True))
+        cursors = self._cursors.of(log_file)
+        return Follower(log_file, reader, cursors, start, frontier, wanted=wanted or (lambda _entry: True))
 
 
 def _offset(place: int | Cut) -> int:

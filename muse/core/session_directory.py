@@ -57,8 +57,9 @@ class SessionDirectory:
         self._refuse_lost_log()
         directory = layout.session_directory(self.root, self.session_id)
         if not self.storage.exists(directory):
-            self._refuse_twin()
+            self._refuse_one_too_many()
             self.storage.make_directories(directory)
+        self._refuse_twin()
 
     def _refuse_lost_log(self) -> None:
         """Refuse to begin a log where an archive lacks its tombstone: the archive has the session's ops."""
@@ -70,15 +71,26 @@ class SessionDirectory:
                 f"'muse session restore {self.session_id}' brings its log back, or choose another session id"
             )
 
+    def _refuse_one_too_many(self) -> None:
+        """Refuse to begin a session where the repository has as many as it may."""
+        sessions = layout.op_log_directory(self.root)
+        if self.storage.has_fewer_directories(sessions, self.limits.sessions):
+            return  # without a look at each of them
+        count = len(list_sessions(self.root, storage=self.storage))
+        if count >= self.limits.sessions:
+            raise UsageError(f"the repository has {count} sessions, its limit: archive some")
+
     def _refuse_twin(self) -> None:
-        """Refuse an id that differs from another's by case alone: some file systems hold only one."""
-        sessions = list_sessions(self.root, storage=self.storage)
-        folded = self.session_id.casefold()
-        twins = (name for name in sessions if name.casefold() == folded and name != self.session_id)
-        twin = next(twins, None)
+        """Refuse a directory that is another session's: a file system that folds case has one for both."""
+        sessions = layout.op_log_directory(self.root)
+        if not self.storage.folds_case(sessions):
+            return
+        names = [name for name, _ in self.storage.list_directory(sessions)]
+        if self.session_id in names:
+            return
+        twin = next((name for name in names if name.casefold() == self.session_id.casefold()), None)
         if twin is not None:
             raise UsageError(
-                f"session {twin!r} exists and differs from {self.session_id!r} by case alone: rename"
+                f"session {twin!r} differs from {self.session_id!r} by case alone, and the file system of "
+                f"{sessions} can hold only one of them: keep a repository that has both on another one"
             )
-        if len(sessions) >= self.limits.sessions:
-            raise UsageError(f"the repository has {len(sessions)} sessions, its limit: archive some")

@@ -5,8 +5,8 @@ refused before a byte is on the disk.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import product
+import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -24,6 +24,8 @@ _OPTIONS = (
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
+_LAYOUT = re.compile(rb'\{(?:\n(?P<indent> *))?"[^"\\]*":(?P<space> ?)')
+"""The first key of an object, as a writer sets it."""
 
 
 def encode_json(document: Mapping[str, Any], what: str) -> bytes:
@@ -43,24 +45,27 @@ def encode_json(document: Mapping[str, Any], what: str) -> bytes:
 
 
 def is_as_written(data: bytes) -> bool:
-    """Return whether `data`, which is JSON, has the very bytes that we or Python's json write of its value.
+    """Tell whether the JSON `data` has just the bytes that a writer gives it, in the layout it begins with.
 
-    A changed byte may leave the value as it is: a space that became a tab, a key that is there twice.
+    Muse writes one layout, other tools that of Python's json. A changed byte may leave the value as it is: a
+    space that became a tab, a digit of an escape that became a capital.
     """
     document = orjson.loads(data)
-    return data == orjson.dumps(document, option=_OPTIONS) or data in _python_forms(document)
+    return data in {orjson.dumps(document, option=_OPTIONS), _as_python_writes(document, data)}
 
 
-def _python_forms(document: object) -> Iterator[bytes]:
-    separators = (None, (",", ":"))
-    for indent, ascii_only, ordered, between in product(
-        (None, 2, 4), (True, False), (False, True), separators
-    ):
-        text = json.dumps(
-            document, indent=indent, ensure_ascii=ascii_only, sort_keys=ordered, separators=between
-        )
-        yield text.encode()
-        yield f"{text}\n".encode()
+def _as_python_writes(document: object, data: bytes) -> bytes:
+    """Write `document` again in the layout of `data`: indentation, separators, escapes, last newline."""
+    layout = _LAYOUT.match(data)
+    if layout is None:
+        return b""
+    text = json.dumps(
+        document,
+        indent=None if layout["indent"] is None else len(layout["indent"]),
+        separators=None if layout["space"] else (",", ":"),
+        ensure_ascii=data.isascii(),
+    )
+    return text.encode() + (b"\n" if data.endswith(b"\n") else b"")
 
 
 def read_json_object(path: str, storage: Storage) -> dict[str, Any]:

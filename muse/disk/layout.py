@@ -75,6 +75,11 @@ def repo_file(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "repo.json")
 
 
+def git_attributes_file(root: str) -> str:
+    """Return the file that tells git, should it carry the repository, to leave its bytes as they are."""
+    return os.path.join(root, MUSE_DIRECTORY, ".gitattributes")
+
+
 def head_file(root: str) -> str:
     return os.path.join(root, MUSE_DIRECTORY, "HEAD")
 
@@ -104,6 +109,11 @@ def objects_directory(root: str) -> str:
 def object_file(root: str, object_id: str) -> str:
     check_digest(object_id, "object id")
     return os.path.join(objects_directory(root), object_id[:2], object_id[2:])
+
+
+def objects_lock_file(root: str) -> str:
+    """Return the file that is shared to put an object, and locked exclusively to remove one."""
+    return os.path.join(root, MUSE_DIRECTORY, "objects.lock")
 
 
 def snapshots_directory(root: str) -> str:
@@ -206,6 +216,12 @@ def keys_directory(root: str) -> str:
 def public_key_file(root: str, key_id: str) -> str:
     """Return the file of a public key whose signatures count in this repository."""
     return os.path.join(keys_directory(root), check_digest(key_id, "key id") + ".pub")
+
+
+def damaged_file(root: str, path: str) -> str:
+    """Return where the damaged bytes of `path` are kept: nobody reads them, and nothing removes them."""
+    muse = muse_directory(root)
+    return os.path.join(muse, "damaged", os.path.relpath(path, muse))
 
 
 def server_directory(root: str) -> str:

@@ -41,3 +41,18 @@ class Lookups(Paths):
             return []
         except OSError as error:
             raise storage_error(error, path, "list") from error
+
+    def has_fewer_directories(self, path: str, count: int) -> bool:
+        """Return whether the links of a directory prove that fewer than `count` directories are in it.
+
+        Each directory inside one adds a link to the two that it begins with; where a file system does not
+        count them, it shows fewer than two, and nothing is proven.
+        """
+        found = self.look(path)
+        return found is None or 2 <= found.st_nlink < count + 2
+
+    def folds_case(self, path: str) -> bool:
+        """Return whether the names beside `path`, which is there, mean the same in upper case."""
+        directory, name = os.path.split(path)
+        found, twin = self.look(path), self.look(os.path.join(directory, name.upper()))
+        return found is not None and twin is not None and os.path.samestat(found, twin)

@@ -1,7 +1,8 @@
-"""A watch notices that a file was renamed, replaced or deleted, at a fraction of the cost of looking.
+"""A watch notices that a path leads to another file than before, at a fraction of the cost of looking.
 
-On Linux it uses inotify(7): one instance a process, asked with FIONREAD whether it has events. Elsewhere,
-or where no instance or watch can be made, the answer is always "look".
+The file may be renamed, replaced or deleted, and so may each directory and symbolic link above it. On Linux
+the watch uses inotify(7): one instance a process, asked with FIONREAD whether it has events. Elsewhere, or
+where no instance or watch can be made, the answer is always "look".
 """
 
 import array
@@ -17,8 +18,13 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-_IN_ATTRIB, _IN_DELETE_SELF, _IN_MOVE_SELF = 0x4, 0x400, 0x800
+_IN_ATTRIB, _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_DONT_FOLLOW = 0x4, 0x400, 0x800, 0x2000000
+_OF_A_DIRECTORY = _IN_DELETE_SELF | _IN_MOVE_SELF | _IN_DONT_FOLLOW
+_OF_A_NAME = _OF_A_DIRECTORY | _IN_ATTRIB
 _WATCHES_KEPT = 256
+_LINKS_AT_MOST = 40
+"""The kernel follows no more of them in one path."""
+
 _FIONREAD = 0x541B
 _EVENT = struct.Struct("iIII")
 
@@ -74,16 +80,46 @@ class _Inotify:
         self._watches: dict[int, weakref.WeakSet[PathWatch]] = {}
 
     def watch(self, path: str) -> PathWatch:
-        mask = _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF
         pending = array.array("i", [0])
         watch = PathWatch(partial(fcntl.ioctl, self.descriptor, _FIONREAD, pending), pending, self._drain)
         with self._lock:
-            number = self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask)
-            if number < 0:
+            try:
+                for number in self._add_along(path):
+                    self._watches.setdefault(number, weakref.WeakSet()).add(watch)
+            except OSError:
                 return PathWatch.always()
-            self._watches.setdefault(number, weakref.WeakSet()).add(watch)
             self._forget_the_unused()
         return watch
+
+    def _add_along(self, path: str) -> Iterator[int]:
+        """Watch all that the kernel passes on its way to `path`, and what is there; yield their numbers.
+
+        Each place is watched before it is passed, so that a change of the way meanwhile is an event too.
+        """
+        place, names = ("/" if path.startswith("/") else "."), path.split("/")
+        links = 0
+        while names:
+            name = names.pop(0)
+            if name in {"", "."}:
+                continue
+            step = os.path.join(place, name)
+            yield self._add(step, _OF_A_DIRECTORY if names else _OF_A_NAME)
+            target = _link_at(step) if names else None
+            if target is None:
+                place = step
+                continue
+            yield self._add(step, _OF_A_NAME)
+            links += 1
+            if links > _LINKS_AT_MOST:
+                raise OSError(errno.ELOOP, "too many symbolic links", path)
+            place = "/" if target.startswith("/") else place
+            names = [*target.split("/"), *names]
+
+    def _add(self, path: str, mask: int) -> int:
+        number: int = self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask)
+        if number < 0:
+            raise OSError(ctypes.get_errno(), "inotify_add_watch", path)
+        return number
 
     def _forget_the_unused(self) -> None:
         if len(self._watches) > _WATCHES_KEPT:
@@ -103,6 +139,16 @@ class _Inotify:
         if number >= 0:
             return list(self._watches.get(number, ()))
         return [watch for watches in self._watches.values() for watch in watches]  # events were dropped
+
+
+def _link_at(path: str) -> str | None:
+    """Return where the symbolic link at `path` leads; None if it is none."""
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return None
+        raise
 
 
 def _numbers(data: bytes) -> Iterator[int]:

@@ -7,7 +7,6 @@ what the disk would see. Every `OSError` of a composed method becomes a `Storage
 """
 
 import contextlib
-import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from muse.disk.lookups import Lookups
 from muse.disk.system_calls import Processes, storage_error, translated
 from muse.errors import NotFoundError, StorageError
 
-_TEMPORARY_COUNTER = itertools.count()
 TEMPORARY_MARK = ".tmp-"
 READ_BLOCK_BYTES = 1 << 20
 
@@ -38,6 +36,16 @@ class Storage(Lookups, LockFiles, Processes):
         with translated(path, "sync"):
             self._sync_path(path, os.O_RDONLY | os.O_NOFOLLOW)
         self.sync_directory(os.path.dirname(path))
+
+    def make_young(self, path: str) -> bool:
+        """Set the times of a file to now; return False if it is not there or belongs to another user."""
+        try:
+            self.touch(path)
+        except (FileNotFoundError, PermissionError):
+            return False
+        except OSError as error:
+            raise storage_error(error, path, "change the times of") from error
+        return True
 
     def _sync_path(self, path: str, flags: int) -> None:
         descriptor = self.open(path, flags)
@@ -82,6 +90,24 @@ class Storage(Lookups, LockFiles, Processes):
             yield block
             offset += len(block)
 
+    def blocks_of(self, path: str, overlap: int) -> Iterator[bytes]:
+        """Yield a file in blocks, each after `overlap` bytes of the one before; none if it is gone."""
+        try:
+            descriptor = self.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise storage_error(error, path, "open") from error
+        try:
+            with translated(path, "read"):
+                last = b""
+                for block in self._blocks(descriptor):
+                    data = last + block
+                    yield data
+                    last = data[max(len(data) - overlap, 0) :]
+        finally:
+            self.close(descriptor)
+
     def write_all(self, descriptor: int, data: bytes) -> None:
         """Write every byte, however many calls that takes. For files nobody else writes."""
         view = memoryview(data)
@@ -116,12 +142,13 @@ class Storage(Lookups, LockFiles, Processes):
         """Give a new file to the block, and `path` to that file after it."""
         directory, name = os.path.split(path)
         self.make_directories(directory, sync=sync)
-        # A name may take all of the 255 bytes a file system allows: keep only its start.
-        mark = f"{TEMPORARY_MARK}{os.getpid()}-{next(_TEMPORARY_COUNTER)}"
+        # A name may take all of the 255 bytes a file system allows: keep only its start. The number is
+        # random, as processes of two containers may write here, and both have the same process id.
+        mark = f"{TEMPORARY_MARK}{os.getpid()}-{int.from_bytes(os.urandom(8))}"
         temporary = os.path.join(directory, f".{name[:40]}{mark}")
         with translated(path, "write"):
+            descriptor = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
             try:
-                descriptor = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
                 try:
                     yield descriptor
                     if sync:

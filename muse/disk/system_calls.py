@@ -103,6 +103,10 @@ class Paths:
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
+    def touch(self, path: str) -> None:
+        """Set the times of a file to now."""
+        os.utime(path, follow_symlinks=False)
+
     def make_directory(self, path: str) -> None:
         os.mkdir(path)
 

@@ -19,7 +19,7 @@ from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import CorruptionError
+from muse.errors import CorruptionError, raises_about
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.walk import ancestors
@@ -103,6 +103,7 @@ class SessionOps:
         """Return the length of the log in bytes."""
         return self._file.end()
 
+    @raises_about("session")
     def covered(self, op_ids: Collection[str], domain: str | None = None, *, start: int = 0) -> Covered:
         """Return the entries of those ids that are in the log. Damaged lines are left out.
 
@@ -184,11 +185,13 @@ def _united(runs: list[Run]) -> list[Run]:
     return united
 
 
+@raises_about("object")
 def op_ids_of(objects: ObjectStore, seal: Seal) -> list[str]:
     """Return the ids of the ops that a commit covers, in the total order."""
     return decode_op_list(objects.get(seal.op_list), seal.op_list)
 
 
+@raises_about("session")
 def covered_by(commit: SealedCommit, ops: SessionOps, objects: ObjectStore) -> list[OpEntry]:
     """Return the entries that `commit` covers, in the total order.
 

@@ -12,9 +12,10 @@ from contextlib import suppress
 
 from muse.core import content_id
 from muse.disk import layout
+from muse.disk.git_carry import trace_of_git, write_attributes
 from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
-from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
+from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError, raises_about
 from muse.history import walk
 from muse.history.commit_record import (
     CommitRecord,
@@ -79,6 +80,7 @@ class CommitDag:
             return True
         return False
 
+    @raises_about("snapshot")
     def read_snapshot(self, snapshot_id: str) -> Snapshot:
         """Return a snapshot whose manifest hashes to `snapshot_id`."""
         path = layout.snapshot_file(self._root, snapshot_id)
@@ -116,6 +118,7 @@ class CommitDag:
             if not self.has_commit(parent_id):
                 raise NotFoundError(f"parent commit {parent_id} is not stored: write it before its child")
 
+    @raises_about("commit")
     def read_commit(self, commit_id: str) -> CommitRecord:
         """Return a commit whose parents, snapshot, message and time hash to `commit_id`."""
         path = layout.commit_file(self._root, commit_id)
@@ -180,9 +183,10 @@ class CommitDag:
         """
         return walk.common_dominator((first, second), self._reader(first, second).parents)
 
-    def _reader(self, *starts: str) -> "_Reader":
-        return _Reader(lambda commit_id: self._read_behind(commit_id, starts))
+    def _reader(self, *starts: str) -> "_CommitReader":
+        return _CommitReader(lambda commit_id: self._read_behind(commit_id, starts))
 
+    @raises_about("commit")
     def _read_behind(self, commit_id: str, starts: Container[str]) -> CommitRecord:
         """Return a commit in the history of `starts`; `CorruptionError` if one behind them is missing."""
         try:
@@ -224,6 +228,7 @@ class CommitDag:
             path=path,
         )
 
+    @raises_about("ref")
     def head(self, branch: str) -> str | None:
         """Return the commit id of `branch`, or None if it has no commit yet or does not exist."""
         path = layout.branch_file(self._root, branch)
@@ -236,7 +241,8 @@ class CommitDag:
         commit_id = text.decode("ascii", "replace")
         if commit_id and not content_id.is_content_id(commit_id):
             raise CorruptionError(
-                f"{path} holds {commit_id[:80]!r} instead of a commit id; restore it from another copy",
+                f"{path} holds {commit_id[:80]!r} instead of a commit id{trace_of_git(text)}; "
+                "restore it from another copy",
                 path=path,
             )
         return commit_id or None
@@ -275,6 +281,7 @@ class CommitDag:
                     f"{found or 'no commit'}; read it again, and commit on top of that"
                 )
             self._check_room(branch)
+            write_attributes(self._root, self._storage)  # a repository of an earlier version has none
             self._storage.write_atomically(path, new.encode())
 
     def _check_room(self, branch: str) -> None:
@@ -326,7 +333,7 @@ class CommitDag:
         return found[0]
 
 
-class _Reader:
+class _CommitReader:
     """Reads the commits of one walk; remembers the last one, as a walk asks for it once more."""
 
     def __init__(self, read: Callable[[str], CommitRecord]) -> None:

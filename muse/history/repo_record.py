@@ -2,8 +2,9 @@
 
 import re
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from muse.disk import layout
 from muse.disk.json_file import encode_json, field, read_json_object
@@ -70,7 +71,11 @@ def read_repo_record(root: str, storage: Storage) -> RepoRecord:
 
 def repository_digest(root: str, storage: Storage) -> str:
     """Return the digest of the four keys of `repo.json` as they are there; a missing one counts as null."""
-    document = read_json_object(layout.repo_file(root), storage)
+    return digest_of_record(read_json_object(layout.repo_file(root), storage))
+
+
+def digest_of_record(document: Mapping[str, Any]) -> str:
+    """Return the digest that commits seal of a record."""
     return json_digest({name: document.get(name) for name in RepoRecord.__annotations__})
 
 

@@ -8,6 +8,7 @@ from muse.coordination.reservations import Coordination
 from muse.core.file.objects import ObjectStore
 from muse.core.timestamp import now_text
 from muse.disk import layout
+from muse.disk.git_carry import write_attributes
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import NotFoundError
 from muse.history.dag import CommitDag
@@ -55,6 +56,7 @@ class Repository:
         # Of two at once, the second finds what the first made.
         with storage.locked(layout.refs_lock_file(root)):
             _make_furniture(root, storage)
+            write_attributes(root, storage)
             created = not storage.exists(layout.repo_file(root))
             if created:
                 write_repo_record(root, record, storage)

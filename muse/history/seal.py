@@ -37,6 +37,7 @@ class Seal:
     The other fields have the value None in commits of versions that did not seal them. `record_digest`,
     `snapshot_digest` and `repository_digest` cover what nothing else covers of the commit, its snapshot and
     `repo.json`. `signer_key_id` names the key that the commit was signed with, None if it was not signed.
+    `rules` says by which rule the domain's files were made, "music 2"; None means rule 1.
     """
 
     session_id: str
@@ -52,6 +53,7 @@ class Seal:
     snapshot_digest: str | None = None
     repository_digest: str | None = None
     signer_key_id: str | None = None
+    rules: str | None = None
 
 
 _FIELDS = {
@@ -70,6 +72,7 @@ _OPTIONAL_FIELDS = {
     "Muse-Snapshot": "snapshot_digest",
     "Muse-Repository": "repository_digest",
     "Muse-Signer": "signer_key_id",
+    "Muse-Rules": "rules",
 }
 
 

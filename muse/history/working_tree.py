@@ -28,7 +28,7 @@ class WorkingTreeUpdate:
     kept: list[str] = field(default_factory=list)
 
 
-class _Place(Enum):
+class _PlaceState(Enum):
     """What is at the path of a file when it is not a file."""
 
     EMPTY = "empty"
@@ -94,19 +94,19 @@ class _FilesOnDisk:
         parts = path.split("/")
         return (os.path.join(self.root, *parts[:count]) for count in range(1, len(parts)))
 
-    def place(self, path: str) -> _Place | str:
+    def place(self, path: str) -> _PlaceState | str:
         """Return the object id of the file at `path`, or what is there instead. No link is followed."""
         for directory in self.parents(path):
             found = self.storage.look(directory)
             if found is None:
-                return _Place.EMPTY
+                return _PlaceState.EMPTY
             if not stat.S_ISDIR(found.st_mode):
-                return _Place.BLOCKED
+                return _PlaceState.BLOCKED
         found = self.storage.look(self.file(path))
         if found is None:
-            return _Place.EMPTY
+            return _PlaceState.EMPTY
         if not stat.S_ISREG(found.st_mode):
-            return _Place.BLOCKED
+            return _PlaceState.BLOCKED
         return content_id.object_id(self.storage.read_bytes(self.file(path)))
 
     def is_ours(self, path: str, object_id: str) -> bool:
@@ -115,9 +115,9 @@ class _FilesOnDisk:
 
 def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
     place = tree.place(path)
-    if place is _Place.EMPTY:
+    if place is _PlaceState.EMPTY:
         return
-    if isinstance(place, _Place) or not tree.is_ours(path, place):
+    if isinstance(place, _PlaceState) or not tree.is_ours(path, place):
         update.kept.append(path)
         return
     tree.storage.remove(tree.file(path))
@@ -132,11 +132,11 @@ def _write(tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingT
     place, wanted = tree.place(path), tree.after[path]
     if place == wanted:
         return
-    if place is _Place.BLOCKED or (isinstance(place, str) and not tree.is_ours(path, place)):
+    if place is _PlaceState.BLOCKED or (isinstance(place, str) and not tree.is_ours(path, place)):
         update.kept.append(path)
         return
     content = objects.get(wanted)
-    mode = None if place is _Place.EMPTY else _permissions(tree, path)
+    mode = None if place is _PlaceState.EMPTY else _permissions(tree, path)
     tree.storage.write_atomically(tree.file(path), content, sync=False, mode=mode)
     update.written.append(path)
 

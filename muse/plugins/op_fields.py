@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from muse.core.content_id import is_content_id
-from muse.disk.tree_path import path_fault
+from muse.disk.tree_path import may_mean, path_fault
 from muse.errors import DomainError
 
 Fetch = Callable[[str], bytes]
@@ -46,7 +46,7 @@ def check_path(path: Any) -> None:
         raise DomainError(f"the address of a file is a path inside the tree, not {shown(path)}: {fault}")
     if _CONTROL.search(path):
         raise DomainError(f"{shown(path)} has control characters in it: choose another name")
-    if path.partition("/")[0] == NAMES_DIRECTORY:
+    if may_mean(path.partition("/")[0], NAMES_DIRECTORY):
         raise DomainError(f"{shown(path)} is in a directory that Muse keeps for itself: choose another")
     if (fault := path_fault(names_path(path))) is not None:
         raise DomainError(f"{shown(path)} is too long for {NAMES_DIRECTORY}, its names' place: {fault}")

@@ -1,26 +1,30 @@
 """The items by which two replicas compare one session's log: one for each entry. Streams."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from muse.core.blocks import decode_block, decode_stamps, op_id_of, split_framed
+from muse.core.damage import Damage
 from muse.core.entry import is_op_id
 from muse.core.file.log_file import LogFile
 from muse.core.line import entry_json, frame
 from muse.replication.reconcile import ItemSet, pack_item, sorted_items
 
 
-def read_items(file: LogFile) -> ItemSet:
-    """Return the items of the entries in a log as it is now, 28 bytes each; damage has none.
+def read_items(file: LogFile, note: Callable[[Damage], object] = lambda _damage: None) -> ItemSet:
+    """Return the items of the entries in a log as it is now, 28 bytes each; `note` is called with damage.
 
-    The crc of a framed line is taken as it stands, checked; that of any other is made from the entry.
+    The crc of a framed line is taken as it is, checked; that of any other is made from the entry.
     """
-    return ItemSet(sorted_items(_items(data, offset) for offset, data in file.blocks(0, file.end())))
+    return ItemSet(sorted_items(_items(data, offset, note) for offset, data in file.blocks(0, file.end())))
 
 
-def _items(data: bytes, offset: int) -> Iterator[bytes]:
+def _items(data: bytes, offset: int, note: Callable[[Damage], object]) -> Iterator[bytes]:
     lines, stamps = split_framed(data), decode_stamps(data)
     if lines is None or stamps is None or len(lines) != len(stamps):
-        entries = decode_block(data, offset).entries
+        block = decode_block(data, offset)
+        for damage in block.damages:
+            note(damage)
+        entries = block.entries
         lines = [frame(entry_json(entry))[:-1] for entry in entries]
         stamps = [entry["lamport_ts"] for entry in entries]
     for line, stamp in zip(lines, stamps, strict=True):

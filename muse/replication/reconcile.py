@@ -51,7 +51,7 @@ _IDLE_ROUNDS = 100
 
 
 class ProtocolError(MuseError):
-    """A peer sent what no replica sends, or does not come to an end."""
+    """A peer sent what no replica sends, or its messages do not end."""
 
 
 def pack_item(lamport_ts: int, op_id: str, crc: int) -> bytes:
@@ -147,7 +147,7 @@ def _digest(item: bytes) -> int:
 
 
 def respond(items: ItemSet, message: bytes, limit: int = MESSAGE_BYTES) -> bytes:
-    """Answer a message of an initiator. `ProtocolError` for bytes that are none."""
+    """Answer a message of an initiator. `ProtocolError` for other bytes."""
     writer = _Writer(items, limit)
     for part in _ranges(message, limit):
         start, stop = items.find(part.lower), items.find(part.upper)
@@ -168,7 +168,7 @@ def respond(items: ItemSet, message: bytes, limit: int = MESSAGE_BYTES) -> bytes
 class Initiator:
     """The side that learns the difference: `have`, items that only it has, and `need`, those it lacks.
 
-    An op that stands with different bodies on the two sides is in both. `start` gives the first message,
+    An op that has different bodies on the two sides is in both. `start` gives the first message,
     `receive` takes each answer and gives the next message, or None once the difference is known.
     """
 
@@ -184,7 +184,7 @@ class Initiator:
         return writer.finish()
 
     def receive(self, message: bytes) -> bytes | None:
-        """Take in an answer. `ProtocolError` if it is none, or if the peer does not come to an end."""
+        """Take in an answer. `ProtocolError` for other bytes, and for a peer whose messages do not end."""
         self._check_progress()
         writer = _Writer(self.items, self.limit)
         for part in _ranges(message, self.limit):
@@ -300,7 +300,7 @@ class _Writer:
             self._room = 0  # the rest of the range comes up again
 
     def finish(self) -> bytes:
-        """Return the message. What there was no room for is one fingerprint, and comes up again."""
+        """Return the message. One fingerprint replaces what had no room: it is asked for later."""
         if self.is_full and self._reached != _END:
             start = self._items.find(self._reached)
             self._range(_END, _FINGERPRINT)
@@ -351,7 +351,7 @@ def _ranges(message: bytes, limit: int) -> Iterator[_Range]:
         mode, length = divmod(reader.take(1)[0], 32)
         end = stamp + step - 1
         if mode > _ANSWER or length > ITEM_BYTES - 8 or end > MAX_LAMPORT or (length and not step):
-            _refuse("a range that is none")
+            _refuse("a malformed range")
         upper = _END if not step else end.to_bytes(8) + reader.take(length)
         if upper <= lower:
             _refuse("ranges that do not rise")

@@ -7,12 +7,13 @@ names, and after its causes.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from muse.core.intake import Refusal
 from muse.core.op_log import MergeResult
 from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError
-from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, LocalPeer, Peer
+from muse.replication.history_copy import copy_objects
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import BATCH_OPS, Peer
 from muse.replication.reconcile import Initiator, ProtocolError, item_op_id
 
 _REASONS_KEPT = 100
@@ -20,9 +21,9 @@ _REASONS_KEPT = 100
 
 @dataclass(frozen=True, slots=True)
 class SessionSync:
-    """What became of one session. `sent` and `received` are new on the other side, and here.
+    """The outcome for one session. `sent` and `received` are new on the other side, and here.
 
-    `known` were there already, brought by another way meanwhile. `held` wait for their causes.
+    `known` were there already, brought by another way meanwhile. `orphans` wait for their causes.
     `conflicts` are op ids with different bodies on both sides: neither was changed. `refused` may not
     enter; `reasons` says why, of the first hundred. `faults` say what kept ops from being moved at all.
     """
@@ -31,7 +32,7 @@ class SessionSync:
     sent: int = 0
     received: int = 0
     known: int = 0
-    held: int = 0
+    orphans: int = 0
     conflicts: int = 0
     refused: int = 0
     reasons: tuple[Refusal, ...] = ()
@@ -45,7 +46,7 @@ class SessionSync:
 
 def check_same_repository(own: LocalPeer, peer: Peer) -> None:
     """Raise `UsageError` unless both are replicas of one repository."""
-    ours, theirs = own.identity().repo_id, peer.identity().repo_id
+    ours, theirs = own.repository.repo_id, peer.identity().repo_id
     if ours != theirs:
         raise UsageError(
             f"the repositories are unrelated ({own.repository.root} is {ours}, the other {theirs}): only "
@@ -60,20 +61,19 @@ def sync_sessions(
     *,
     send: bool = True,
     receive: bool = True,
-    check: bool = True,
 ) -> Iterator[SessionSync]:
     """Bring sessions together, by default all of both sides; yield the outcome of each once it is done.
 
-    What stands in the way of one session is in its outcome, and the others go on. `NotFoundError`,
+    What hinders one session is in its outcome, and the others go on. `NotFoundError`,
     nothing done, for a session that neither side has. One that only one side has is made on the other.
-    With `check`, either side refuses ops that their domain could never apply.
+    An op that its domain can never apply comes along: a log that holds it has it everywhere, without effect.
     """
     check_same_repository(own, peer)
     known = {*own.sessions(), *peer.sessions()}
     if missing := sorted(set(session_ids) - known):
         raise NotFoundError(f"neither side has a session {missing[0]!r}: see 'muse session list'")
     for session_id in sorted(session_ids or known):
-        yield sync_session(own, peer, session_id, send=send, receive=receive, check=check)
+        yield sync_session(own, peer, session_id, send=send, receive=receive)
 
 
 def sync_session(
@@ -83,7 +83,6 @@ def sync_session(
     *,
     send: bool = True,
     receive: bool = True,
-    check: bool = True,
 ) -> SessionSync:
     """Bring one session together. A fault of one direction does not keep the other from being done."""
     outcome = SessionSync(session_id)
@@ -93,7 +92,7 @@ def sync_session(
         return replace(outcome, faults=(str(error),))
     conflicts = {item_op_id(item) for item in have} & {item_op_id(item) for item in need}
     faults: list[str] = []
-    received, sent = _Tally(check), _Tally(check)
+    received, sent = _Tally(), _Tally()
     if receive:
         faults += [f"receiving: {fault}" for fault in _carry(peer, own, session_id, _op_ids(need), received)]
     if send:
@@ -104,7 +103,7 @@ def sync_session(
         sent=sent.added,
         received=received.added,
         known=received.known + sent.known,
-        held=received.held + sent.held,
+        orphans=received.orphans + sent.orphans,
         conflicts=received.conflicts + sent.conflicts,
         refused=received.refused + sent.refused,
         reasons=(*received.reasons, *sent.reasons)[:_REASONS_KEPT],
@@ -128,10 +127,9 @@ def _op_ids(items: Iterable[bytes]) -> list[str]:
 
 @dataclass(slots=True)
 class _Tally:
-    check: bool
     added: int = 0
     known: int = 0
-    held: int = 0
+    orphans: int = 0
     conflicts: int = 0
     refused: int = 0
     reasons: list[Refusal] = field(default_factory=list)
@@ -139,7 +137,7 @@ class _Tally:
     def add(self, result: MergeResult) -> None:
         self.added += result.added
         self.known += result.known
-        self.held += result.orphans
+        self.orphans += result.orphans
         self.conflicts += result.conflicts
         self.refused += result.refused
         self.reasons += result.reasons[: _REASONS_KEPT - len(self.reasons)]
@@ -155,18 +153,8 @@ def _carry(source: Peer, target: Peer, session_id: str, op_ids: Sequence[str], t
                 raise ProtocolError("the peer has ops that it does not hand over: ask its owner; try again")
             with target.receiving():
                 copy_objects(source, target, batch.object_ids)
-                tally.add(target.offer(session_id, batch.lines, check=tally.check))
+                tally.add(target.offer(session_id, batch.lines))
             done += batch.done
     except (UsageError, ConflictError, CorruptionError) as error:
         return [str(error)]
     return []
-
-
-def copy_objects(source: Peer, target: Peer, object_ids: Iterable[str]) -> int:
-    """Copy the objects that `target` lacks; return how many."""
-    waiting, copied = iter(object_ids), 0
-    while some := list(islice(waiting, IDS_AT_MOST)):
-        for object_id in target.lacks("object", some):
-            target.put("object", object_id, source.get("object", object_id).data)
-            copied += 1
-    return copied

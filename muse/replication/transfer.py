@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from muse.apply.merge_heads import merge_heads
-from muse.core.content_id import is_content_id
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, NotFoundError, UsageError
-from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.repository import Repository
-from muse.history.walk import parents_first
-from muse.replication.peer import LocalPeer, Peer, commit_in
-from muse.replication.sync import SessionSync, copy_objects, sync_sessions
+from muse.replication.history_copy import copy_history
+from muse.replication.local_peer import LocalPeer
+from muse.replication.mend import Mended, Mender, clear_damage, distrust_checkpoint, mend_history
+from muse.replication.peer import Peer
+from muse.replication.sync import SessionSync, sync_session, sync_sessions
 
 _ATTEMPTS = 100
 _REASONS_SHOWN = 3
@@ -28,7 +28,7 @@ Result = Literal["up to date", "ahead", "fast-forward", "merged"]
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What a pull or push came to: the branch's commit before and after, and the commits copied.
+    """The outcome of a pull or a push: the branch's commit before and after, and the commits copied.
 
     `result` "ahead": the side that receives has commits that the other lacks, and nothing was moved.
     `kept` are files of the working tree that were changed by hand, and left so.
@@ -44,27 +44,33 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What became of each session, and then of each branch."""
+    """The outcome for each session, then for each branch; `mended` was lost or damaged here, and is whole."""
 
     sessions: tuple[SessionSync, ...]
     transfers: tuple[Transfer, ...] = ()
+    mended: tuple[Mended, ...] = ()
 
 
 def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     """Bring the ops of all sessions, and what `branch` (default: HEAD's) has there, to this side.
 
-    Where both sides have commits of their own, they are merged. `NotFoundError` if the branch has no
+    Where both sides have commits of their own, they are merged. What is lost or damaged here of the branch or
+    of its ops, and whole there, is mended: see `muse.replication.mend`. `NotFoundError` if the branch has no
     commit there; `ConflictError`, and the branch stays, if the ops of a commit did not come in, or cannot be
     merged, or if the branch is moved here again and again meanwhile.
     """
     branch = own.identity().branch if branch is None else layout.check_branch(branch)
     theirs = peer.branches().get(branch)  # before the ops, so that all that it covers are among them
-    sessions = _sync_all(own, peer, send=False)
+    sessions = tuple(_mended_session(own, peer, found) for found in sync_sessions(own, peer, send=False))
     if theirs is None:
         raise NotFoundError(
             f"branch {branch!r} has no commit there: give another with --branch, or push first"
         )
+    mended = [one for name in sorted(own.damaged_sessions) for one in clear_damage(own, name)]
     with own.receiving():
+        mender = Mender(own, peer)
+        tips = {own.repository.dag.head(branch), None if own.lacks("commit", [theirs]) else theirs}
+        mend_history(mender, filter(None, tips))
         commits = _copy(peer, own, theirs, sessions)
         for _ in range(_ATTEMPTS):
             ours = own.repository.dag.head(branch)
@@ -77,11 +83,19 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
         else:
             raise ConflictError(f"branch {branch!r} moved at each of {_ATTEMPTS} attempts: try again")
     own.settle()
-    return Exchange(sessions, (Transfer(branch, ours, after, result, commits, tuple(kept)),))
+    transfer = Transfer(branch, ours, after, result, commits, tuple(kept))
+    return Exchange(sessions, (transfer,), (*mended, *mender.mended))
+
+
+def _mended_session(own: LocalPeer, peer: Peer, outcome: SessionSync) -> SessionSync:
+    """Bring a session again whose log lost what its checkpoint covers."""
+    if outcome.faults and distrust_checkpoint(own, outcome.session_id):
+        return sync_session(own, peer, outcome.session_id, send=False)
+    return outcome
 
 
 def _joined(repository: Repository, branch: str, ours: str | None, theirs: str) -> tuple[str, Result]:
-    """Return the commit that holds both: one of them where it descends from the other, else their merge."""
+    """Return the one of two commits that descends from the other, else their merge."""
     if ours == theirs:
         return theirs, "up to date"
     if ours is None or repository.dag.descends(theirs, ours):
@@ -102,7 +116,7 @@ def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     ours = dag.head(branch)
     if ours is None:
         raise NotFoundError(f"branch {branch!r} has no commit here: make one with 'muse commit'")
-    sessions = _sync_all(own, peer, receive=False)
+    sessions = tuple(sync_sessions(own, peer, receive=False))
     theirs = peer.branches().get(branch)
     if theirs == ours:
         return Exchange(sessions, (Transfer(branch, theirs, ours, "up to date"),))
@@ -125,7 +139,7 @@ def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
         root, now=identity.created_at, domain=identity.domain, repo_id=identity.repo_id, storage=storage
     )
     with LocalPeer(root, storage) as own:
-        sessions = _sync_all(own, peer, send=False)
+        sessions = tuple(sync_sessions(own, peer, send=False))
         storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{identity.branch}\n".encode())
         made = []
         for branch, head in heads.items():
@@ -150,15 +164,8 @@ def _check_free(root: str, repo_id: str, storage: Storage) -> None:
             raise UsageError(f"{root} is in the way: name a new directory, or an empty one")
 
 
-def _sync_all(
-    own: LocalPeer, peer: Peer, *, send: bool = True, receive: bool = True
-) -> tuple[SessionSync, ...]:
-    """Bring the ops along unchecked: history may hold some that had no effect."""
-    return tuple(sync_sessions(own, peer, send=send, receive=receive, check=False))
-
-
 def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync]) -> int:
-    """Copy the history of `tip`; what kept ops out is told with what it led to."""
+    """Copy the history of `tip`; an error tells the reasons why ops were kept out, too."""
     try:
         return copy_history(source, target, tip)
     except ConflictError as error:
@@ -168,47 +175,12 @@ def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync])
             for reason in (
                 *session.faults,
                 *(f"op {each.op_id}: {each.reason}" for each in session.reasons),
-                *([f"{session.held} wait for parents that are on neither side"] if session.held else ()),
+                *_waiting(session),
             )
         ]
         raise ConflictError("; ".join([str(error), *found[:_REASONS_SHOWN]])) from error
 
 
-def copy_history(source: Peer, target: Peer, tip: str) -> int:
-    """Copy the commits of `tip`'s history that `target` lacks, with all they need; return how many.
-
-    `CorruptionError` where something does not hash to its id, `ConflictError` where the ops of a commit are
-    not there as it seals them: what was copied before it stays, and nothing refers to it.
-    """
-    missing = _missing_commits(source, target, tip)
-    for commit_id in missing:
-        content = source.get("commit", commit_id)
-        copy_objects(source, target, content.object_ids)
-        for snapshot_id in _snapshot_ids(commit_in(content.data, commit_id), source):
-            _copy_snapshot(source, target, snapshot_id)
-        target.put("commit", commit_id, content.data)
-    return len(missing)
-
-
-def _missing_commits(source: Peer, target: Peer, tip: str) -> list[str]:
-    """Return the commits to copy, each after its parents. A replica that has a commit has its history."""
-
-    def missing_parents(commit_id: str) -> list[str]:
-        record = commit_in(source.get("commit", commit_id).data, commit_id)
-        return target.lacks("commit", parents(record)) if parents(record) else []
-
-    return parents_first(target.lacks("commit", [tip]), missing_parents)
-
-
-def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:
-    """Return the snapshots of a commit: that of its files, and those its metadata names that are there."""
-    named = [value for value in dict.fromkeys(state_snapshots(record).values()) if is_content_id(value)]
-    absent = set(source.lacks("snapshot", named)) if named else set()
-    return [record["snapshot_id"], *(value for value in named if value not in absent)]
-
-
-def _copy_snapshot(source: Peer, target: Peer, snapshot_id: str) -> None:
-    if target.lacks("snapshot", [snapshot_id]):
-        content = source.get("snapshot", snapshot_id)
-        copy_objects(source, target, content.object_ids)
-        target.put("snapshot", snapshot_id, content.data)
+def _waiting(session: SessionSync) -> list[str]:
+    """Say how many ops of a session wait for their parents, if any do."""
+    return [f"{session.orphans} wait for parents that are on neither side"] if session.orphans else []

@@ -14,15 +14,7 @@ import orjson
 from muse.core.entry import is_op_id
 from muse.core.op_log import MergeResult
 from muse.disk import layout
-from muse.replication.peer import (
-    BATCH_OPS,
-    IDS_AT_MOST,
-    Batch,
-    Content,
-    Identity,
-    Kind,
-    Peer,
-)
+from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, Batch, Content, Identity, Kind, Peer
 from muse.replication.reconcile import ProtocolError
 
 Send = Callable[[str, bytes], bytes]
@@ -52,7 +44,7 @@ def unpack(body: bytes) -> tuple[dict[str, Any], bytes]:
 # -- the answering end ----------------------------------------------------------------------------
 
 
-class _Reader:
+class _Values:
     """The values of a message, each checked before it is used."""
 
     def __init__(self, document: Mapping[str, Any], call: str) -> None:
@@ -70,12 +62,6 @@ class _Reader:
 
     def session_id(self) -> str:
         return layout.check_session_id(self.text("session_id"))
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self._document.get(key, default)
-        if not isinstance(value, bool):
-            raise ProtocolError(f"message {self._call!r} needs {key!r} as true or false")
-        return value
 
     def kind(self) -> Kind:
         for kind in get_args(Kind):
@@ -95,19 +81,19 @@ class _Reader:
         return values
 
 
-def _identity(peer: Peer, _asked: _Reader, _data: bytes) -> bytes:
+def _identity(peer: Peer, _asked: _Values, _data: bytes) -> bytes:
     return pack(msgspec.to_builtins(peer.identity()))
 
 
-def _sessions(peer: Peer, _asked: _Reader, _data: bytes) -> bytes:
+def _sessions(peer: Peer, _asked: _Values, _data: bytes) -> bytes:
     return pack({"sessions": peer.sessions()})
 
 
-def _reconcile(peer: Peer, asked: _Reader, data: bytes) -> bytes:
+def _reconcile(peer: Peer, asked: _Values, data: bytes) -> bytes:
     return pack({}, peer.reconcile(asked.session_id(), data))
 
 
-def _entries(peer: Peer, asked: _Reader, _data: bytes) -> bytes:
+def _entries(peer: Peer, asked: _Values, _data: bytes) -> bytes:
     op_ids = asked.texts("op_ids", BATCH_OPS)
     if not all(map(is_op_id, op_ids)):
         raise ProtocolError("message 'entries' needs 'op_ids' as lower-case UUID4s")
@@ -115,39 +101,37 @@ def _entries(peer: Peer, asked: _Reader, _data: bytes) -> bytes:
     return pack({"done": batch.done, "object_ids": batch.object_ids}, batch.lines)
 
 
-def _offer(peer: Peer, asked: _Reader, data: bytes) -> bytes:
-    return pack(
-        msgspec.to_builtins(peer.offer(asked.session_id(), data, check=asked.flag("check", default=True)))
-    )
+def _offer(peer: Peer, asked: _Values, data: bytes) -> bytes:
+    return pack(msgspec.to_builtins(peer.offer(asked.session_id(), data)))
 
 
-def _branches(peer: Peer, _asked: _Reader, _data: bytes) -> bytes:
+def _branches(peer: Peer, _asked: _Values, _data: bytes) -> bytes:
     return pack({"branches": peer.branches()})
 
 
-def _lacks(peer: Peer, asked: _Reader, _data: bytes) -> bytes:
+def _lacks(peer: Peer, asked: _Values, _data: bytes) -> bytes:
     ids = [layout.check_digest(digest, "id") for digest in asked.texts("ids", IDS_AT_MOST)]
     return pack({"ids": peer.lacks(asked.kind(), ids)})
 
 
-def _get(peer: Peer, asked: _Reader, _data: bytes) -> bytes:
+def _get(peer: Peer, asked: _Values, _data: bytes) -> bytes:
     content = peer.get(asked.kind(), asked.digest("digest"))
     return pack({"object_ids": content.object_ids}, content.data)
 
 
-def _put(peer: Peer, asked: _Reader, data: bytes) -> bytes:
+def _put(peer: Peer, asked: _Values, data: bytes) -> bytes:
     peer.put(asked.kind(), asked.digest("digest"), data)
     return pack({})
 
 
-def _advance(peer: Peer, asked: _Reader, _data: bytes) -> bytes:
+def _advance(peer: Peer, asked: _Values, _data: bytes) -> bytes:
     branch, expected = layout.check_branch(asked.text("branch")), None
     if asked.text("expected"):
         expected = asked.digest("expected")
     return pack({"kept": peer.advance(branch, expected, asked.digest("new"))})
 
 
-_CALLS: dict[str, Callable[[Peer, _Reader, bytes], bytes]] = {
+_CALLS: dict[str, Callable[[Peer, _Values, bytes], bytes]] = {
     "identity": _identity,
     "sessions": _sessions,
     "reconcile": _reconcile,
@@ -170,13 +154,13 @@ WRITING_CALLS = frozenset({"offer", "put", "advance"})
 def answer(peer: Peer, call: str, body: bytes) -> bytes:
     """Return the answer of `peer` to a message. Blocks on its files.
 
-    Raises `ProtocolError` or `UsageError` for what is no message, and whatever the peer raises. Whoever
-    answers keeps garbage from being collected (`Peer.receiving`) for some time after each message.
+    Raises `ProtocolError` or `UsageError` for what is no message, and whatever the peer raises. The
+    caller keeps garbage from being collected (`Peer.receiving`) for some time after each message.
     """
     if call not in _CALLS:
         raise ProtocolError(f"message {call!r} is unknown: there are {', '.join(CALLS)}")
     document, data = unpack(body)
-    return _CALLS[call](peer, _Reader(document, call), data)
+    return _CALLS[call](peer, _Values(document, call), data)
 
 
 # -- the asking end -------------------------------------------------------------------------------
@@ -206,8 +190,9 @@ class WirePeer:
         done = _converted(document.get("done"), int)
         return Batch(done, lines, tuple(_digests(document)))
 
-    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
-        message = {"session_id": session_id, "check": check}
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
+        # A server of an earlier version would refuse, unless told not to check, what other logs hold.
+        message = {"session_id": session_id, "check": False}
         return _converted(self._ask("offer", message, lines)[0], MergeResult)
 
     def branches(self) -> dict[str, str | None]:

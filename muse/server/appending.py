@@ -8,10 +8,12 @@ behind all that another has sent.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Any
 
+from muse.core.op_log import OpLog
 from muse.server.faults import RequestError, request_error
 from muse.server.metrics import Metrics
 from muse.server.settings import Settings
@@ -24,14 +26,26 @@ _ROUNDS_AT_MOST = 8
 _Receipts = list[Receipt]
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The receipts of one request, and a cursor behind all its ops that are in the log, if any is."""
+
+    receipts: _Receipts
+    cursor: str | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what the client is told."""
+        return {"receipts": self.receipts, "cursor": self.cursor}
+
+
 @dataclass(slots=True)
 class _Submission:
     request: Request
     is_durable: bool
     size: int
-    done: "asyncio.Future[_Receipts]"
+    done: "asyncio.Future[Written]"
     submitted_at: float = field(default_factory=time.perf_counter)
-    receipts: _Receipts = field(default_factory=list)
+    written: Written = field(default_factory=lambda: Written([]))
 
 
 class AppendQueue:
@@ -40,13 +54,13 @@ class AppendQueue:
     def __init__(
         self,
         guarded: GuardedLog,
-        sync: Callable[[], None],
+        log: OpLog,
         threads: Executor,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         self._guarded = guarded
-        self._sync = sync
+        self._log = log
         self._threads = threads
         self._settings = settings
         self._metrics = metrics
@@ -63,7 +77,7 @@ class AppendQueue:
     def is_idle(self) -> bool:
         return not (self._writing or self._syncing or self._waiting or self._unsynced)
 
-    def submit(self, request: Request, *, is_durable: bool, size: int) -> "asyncio.Future[_Receipts]":
+    def submit(self, request: Request, *, is_durable: bool, size: int) -> "asyncio.Future[Written]":
         """Append, each actor's in the order of the calls; receipts come once it is in the log, or synced."""
         if self._waiting_bytes + size > self._settings.waiting_bytes and self._waiting:
             raise RequestError(
@@ -109,29 +123,37 @@ class AppendQueue:
             written = self._loop.run_in_executor(self._threads, self._append, requests)
         written.add_done_callback(lambda done: self._wrote(batch, done))
 
-    def _written_at_once(self, requests: Sequence[Request]) -> "asyncio.Future[list[_Receipts]] | None":
+    def _written_at_once(self, requests: Sequence[Request]) -> "asyncio.Future[list[Written]] | None":
         """Append on the loop, if that holds up nobody: a change of threads costs more than a short write."""
-        written: asyncio.Future[list[_Receipts]] = self._loop.create_future()
+        written: asyncio.Future[list[Written]] = self._loop.create_future()
         try:
             receipts = self._guarded.append_at_once(requests)
+            answers = None if receipts is None else self._with_cursors(receipts)
         except Exception as error:  # noqa: BLE001 - the sender is told
             written.set_exception(error)
             return written
-        if receipts is None:
+        if answers is None:
             return None
-        written.set_result(receipts)
+        written.set_result(answers)
         return written
 
-    def _append(self, requests: Sequence[Request]) -> list[_Receipts]:
-        return self._guarded.append_requests(requests, durability="os")
+    def _append(self, requests: Sequence[Request]) -> list[Written]:
+        return self._with_cursors(self._guarded.append_requests(requests, durability="os"))
 
-    def _wrote(self, batch: list[_Submission], done: "asyncio.Future[list[_Receipts]]") -> None:
+    def _with_cursors(self, answers: list[_Receipts]) -> list[Written]:
+        ends = [max((one.next_position or 0 for one in receipts), default=0) for receipts in answers]
+        return [
+            Written(receipts, self._log.cursors.at(end) if end else None)
+            for receipts, end in zip(answers, ends, strict=True)
+        ]
+
+    def _wrote(self, batch: list[_Submission], done: "asyncio.Future[list[Written]]") -> None:
         error = done.exception()
         if error is not None:
             self._refuse(batch, error)
         else:
-            for submission, receipts in zip(batch, done.result(), strict=True):
-                submission.receipts = receipts
+            for submission, written in zip(batch, done.result(), strict=True):
+                submission.written = written
                 if submission.is_durable:
                     self._unsynced.append(submission)
                 else:
@@ -150,7 +172,7 @@ class AppendQueue:
 
     def _timed_sync(self) -> None:
         with self._metrics.sync_seconds.time():
-            self._sync()
+            self._log.sync()
 
     def _synced(self, batch: list[_Submission], done: "asyncio.Future[None]") -> None:
         self._syncing = False
@@ -167,10 +189,10 @@ class AppendQueue:
 
     def _acknowledge(self, submission: _Submission, ack: str) -> None:
         self._metrics.ack_seconds[ack].observe(time.perf_counter() - submission.submitted_at)
-        for receipt in submission.receipts:
+        for receipt in submission.written.receipts:
             self._metrics.count_receipt(receipt)
         if not submission.done.done():
-            submission.done.set_result(submission.receipts)
+            submission.done.set_result(submission.written)
 
     def _refuse(self, batch: list[_Submission], error: BaseException) -> None:
         if request_error(error).status != 507:  # a full disk takes the next op once there is space

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from websockets.frames import Frame, Opcode
 
@@ -12,17 +13,25 @@ from muse.errors import MuseError
 from muse.server.settings import Settings
 
 
+class FedOp(NamedTuple):
+    """An entry as JSON, the byte after it, and the cursor there."""
+
+    end: int
+    cursor: bytes
+    data: bytes
+
+
 @dataclass(frozen=True)
 class Message:
     """A message to one client or to many; `data` holds it as JSON.
 
-    `cursor`: where a client is after this message; None if it does not move. `ops`: the ops in it, each
-    with the byte after it. `event`: it as a Server-Sent Event, if it is neither ops nor presence.
+    `cursor`: where a client is after this message; None if it does not move. `ops`: the ops in it.
+    `event`: it as a Server-Sent Event, if it is neither ops nor presence.
     """
 
     data: bytes
     cursor: int | None = None
-    ops: Sequence[tuple[int, bytes]] = ()
+    ops: Sequence[FedOp] = ()
     event: bytes = b""
 
     @cached_property
@@ -34,7 +43,7 @@ class Message:
     def events(self) -> bytes:
         """Return the Server-Sent Events, made once for all: one for each op, with its cursor as id."""
         if self.ops:
-            return b"".join([b"id: %d\nevent: op\ndata: %b\n\n" % op for op in self.ops])
+            return b"".join([b"id: %b\nevent: op\ndata: %b\n\n" % op[1:] for op in self.ops])
         return self.event or b"event: presence\ndata: %b\n\n" % self.data
 
 

@@ -28,6 +28,7 @@ _KINDS = {
     406: "NotAcceptable",
     408: "Timeout",
     409: "Conflict",
+    410: "Gone",
     413: "TooLarge",
     415: "UnsupportedMediaType",
     422: "Invalid",

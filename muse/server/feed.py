@@ -13,7 +13,7 @@ from muse.core.entry import OpEntry
 from muse.core.file.tail import Follower
 from muse.core.op_log import OpLog
 from muse.errors import MuseError
-from muse.server.client_queue import ClientQueue, Message
+from muse.server.client_queue import ClientQueue, FedOp, Message
 from muse.server.settings import Settings
 
 BATCH_OPS = 1_000
@@ -24,24 +24,24 @@ _UNDELIVERED_AT_MOST = 8
 
 @dataclass(frozen=True)
 class LogSlice:
-    """Some entries in the order of the log, each with the byte after it. All are after byte `start`."""
+    """Some entries in the order of the log, each with the place behind it. All are after byte `start`."""
 
     start: int
-    ops: list[tuple[int, bytes]] = field(default_factory=list)
+    ops: list[FedOp] = field(default_factory=list)
 
     @property
     def end(self) -> int:
-        return self.ops[-1][0] if self.ops else self.start
+        return self.ops[-1].end if self.ops else self.start
 
     def after(self, cursor: int) -> "LogSlice":
         """Return those that are behind `cursor`."""
-        return LogSlice(max(self.start, cursor), [op for op in self.ops if op[0] > cursor])
+        return LogSlice(max(self.start, cursor), [op for op in self.ops if op.end > cursor])
 
     @cached_property
     def message(self) -> Message:
-        """Return the message to followers, which is made once for all of them."""
-        entries = b",".join([data for _, data in self.ops])
-        data = b'{"type":"ops","entries":[%b],"cursor":%d}' % (entries, self.end)
+        """Return the message to followers, which is made once for all of them; there must be ops."""
+        entries = b",".join([op.data for op in self.ops])
+        data = b'{"type":"ops","entries":[%b],"cursor":"%b"}' % (entries, self.ops[-1].cursor)
         return Message(data, self.end, self.ops)
 
 
@@ -53,14 +53,15 @@ def read_slice(follower: Follower, start: int, *, upto: int | None = None) -> Lo
         entry = follower.next_within(0)
         if entry is None:
             break
-        batch.ops.append((follower.cursor, _line(entry)))
-        size += len(batch.ops[-1][1])
+        batch.ops.append(_fed(follower, entry))
+        size += len(batch.ops[-1].data)
     return batch
 
 
-def _line(entry: OpEntry) -> bytes:
-    """Return an entry as JSON: a copy, as the bytes that orjson returns keep kilobytes of memory."""
-    return bytes(memoryview(orjson.dumps(entry)))
+def _fed(follower: Follower, entry: OpEntry) -> FedOp:
+    """Return the entry that was read last. Its JSON is a copy, as what orjson returns keeps kilobytes."""
+    data = bytes(memoryview(orjson.dumps(entry)))
+    return FedOp(follower.cursor, follower.cursor_text.encode(), data)
 
 
 class Feed:
@@ -152,7 +153,7 @@ class Feed:
     def _follow(self, follower: Follower, start: int) -> None:
         try:
             while (entry := follower.next_within(None)) is not None:
-                first = (follower.cursor, _line(entry))
+                first = _fed(follower, entry)
                 more = read_slice(follower, follower.cursor)
                 batch = LogSlice(start, [first, *more.ops])
                 self._room.acquire()
@@ -181,6 +182,6 @@ class Feed:
         self._follower = None
 
 
-def as_json(entry: OpEntry, cursor: int) -> bytes:
+def as_json(entry: OpEntry, cursor: str) -> bytes:
     """Return an entry as a line, with the cursor behind it."""
     return orjson.dumps({**entry, "cursor": cursor})

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from muse.replication.peer import LocalPeer
+from muse.replication.local_peer import LocalPeer
 
 _PEERS_AT_MOST = 32
 _PEERS_OF_ONE = 4

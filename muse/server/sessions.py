@@ -33,7 +33,7 @@ class OpenSession:
         self.session_id = session_id
         self.log = OpLog(repository.root, session_id, storage=repository.storage)
         self.guarded = GuardedLog(repository, self.log)
-        self.appends = AppendQueue(self.guarded, self.log.sync, threads, settings, metrics)
+        self.appends = AppendQueue(self.guarded, self.log, threads, settings, metrics)
         self._threads = threads
         self._settings = settings
         self._metrics = metrics
@@ -59,8 +59,9 @@ class OpenSession:
 
     @property
     def is_spoilt(self) -> bool:
-        """Whether its log has to be opened again: a write or sync failed, or the feed did."""
-        return self.appends.has_failed or (self._feed is not None and self._feed.failure is not None)
+        """Whether its log has to be opened again: it was replaced, or a write, a sync or the feed failed."""
+        has_failed = self.appends.has_failed or (self._feed is not None and self._feed.failure is not None)
+        return has_failed or self.log.is_replaced
 
     # -- following ------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from muse.apply.domains import apply_entries, read_states, write_states
+from muse.apply.domains import apply_entries, read_states, rules_text, write_states
 from muse.apply.net import net_delta
 from muse.core.coverage import Cut
 from muse.core.delta import collapse
@@ -150,6 +150,7 @@ class CommitWriter:
                 snapshot_digest=snapshot_digest(repository.dag.read_snapshot(snapshot_id)),
                 repository_digest=self._repository_digest,
                 signer_key_id=self._signer.key_id if self._signer else None,
+                rules=rules_text([domain]),
             )
             record = seal_commit(record, seal)
             if self._signer is not None:

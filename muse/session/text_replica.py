@@ -10,12 +10,13 @@ from muse.core.content_id import object_id
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import OpLog
 from muse.errors import DomainError
+from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository, TreeFiles
-from muse.plugins.code.document import Patch, check_place, patch_between
+from muse.plugins.code.document import Patch, TextDocument, check_place, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Merger, is_raw
-from muse.plugins.code.ops import encoded, read_op, text_edit
+from muse.plugins.code.ops import encoded, pieces_of, read_op, text_edit
 from muse.plugins.code.raw import stamp_of
 from muse.plugins.code.update import write_vector
 from muse.session.causes import committed_heads, is_made_of_ops
@@ -132,36 +133,36 @@ class CodeReplica:
     def replace(self, path: str, position: int, length: int, text: str) -> OpEntry:
         """Put `text` in the place of `length` code points at `position`; return the op recorded.
 
-        Raises `DomainError`, nothing recorded, where there is no such place or the file cannot hold the text.
+        What is too long for one op is several, with one append; the last of them is returned. Raises
+        `DomainError`, nothing recorded, where there is no such place or the file cannot hold the text.
         """
-        file, base = self._open(path)
-        document = file.require_document(path)
-        if text:
-            check_text(text, file.encoding or "utf-8")
-        elif not length:
-            raise DomainError(f"the edit of {path!r} changes nothing: give text, or a length to delete")
-        try:
-            update, removed = b"" if length else document.type_on(position, text), ""
-            if not update:
-                present = document.text
-                check_place(position, length, len(present))
-                removed = present[position : position + length]
-                update = document.edit([(position, length, text)])
-            op = text_edit(path, position, removed, text)
-            op["file_id"] = file.file_id
-            op["update"] = encoded(update)
-            if base:
-                op["base"] = base
-            return self._record(op)
-        except DomainError:
-            raise  # nothing was changed
-        except BaseException:
-            self._merger = None  # the log does not know of this edit: go on from what it knows
-            raise
+        return self._edit(path, [(position, length, text)])[-1]
 
     def edit(self, path: str, patches: Iterable[Patch]) -> list[OpEntry]:
-        """Apply patches (position, length, text), one after the other, in as few ops as they need."""
-        return [self.replace(path, *patch) for patch in _joined(patches)]
+        """Apply patches (position, length, text), one after the other, in as few ops as they need.
+
+        All of them are in the log, with one append, or none is.
+        """
+        return self._edit(path, _joined(patches))
+
+    def _edit(self, path: str, patches: Sequence[Patch]) -> list[OpEntry]:
+        if not patches:
+            return []
+        file, base = self._open(path)
+        document = file.require_document(path)
+        ops: list[dict[str, Any]] = []
+        try:
+            for patch in patches:
+                _check_patch(path, document, file.encoding, patch)
+                named = {"file_id": file.file_id}
+                ops.extend(_text_op(path, document, piece) | named for piece in pieces_of(patch))
+            if base:
+                ops[0]["base"] = base
+            return self._record(*ops)
+        except BaseException as error:
+            if ops or not isinstance(error, DomainError):  # or nothing was changed
+                self._merger = None  # the log does not know of this edit: go on from what it knows
+            raise
 
     def write(self, path: str, content: str | bytes) -> list[OpEntry]:
         """Give the file at `path` a new content: a text by its difference, another file as a whole."""
@@ -193,9 +194,8 @@ class CodeReplica:
             "content_id": object_id(data),
             "content_summary": f"a new file of {len(data)} bytes",
             "file_id": uuid.uuid4().hex,
-            **self._carried(content),
         }
-        return self._take_own(op)
+        return self._bring(op, content)
 
     def remove(self, path: str) -> OpEntry:
         """Remove a file. It stays if others are writing to it meanwhile."""
@@ -239,22 +239,30 @@ class CodeReplica:
             "old_summary": f"{len(old)} bytes",
             "new_summary": f"{len(new)} bytes",
             "file_id": file.file_id,
-            **self._carried(new),
         }
-        return self._take_own(op | ({"base": base} if base else {}))
+        return self._bring(op | ({"base": base} if base else {}), new)
 
-    def _carried(self, content: str | bytes) -> dict[str, str]:
-        """Return the part of an op that carries a file; a large one is put into the store instead."""
+    def _bring(self, op: dict[str, Any], content: str | bytes) -> OpEntry:
+        """Record an op that brings a whole file. A large one is in the store, before the op and after it.
+
+        A collector that came in between may have found it unnamed.
+        """
         data = content.encode() if isinstance(content, str) else content
-        if len(data) > INLINE_BYTES:
+        if len(data) <= INLINE_BYTES:
+            carried = {"text": content} if isinstance(content, str) else {"base64": encoded(content)}
+            return self._take_own(op | carried)
+        self._repository.objects.put(data)
+        meant = read_op(op)
+        [entry] = self._record(op)
+        with uncollected(self._repository.root, self._repository.storage):
             self._repository.objects.put(data)
-            return {}
-        return {"text": content} if isinstance(content, str) else {"base64": encoded(content)}
+        self._tree.take(stamp_of(entry), meant)
+        return entry
 
     def _take_own(self, op: dict[str, Any]) -> OpEntry:
         """Record an op on a file, and take it in as every other replica does."""
         meant = read_op(op)
-        entry = self._record(op)
+        (entry,) = self._record(op)
         self._tree.take(stamp_of(entry), meant)
         return entry
 
@@ -265,16 +273,19 @@ class CodeReplica:
             return file, ""
         return file, file.base
 
-    def _record(self, op: dict[str, Any]) -> OpEntry:
+    def _record(self, *ops: dict[str, Any]) -> list[OpEntry]:
+        """Append ops of one file with one write, each the cause of the next."""
         heads = self._heads
         parents = list(heads) if len(heads) <= PARENTS else list(heads)[-PARENTS:]
-        entry = self._log.record(self.actor_id, DOMAIN, op, parent_op_ids=parents)
+        if len(ops) == 1:
+            entries = [self._log.record(self.actor_id, DOMAIN, ops[0], parent_op_ids=parents)]
+        else:
+            entries = self._log.record_many(self.actor_id, DOMAIN, ops, parent_op_ids=parents)
         heads.clear()
-        op_id = entry["op_id"]
-        heads[op_id] = None
-        self._taken.add(op_id)
-        self._based.add(op["file_id"])
-        return entry
+        heads[entries[-1]["op_id"]] = None
+        self._taken.update(entry["op_id"] for entry in entries)
+        self._based.add(ops[0]["file_id"])
+        return entries
 
     # -- others' edits --------------------------------------------------------------------------
 
@@ -319,6 +330,27 @@ class CodeReplica:
             return True
         self._head = head
         return False
+
+
+def _check_patch(path: str, document: TextDocument, encoding: str | None, patch: Patch) -> None:
+    """Raise `DomainError` for an edit that a text cannot take; a place where it only adds is not checked."""
+    position, length, text = patch
+    if text:
+        check_text(text, encoding or "utf-8")
+    if length:
+        check_place(position, length, len(document.text))
+    elif not text:
+        raise DomainError(f"the edit of {path!r} changes nothing: give text, or a length to delete")
+
+
+def _text_op(path: str, document: TextDocument, patch: Patch) -> dict[str, Any]:
+    """Apply one patch to a text; return the op that says so."""
+    position, length, text = patch
+    update, removed = b"" if length else document.type_on(position, text), ""
+    if not update:
+        removed = document.text[position : position + length]
+        update = document.edit([patch])
+    return text_edit(path, position, removed, text) | {"update": encoded(update)}
 
 
 def _joined(patches: Iterable[Patch]) -> Sequence[Patch]:

@@ -110,6 +110,10 @@ class FailingStorage(Storage):
         self._count("unlink")
         self._inner.unlink(path)
 
+    def touch(self, path: str) -> None:
+        self._count("touch")
+        self._inner.touch(path)
+
     def make_directory(self, path: str) -> None:
         self._count("make_directory")
         self._inner.make_directory(path)

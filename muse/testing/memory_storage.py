@@ -235,6 +235,10 @@ class InMemoryStorage(Storage):
             node.links -= 1
             self._enter(directory, {name: None})
 
+    def touch(self, path: str) -> None:
+        with self._changed:
+            self._find(path)
+
     def make_directory(self, path: str) -> None:
         with self._changed:
             directory, name = self._place(path)

@@ -1,9 +1,10 @@
 """Garbage is what nothing needs: what a crash left before its branch moved, and temporary files.
 
-Kept is what a branch leads to, what the commits of an archive lead to, what a checkpoint names, what
-an op of a live or archived session, or an orphan, names by its content id, and all that is younger
+Kept is what a branch leads to, what the commits of an archive lead to, what a checkpoint names, each object
+whose id is in any other file of ours (a log, an archive, an orphan, a proposal...), and all that is younger
 than the grace period, with what that leads to. A commit shares a lock from its first object to its ref, so
-what it is about to name is never removed; the grace period is for tools that do not know the lock.
+what it is about to name is never removed; the grace period is for tools that do not know the lock. To put an
+object that is stored makes it young, and its age is looked at again just before it is removed.
 A temporary file whose writer is alive is kept, whatever the grace period, and so is an archive that
 holds what its session's log does not.
 """
@@ -11,11 +12,12 @@ holds what its session's log does not.
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from muse.core.content_id import is_content_id
+from muse.core.file.archive_frames import salvaged
 from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.live_or_archived import SessionFile
@@ -36,6 +38,9 @@ Progress = Callable[[int], None]
 """Called with how many things were looked at so far."""
 
 _HEX_RUN = re.compile(rb"[0-9a-f]{64,}")
+_ESCAPED = re.compile(rb"\\u00([0-9a-fA-F]{2})")
+_LOG_NAMES = {"ops.jsonl", "ops.jsonl.zst"}
+_OVERLAP_BYTES = 6 * 64  # a digest whose digits are all escaped
 _TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}([0-9]+)-[0-9]+\Z", re.DOTALL)
 
 
@@ -129,7 +134,7 @@ class _Collector:
                 self._objects.update(self._dag.read_snapshot(snapshot_id)["manifest"].values())
         self._stored_objects = dict(self._object_files())
         self._unneeded = self._stored_objects.keys() - self._objects
-        self._keep_named_by_ops()
+        self._keep_named()
 
     def _mark_session(self, session_id: str, tips: set[str]) -> None:
         """Keep what the commits of an archive and the checkpoint name."""
@@ -155,17 +160,50 @@ class _Collector:
         path = layout.checkpoint_file(self._root, session_id)
         return CheckpointFile(path, session_id, self._storage, file, reader)
 
-    def _keep_named_by_ops(self) -> None:
-        """Keep all that looks like an id in a log: a replay of its commits may need it."""
+    def _keep_named(self) -> None:
+        """Keep all that looks like an id in a file that is not content: a replay or a later op may need it.
+
+        The logs come last: an op leaves the orphans, or a proposal is accepted, once it is in a log.
+        """
+        for path in self._naming_files():
+            self._keep_named_in(self._storage.blocks_of(path, _OVERLAP_BYTES))
         for session_id in list_sessions(self._root, storage=self._storage):
-            if not self._unneeded:
-                return
+            self._keep_named_in_log(session_id)
+
+    def _keep_named_in(self, blocks: Iterable[bytes]) -> None:
+        for data in blocks if self._unneeded else ():
+            self._unneeded.difference_update(digests_in(data))
+
+    def _keep_named_in_log(self, session_id: str) -> None:
+        was_archived = None
+        while was_archived is not (now := is_archived(self._root, session_id, storage=self._storage)):
+            was_archived = now
             with closing(SessionFile(self._root, session_id, self._storage)) as file:
-                for _, data in file.blocks(0, file.end()):
-                    self._unneeded.difference_update(digests_in(data))
-            orphans = layout.orphans_file(self._root, session_id)
-            if self._storage.exists(orphans):
-                self._unneeded.difference_update(digests_in(self._storage.read_bytes(orphans)))
+                self._keep_named_in(data for _, data in file.blocks(0, file.end()))
+        if not was_archived:
+            path = layout.archived_ops_file(self._root, session_id)  # a tombstone may have been lost
+            self._keep_named_in(salvaged(path, self._storage))
+
+    def _naming_files(self) -> Iterator[str]:
+        """Yield our files but the logs, the objects, the snapshots, and the commits that nothing needs."""
+        stores = (layout.objects_directory, layout.snapshots_directory, layout.commits_directory)
+        apart = {directory(self._root) for directory in stores}
+        for commit_id in self._commits:
+            yield layout.commit_file(self._root, commit_id)
+        for path in self._files_below(layout.muse_directory(self._root), apart):
+            if os.path.basename(path) not in _LOG_NAMES:
+                yield path
+
+    def _files_below(self, directory: str, apart: Collection[str] = ()) -> Iterator[str]:
+        waiting = [directory]
+        while waiting:
+            inner = waiting.pop()
+            for name, is_directory in self._storage.list_directory(inner):
+                path = os.path.join(inner, name)
+                if not is_directory:
+                    yield path
+                elif path not in apart:
+                    waiting.append(path)
 
     def _is_young(self, path: str) -> bool:
         status = self._storage.look(path)
@@ -201,8 +239,9 @@ class _Collector:
                 self._remove(path, self.collected.snapshots)
         for object_id in sorted(self._unneeded):
             path = self._stored_objects[object_id]
-            if not self._is_young(path):
-                self._remove(path, self.collected.objects)
+            with self._storage.locked(layout.objects_lock_file(self._root)):
+                if not self._is_young(path):
+                    self._remove(path, self.collected.objects)
         self._remove_leftover_archives()
         for path in list(self._temporary_files()):
             if not self._is_young(path) and not self._is_being_written(path):
@@ -277,15 +316,9 @@ class _Collector:
 
     def _temporary_files(self) -> Iterator[str]:
         """Yield the temporary files under `.muse` and in the directories of the tree's files."""
-        waiting = [layout.muse_directory(self._root)]
-        while waiting:
-            directory = waiting.pop()
-            for name, is_directory in self._storage.list_directory(directory):
-                path = os.path.join(directory, name)
-                if is_directory:
-                    waiting.append(path)
-                elif _TEMPORARY.match(name):
-                    yield path
+        for path in self._files_below(layout.muse_directory(self._root)):
+            if _TEMPORARY.match(os.path.basename(path)):
+                yield path
         for directory in self._tree_directories():
             for name, is_directory in self._storage.list_directory(directory):
                 if not is_directory and _TEMPORARY.match(name):
@@ -314,6 +347,8 @@ class _Collector:
 
 def digests_in(data: bytes) -> Iterator[str]:
     """Yield every 64 hex digits in a row, also within a longer row: one too many does no harm."""
+    if b"\\u00" in data:  # JSON may escape any character
+        data = _ESCAPED.sub(lambda escaped: bytes.fromhex(escaped[1].decode()), data)
     for run in _HEX_RUN.findall(data):
         text = run.decode()
         for start in range(len(text) - 63):

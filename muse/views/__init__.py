@@ -1,1 +1,1 @@
-"""What was it, and who did it?"""
+"""What was it, and which actor did it?"""

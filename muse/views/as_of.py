@@ -30,7 +30,7 @@ class CommittedOps:
 
 @dataclass(frozen=True, slots=True)
 class LoggedSession:
-    """All of a session's entries in the total order, and where history took them up.
+    """All entries of a session in the total order, and the commits that brought them.
 
     `commits`: which of them each commit brought, oldest first. `pending`: those that no branch holds
     yet. `tips`: the branches that this is said of, read before the log; `head`: that of HEAD's branch.
@@ -62,7 +62,7 @@ class LoggedSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """The whole tree at a point: the files of `base` with `op_count` ops applied, `ignored` in vain.
+    """The whole tree at a point: the files of `base` with `op_count` ops; `ignored` of them had no effect.
 
     `parts`: for each file that the ops touched or a domain knows, how many notes or lines it has.
     """
@@ -93,7 +93,7 @@ def read_session(repository: Repository, session_id: str, *, salvage: bool = Fal
 
 
 def named_op(entries: Iterable[OpEntry], name: str) -> str:
-    """Return the op id that `name` is, or the only one that starts so; `NotFoundError` for any other."""
+    """Return the op id `name`, or the only one that begins with it; `NotFoundError` if there is not one."""
     found = {entry["op_id"] for entry in entries if entry["op_id"].startswith(name)}
     if name in found:
         return name
@@ -115,7 +115,7 @@ def up_to_op(name: str) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
 
 
 def up_to_lamport(lamport_ts: int) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
-    """Choose the entries up to that stamp, those that bear it included; 0 is before the first."""
+    """Choose the entries up to that stamp, those with the stamp included; 0 is before the first."""
     if lamport_ts < 0:
         raise UsageError(f"{lamport_ts} is no stamp: they count from 1, and 0 is before the first op")
     return lambda entries: [entry for entry in entries if entry["lamport_ts"] <= lamport_ts]

@@ -1,14 +1,18 @@
-"""Who made each part of a file, and who changed it last: found in history, commit by commit."""
+"""Tells from history which actor made each part of a file, and which one changed it last.
 
-from collections.abc import Mapping, Sequence
+Each part is followed back, newest commit first, to the op that made it: through renames, edits and removals,
+as its domain says where the part was before each commit.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from muse.apply.domains import read_state
-from muse.apply.merge_heads import is_merge_of_ops, merged_work, stated_base
+from muse.apply.domains import read_state, read_states
+from muse.apply.merge_heads import file_delta, is_merge_of_ops, merged_work, stated_base
 from muse.core.entry import OpEntry
-from muse.domain import BlamingPlugin, EntryBlamingPlugin, Origin
+from muse.domain import HIDDEN, BlamingPlugin, EntryBlamingPlugin, Origin, WaitingPlugin
 from muse.errors import CorruptionError, DomainError, NotFoundError
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.covered_ops import SealedCommit, SealedCommits, SessionOps, covered_by
@@ -19,7 +23,7 @@ from muse.views.as_of import blaming_plugins
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Who did it. `op_id` is "" where only the commit is known: one without a log behind it."""
+    """An actor and what it did. `op_id` is "" where only the commit is known: one without a log behind it."""
 
     actor_id: str
     commit_id: str
@@ -31,7 +35,7 @@ class Maker:
 
 @dataclass(frozen=True, slots=True)
 class BlamedPart:
-    """A note, or a line: who made it, and who changed it last."""
+    """A note or a line, its maker, and the actor that changed it last."""
 
     address: str
     summary: str
@@ -48,58 +52,63 @@ class Blame:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """A commit that changed the file, or one that the file was before a rename."""
+class _BlamedCommit:
+    """A commit on the way back, and the one that it is compared with."""
 
     commit_id: str
     parent_id: str | None
-    author: str
-    when: str
-    sealed: SealedCommit | None = None
-    merge: CommitRecord | None = None
+    record: CommitRecord
+    sealed: SealedCommit | None
+    is_merge: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The entries that a step brought, of one domain, in the total order, and who made each."""
+    """The entries that a commit brought, of one domain, in the total order, and the maker of each.
+
+    Behind them come the makers of the entries that waited: see `WaitingPlugin`.
+    """
 
     domain: str
     entries: Sequence[OpEntry]
     makers: Sequence[Maker]
 
 
-_Known = dict[str, dict[str, tuple[Maker, Maker]]]
+class _BlamedPlace(NamedTuple):
+    """Where a part is at some commit."""
+
+    path: str
+    address: str
+
+
 _NOBODY = Maker("", "")
 
 
 def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
-    """Tell of each part of the file at `path`, as `commit_id` has it, who made and who changed it.
+    """Return the maker and the last changer of each part of the file at `path`, as `commit_id` has it.
 
-    Goes along the first parents. A merge that was made from ops is seen through: what either side brought
-    is its author's; what another tool merged is that merge's. Nobody is named whom no commit
-    seals: parts that come from a commit without a log, whose log is not here, or whose log was cut or
-    changed, are its author's; the last of these is a fault. Raises `NotFoundError` if the commit
-    has no such file, `DomainError` if no domain knows the parts of it.
+    Goes along the first parents. What either side of a merge of ops brought is the work of its author; what
+    another tool merged is the work of the one that merged it. Only actors that a commit seals are named:
+    a part from a commit without a log, or whose log is not here, or was cut or changed, is the work of the
+    author of the commit; the last of these is a fault. A commit that leaves the bytes of a file as they
+    were, and does not name it, changed nothing in it. Raises `NotFoundError` if the commit has no such file,
+    `DomainError` if no domain knows its parts.
     """
     files = TreeFiles(repository, repository.read_tree(commit_id))
     if path not in files:
         raise NotFoundError(f"commit {commit_id[:12]} has no file {path!r}: see 'muse show {commit_id[:12]}'")
     plugin = _plugin_for(repository, files, path)
-    steps, paths = _steps(repository, commit_id, path)
-    known: _Known = {}
-    faults: list[str] = []
-    for step in reversed(steps):
-        try:
-            work = _work(repository, plugin, step)
-        except CorruptionError as error:
-            work, faults = None, [*faults, str(error)]
-        known |= _blame_step(repository, plugin, step, work=work, known=known, paths=paths)
-    makers = known.get(path, {})
+    shown = plugin.blame(files, (), repository.objects.get, path)
+    search = _Search(repository, plugin, [_BlamedPlace(path, part.address) for part in shown])
+    for commit in _line(repository, commit_id):
+        if not search.left:
+            break
+        search.look_into(commit)
     parts = [
-        BlamedPart(part.address, part.summary, *makers.get(part.address, (_NOBODY, _NOBODY)))
-        for part in plugin.blame(files, (), repository.objects.get, path)
+        BlamedPart(part.address, part.summary, search.made[number], search.changed[number])
+        for number, part in enumerate(shown)
     ]
-    return Blame(parts, faults)
+    return Blame(parts, search.faults[::-1])
 
 
 def _plugin_for(repository: Repository, files: Mapping[str, bytes], path: str) -> BlamingPlugin:
@@ -111,101 +120,146 @@ def _plugin_for(repository: Repository, files: Mapping[str, bytes], path: str) -
     )
 
 
-def _steps(repository: Repository, commit_id: str, path: str) -> tuple[list[_Step], set[str]]:
-    """Find the commits that matter, newest first, and every path that the file may have had."""
-    paths, steps, sealed = {path}, [], SealedCommits()
+def _line(repository: Repository, commit_id: str) -> Iterator[_BlamedCommit]:
+    """Yield a commit and those that it goes back to: first parents, and beyond a merge of ops its base."""
     cursor: str | None = commit_id
-    for record in repository.dag.history(commit_id):
-        found = sealed.add(record)
-        if record["commit_id"] != cursor:
-            continue  # beside the line of first parents: only the seals count
-        merge = record if is_merge_of_ops(record) else None
-        cursor = stated_base(record) if merge else record["parent_commit_id"]
-        is_named = _add_sources(paths, record)
-        before = repository.read_tree(cursor)
-        after = repository.dag.read_snapshot(record["snapshot_id"])["manifest"]
-        if is_named or any(before.get(name) != after.get(name) for name in paths):
-            when = record["committed_at"]
-            steps.append(_Step(record["commit_id"], cursor, record["author"], when, found, merge))
-    return steps, paths
+    while cursor:
+        record = repository.dag.read_commit(cursor)
+        is_merge = is_merge_of_ops(record)
+        parent_id = stated_base(record) if is_merge else record["parent_commit_id"]
+        yield _BlamedCommit(cursor, parent_id, record, SealedCommits().add(record), is_merge)
+        cursor = parent_id
 
 
-def _add_sources(paths: set[str], record: CommitRecord) -> bool:
-    """Add what the files at `paths` were called before a commit; whether an op of it names one of them."""
-    is_named = False
-    ops: Sequence[Any] = (record["structured_delta"] or {"ops": []})["ops"]
-    for op in reversed(ops):
-        source = op.get("from_address")
-        if op.get("address") in paths:
-            is_named = True
-            if isinstance(source, str):
-                paths.add(source)
-    return is_named
+class _Search:
+    """The parts of a file, followed back: `left` are those whose makers are not found, and where they are."""
 
+    def __init__(self, repository: Repository, plugin: BlamingPlugin, places: Sequence[_BlamedPlace]) -> None:
+        self.left = dict(enumerate(places))
+        self.made = dict.fromkeys(self.left, _NOBODY)
+        self.changed = dict.fromkeys(self.left, _NOBODY)
+        self.faults: list[str] = []
+        self._repository = repository
+        self._plugin = plugin
+        self._domain = _domain_of(plugin)
 
-def _blame_step(
-    repository: Repository,
-    plugin: BlamingPlugin,
-    step: _Step,
-    *,
-    work: _Work | None,
-    known: _Known,
-    paths: set[str],
-) -> _Known:
-    before = TreeFiles(repository, repository.read_tree(step.parent_id))
-    after = TreeFiles(repository, repository.read_tree(step.commit_id))
-    fetch = repository.objects.get
-    updated: _Known = {}
-    for path in sorted(paths):
-        if work is not None:
-            origins = _blamed(repository, plugin, step, work, path)
-            makers = work.makers
+    def look_into(self, commit: _BlamedCommit) -> None:
+        """Find the parts that a commit made or changed; the others are then where its parent has them."""
+        paths = {place.path for place in self.left.values()}
+        touched = {path for path in paths if self._is_touched(commit, path)}
+        if not touched:
+            return
+        try:
+            work = self._work(commit)
+        except CorruptionError as error:
+            work = None
+            self.faults.append(str(error))
+        origins: dict[_BlamedPlace, Origin] = {}
+        for path in touched:
+            found = self._compared(commit, path) if work is None else self._blamed(commit, work, path)
+            origins |= {_BlamedPlace(path, origin.address): origin for origin in found}
+        if work is None:
+            author = Maker(commit.record["author"], commit.commit_id, when=commit.record["committed_at"])
+            makers: Sequence[Maker] = [author]
         else:
-            origins = _compared(
-                plugin.blame(before, (), fetch, path), plugin.blame(after, (), fetch, path), path
-            )
-            makers = [Maker(step.author, step.commit_id, when=step.when)]
-        updated[path] = {origin.address: _makers(origin, makers, known) for origin in origins}
-    return updated
+            makers = work.makers
+        for number, place in list(self.left.items()):
+            if place.path in touched:
+                self._go_back(number, origins.get(place), makers)
+
+    def _go_back(self, number: int, origin: Origin | None, makers: Sequence[Maker]) -> None:
+        if origin is not None and origin.changed is not None and self.changed[number] is _NOBODY:
+            self.changed[number] = makers[origin.changed]
+        if origin is not None and origin.made is not None:
+            self.made[number] = makers[origin.made]
+        if origin is None or origin.made is not None or not origin.came_from:
+            del self.left[number]
+        else:
+            self.left[number] = _BlamedPlace(origin.came_from, origin.was or origin.address)
+
+    def _is_touched(self, commit: _BlamedCommit, path: str) -> bool:
+        """Tell whether a commit changed the file at `path`, or names it: another may be there before."""
+        if path.startswith(HIDDEN):
+            trees = [
+                read_states(self._repository, each).get(self._domain, {})
+                for each in (commit.parent_id, commit.commit_id)
+            ]
+            path = path.removeprefix(HIDDEN)
+        else:
+            trees = [self._repository.read_tree(each) for each in (commit.parent_id, commit.commit_id)]
+        ops: Sequence[Any] = (commit.record["structured_delta"] or {"ops": []})["ops"]
+        return trees[0].get(path) != trees[1].get(path) or any(
+            path in (op.get("address"), op.get("from_address"), op.get("to_address")) for op in ops
+        )
+
+    def _blamed(self, commit: _BlamedCommit, work: _Work, path: str) -> list[Origin]:
+        """Ask the plugin which of the entries that a commit brought each part of a file stems from."""
+        files = TreeFiles(self._repository, self._repository.read_tree(commit.parent_id))
+        fetch = self._repository.objects.get
+        if isinstance(self._plugin, EntryBlamingPlugin):
+            state = read_state(self._repository, commit.parent_id, work.domain)
+            return self._plugin.blame_entries(files, work.entries, fetch, state, path)
+        return self._plugin.blame(files, [entry["domain_op"] for entry in work.entries], fetch, path)
+
+    def _compared(self, commit: _BlamedCommit, path: str) -> list[Origin]:
+        """Tell what a commit without a log made and changed, as if by one op of the whole file."""
+        before, after = (self._repository.read_tree(each) for each in (commit.parent_id, commit.commit_id))
+        fetch = self._repository.objects.get
+        parts = self._plugin.blame(TreeFiles(self._repository, after), (), fetch, path)
+        source = _renamed_from(before, after, path)
+        if source is not None:
+            return [Origin(part.address, part.summary, None, None, came_from=source) for part in parts]
+        own = [{name: tree[path] for name in (path,) if name in tree} for tree in (before, after)]
+        ops = file_delta(*own)["ops"]
+        found = self._plugin.blame(TreeFiles(self._repository, before), ops, fetch, path)
+        if _names(found) == _names(parts):
+            return found
+        old = dict(_names(self._plugin.blame(TreeFiles(self._repository, before), (), fetch, path)))
+        return [_by_address(part, old, path) for part in parts]
+
+    def _work(self, commit: _BlamedCommit) -> _Work | None:
+        """Return what ops of the plugin's domain a commit brought; None where it was not made from them."""
+        if commit.is_merge:
+            first, second = parents(commit.record)
+            merged = merged_work(self._repository, first, second, commit.parent_id)
+            entries = [entry for entry in merged.entries if entry["domain"] == self._domain]
+            makers = [_maker_of(entry, *merged.came_in[entry["op_id"]]) for entry in entries]
+        elif commit.sealed is None or commit.sealed.domain != self._domain:
+            return None
+        else:
+            covered = _covered(self._repository, commit.sealed)
+            if covered is None:
+                return None
+            entries = covered
+            session_id = commit.sealed.seal.session_id
+            makers = [_maker_of(entry, commit.commit_id, session_id) for entry in entries]
+        return _Work(self._domain, entries, [*makers, *self._waiting_makers(commit)])
+
+    def _waiting_makers(self, commit: _BlamedCommit) -> list[Maker]:
+        if not isinstance(self._plugin, WaitingPlugin):
+            return []
+        waiting: Any = self._plugin.waiting(read_state(self._repository, commit.parent_id, self._domain))
+        session_id = commit.sealed.seal.session_id if commit.sealed else ""
+        return [_maker_of(entry, commit.commit_id, session_id) for entry in waiting]
 
 
-def _blamed(
-    repository: Repository, plugin: BlamingPlugin, step: _Step, work: _Work, path: str
-) -> list[Origin]:
-    """Ask the plugin which of the entries that a commit covers each part of a file stems from."""
-    files = TreeFiles(repository, repository.read_tree(step.parent_id))
-    fetch = repository.objects.get
-    if isinstance(plugin, EntryBlamingPlugin):
-        state = read_state(repository, step.parent_id, work.domain)
-        return plugin.blame_entries(files, work.entries, fetch, state, path)
-    return plugin.blame(files, [entry["domain_op"] for entry in work.entries], fetch, path)
+def _names(parts: Sequence[Origin]) -> list[tuple[str, str]]:
+    return [(part.address, part.summary) for part in parts]
 
 
-def _makers(origin: Origin, makers: Sequence[Maker], known: _Known) -> tuple[Maker, Maker]:
-    made, changed = known.get(origin.came_from, {}).get(origin.was or origin.address, (_NOBODY, _NOBODY))
-    if origin.made is not None:
-        made = makers[origin.made]
-    if origin.changed is not None:
-        changed = makers[origin.changed]
-    return made, changed
+def _by_address(part: Origin, old: Mapping[str, str], path: str) -> Origin:
+    """Tell what one op did to a part, by the `old` parts of the file, address -> summary."""
+    made = None if part.address in old else 0
+    changed = None if old.get(part.address) == part.summary else 0
+    return Origin(part.address, part.summary, made, changed, "" if made == 0 else path)
 
 
-def _work(repository: Repository, plugin: BlamingPlugin, step: _Step) -> _Work | None:
-    """Return what ops of the plugin's domain a step brought; None where it was not made from them."""
-    if step.merge is not None:
-        domain = _domain_of(plugin)
-        first, second = parents(step.merge)
-        work = merged_work(repository, first, second, step.parent_id)
-        entries = [entry for entry in work.entries if entry["domain"] == domain]
-        return _Work(domain, entries, [_maker_of(entry, *work.came_in[entry["op_id"]]) for entry in entries])
-    if step.sealed is None or step.sealed.domain != _domain_of(plugin):
+def _renamed_from(before: Mapping[str, str], after: Mapping[str, str], path: str) -> str | None:
+    """Return the file that a commit without a log put at `path`: of the same content, and gone since."""
+    if path in before:
         return None
-    covered = _covered(repository, step.sealed)
-    if covered is None:
-        return None
-    session_id = step.sealed.seal.session_id
-    makers = [_maker_of(entry, step.commit_id, session_id) for entry in covered]
-    return _Work(step.sealed.domain, covered, makers)
+    gone = (name for name, blob in before.items() if blob == after.get(path) and name not in after)
+    return min(gone, default=None)
 
 
 def _domain_of(plugin: object) -> str:
@@ -216,21 +270,6 @@ def _maker_of(entry: OpEntry, commit_id: str, session_id: str) -> Maker:
     return Maker(
         entry["actor_id"], commit_id, entry["op_id"], entry["intent_id"], session_id, entry["created_at"]
     )
-
-
-def _compared(before: Sequence[Origin], after: Sequence[Origin], path: str) -> list[Origin]:
-    """Tell what a commit without a log made and changed, as if by one op."""
-    old = {part.address: part.summary for part in before}
-    return [
-        Origin(
-            part.address,
-            part.summary,
-            made=None if part.address in old else 0,
-            changed=None if old.get(part.address) == part.summary else 0,
-            came_from=path if part.address in old else "",
-        )
-        for part in after
-    ]
 
 
 def _covered(repository: Repository, commit: SealedCommit) -> list[OpEntry] | None:

@@ -49,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A commit, or (None) a checkpoint without one: what stands above it is in it, or says where it is."""
+    """A commit, or (None) a checkpoint without one: what is listed above it is in it, or says where it is."""
 
     commit: GraphCommit | None
 
@@ -126,7 +126,7 @@ def make_graph(
     left_out: int = 0,
     every_op: bool = False,
 ) -> OpGraph:
-    """Draw up the graph of `entries`, in the total order. `commits` by op id; `checkpointed`: op ids."""
+    """Make the graph of `entries`, in the total order. `commits` by op id; `checkpointed`: op ids."""
     runs, run_of = _runs(causal_order(entries), commits, frozenset(checkpointed), every_op=every_op)
     _connect(runs, run_of)
     order = sorted(range(len(runs)), key=lambda place: runs[place].mark)  # stable: causes stay before effects
@@ -168,7 +168,7 @@ def _runs(
             run = open_runs[actor] = Run(actor, [], commit, covered)
         run.entries.append(entry)
         runs.pop(id(run), None)
-        runs[id(run)] = run  # to the end: a run stands where its last op does
+        runs[id(run)] = run  # to the end: a run is where its last op is
     ordered = list(runs.values())
     return ordered, {entry["op_id"]: place for place, run in enumerate(ordered) for entry in run.entries}
 
@@ -178,7 +178,7 @@ def _is_other(parent: OpEntry | None, actor_id: str) -> bool:
 
 
 def _connect(runs: Sequence[Run], run_of: Mapping[str, int]) -> None:
-    """Find the causes of each run, and the mark it belongs above: no effect stands above its cause."""
+    """Find the causes of each run, and the mark it belongs above: no effect is listed above its cause."""
     numbers = sorted({run.commit.number for run in runs if run.commit})
     marks = {number: place for place, number in enumerate(numbers)}
     previous: dict[str, Run] = {}

@@ -1,4 +1,4 @@
-"""The edits of a session that came in each other's way, and what became of them."""
+"""The edits of a session that overlap, and their outcome."""
 
 from dataclasses import dataclass
 

@@ -18,7 +18,7 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class LeftOp:
-    """What was not undone of an op, and why. `because` is the op that stands in the way, if one does.
+    """The part of an op that was not undone, and why. `because` is the op that hinders it, if one does.
 
     `is_undone`: that op took it back already.
     """
@@ -69,7 +69,7 @@ class _View:
     ignored: set[tuple[str, str]]
 
     def is_undone_by(self, op: OpEntry, address: str, later: OpEntry) -> bool:
-        """Whether a later op names `op` as undone, and had its effect at `address`."""
+        """Tell whether a later op names `op` as undone, and had its effect at `address`."""
         effects = {(later["op_id"], address), (later["op_id"], _address(later))}
         return op["op_id"] in later["parent_op_ids"] and not effects & self.ignored
 
@@ -107,7 +107,7 @@ def undo(session: LiveSession, is_wanted: Callable[[OpEntry], bool], actor_id: s
 
 
 def named_ops(session: LiveSession, names: Sequence[str]) -> list[str]:
-    """Return the op ids that these are, or start; see `named_op`."""
+    """Return the op ids of which these are the beginnings; see `named_op`."""
     known = list(session.log.entries())
     return [named_op(known, name) for name in names]
 
@@ -127,7 +127,7 @@ def _take_back(
     actor_id: str,
     outcome: UndoOutcome,
 ) -> list[OpEntry]:
-    """Append what is still to be appended; say in `outcome` what is undone and left, as `view` shows it."""
+    """Append what is still missing; note in `outcome` what is undone and what is left, as `view` shows it."""
     ours = {entry["op_id"] for entry in outcome.entries}
     appended: list[OpEntry] = []
     undone: set[str] = set()

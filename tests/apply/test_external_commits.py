@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from muse.checks.replay import rederive
-from muse.checks.verify import verify
+from muse.checks.replay import replay_commits
+from muse.checks.verify import verify_repository
 from muse.errors import ConflictError
 from muse.history.commit_record import make_commit_record
 from muse.history.repository import Repository
@@ -85,8 +85,8 @@ def merge(two: Two) -> dict[str, bytes]:
     files = files_of(first)
     assert files == files_of(second)
     for root in two:
-        assert verify(str(root)).findings == []
-        assert rederive(Repository.open(str(root))).findings == []
+        assert verify_repository(str(root)).findings == []
+        assert replay_commits(Repository.open(str(root))).findings == []
     return files
 
 

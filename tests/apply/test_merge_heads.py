@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from muse.apply.merge_heads import merge_heads
-from muse.checks.replay import rederive
-from muse.checks.verify import verify
+from muse.checks.replay import replay_commits
+from muse.checks.verify import verify_repository
 from muse.core.timestamp import now_text
 from muse.errors import ConflictError
 from muse.history.commit_record import make_commit_record
@@ -17,7 +17,7 @@ from muse.history.repository import Repository
 from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note, mutate_note
-from muse.replication.peer import LocalPeer
+from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import pull
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
@@ -62,8 +62,8 @@ def commit(root: Path, actor: str, edit: Callable[[LiveSession, CodeReplica], ob
 
 
 def assert_sound(root: Path) -> None:
-    assert verify(str(root)).findings == []
-    assert rederive(Repository.open(str(root))).findings == []
+    assert verify_repository(str(root)).findings == []
+    assert replay_commits(Repository.open(str(root))).findings == []
 
 
 def diverge(here: Path, there: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_changed_merge_is_found(roots: tuple[Path, Path]) -> None:
     record = json.loads(path.read_text())
     record["structured_delta"]["ops"] = []
     path.write_text(json.dumps(record))
-    assert [finding.kind for finding in rederive(Repository.open(str(here))).findings] == ["delta"]
+    assert [finding.kind for finding in replay_commits(Repository.open(str(here))).findings] == ["delta"]
 
 
 def test_a_merge_with_other_files_than_its_ops_make_is_found(roots: tuple[Path, Path]) -> None:
@@ -210,7 +210,7 @@ def test_a_merge_with_other_files_than_its_ops_make_is_found(roots: tuple[Path, 
         metadata=merge["metadata"],
     )
     dag.write_commit(forged)
-    found = rederive(repository).findings
+    found = replay_commits(repository).findings
     assert {(finding.kind, forged["commit_id"] in finding.path) for finding in found} == {("snapshot", True)}
 
 

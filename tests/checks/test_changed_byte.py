@@ -117,6 +117,7 @@ def test_the_repository_is_whole_and_every_kind_of_file_is_in_it(
     assert verify(root, capsys)[:2] == (0, set())
     kinds = {path.relative_to(root / ".muse").parts[0] for path in evidence(root)}
     assert kinds == {
+        ".gitattributes",
         "HEAD",
         "archives",
         "commits",

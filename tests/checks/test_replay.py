@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from muse.checks.replay import rederive
-from muse.checks.verify import verify
-from muse.cli.verify.report import check_logs
+from muse.checks.replay import replay_commits
+from muse.checks.verify import verify_repository
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
 from muse.core.line import encode_line
@@ -36,7 +35,7 @@ def sample(tmp_path: Path) -> SealedSample:
 
 
 def verified(sample: SealedSample) -> set[tuple[str, str]]:
-    return {(finding.kind, finding.path) for finding in verify(str(sample.root)).findings}
+    return {(finding.kind, finding.path) for finding in verify_repository(str(sample.root)).findings}
 
 
 @pytest.mark.parametrize(
@@ -82,13 +81,12 @@ def test_a_tree_that_was_there_keeps_its_time_and_that_is_sealed(sample: SealedS
 
 
 def found(sample: SealedSample) -> set[tuple[str, str]]:
-    return {(finding.kind, finding.path) for finding in rederive(sample.repository).findings}
+    return {(finding.kind, finding.path) for finding in replay_commits(sample.repository).findings}
 
 
 def all_findings(root: Path) -> list[Any]:
     """What `muse verify --replay` would list."""
-    repository = Repository.open(str(root))
-    return [*verify(str(root)).findings, *check_logs(repository)[1], *rederive(repository).findings]
+    return list(verify_repository(str(root), replay=True).findings)
 
 
 def rewrite_line(path: Path, number: int, change: Callable[[OpEntry], Any]) -> None:
@@ -102,19 +100,19 @@ def rewrite_line(path: Path, number: int, change: Callable[[OpEntry], Any]) -> N
 
 
 def test_what_was_committed_is_made_anew_and_counted(sample: SealedSample) -> None:
-    result = rederive(sample.repository)
+    result = replay_commits(sample.repository)
     assert (result.findings, result.commits, result.ops) == ([], 4, 10)
 
 
 def test_a_repository_without_sessions_has_nothing_to_make_anew(tmp_path: Path) -> None:
     repository, _ = Repository.init(str(tmp_path), now=now_text())
-    assert rederive(repository).findings == []
+    assert replay_commits(repository).findings == []
 
 
 def test_an_archived_session_is_made_anew_from_its_archive(sample: SealedSample) -> None:
     archive_session(sample.root, "talk")
     assert not sample.ops_path("talk").exists()
-    result = rederive(sample.repository)
+    result = replay_commits(sample.repository)
     assert (result.findings, result.commits) == ([], 4)
 
 
@@ -122,7 +120,7 @@ def test_a_session_that_goes_on_in_another_branch_is_made_anew(sample: SealedSam
     with LiveSession(sample.root, "jam", branch="other") as jam:
         jam.edit("ada", "music", note_op(20))
         jam.commit("Elsewhere")
-    assert rederive(sample.repository).findings == []
+    assert replay_commits(sample.repository).findings == []
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -132,7 +130,7 @@ def test_a_commit_of_the_net_and_one_of_every_op_are_both_made_anew(
     with LiveSession(sample.root, "jam") as jam:
         jam.edit("ada", "music", note_op(9))
         jam.commit("Again", full=full)
-    assert rederive(sample.repository).findings == []
+    assert replay_commits(sample.repository).findings == []
 
 
 def test_a_line_that_stands_in_the_log_again_counts_once(sample: SealedSample) -> None:
@@ -141,7 +139,7 @@ def test_a_line_that_stands_in_the_log_again_counts_once(sample: SealedSample) -
     with LiveSession(sample.root, "jam") as jam:
         jam.edit("ada", "music", note_op(21))
         jam.commit("Take three")
-    assert rederive(sample.repository).findings == []
+    assert replay_commits(sample.repository).findings == []
 
 
 CHANGES: dict[str, Callable[[Any], Any]] = {
@@ -186,7 +184,7 @@ def test_lines_of_one_commit_in_another_order_are_no_finding(sample: SealedSampl
     )  # across a cut: each has its list
     assert all_findings(sample.root) == []
     path.write_bytes(b"".join([lines[-1], *lines[:-1]]))  # a pending one, to where all counts as committed
-    findings = rederive(sample.repository).findings
+    findings = replay_commits(sample.repository).findings
     assert any(one.kind == "ref" and sample.pending["op_id"] in one.message for one in findings)
 
 
@@ -196,7 +194,7 @@ def test_a_log_that_is_missing_or_cut_is_found_and_the_others_are_checked(sample
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
     findings = found(sample)
     assert {("session", str(path)), ("session", str(sample.ops_path("talk")))} <= findings
-    assert rederive(sample.repository).commits == 4
+    assert replay_commits(sample.repository).commits == 4
 
 
 def test_a_changed_delta_is_found_and_named(sample: SealedSample) -> None:
@@ -268,7 +266,7 @@ def forge(sample: SealedSample, **changes: Any) -> None:
 
 def test_a_commit_whose_files_are_not_what_its_ops_make_is_found(sample: SealedSample) -> None:
     forge(sample)
-    assert verify(str(sample.root)).is_sound
+    assert verify_repository(str(sample.root)).is_sound
     assert found(sample) == {("snapshot", str(sample.commit_path(sample.take_one[0])))}
 
 
@@ -279,7 +277,7 @@ def test_a_commit_that_covers_ops_again_is_found(sample: SealedSample) -> None:
 
 def test_a_commit_with_a_delta_of_other_ops_is_found(sample: SealedSample) -> None:
     forge(sample, delta={"domain": "music", "ops": [], "summary": "no ops"})
-    findings = rederive(sample.repository).findings
+    findings = replay_commits(sample.repository).findings
     assert any("the ops it covers make" in finding.message for finding in findings)
 
 
@@ -301,7 +299,7 @@ def test_a_commit_that_no_plugin_here_can_make_is_told_and_is_no_finding(sample:
     )
     sample.repository.objects.put(encode_op_list([sample.pending["op_id"]]))
     sample.repository.dag.swap_head("main", head, sample.repository.dag.write_commit(record))
-    result = rederive(sample.repository)
+    result = replay_commits(sample.repository)
     assert result.findings == []
     assert result.without_plugin == {TEXT}
 
@@ -353,9 +351,9 @@ def _means_the_same(before: bytes, after: bytearray) -> bool:
 
 STREAMED = """
 import resource, sys
-from muse.repository import Repository
-from muse.rederive import rederive
-result = rederive(Repository.open(sys.argv[1]))
+from muse.checks.replay import replay_commits
+from muse.history.repository import Repository
+result = replay_commits(Repository.open(sys.argv[1]))
 assert not result.findings, result.findings[:3]
 print(result.ops, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from muse.checks.finding import Findings
 from muse.checks.signatures import SignatureReport, check_signatures
 from muse.history.signing import Signer, TrustedKeys, create_key
 from muse.session.live import LiveSession
@@ -28,7 +29,7 @@ def check(sample: SealedSample, *, required: bool = False) -> SignatureReport:
 
 
 def test_commits_of_a_session_with_a_signer_are_signed(sample: SealedSample) -> None:
-    assert check(sample, required=True) == SignatureReport([], 4, [])
+    assert check(sample, required=True) == SignatureReport(Findings(), 4, [])
 
 
 def paths(report: SignatureReport) -> list[str]:

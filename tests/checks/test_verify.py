@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from muse.checks.verify import Report, verify
+from muse.checks.verify import Report, verify_repository
 from muse.core.op_log import OpLog
 from muse.history.dag import make_commit_record
 from muse.history.repository import Repository
@@ -79,14 +79,15 @@ def found(report: Report) -> set[tuple[str, str]]:
 
 
 def test_a_sound_repository_has_no_findings_and_is_counted(sample: Sample) -> None:
-    report = verify(str(sample.root))
-    assert report == Report(findings=[], objects=2, snapshots=2, commits=2, refs=1, unreachable=0)
+    report = verify_repository(str(sample.root))
+    unsigned = sorted([sample.first, sample.second])
+    assert report == Report(objects=2, snapshots=2, commits=2, refs=1, unsigned=unsigned)
     assert report.is_sound
 
 
 def test_a_repository_without_commits_is_sound(tmp_path: Path) -> None:
     Repository.init(str(tmp_path), now=NOW)
-    assert verify(str(tmp_path)) == Report(refs=1)
+    assert verify_repository(str(tmp_path)) == Report(refs=1)
 
 
 def test_a_repository_of_another_tool_is_sound(tmp_path: Path) -> None:
@@ -94,20 +95,20 @@ def test_a_repository_of_another_tool_is_sound(tmp_path: Path) -> None:
     foreign.make()
     first = foreign.add_commit({"x": b"1"}, "one")
     foreign.set_branch("a/b", foreign.add_commit({"x": b"2"}, "two", first))
-    assert verify(str(tmp_path)).is_sound
+    assert verify_repository(str(tmp_path)).is_sound
 
 
 def test_what_no_branch_leads_to_is_counted_and_is_no_fault(sample: Sample) -> None:
     lost = sample.repository.objects.put(b"lost")
     sample.commit("lost", sample.second, sample.repository.dag.write_snapshot({"a": lost}, NOW))
-    report = verify(str(sample.root))
+    report = verify_repository(str(sample.root))
     assert (report.is_sound, report.unreachable) == (True, 3)
 
 
 def test_what_a_crash_left_half_written_is_no_fault(sample: Sample) -> None:
     for path in (sample.object_path, sample.snapshot_path, sample.commit_path, sample.ref_path):
         (path.parent / f".{path.name}.tmp-1-1").write_bytes(b"half")
-    report = verify(str(sample.root))
+    report = verify_repository(str(sample.root))
     assert (report.is_sound, report.objects, report.commits) == (True, 2, 2)
 
 
@@ -139,7 +140,7 @@ def test_any_damage_to_a_stored_file_is_found_and_named(
 ) -> None:
     path: Path = getattr(sample, f"{kind}_path")
     damage(path)
-    assert (kind, str(path)) in found(verify(str(sample.root)))
+    assert (kind, str(path)) in found(verify_repository(str(sample.root)))
 
 
 def test_a_change_in_any_sealed_part_of_a_commit_is_found(sample: Sample) -> None:
@@ -148,24 +149,24 @@ def test_a_change_in_any_sealed_part_of_a_commit_is_found(sample: Sample) -> Non
         document = json.loads(original)
         document[key] = document[key][:-1] + chr(ord(document[key][-1]) ^ 1)
         sample.second_path.write_text(json.dumps(document))
-        assert found(verify(str(sample.root))) == {("commit", str(sample.second_path))}, key
+        assert found(verify_repository(str(sample.root))) == {("commit", str(sample.second_path))}, key
 
 
 def test_what_is_missing_is_found_where_it_is_referred_to(sample: Sample) -> None:
     sample.object_path.unlink()
-    assert found(verify(str(sample.root))) == {("snapshot", str(sample.snapshot_path))}
+    assert found(verify_repository(str(sample.root))) == {("snapshot", str(sample.snapshot_path))}
     sample.snapshot_path.unlink()
-    assert found(verify(str(sample.root))) == {("commit", str(sample.commit_path))}
+    assert found(verify_repository(str(sample.root))) == {("commit", str(sample.commit_path))}
     sample.commit_path.unlink()
-    assert found(verify(str(sample.root))) == {("commit", str(sample.second_path))}
+    assert found(verify_repository(str(sample.root))) == {("commit", str(sample.second_path))}
     sample.second_path.unlink()
-    assert found(verify(str(sample.root))) == {("ref", str(sample.ref_path))}
+    assert found(verify_repository(str(sample.root))) == {("ref", str(sample.ref_path))}
     sample.ref_path.unlink()
-    assert found(verify(str(sample.root))) == {("head", str(sample.muse / "HEAD"))}
+    assert found(verify_repository(str(sample.root))) == {("head", str(sample.muse / "HEAD"))}
     (sample.muse / "HEAD").unlink()
-    assert found(verify(str(sample.root))) == {("head", str(sample.muse / "HEAD"))}
+    assert found(verify_repository(str(sample.root))) == {("head", str(sample.muse / "HEAD"))}
     (sample.muse / "repo.json").unlink()
-    report = verify(str(sample.root))
+    report = verify_repository(str(sample.root))
     assert found(report) == {("head", str(sample.muse / "HEAD")), ("repo", str(sample.muse / "repo.json"))}
     assert "is missing" in report.findings[1].message
 
@@ -176,7 +177,7 @@ def test_one_fault_does_not_hide_the_next(sample: Sample) -> None:
         cut(path)
     sample.ref_path.write_text("garbage")
     (sample.muse / "HEAD").write_text("garbage")
-    report = verify(str(sample.root))
+    report = verify_repository(str(sample.root))
     expected = {str(path) for path in (*paths, sample.ref_path, sample.muse / "HEAD")}
     assert {finding.path for finding in report.findings} == expected
     assert (report.objects, report.snapshots, report.commits, report.refs) == (2, 2, 2, 1)
@@ -186,7 +187,7 @@ def test_a_file_under_a_name_it_does_not_hash_to_is_found(sample: Sample) -> Non
     for path in (sample.snapshot_path, sample.commit_path):
         path.with_stem("f" * 64).write_bytes(path.read_bytes())
     sample.object_path.with_name("f" * 62).write_bytes(b"content")
-    assert found(verify(str(sample.root))) == {
+    assert found(verify_repository(str(sample.root))) == {
         ("snapshot", str(sample.snapshot_path.with_stem("f" * 64))),
         ("commit", str(sample.commit_path.with_stem("f" * 64))),
         ("object", str(sample.object_path.with_name("f" * 62))),
@@ -196,7 +197,7 @@ def test_a_file_under_a_name_it_does_not_hash_to_is_found(sample: Sample) -> Non
 def test_files_that_do_not_belong_there_are_found_even_with_unprintable_names(sample: Sample) -> None:
     for kind in ("objects", "snapshots", "commits", "refs/heads"):
         Path(os.fsdecode(os.fsencode(sample.muse / kind) + b"/\xff")).write_bytes(b"")
-    report = verify(str(sample.root))
+    report = verify_repository(str(sample.root))
     assert sorted(finding.kind for finding in report.findings) == ["commit", "object", "ref", "snapshot"]
     assert all((finding.path + finding.message).encode() for finding in report.findings)
 
@@ -205,18 +206,18 @@ def test_a_hostile_path_in_a_snapshot_is_found(tmp_path: Path) -> None:
     foreign = ForeignMuse(tmp_path)
     foreign.make()
     foreign.set_branch("main", foreign.add_commit({"../escape": b"1"}, "one"))
-    (finding,) = verify(str(tmp_path)).findings
+    (finding,) = verify_repository(str(tmp_path)).findings
     assert finding.kind == "snapshot"
     assert "'../escape'" in finding.message
 
 
 def test_a_place_that_is_no_repository_is_reported_and_not_raised(tmp_path: Path) -> None:
-    assert {finding.kind for finding in verify(str(tmp_path)).findings} == {"repo", "head"}
+    assert {finding.kind for finding in verify_repository(str(tmp_path)).findings} == {"repo", "head"}
 
 
 def test_progress_counts_each_thing_that_is_done(sample: Sample) -> None:
     seen: list[tuple[str, int]] = []
-    verify(str(sample.root), progress=lambda kind, count: seen.append((kind, count)))
+    verify_repository(str(sample.root), progress=lambda kind, count: seen.append((kind, count)))
     assert seen == [
         *(("object", 1), ("object", 2)),
         *(("commit", 1), ("commit", 2)),
@@ -233,7 +234,7 @@ def test_a_commit_made_while_verification_runs_is_no_fault(sample: Sample) -> No
             third = sample.commit("third", sample.second, snapshot_id)
             sample.repository.dag.swap_head("main", sample.second, third)
 
-    assert verify(str(sample.root), progress=commit_after_the_objects).is_sound
+    assert verify_repository(str(sample.root), progress=commit_after_the_objects).is_sound
 
 
 @pytest.mark.parametrize("name", ["HEAD", "refs/heads/main"])
@@ -242,7 +243,7 @@ def test_white_space_that_no_tool_writes_is_found(sample: Sample, name: str) -> 
     whole = path.read_bytes().strip()
     for data, is_sound in ((b"\n", True), (b"\r\n", True), (b"\v", False), (b"\r", False), (b" \n", False)):
         path.write_bytes(whole + data)
-        assert verify(str(sample.root)).is_sound is is_sound, data
+        assert verify_repository(str(sample.root)).is_sound is is_sound, data
 
 
 def test_a_line_whose_last_newline_was_changed_is_found_and_an_unfinished_one_is_not(sample: Sample) -> None:
@@ -253,7 +254,7 @@ def test_a_line_whose_last_newline_was_changed_is_found_and_an_unfinished_one_is
     whole = path.read_bytes()
     for cut in range(whole.index(b"\n"), len(whole)):
         path.write_bytes(whole[:cut])
-        assert verify(str(sample.root)).is_sound, cut
+        assert verify_repository(str(sample.root)).is_sound, cut
     for other in (b"\0", b"x", b" ", b"{", b"\r"):
         path.write_bytes(whole[:-1] + other)
-        assert found(verify(str(sample.root))) == {("session", str(path))}, other
+        assert found(verify_repository(str(sample.root))) == {("session", str(path))}, other

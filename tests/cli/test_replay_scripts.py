@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import random
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from muse.cli.replay.git_history import read_git_history
 from muse.cli.replay.trace import read_trace
 from muse.core.op_log import OpLog, list_sessions
 from muse.history.repository import Repository
+from muse.plugins.code.ops import is_path
 from tests.samples.editing_traces import concurrent, trace
 from tests.samples.muse_command import Muse, Ran, make_muse, run_muse
 from tests.samples.project import DATA
@@ -213,6 +216,32 @@ def test_links_are_left_out_and_said_to_be(muse: Muse, history: Path) -> None:
     assert ran.status == 0
     assert "links, submodules and unusable names are left out: 'link'" in ran.out
     assert "5 commits" in ran.out
+
+
+def test_no_name_that_git_allows_ends_a_replay(muse: Muse, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    git(root, "init", "--initial-branch=main")
+    chance = random.Random(7)
+    names = {b"f%c" % byte for byte in range(1, 256) if byte != 0x2F}
+    names |= {chance.randbytes(chance.randint(1, 40)).translate(None, b"/\0") for _ in range(200)}
+    names |= {"\u200c.x\u2028\x85".encode(), b"x" * 255, b"MUSE~1", b"a:b", b".muse_notes", b"end.", b"end "}
+    for name in names - {b"", b".", b".."}:
+        (root / os.fsdecode(name)).write_text("one\n")
+    commit_all(root, "Ada")
+    for old in sorted(os.listdir(root))[::3]:
+        if old != ".git":
+            (root / old).rename(root / f"moved-{old[-20:]}")
+    commit_all(root, "Ben\a")
+    files = {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
+    ran = muse("replay", "project", "--rate", "max")
+    assert (ran.status, ran.err) == (0, "")
+    tree = tree_of(tmp_path / "muse-replay")
+    assert len(tree) > 100
+    assert tree == {name: data for name, data in files.items() if is_path(name)}
+    left_out = re.search(r"left out: .* and (\d+) more", ran.out)
+    assert left_out is not None
+    assert int(left_out[1]) + 3 >= len(files) - len(tree)
 
 
 def test_git_runs_no_program_that_the_repository_names(muse: Muse, tmp_path: Path, history: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from muse.cli.shared import servers
 from muse.client import UnauthorizedError
 from muse.core.op_log import OpLog
-from muse.replication.peer import LocalPeer
+from muse.replication.local_peer import LocalPeer
 from tests.samples.muse_command import Muse, make_muse, run_muse
 from tests.samples.project import ROOT
 from tests.samples.replicas import commit, log_of, write

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from muse.checks.replay import rederive
+from muse.checks.replay import replay_commits
 from muse.core.content_id import snapshot_id
 from muse.plugins.registry import find_plugin
 from tests.samples.muse_command import Muse, make_muse
@@ -31,7 +31,7 @@ def without_music(sample: SealedSample, monkeypatch: pytest.MonkeyPatch) -> Seal
     def find(domain: str) -> object:
         return None if domain == "music" else find_plugin(domain)
 
-    for module in ("rederive", "plugin_state"):
+    for module in ("checks.replay", "apply.domains"):
         monkeypatch.setattr(f"muse.{module}.find_plugin", find)
     return sample
 
@@ -68,7 +68,7 @@ def test_without_its_plugin_a_changed_log_and_delta_are_found_all_the_same(
     else:
         delta: Any = sample.record(sample.take_one[0])["structured_delta"]
         sample.rewrite(sample.take_one[0], structured_delta={**delta, "summary": "nothing"})
-    kinds = {finding.kind for finding in rederive(sample.repository).findings}
+    kinds = {finding.kind for finding in replay_commits(sample.repository).findings}
     assert ("session" if what == "log" else "delta") in kinds
     assert "snapshot" not in kinds
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
 from muse.core.entry import OpEntry
 from muse.core.file.objects import ObjectStore
 from muse.core.line import encode_line
@@ -188,7 +188,7 @@ def each_is_there_once(log: OpLog, durable: list[OpEntry], *, salvage: bool) -> 
 
 
 def nothing_is_lost(disk: DiskModelStorage, durable: list[OpEntry], act: Act, *, salvage: bool) -> None:
-    assert verify(ROOT, disk).findings == []
+    assert verify_repository(ROOT, disk).findings == []
     history = ops_in_history(disk)
     assert set(history.values()) == {1}
     assert set(history) in ({0}, {0, 1, 2}, {0, 1, 2, 10})
@@ -206,7 +206,7 @@ def nothing_is_lost(disk: DiskModelStorage, durable: list[OpEntry], act: Act, *,
         session.commit("After")
         assert session.log.replay_since_checkpoint() == []
         numbers = {plain["domain_op"]["n"] for plain in map(as_plain, session.log.read_all())}
-    assert verify(ROOT, disk).findings == []
+    assert verify_repository(ROOT, disk).findings == []
     in_history = ops_in_history(disk)
     assert set(in_history.values()) == {1}
     if act in COVERS_WITHOUT_COMMIT:
@@ -277,7 +277,7 @@ def test_a_repository_is_there_after_a_power_cut_or_is_made_by_the_next_init() -
                 assert raised is not None
             repository, _ = Repository.init(f"{ROOT}/inner", now=NOW, storage=disk)
             assert repository.dag.current_branch() == "main"
-            assert verify(f"{ROOT}/inner", disk).findings == []
+            assert verify_repository(f"{ROOT}/inner", disk).findings == []
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -8,13 +8,14 @@ import multiprocessing
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,10 +28,11 @@ from muse.core.file import log_reader
 from muse.core.file.objects import ObjectStore
 from muse.core.line import encode_line
 from muse.core.op_list import encode_op_list
-from muse.core.op_log import OpLog, list_sessions, make_op_entry
+from muse.core.op_log import Durability, OpLog, list_sessions, make_op_entry
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, InvalidEntryError, MuseError, StorageError, UsageError
 from muse.testing import FailingStorage, Fault
+from tests.samples.folding_storage import FoldingStorage
 
 SPAWN = multiprocessing.get_context("spawn")
 NOW = "2026-01-02T03:04:05+00:00"
@@ -767,14 +769,52 @@ def test_a_session_id_that_leaves_its_place_is_refused(tmp_path: Path, session_i
     assert os.listdir(tmp_path) == []
 
 
-def test_a_session_id_that_differs_from_another_by_case_alone_is_refused(tmp_path: Path) -> None:
-    with OpLog(tmp_path, "Jam") as log:
+def test_sessions_that_differ_by_case_alone_are_two_sessions(tmp_path: Path) -> None:
+    for name in ("Jam", "jam"):
+        with OpLog(tmp_path, name) as log:
+            log.record(name, "notes", {})
+    assert list_sessions(tmp_path) == ["Jam", "jam"]
+    assert [entry["actor_id"] for entry in OpLog(tmp_path, "Jam").read_all()] == ["Jam"]
+
+
+def test_a_file_system_that_folds_case_refuses_a_session_that_would_get_into_another(tmp_path: Path) -> None:
+    storage = FoldingStorage()
+    with OpLog(tmp_path, "Jam", storage=storage) as log:
         log.record("ada", "notes", {})
-    with OpLog(tmp_path, "jam") as twin:
+    with OpLog(tmp_path, "jam", storage=storage) as twin:
         for use in (lambda: twin.record("ada", "notes", {}), lambda: twin.append(entry(1))):
             with pytest.raises(UsageError, match="by case alone"):
                 use()
+    with OpLog(tmp_path, "Jam", storage=storage) as log:
+        log.record("ada", "notes", {})
+        assert len(log.read_all()) == 2
     assert list_sessions(tmp_path) == ["Jam"]
+
+
+class CountingStorage(Storage):
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def path_status(self, path: str) -> os.stat_result:
+        self.looks += 1
+        return super().path_status(path)
+
+    def names(self, path: str) -> Iterator[tuple[str, bool]]:
+        for found in super().names(path):
+            self.looks += 1
+            yield found
+
+
+def test_a_new_session_looks_at_none_of_the_others(tmp_path: Path) -> None:
+    looks = []
+    for number in range(40):
+        storage = CountingStorage()
+        with OpLog(tmp_path, f"jam-{number}", storage=storage) as log:
+            log.record("ada", "notes", {})
+        looks.append(storage.looks)
+    if tmp_path.stat().st_nlink < 2:
+        pytest.skip("this file system does not count the directories in one")
+    assert looks[39] == looks[1]
 
 
 def test_a_repository_holds_so_many_sessions_and_no_more(tmp_path: Path) -> None:
@@ -842,6 +882,131 @@ def test_every_writer_of_a_log_notices_that_it_is_gone(tmp_path: Path) -> None:
         for log in (one, two, one, two):
             with pytest.raises(StorageError, match="renamed, replaced or deleted"):
                 log.record("ada", "notes", {})
+
+
+@pytest.mark.parametrize("height", range(4))
+@pytest.mark.parametrize("durability", ["os", "disk"])
+@pytest.mark.parametrize("by_record", [True, False])
+def test_a_directory_above_the_log_that_is_moved_is_noticed_before_an_op_is_acknowledged(
+    tmp_path: Path, height: int, durability: Durability, *, by_record: bool
+) -> None:
+    root = tmp_path / "repository"
+    with OpLog(root, "jam", durability=durability) as log:
+        log.record("ada", "notes", {})
+        moved = ops_file(root).parents[height]
+        shutil.copytree(moved, tmp_path / "backup")
+        moved.rename(tmp_path / "moved")
+        (tmp_path / "backup").rename(moved)
+        for stamp in (2, 3):
+            with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+                log.record("ada", "notes", {}) if by_record else log.append(entry(stamp))
+
+
+def test_a_link_above_the_log_that_leads_elsewhere_is_noticed(tmp_path: Path) -> None:
+    with OpLog(tmp_path / "first", "jam") as log:
+        log.record("ada", "notes", {})
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    link = tmp_path / "current"
+    link.symlink_to("first")
+    (tmp_path / "next").symlink_to("second")
+    with OpLog(link, "jam") as log:
+        log.record("ada", "notes", {})
+        (tmp_path / "next").replace(link)
+        with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+            log.record("ada", "notes", {})
+
+
+# -- another log at the path ----------------------------------------------------------------------
+
+
+def in_place(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def as_a_new_file(path: Path, data: bytes) -> None:
+    path.with_name("new").write_bytes(data)
+    path.with_name("new").replace(path)
+
+
+def with_its_directory(path: Path, data: bytes) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+    path.parent.mkdir()
+    path.write_bytes(data)
+
+
+PUTS = [in_place, as_a_new_file, with_its_directory]
+Put = Callable[[Path, bytes], None]
+
+
+def lines_of(*numbers: int, actor: str = "eve") -> list[bytes]:
+    return [encode_line(entry(number, actor, n=number)) for number in numbers]
+
+
+@pytest.mark.parametrize("put", PUTS)
+@pytest.mark.parametrize("has_written", [False, True])
+def test_a_handle_whose_log_was_replaced_goes_no_further(
+    tmp_path: Path, put: Put, *, has_written: bool
+) -> None:
+    ours, theirs = lines_of(1, 2, 3), lines_of(8, 9, actor="bob")
+    add(tmp_path, b"".join(ours))
+    with OpLog(tmp_path, "jam") as log:
+        assert log.cut().op_count == 3
+        if has_written:
+            log.record("ada", "notes", {})
+        own = ops_file(tmp_path).read_bytes()[len(b"".join(ours)) :]
+        put(ops_file(tmp_path), b"".join([*theirs, *ours, own]))
+        for _ in range(2):
+            for call in (
+                log.cut,
+                lambda: list(log.entries()),
+                log.read_all,
+                lambda: log.record("ada", "notes", {}),
+            ):
+                with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+                    call()
+    with OpLog(tmp_path, "jam") as log:
+        assert log.record("ada", "notes", {})["lamport_ts"] == 10
+
+
+@pytest.mark.parametrize("put", PUTS)
+def test_a_follower_whose_log_was_replaced_says_so_and_hands_out_nothing_of_the_other(
+    tmp_path: Path, put: Put
+) -> None:
+    ours, theirs = lines_of(1, 2, 3), lines_of(8, 9, actor="bob")
+    add(tmp_path, b"".join(ours))
+    with OpLog(tmp_path, "jam") as log, log.follow(since=0) as follower:
+        assert [follower.next_within(0) is not None for _ in range(4)] == [True, True, True, False]
+        put(ops_file(tmp_path), b"".join([*theirs, *ours]))
+        for _ in range(2):
+            with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+                follower.next_within(0)
+
+
+def test_a_log_that_was_replaced_is_noticed_though_its_lines_are_as_long_and_end_alike(
+    tmp_path: Path,
+) -> None:
+    one, lost, other, last = lines_of(1, 2, 3, 4)
+    add(tmp_path, one + lost + last)
+    with OpLog(tmp_path, "jam") as log, log.follow(since=0) as follower:
+        assert log.cut().op_count == 3
+        assert all(follower.next_within(0) for _ in range(3))
+        as_a_new_file(ops_file(tmp_path), one + other + last)
+        with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+            log.cut()
+        with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+            follower.next_within(0)
+
+
+def test_a_file_with_the_same_lines_and_more_is_the_same_log_to_who_reads(tmp_path: Path) -> None:
+    lines = lines_of(1, 2, 3)
+    add(tmp_path, b"".join(lines[:2]))
+    with OpLog(tmp_path, "jam") as log, log.follow(since=0) as follower:
+        assert log.cut().op_count == 2
+        assert all(follower.next_within(0) for _ in range(2))
+        as_a_new_file(ops_file(tmp_path), b"".join(lines))
+        assert log.cut().op_count == 3
+        assert follower.next_within(0) == log.read_all()[-1]
+        assert log.record("ada", "notes", {})["lamport_ts"] == 4
 
 
 # -- disks that fail -----------------------------------------------------------------------------

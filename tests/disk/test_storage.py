@@ -46,6 +46,32 @@ def test_a_file_is_replaced_as_a_whole_and_keeps_no_temporary(tmp_path: Path) ->
     assert os.listdir(path.parent) == ["file"]
 
 
+def test_writers_with_one_process_id_never_share_a_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two containers that share a directory have a process of the same id each."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    path = str(tmp_path / "file")
+    with LOCAL.replacing(path) as write_one, LOCAL.replacing(path) as write_two:
+        write_one(b"one")
+        write_two(b"two")
+        temporary = os.listdir(tmp_path)
+        assert len(temporary) == 2
+    assert Path(path).read_bytes() == b"one"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_temporary_file_of_another_is_neither_written_to_nor_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "urandom", bytes)
+    theirs = tmp_path / f".file{TEMPORARY_MARK}{os.getpid()}-0"
+    theirs.write_bytes(b"theirs")
+    with pytest.raises(StorageError):
+        LOCAL.write_atomically(str(tmp_path / "file"), b"ours")
+    assert theirs.read_bytes() == b"theirs"
+
+
 def test_bytes_are_synced_before_the_rename_and_the_name_after(tmp_path: Path) -> None:
     storage = RecordingStorage()
     (tmp_path / "d").mkdir()

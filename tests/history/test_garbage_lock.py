@@ -5,7 +5,7 @@ import threading
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.history.garbage_lock import collecting, uncollected
@@ -89,4 +89,4 @@ def test_garbage_is_collected_while_two_processes_commit_on_and_on(tmp_path: Pat
         for process in busy:
             process.join(60)
     assert [process.exitcode for process in busy] == [0, 0]
-    assert verify(root).findings == []
+    assert verify_repository(root).findings == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from muse.checks.replay import rederive
+from muse.checks.replay import replay_commits
 from muse.core.op_list import decode_op_list
 from muse.history.repository import Repository
 from muse.history.seal import read_seal
@@ -117,7 +117,7 @@ class History:
                 pending = [entry["op_id"] for entry in session.log.replay_since_checkpoint()]
             expected = [op_id for op_id in self.edits[session_id] if op_id not in committed]
             assert pending == expected
-        assert rederive(self.repository).findings == []
+        assert replay_commits(self.repository).findings == []
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))

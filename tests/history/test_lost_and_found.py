@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from muse.checks.replay import rederive
+from muse.checks.replay import replay_commits
 from muse.core.coverage import OpLogCheckpoint, decode_checkpoint, encode_checkpoint
 from muse.core.op_list import decode_op_list
 from muse.core.op_log import OpLog
@@ -136,7 +136,7 @@ def test_ops_behind_the_second_parent_of_a_merge_are_committed_once_and_proven(
         assert jam.commit("More").op_count == 1
     assert committed(root) == [other, op_id]
     assert prove(Repository.open(str(root)), op_id)["entry"]["op_id"] == op_id
-    assert rederive(Repository.open(str(root))).findings == []
+    assert replay_commits(Repository.open(str(root))).findings == []
 
 
 # -- a branch that was moved back -------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_commit_on_a_branch_that_was_moved_back_is_refused_until_recover_makes
         assert [entry["op_id"] for entry in jam.log.replay_since_checkpoint()] == ops[1:]
         assert jam.commit("Three").op_count == 2
     assert sorted(committed(root)) == sorted(ops)
-    assert rederive(Repository.open(str(root))).findings == []
+    assert replay_commits(Repository.open(str(root))).findings == []
     assert prove(Repository.open(str(root)), ops[1])["entry"]["op_id"] == ops[1]
 
 
@@ -191,7 +191,7 @@ def test_another_session_hides_nothing_of_a_branch_that_was_moved_back(
     with LiveSession(root, "other") as other:
         edits(other, 9)
         other.commit("On the older head")
-    (finding,) = rederive(Repository.open(str(root))).findings
+    (finding,) = replay_commits(Repository.open(str(root))).findings
     assert (finding.kind, "session jam" in finding.message) == ("ref", True)
     with LiveSession(root, "jam") as jam, pytest.raises(LostCommitError):
         jam.commit("Three")
@@ -342,7 +342,7 @@ def test_once_the_whole_log_is_back_all_goes_on(old_copy: tuple[Path, bytes, lis
         assert jam.log.merge(entries).added == 3  # type: ignore[arg-type]
         assert jam.commit("Theirs too").op_count == 3
     assert len(committed(root)) == len(set(committed(root))) == before + 3
-    assert rederive(Repository.open(str(root))).findings == []
+    assert replay_commits(Repository.open(str(root))).findings == []
 
 
 # -- one op in two commits --------------------------------------------------------------------------
@@ -367,9 +367,9 @@ def twice(root: Path) -> tuple[Path, str]:
 def test_one_op_on_two_lines_is_no_finding_though_a_merge_joins_them(twice: tuple[Path, str]) -> None:
     root, op_id = twice
     repository = Repository.open(str(root))
-    assert rederive(repository).findings == []
+    assert replay_commits(repository).findings == []
     join(repository, "main", "there")
-    assert rederive(repository).findings == []
+    assert replay_commits(repository).findings == []
     assert committed(root) == [op_id, op_id]
     with LiveSession(root, "jam") as jam:
         assert jam.commit("Nothing").commit_ids == ()
@@ -387,5 +387,5 @@ def test_one_op_twice_in_one_line_is_found(root: Path) -> None:
         jam.repository.dag.swap_head("main", head, staged.commit_ids[-1])
         checkpoint_path(root).write_bytes(checkpoint)
     assert committed(root) == [op_id, op_id]
-    findings = rederive(Repository.open(str(root))).findings
+    findings = replay_commits(Repository.open(str(root))).findings
     assert any("its ancestor" in one.message and "covers already" in one.message for one in findings)

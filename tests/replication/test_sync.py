@@ -16,13 +16,16 @@ from muse.core.line import encode_line, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions, make_op_entry
 from muse.disk.storage import LOCAL
 from muse.errors import NotFoundError, UsageError
-from muse.replication import peer as peer_module
+from muse.replication import local_peer as peer_module
+from muse.replication.counting_peer import CountingPeer
 from muse.replication.items import read_items
-from muse.replication.peer import Batch, CountingPeer, LocalPeer, Peer
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import Batch, Peer
 from muse.replication.reconcile import ProtocolError
 from muse.replication.sync import SessionSync, sync_session, sync_sessions
 from muse.session.live import LiveSession
 from muse.upkeep.archive import archive_session
+from tests.samples.folding_storage import FoldingStorage
 from tests.samples.replicas import (
     DOMAIN,
     commit,
@@ -116,7 +119,7 @@ def test_an_op_whose_cause_is_nowhere_is_held_until_a_third_replica_brings_it(
         log.append(effect)
     with OpLog(third, "jam") as log:
         log.append(cause)
-    assert sync(two[1], two[0])["jam"].held == 1
+    assert sync(two[1], two[0])["jam"].orphans == 1
     assert log_of(two[1]) == []
     assert sync(two[1], third)["jam"].received == 2
     assert log_of(two[1]) == [cause, effect]
@@ -170,13 +173,24 @@ def test_an_archived_session_is_read_and_takes_nothing_and_the_rest_goes_on(two:
     assert [entry["domain_op"] for entry in log_of(two[0])] == [{"n": 1}]
 
 
-def test_a_session_whose_name_differs_by_case_alone_is_named_and_the_rest_goes_on(two: Two) -> None:
+def test_sessions_whose_names_differ_by_case_alone_meet(two: Two) -> None:
+    write(two[0], "Jam", 1)
+    write(two[1], "jam", 2)
+    outcomes = sync(*two)
+    assert outcomes == {"Jam": SessionSync("Jam", sent=1), "jam": SessionSync("jam", received=1)}
+    for session_id in ("Jam", "jam"):
+        assert log_of(two[0], session_id) == log_of(two[1], session_id)
+
+
+def test_where_a_disk_cannot_hold_sessions_apart_one_is_named_and_the_rest_goes_on(two: Two) -> None:
     write(two[0], "Jam", 1)
     write(two[1], "jam", 2)
     write(two[0], "other", 3)
-    outcomes = sync(*two)
+    with LocalPeer(str(two[0])) as here, LocalPeer(str(two[1]), FoldingStorage()) as there:
+        outcomes = {found.session_id: found for found in sync_sessions(here, there, [])}
     assert "by case alone" in outcomes["Jam"].faults[0]
     assert outcomes["other"].sent == 1
+    assert [entry["domain_op"] for entry in log_of(two[1], "jam")] == [{"n": 2}]
 
 
 def test_a_damaged_entry_is_brought_back_by_a_replica_that_has_it(two: Two) -> None:
@@ -253,10 +267,10 @@ def test_an_object_is_there_before_the_op_that_names_it(two: Two) -> None:
         session.edit("ada", DOMAIN, {"content_id": object_id, "note": absent})
 
     class Watching(LocalPeer):
-        def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
+        def offer(self, session_id: str, lines: bytes) -> MergeResult:
             assert object_id.encode() in lines
             assert self.lacks("object", [object_id]) == []
-            return super().offer(session_id, lines, check=check)
+            return super().offer(session_id, lines)
 
     with LocalPeer(str(two[0])) as here, Watching(str(two[1])) as there:
         assert sync_session(here, there, "jam").sent == 1

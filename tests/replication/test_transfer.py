@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from muse.checks.replay import rederive
-from muse.checks.verify import verify
+from muse.checks.replay import replay_commits
+from muse.checks.verify import verify_repository
 from muse.core.file.objects import ObjectStore
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageError, UsageError
@@ -17,8 +17,10 @@ from muse.history.commit_record import make_commit_record
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
-from muse.replication.peer import Content, Kind, LocalPeer, Peer
-from muse.replication.transfer import clone, copy_history, pull, push
+from muse.replication.history_copy import copy_history
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import Content, Kind, Peer
+from muse.replication.transfer import clone, pull, push
 from muse.session.live import LiveSession
 from muse.testing import FailingStorage
 from muse.upkeep.archive import archive_session, restore_session
@@ -45,7 +47,7 @@ def head(root: Path, branch: str = "main") -> str | None:
 
 def assert_sound(*roots: Path) -> None:
     for root in roots:
-        assert verify(str(root)).findings == []
+        assert verify_repository(str(root)).findings == []
 
 
 def play(root: Path, pitch: int, session_id: str = "jam", path: str = "song.mid") -> str:
@@ -337,7 +339,7 @@ def test_a_commit_that_covers_another_body_of_an_op_that_is_here_is_not_taken_ov
         pending = [] if case == "diverged" else [entry]
         assert session.log.replay_since_checkpoint() == pending
         assert session.commit("Mine").op_count == len(pending)
-    assert rederive(Repository.open(str(first))).findings == []
+    assert replay_commits(Repository.open(str(first))).findings == []
 
 
 @pytest.mark.parametrize("diverged", [False, True])
@@ -351,11 +353,11 @@ def test_a_pull_whose_ops_are_refused_moves_nothing_and_says_why(two: Two, *, di
     with pytest.raises(ConflictError, match=r"lacks 1 ops that commit .*jam: .*archived"):
         pull_from(first, second)
     assert head(first) == before
-    assert rederive(Repository.open(str(first))).findings == []
+    assert replay_commits(Repository.open(str(first))).findings == []
     restore_session(str(first), "jam")
     pull_from(first, second)
     assert (first / "song.mid").exists()
-    assert rederive(Repository.open(str(first))).findings == []
+    assert replay_commits(Repository.open(str(first))).findings == []
 
 
 def test_a_sync_refuses_what_no_domain_could_apply_and_history_brings_it_all_the_same(
@@ -370,7 +372,7 @@ def test_a_sync_refuses_what_no_domain_could_apply_and_history_brings_it_all_the
     make_replica(first, tmp_path / "third")
     for root in (second, tmp_path / "third"):
         assert log_of(root) == log_of(first)
-        assert rederive(Repository.open(str(root))).findings == []
+        assert replay_commits(Repository.open(str(root))).findings == []
 
 
 def test_ops_of_history_come_in_though_a_parent_is_nowhere(two: Two, tmp_path: Path) -> None:
@@ -385,7 +387,7 @@ def test_ops_of_history_come_in_though_a_parent_is_nowhere(two: Two, tmp_path: P
             log.orphans.release()
             assert log.orphans.entries() == []
         assert log_of(root) == log_of(first)
-        assert rederive(Repository.open(str(root))).findings == []
+        assert replay_commits(Repository.open(str(root))).findings == []
 
 
 # -- cut short ------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ from typing import Any
 from muse.core.op_log import OpLog
 from muse.errors import MuseError
 from muse.history.repository import Repository
-from muse.replication.peer import CountingPeer, LocalPeer, Peer
+from muse.replication.counting_peer import CountingPeer
+from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import Peer
 from muse.replication.sync import SessionSync, sync_sessions
 from muse.replication.transfer import Exchange, clone, pull, push
 from muse.session.live import LiveSession

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.errors import StorageError
 from muse.history.repository import Repository
-from muse.server.appending import AppendQueue
+from muse.server.appending import AppendQueue, Written
 from muse.server.metrics import Metrics
 from muse.server.settings import Settings
 from muse.session.guarded_log import GuardedLog, Request
@@ -34,11 +35,15 @@ async def append_all(
 ) -> list[tuple[str, list[Receipt]]]:
     """Append all at one moment; return whose receipts came, and these, in the order they came."""
     came: list[tuple[str, list[Receipt]]] = []
+
+    def note(actor: str, done: asyncio.Future[Written]) -> None:
+        came.append((actor, done.result().receipts))
+
     with ThreadPoolExecutor(2) as threads:
-        appender = AppendQueue(GuardedLog(repository, log), log.sync, threads, Settings(), Metrics())
+        appender = AppendQueue(GuardedLog(repository, log), log, threads, Settings(), Metrics())
         for one in requests:
             done = appender.submit(one, is_durable=False, size=100)
-            done.add_done_callback(lambda done, actor=one.actor_id: came.append((actor, done.result())))  # type: ignore[misc]
+            done.add_done_callback(partial(note, one.actor_id))
         await appender.drained()
         await asyncio.sleep(0)
     return came
@@ -65,7 +70,7 @@ def test_after_a_write_that_failed_nothing_that_waited_is_written_behind_newer_o
 
     async def append(log: OpLog) -> tuple[bool, list[BaseException | None]]:
         with ThreadPoolExecutor(2) as threads:
-            appender = AppendQueue(GuardedLog(repository, log), log.sync, threads, Settings(), Metrics())
+            appender = AppendQueue(GuardedLog(repository, log), log, threads, Settings(), Metrics())
             waiting = [appender.submit(one, is_durable=False, size=100) for one in requests]
             move_log_away()
             await appender.drained()

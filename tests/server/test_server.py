@@ -57,7 +57,7 @@ def test_a_session_is_made_once_listed_and_shown(client: httpx.Client, session_i
     assert (again.status_code, again.json()["created"]) == (200, False)
     assert session_id in client.get("/v1/sessions").json()["sessions"]
     shown = client.get(f"/v1/sessions/{session_id}").json()
-    assert (shown["entries"], shown["cursor"], shown["policy"]["reservations"]) == (0, 0, "advisory")
+    assert (shown["entries"], shown["cursor"], shown["policy"]["reservations"]) == (0, "0", "advisory")
 
 
 def test_a_session_keeps_the_policy_it_was_made_with(client: httpx.Client) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from muse.checks.replay import rederive
-from muse.checks.verify import verify
+from muse.checks.replay import replay_commits
+from muse.checks.verify import verify_repository
 from muse.core.op_log import OpLog
 from muse.disk.storage import LOCAL
 from muse.history.repository import Repository
@@ -54,7 +54,7 @@ def check(root: Path) -> None:
         session.commit("The rest")
     with OpLog(root, "jam") as log:
         assert committed(root) == Counter(entry["domain_op"]["address"] for entry in log.read_all())
-    assert verify(str(root), LOCAL).findings == []
+    assert verify_repository(str(root), LOCAL).findings == []
 
 
 def kill_again_and_again(root: Path, kills: int, seed: int) -> None:
@@ -69,7 +69,7 @@ def kill_again_and_again(root: Path, kills: int, seed: int) -> None:
         if number % 5 == 4:
             check(root)
     check(root)
-    assert rederive(Repository.open(str(root))).findings == []
+    assert replay_commits(Repository.open(str(root))).findings == []
 
 
 def test_a_committer_killed_at_random_leaves_every_op_in_one_commit(tmp_path: Path) -> None:

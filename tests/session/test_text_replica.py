@@ -2,16 +2,24 @@
 
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from muse.core.entry import OpEntry
+from muse.checks.verify import verify_repository
+from muse.core.entry import Limits, OpEntry
 from muse.core.op_log import OpLog
 from muse.core.timestamp import now_text
-from muse.errors import DomainError
+from muse.disk.storage import Storage
+from muse.errors import DomainError, InvalidEntryError
 from muse.history.repository import Repository
-from muse.replication.peer import LocalPeer
+from muse.plugins.code import ops
+from muse.plugins.code.document import TextDocument
+from muse.plugins.code.update import read_update
+from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import clone, pull
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
@@ -224,11 +232,87 @@ def test_an_edit_that_the_log_refused_is_not_in_the_text_either(root: str) -> No
     with OpLog(root, "jam") as log:
         ada = CodeReplica(Repository.open(root), log, "ada")
         ada.insert("a.py", 0, "kept ")
-        with pytest.raises(Exception, match="bytes"):
-            ada.insert("a.py", 0, "x" * (1 << 20))
+        with OpLog(root, "jam", limits=Limits(entry_bytes=2000)) as narrow:
+            ada._log = narrow
+            with pytest.raises(InvalidEntryError, match="bytes"):
+                ada.insert("a.py", 0, "x" * 3000)
+        ada._log = log
         ada.insert("a.py", 0, "and ")
         assert ada.read("a.py") == "and kept x = 1\n"
         assert CodeReplica(Repository.open(root), log, "bob").read("a.py") == "and kept x = 1\n"
+
+
+def random_text(seed: int, length: int) -> str:
+    return "".join(random.Random(seed).choices('ab\n\x01"é\u2028🎵', k=length))
+
+
+def test_a_text_too_long_for_one_op_is_several_that_enter_together(root: str) -> None:
+    old, new = random_text(1, 300_000), random_text(2, 400_000)
+    with LiveSession(root, "jam") as session:
+        ada = CodeReplica(session, session.log, "ada")
+        ada.create("package.lock", old)
+        writes = CountingStorage()
+        with OpLog(root, "jam", storage=writes) as log:
+            bob = CodeReplica(session, log, "bob")
+            entries = bob.write("package.lock", new)
+        assert len(entries) > 20
+        assert writes.lines == [len(entries)]
+        assert [entry["parent_op_ids"] for entry in entries[1:]] == [[each["op_id"]] for each in entries[:-1]]
+        ada.refresh()
+        assert ada.read("package.lock") == bob.read("package.lock") == new
+        ada.insert("package.lock", len(new), "more")
+        session.commit("Generate it again")
+    assert committed(root, "package.lock") == f"{new}more".encode()
+    assert verify_repository(root, replay=True).findings == []
+
+
+class CountingStorage(Storage):
+    """Remembers how many lines each write to a log has."""
+
+    def __init__(self) -> None:
+        self.lines: list[int] = []
+
+    def write(self, descriptor: int, data: bytes) -> int:  # type: ignore[override]
+        self.lines.append(data.count(b"\n"))
+        return os.write(descriptor, data)
+
+
+@given(
+    text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+    data=st.data(),
+    longest=st.integers(1, 5),
+)
+def test_an_edit_in_one_piece_and_in_many_gives_the_same_text(
+    text: str, data: st.DataObject, longest: int
+) -> None:
+    position = data.draw(st.integers(0, len(text)))
+    length = data.draw(st.integers(0, len(text) - position))
+    patch = (position, length, data.draw(st.text("ab\n🎵é", max_size=40)))
+    whole, split = TextDocument(1), TextDocument(1)
+    reader = TextDocument(2)
+    for document in (whole, split):
+        update = document.edit([(0, 0, text)])
+    reader.apply(read_update(update))
+    whole.edit([patch])
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(ops, "_OP_BYTES", 0)
+        small.setattr(ops, "_PIECE_LENGTH", longest)
+        pieces = ops.pieces_of(patch)
+    assert all(max(removed, len(added)) <= longest for _, removed, added in pieces) or pieces == [patch]
+    for at, removed, added in pieces:
+        update = (not removed and split.type_on(at, added)) or split.edit([(at, removed, added)])
+        if update:
+            reader.apply(read_update(update))
+    assert whole.text == split.text == reader.text
+
+
+@given(st.text(max_size=50), st.integers(0, 10**7), st.integers(1, 40_000))
+def test_no_piece_is_longer_than_an_op_may_be(text: str, length: int, times: int) -> None:
+    pieces = ops.pieces_of((3, length, text * times))
+    assert sum(removed for _, removed, _ in pieces) == length
+    assert "".join(added for _, _, added in pieces) == text * times
+    for _, removed, added in pieces:
+        assert 20 * removed + len(json.dumps(added, ensure_ascii=False).encode()) * 7 // 3 < 1_030_000
 
 
 def test_a_raw_op_of_a_tool_without_a_crdt_comes_in_as_a_commit_takes_it(root: str) -> None:

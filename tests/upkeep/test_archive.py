@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
 from muse.core.file.archive_frames import write_archive
 from muse.core.op_log import OpLog, list_sessions
 from muse.disk import layout
@@ -23,6 +23,7 @@ from muse.session.live import LiveSession
 from muse.testing import DiskModelStorage, FailingStorage, Fault
 from muse.upkeep.archive import archive_session, is_archived, restore_session, session_entries
 from muse.upkeep.garbage import collect_garbage
+from tests.samples.folding_storage import FoldingStorage
 from tests.samples.sealed_session import (
     DOMAIN,
     OTHER,
@@ -96,7 +97,7 @@ def test_an_empty_log_is_archived_too(tmp_path: Path) -> None:
     (tmp_path / ".muse/op_log/empty").mkdir()
     (tmp_path / ".muse/op_log/empty/ops.jsonl").touch()
     archive_session(tmp_path, "empty")
-    assert verify(str(tmp_path)).findings == []
+    assert verify_repository(str(tmp_path)).findings == []
     restore_session(tmp_path, "empty")
     assert (tmp_path / ".muse/op_log/empty/ops.jsonl").read_bytes() == b""
 
@@ -123,14 +124,17 @@ def test_a_restored_session_goes_on_where_it_was(tmp_path: Path) -> None:
         assert entry["lamport_ts"] == 9
         assert session.commit("More").op_count == 1
     archive_session(root, "jam")
-    assert verify(root).findings == []
+    assert verify_repository(root).findings == []
 
 
 def test_the_id_of_an_archived_session_stays_taken(tmp_path: Path) -> None:
     make_session(str(tmp_path))
     archive_session(tmp_path, "jam")
     assert list_sessions(tmp_path) == ["jam"]
-    with OpLog(tmp_path, "JAM") as log, pytest.raises(UsageError, match="case alone"):
+    with OpLog(tmp_path, "jam") as log, pytest.raises(UsageError, match="archived"):
+        log.record("ada", DOMAIN, {"n": 1})
+    folding = FoldingStorage()
+    with OpLog(tmp_path, "JAM", storage=folding) as log, pytest.raises(MuseError, match="session 'jam'"):
         log.record("ada", DOMAIN, {"n": 1})
 
 
@@ -215,7 +219,7 @@ def test_pending_ops_are_refused_unless_they_are_abandoned(tmp_path: Path) -> No
     outcome = archive_session(tmp_path, "jam", abandon_pending=pending)
     assert outcome.manifest is not None
     assert outcome.manifest["abandoned"]["op_ids"] == pending
-    assert verify(str(tmp_path)).findings == []
+    assert verify_repository(str(tmp_path)).findings == []
     restore_session(tmp_path, "jam")
     with OpLog(tmp_path, "jam") as log:
         assert [entry["op_id"] for entry in log.replay_since_checkpoint()] == pending
@@ -229,7 +233,7 @@ def test_many_abandoned_ops_are_named_by_number_and_root(tmp_path: Path) -> None
     assert outcome.manifest is not None
     assert outcome.manifest["abandoned"]["op_count"] == 1001
     assert outcome.manifest["abandoned"]["op_ids"] == []
-    assert verify(str(tmp_path)).findings == []
+    assert verify_repository(str(tmp_path)).findings == []
 
 
 def test_a_checkpoint_older_than_the_commits_makes_no_op_pending(tmp_path: Path) -> None:
@@ -395,12 +399,12 @@ def converges(state: State, act: Act) -> None:
     """What is on the disk is sound as it is; doing it again does it; nothing is left over."""
     disk, data, checkpoint = state
     assert log_bytes(ROOT, storage=disk) == data
-    assert verify(ROOT, disk).findings == []
+    assert verify_repository(ROOT, disk).findings == []
     act(disk)
     assert is_archived(ROOT, "jam", storage=disk) is (act is do_archive)
     assert log_bytes(ROOT, storage=disk) == data
     assert disk.read_bytes(layout.checkpoint_file(ROOT, "jam")) == checkpoint
-    assert verify(ROOT, disk).findings == []
+    assert verify_repository(ROOT, disk).findings == []
     collect_garbage(ROOT, grace_seconds=0, storage=disk)
     expected = {"receipt.json"} if act is do_archive else {"ops.jsonl"}
     caches = {"checkpoint.json", "checkpoint.made", "session.lock", "commit.lock", "op_index.sqlite"}

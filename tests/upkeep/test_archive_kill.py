@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
 from muse.core.file.live_or_archived import is_archived
 from muse.upkeep.archive import archive_session, restore_session
 from muse.upkeep.garbage import collect_garbage
@@ -45,14 +45,14 @@ def kill_in_turns(root: str, rounds: int, monkeypatch: pytest.MonkeyPatch) -> No
         assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
         states.add(is_archived(root, "jam"))
         assert log_bytes(root) == data
-        assert verify(root).findings == []
+        assert verify_repository(root).findings == []
         # The next run finishes either way, now the one, now the other.
         (restore_session, archive_session)[number % 2](root, "jam")
         assert is_archived(root, "jam") is bool(number % 2)
         assert log_bytes(root) == data
     restore_session(root, "jam")
     collect_garbage(root, grace_seconds=0)
-    assert verify(root).unreachable == 0
+    assert verify_repository(root).unreachable == 0
     found = {path.name for path in (Path(root) / ".muse").rglob("*") if path.is_file()}
     assert not {name for name in found if ".tmp-" in name or name.endswith(".zst")}
     assert states == {True, False}  # so it was killed in both

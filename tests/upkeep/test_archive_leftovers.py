@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
 from muse.core.op_log import OpLog
 from muse.errors import ConflictError, UsageError
 from muse.session.live import LiveSession
@@ -65,7 +65,7 @@ def test_an_archive_that_holds_what_the_log_does_not_is_never_removed(
         refused = muse("session", command, "jam")
         assert (refused.status, str(directory) in refused.complaint) == (1, True)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
-    assert [finding.path for finding in verify(str(root)).findings] == [str(directory)]
+    assert [finding.path for finding in verify_repository(str(root)).findings] == [str(directory)]
     (root / ".muse/op_log/jam/ops.jsonl").unlink()
     restore_session(root, "jam")
     assert log_bytes(str(root)) == whole
@@ -84,7 +84,7 @@ def test_what_a_crash_left_of_a_restore_is_removed_though_the_log_has_grown(
     if has_grown:
         with OpLog(tmp_path, "jam") as log:
             log.record("cy", DOMAIN, {"n": 99})
-    assert verify(str(tmp_path)).findings == []
+    assert verify_repository(str(tmp_path)).findings == []
     assert collect_garbage(tmp_path).archives == []  # younger than the grace period
     collected = collect_garbage(tmp_path, grace_seconds=0)
     assert (len(collected.archives), collected.kept_archives) == (2, [])

@@ -1,23 +1,36 @@
 """Garbage collection removes what nothing needs, and never what something does."""
 
+import errno
+import inspect
 import multiprocessing
 import os
+import shutil
 import threading
 import time
+import uuid
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
+import zstandard
 
-from muse.checks.verify import verify
+from muse.checks.verify import verify_repository
+from muse.core.entry import OpEntry
+from muse.core.file.objects import ObjectStore
+from muse.core.line import frame
 from muse.core.op_log import OpLog
 from muse.disk import layout
-from muse.disk.storage import LOCAL, Storage
+from muse.disk.storage import LOCAL, READ_BLOCK_BYTES, Storage
 from muse.domain import Application
 from muse.errors import ConflictError, MuseError, NotFoundError, UsageError
 from muse.history.dag import make_commit_record
 from muse.history.repository import Repository
+from muse.session.guarded_log import GuardedLog
 from muse.session.live import LiveSession
+from muse.session.policy import Policy, write_policy
+from muse.session.text_replica import CodeReplica
 from muse.testing import DiskModelStorage, FailingStorage
 from muse.upkeep.archive import archive_session, restore_session
 from muse.upkeep.garbage import Collected, collect_garbage
@@ -64,13 +77,13 @@ def counts(collected: Collected) -> tuple[int, int, int]:
 
 
 def test_what_no_branch_leads_to_is_removed_and_nothing_else(sample: Sample) -> None:
-    assert verify(sample.root).unreachable == 6
+    assert verify_repository(sample.root).unreachable == 6
     collected = collect_garbage(sample.root, grace_seconds=0)
     assert counts(collected) == (2, 2, 2)
     assert collected.bytes_freed > 500
     assert muse_files(sample.root) - LOCKS == sample.sound
-    assert verify(sample.root).findings == []
-    assert verify(sample.root).unreachable == 0
+    assert verify_repository(sample.root).findings == []
+    assert verify_repository(sample.root).unreachable == 0
     assert counts(collect_garbage(sample.root, grace_seconds=0)) == (0, 0, 0)
 
 
@@ -189,7 +202,7 @@ def test_the_commits_of_an_archive_are_kept_though_no_branch_leads_to_them(tmp_p
     archive_session(root, "jam")
     (tmp_path / ".muse/refs/heads/main").write_bytes(b"")
     assert collect_garbage(root, grace_seconds=0).paths == []
-    assert verify(root).findings == []
+    assert verify_repository(root).findings == []
 
 
 def test_what_a_crash_left_of_an_archive_is_removed(tmp_path: Path) -> None:
@@ -198,7 +211,7 @@ def test_what_a_crash_left_of_an_archive_is_removed(tmp_path: Path) -> None:
     directory = tmp_path / ".muse/archives/jam"
     directory.mkdir(parents=True)
     (directory / "ops.jsonl.zst").write_bytes(b"half")
-    assert verify(root).findings == []
+    assert verify_repository(root).findings == []
     dry = collect_garbage(root, grace_seconds=0, dry_run=True)
     assert dry.archives == [str(directory / "ops.jsonl.zst")]
     assert collect_garbage(root, grace_seconds=0).bytes_freed == 4
@@ -238,7 +251,7 @@ def test_a_crash_at_any_call_leaves_a_sound_repository_and_the_rest_for_the_next
         except MuseError:
             assert storage.failed
         failed = storage.failed
-        assert verify("/repo", disk).findings == []
+        assert verify_repository("/repo", disk).findings == []
         collect_garbage("/repo", grace_seconds=0, storage=disk)
         assert muse_files("/repo", disk) - LOCKS == sample.sound
     assert fails_at > 30
@@ -294,7 +307,7 @@ def test_a_commit_under_way_loses_nothing_to_a_collector(
         committer.join(10)
         collector.join(10)
     assert repository.objects.get(object_id)
-    assert verify(root).findings == []
+    assert verify_repository(root).findings == []
 
 
 def test_a_repository_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -314,3 +327,153 @@ def test_sessions_that_are_being_archived_are_left_alone(tmp_path: Path) -> None
         with pytest.raises(ConflictError, match="in use"):
             archive_session(root, "jam")
     assert directory.exists()
+
+
+# -- everything that may name an object is a root ----------------------------------------------------
+
+READ_BY_THEIR_FORM = {"repo_file", "head_file", "branch_file", "tombstone_file", "manifest_file"}
+"""Files that say where the roots are: what is no such file raises, and nothing is removed."""
+CONTENT = {"object_file", "snapshot_file"}
+"""What is found by its own id, and is needed only where something names it."""
+ARGUMENTS = {
+    "branch": "main",
+    "session_id": "jam",
+    "key_id": "0" * 64,
+    "object_id": "0" * 64,
+    "snapshot_id": "0" * 64,
+    "commit_id": "0" * 64,
+}
+
+
+def all_files_of_ours(root: str) -> dict[str, str]:
+    """Return name -> path of each file that the layout knows."""
+    found = {}
+    for name, function in inspect.getmembers(layout, inspect.isfunction):
+        if name.endswith("_file"):
+            parameters = list(inspect.signature(function).parameters)[1:]
+            found[name] = function(root, *(ARGUMENTS[parameter] for parameter in parameters))
+    return found
+
+
+def old_object(sample: Sample, content: bytes) -> str:
+    object_id = sample.repository.objects.put(content)
+    age(layout.object_file(sample.root, object_id), 1e6)
+    return object_id
+
+
+def test_an_object_that_any_file_of_ours_names_is_kept(sample: Sample) -> None:
+    collect_garbage(sample.root, grace_seconds=0)
+    unnamed = old_object(sample, b"unnamed")
+    files = all_files_of_ours(sample.root)
+    assert len(files) >= 28
+    named = {}
+    for name in sorted(files.keys() - READ_BY_THEIR_FORM - CONTENT - {"commit_file", "archived_ops_file"}):
+        named[name] = old_object(sample, name.encode())
+        os.makedirs(os.path.dirname(files[name]), exist_ok=True)
+        with open(files[name], "ab") as file:
+            file.write(b" " * (READ_BLOCK_BYTES - 70) + f'{{"content_id":"{named[name]}"}}\n'.encode())
+    log = zstandard.compress(old_object(sample, b"in an archive without its tombstone").encode())
+    os.makedirs(layout.archive_directory(sample.root, "jam"), exist_ok=True)
+    Path(layout.archived_ops_file(sample.root, "jam")).write_bytes(log)
+    Path(layout.manifest_file(sample.root, "jam")).write_bytes(b"{}")
+    collected = collect_garbage(sample.root)
+    assert collected.paths == [layout.object_file(sample.root, unnamed)]
+    assert [name for name, object_id in named.items() if not sample.repository.objects.has(object_id)] == []
+
+
+def test_an_object_that_a_commit_names_is_kept_though_no_log_is_here(sample: Sample) -> None:
+    named = old_object(sample, b"named by the delta of a commit")
+    with LiveSession(sample.root, "jam") as session:
+        session.edit("ada", DOMAIN, {"content_id": named})
+        session.commit("One", full=True)
+    shutil.rmtree(layout.session_directory(sample.root, "jam"))
+    collect_garbage(sample.root)
+    assert sample.repository.objects.has(named)
+
+
+def test_an_id_whose_digits_are_escaped_is_an_id(sample: Sample) -> None:
+    named = old_object(sample, b"named by a tool that escapes all it writes")
+    escaped = "".join(f"\\u{ord(digit):04x}" for digit in named)
+    with OpLog(sample.root, "jam") as log:
+        entry = log.record("ada", DOMAIN, {"n": 1})
+    body = orjson.dumps({**entry, "op_id": str(uuid.uuid4()), "domain_op": {"content_id": "HERE"}})
+    with open(layout.ops_file(sample.root, "jam"), "ab") as file:
+        file.write(frame(body.replace(b"HERE", escaped.encode())))
+    collect_garbage(sample.root)
+    assert sample.repository.objects.has(named)
+
+
+def test_what_is_set_aside_keeps_its_content_until_it_is_accepted(sample: Sample) -> None:
+    content = old_object(sample, b"set aside")
+    write_policy(sample.root, "jam", Policy("propose", "report"))
+    sample.repository.coordination.reserve("ada", ["a.bin"], branch="main", ttl_seconds=3600)
+    op = {"op": "insert", "address": "a.bin", "position": None, "content_id": content}
+    with OpLog(sample.root, "jam") as log:
+        guarded = GuardedLog(sample.repository, log)
+        [receipt] = guarded.append([{"domain": "code", "domain_op": op}], actor_id="bob")
+        assert receipt.status == "proposed"
+        collect_garbage(sample.root)
+        guarded.accept(receipt.op_id, actor_id="ada")
+    with LiveSession(sample.root, "jam") as session:
+        assert session.commit("Accepted").written == ("a.bin",)
+
+
+# -- put again while old ---------------------------------------------------------------------------
+
+
+def test_to_put_a_stored_object_makes_it_young(sample: Sample) -> None:
+    old = old_object(sample, b"left by a crash")
+    assert sample.repository.objects.put(b"left by a crash") == old
+    assert collect_garbage(sample.root).objects == []
+
+
+def test_what_is_put_while_a_collector_is_about_to_remove_it_is_there_afterwards(sample: Sample) -> None:
+    collect_garbage(sample.root, grace_seconds=0)
+    path = layout.object_file(sample.root, old_object(sample, b"old"))
+    is_at_the_lock_or_done = threading.Event()
+
+    class Putting(Storage):
+        def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:
+            is_at_the_lock_or_done.set()
+            return super().lock(descriptor, exclusive=exclusive, wait=wait)
+
+    def put() -> None:
+        ObjectStore(sample.root, Putting()).put(b"old")
+        is_at_the_lock_or_done.set()
+
+    class Collecting(Storage):
+        def unlink(self, path: str) -> None:
+            putter.start()
+            assert is_at_the_lock_or_done.wait(60)
+            super().unlink(path)
+
+    putter = threading.Thread(target=put)
+    assert collect_garbage(sample.root, storage=Collecting()).objects == [path]
+    putter.join()
+    assert Path(path).read_bytes() == b"old"
+
+
+def test_an_object_of_another_user_is_written_again_to_make_it_young(sample: Sample) -> None:
+    class NotOurs(Storage):
+        def touch(self, path: str) -> None:
+            raise PermissionError(errno.EPERM, "not permitted", path)
+
+    old_object(sample, b"of another user")
+    ObjectStore(sample.root, NotOurs()).put(b"of another user")
+    assert collect_garbage(sample.root).objects == []
+
+
+def test_a_large_file_outlives_a_collector_that_comes_before_its_op(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = OpLog.record
+
+    def record_late(*arguments: Any, **options: Any) -> OpEntry:
+        assert len(collect_garbage(sample.root, grace_seconds=0).objects) > 0
+        return record(*arguments, **options)
+
+    monkeypatch.setattr(OpLog, "record", record_late)
+    with LiveSession(sample.root, "jam") as session:
+        editor = CodeReplica(session, session.log, "ada")
+        editor.create("large.txt", "line\n" * 200_000)
+        assert session.commit("Large").written == ("large.txt",)

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from muse.cli.replay.script import CONDUCTOR, Change, Create, Move, Remove, Script, ScriptStep, Write
-from muse.disk import layout
 from muse.errors import MuseError, UsageError
+from muse.plugins.code.ops import is_path
 
 COMMITS = 200
 _CONTENT_BYTES = 256 << 20
@@ -63,7 +63,7 @@ def read_git_history(directory: str, prefix: str = "", limit: int | None = None)
     Raises `UsageError` if this is not a git repository or has no commit, `GitError` if git is not installed,
     fails, or has more data than is replayed.
     """
-    git = _Git(directory)
+    git = _Git(directory, prefix)
     commits = git.commits(limit or COMMITS)
     files = git.tree(commits[0].parents[0]) if commits[0].parents else {}
     brought = {each.blob for commit in commits for each in commit.differences}
@@ -110,8 +110,9 @@ def _changes(
 class _Git:
     """Asks git about one repository. `left_out` gathers paths that are not plain files with usable names."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, prefix: str) -> None:
         self._directory = directory
+        self._prefix = prefix
         self.left_out: set[str] = set()
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
@@ -167,11 +168,7 @@ class _Git:
         """Give back `blob` if it is a plain file with a name that can be used, else ""."""
         if mode == "000000":
             return ""
-        try:
-            layout.check_tree_path(path)
-        except UsageError:
-            mode = "unusable"
-        if _PLAIN_FILE.fullmatch(mode):
+        if _PLAIN_FILE.fullmatch(mode) and is_path(self._prefix + path):
             return blob
         self.left_out.add(path)
         return ""

@@ -4,14 +4,12 @@ from dataclasses import asdict
 
 import typer
 
-from muse.checks.replay import check_session as check_session_commits
-from muse.checks.verify import Finding
+from muse.checks.logs import check_orphans
+from muse.checks.sealed_ops import check_session as check_session_commits
 from muse.cli.session.damages import print_damages
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.shared.output import count_of
 from muse.core.op_log import OpLog
-from muse.core.orphan_file import OrphanFile
-from muse.disk import layout
 
 
 def check(
@@ -38,8 +36,7 @@ def check(
                 output.record(asdict(damage))
             else:
                 print_damages(output, [damage])
-    held = OrphanFile(layout.orphans_file(repository.root, session), repository.storage)
-    findings = [Finding(held.path, "session", fault) for fault in held.faults()]
+    findings = check_orphans(repository.root, session, repository.storage)
     findings += check_session_commits(repository, session)
     for finding in findings:
         if output.as_json:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from muse.apply.domains import check_domain_op
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_file import LogFile
@@ -59,7 +58,7 @@ def merge(
         OpLog(repository.root, session) as log,
         output.progress("merging") as progress,
     ):
-        result = log.merge(file, check=check_domain_op, progress=progress)
+        result = log.merge(file, progress=progress)
     if output.as_json:
         output.record({"session_id": session, **result_record(result)})
     else:

@@ -14,7 +14,8 @@ from muse.cli.shared.exchange import (
     traffic_text,
 )
 from muse.cli.shared.options import JsonOption, RepoOption, remember
-from muse.replication.peer import CountingPeer, LocalPeer
+from muse.replication.counting_peer import CountingPeer
+from muse.replication.local_peer import LocalPeer
 from muse.replication.sync import SessionSync, sync_sessions
 
 

@@ -13,7 +13,9 @@ from muse.cli.shared.servers import is_url, remote_peer
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, MuseError, UsageError
-from muse.replication.peer import CountingPeer, LocalPeer, Traffic
+from muse.replication.counting_peer import CountingPeer, Traffic
+from muse.replication.local_peer import LocalPeer
+from muse.replication.mend import Mended
 from muse.replication.sync import SessionSync
 from muse.replication.transfer import Exchange, Transfer
 
@@ -79,11 +81,13 @@ def report_exchange(output: Output, exchange: Exchange, traffic: Traffic) -> Non
             {
                 "branches": [transfer_record(transfer) for transfer in exchange.transfers],
                 "sessions": [session_record(outcome) for outcome in exchange.sessions],
+                "mended": mended_records(exchange.mended),
                 "traffic": traffic_record(traffic),
             }
         )
     else:
         print_sessions(output, exchange.sessions)
+        print_mended(output, exchange.mended)
         for transfer in exchange.transfers:
             output.line(_transfer_text(transfer))
         output.line(traffic_text(traffic))
@@ -104,7 +108,7 @@ def session_record(outcome: SessionSync) -> dict[str, Any]:
         "sent": outcome.sent,
         "received": outcome.received,
         "known": outcome.known,
-        "held": outcome.held,
+        "held": outcome.orphans,
         "conflicts": outcome.conflicts,
         "refused": outcome.refused,
         "reasons": [{"op_id": reason.op_id, "reason": reason.reason} for reason in outcome.reasons],
@@ -143,7 +147,7 @@ def print_sessions(output: Output, outcomes: Sequence[SessionSync]) -> None:
             outcome.sent,
             outcome.received,
             outcome.known,
-            outcome.held,
+            outcome.orphans,
             outcome.conflicts,
             outcome.refused,
         )
@@ -165,6 +169,17 @@ def _transfer_text(transfer: Transfer) -> str:
         return f"Branch {transfer.branch} is ahead, at {after}: it has all that the other side has, and more."
     verb = "moved on" if transfer.result == "fast-forward" else "merged"
     return f"Branch {transfer.branch} is {verb}, with {count_of(transfer.commits, 'commit')}, to {after}."
+
+
+def mended_records(mended: Sequence[Mended]) -> list[dict[str, str]]:
+    """Return what was mended, for programs."""
+    return [{"kind": one.kind, "id": one.name, "aside": one.aside} for one in mended]
+
+
+def print_mended(output: Output, mended: Sequence[Mended]) -> None:
+    for one in mended:
+        kept = f"; its damaged bytes are kept in {one.aside}" if one.aside else ""
+        output.line(f"Mended: {one.kind} {one.name}{kept}")
 
 
 def traffic_text(traffic: Traffic) -> str:

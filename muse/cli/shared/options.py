@@ -8,7 +8,8 @@ import typer
 
 from muse.cli.shared.output import Output
 from muse.core.file.live_or_archived import check_session_exists
-from muse.errors import NotFoundError
+from muse.errors import CorruptionError, NotFoundError
+from muse.history.repo_record import RepoRecord
 from muse.history.repository import Repository
 
 RepoOption = Annotated[
@@ -53,6 +54,15 @@ def remember(ctx: typer.Context, repo: str | None, *, as_json: bool) -> Invocati
     invocation = Invocation(chosen, Output(as_json=as_json or before.output.as_json))
     ctx.obj = invocation
     return invocation
+
+
+def repository_to_check(invocation: Invocation) -> Repository:
+    """Open the repository; one whose `repo.json` is damaged too, which is then a finding among others."""
+    try:
+        return invocation.repository()
+    except CorruptionError as error:
+        root = os.path.dirname(os.path.dirname(error.path))
+        return Repository(root, record=RepoRecord(repo_id="", schema_version="", created_at="", domain=""))
 
 
 def check_session(repository: Repository, session_id: str) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from muse.checks.verify import Report, verify
+from muse.checks.verify import Report, verify_repository
 from muse.cli.shared.commit_text import SHORT_ID, subject
 from muse.cli.shared.output import Output, count_of
 from muse.cli.stage.performance import Performance
-from muse.cli.verify.report import check_logs, finding_record, report_record, report_text
+from muse.cli.verify.report import report_record, report_text
 from muse.errors import MuseError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
@@ -113,16 +113,14 @@ class Ending:
     comparison: Comparison
     logged: int
     verified: Report
-    entries: int
-    findings: Sequence[dict[str, str]]
     proofs: Sequence[ActorProof]
 
     @property
     def fault(self) -> str:
         """What is wrong, in a line; "" if nothing is."""
         comparison = self.comparison
-        if self.findings:
-            return f"verify found {len(self.findings)} faults in {self.repository.root}: see 'muse verify'"
+        if found := len(self.verified.findings):
+            return f"verify found {found} faults in {self.repository.root}: see 'muse verify'"
         if comparison.fault:
             return comparison.fault
         if self.logged < self.performance.acknowledged:
@@ -136,15 +134,11 @@ class Ending:
 def conclude(live: LiveSession, performance: Performance, comparison: Comparison) -> Ending:
     """Verify the repository, count the log, and prove an op of each actor, once all is played."""
     repository = live.repository
-    verified = verify(repository.root, repository.storage)
-    entries, faults = check_logs(repository)
-    findings = [finding_record(finding) for finding in verified.findings] + faults
+    verified = verify_repository(repository.root, repository.storage)
     logged = sum(1 for _ in live.log.entries(salvage=True))
     session_id = live.log.session_id()
     proofs = prove_each_actor(repository, session_id)
-    return Ending(
-        repository, session_id, performance, comparison, logged, verified, entries, findings, proofs
-    )
+    return Ending(repository, session_id, performance, comparison, logged, verified, proofs)
 
 
 def present(ending: Ending, output: Output) -> None:
@@ -188,7 +182,7 @@ def _record(ending: Ending) -> dict[str, Any]:
             }
             for proof in ending.proofs
         ],
-        "verify": report_record(ending.verified, ending.entries, list(ending.findings)),
+        "verify": report_record(ending.verified),
         "file": {
             "path": os.path.join(ending.repository.root, comparison.path),
             **comparison.record,
@@ -209,9 +203,9 @@ def _print(ending: Ending, output: Output) -> None:
     output.table(("COMMIT", "EDITS", "MESSAGE"), _history(ending))
     output.line()
     output.line(f"Log       {ending.logged} entries; {performance.acknowledged} edits were acknowledged")
-    output.line(f"Verify    {report_text(ending.verified, ending.entries, len(ending.findings))}")
-    for finding in ending.findings:
-        output.line(f"          {finding['kind']}: {finding['message']}")
+    output.line(f"Verify    {report_text(ending.verified)}")
+    for finding in ending.verified.findings:
+        output.line(f"          {finding.kind}: {finding.message}")
     _print_proofs(ending, output)
     output.line(comparison.text)
     output.line(f"File      {os.path.join(ending.repository.root, comparison.path)}")

@@ -6,13 +6,10 @@ from typing import Annotated
 
 import typer
 
-from muse.checks.verify import verify as verify_dag
-from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
-from muse.cli.verify.evidence import gather_evidence
-from muse.cli.verify.report import check_logs, finding_record, report_record, report_text
-from muse.errors import CorruptionError
-from muse.history.repo_record import RepoRecord
-from muse.history.repository import Repository
+from muse.checks.verify import verify_repository
+from muse.cli.shared.options import JsonOption, RepoOption, current_directory, remember, repository_to_check
+from muse.cli.verify.evidence import evidence_record, print_evidence
+from muse.cli.verify.report import report_record, report_text
 
 
 def verify(
@@ -39,7 +36,7 @@ def verify(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
-    repository = _repository_to_verify(invocation)
+    repository = repository_to_check(invocation)
     done: Counter[str] = Counter()
     with output.progress("verifying") as progress:
 
@@ -47,32 +44,20 @@ def verify(
             done[kind] = number
             progress(done.total())
 
-        report = verify_dag(repository.root, repository.storage, count)
-        entries, faults = check_logs(repository, lambda number: count("entry", number))
-        evidence = gather_evidence(
-            repository,
+        report = verify_repository(
+            repository.root,
+            repository.storage,
             replay=replay,
             require_signatures=require_signatures,
-            key_files=key or [],
-            progress=lambda number: count("op", number),
+            key_files=[os.path.join(current_directory(), path) for path in key or []],
+            progress=count,
         )
-    findings = [finding_record(finding) for finding in report.findings] + faults
-    findings += [finding_record(finding) for finding in evidence.findings]
     if output.as_json:
-        output.record({**report_record(report, entries, findings), **evidence.as_record()})
+        output.record({**report_record(report), **evidence_record(report)})
     else:
-        for finding in findings:
-            output.line(f"{finding['kind']}: {finding['message']}")
-        evidence.print(output)
-        output.line(report_text(report, entries, len(findings)))
-    if findings or not evidence.is_complete:
+        for finding in report.findings:
+            output.line(f"{finding.kind}: {finding.message}")
+        print_evidence(report, output)
+        output.line(report_text(report))
+    if report.findings or not report.is_complete:
         raise typer.Exit(1)
-
-
-def _repository_to_verify(invocation: Invocation) -> Repository:
-    """Open the repository; one whose `repo.json` is damaged too, which is then a finding among others."""
-    try:
-        return invocation.repository()
-    except CorruptionError as error:
-        root = os.path.dirname(os.path.dirname(error.path))
-        return Repository(root, record=RepoRecord(repo_id="", schema_version="", created_at="", domain=""))

@@ -3,6 +3,7 @@
 Every zstd tool reads the whole file. Memory is that of one frame, whatever the log's size.
 """
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -14,6 +15,8 @@ from muse.core.file.archive_manifest import FRAME_BYTES, ArchiveFacts, ArchiveMa
 from muse.disk.storage import READ_BLOCK_BYTES, Storage
 from muse.disk.system_calls import storage_error, translated
 from muse.errors import CorruptionError
+
+_OVERLAP_BYTES = 1 << 10
 
 Progress = Callable[[int], None]
 """Called with how many bytes of the log are done so far."""
@@ -147,3 +150,14 @@ class ArchiveFile:
             self._storage.close(self._descriptor)
         self._descriptor = -1
         self._last_frame = -1, b""
+
+
+def salvaged(path: str, storage: Storage) -> Iterator[bytes]:
+    """Yield what can be unpacked of an archive without its manifest, in blocks that overlap by a little."""
+    last = b""
+    with contextlib.suppress(zstandard.ZstdError):
+        unpacker = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+        for packed in storage.blocks_of(path, 0):
+            block = last + unpacker.decompress(packed)
+            yield block
+            last = block[-_OVERLAP_BYTES:]

@@ -72,20 +72,20 @@ class SessionFile(LogFile):
         if self._is_archived():
             super().close()
             self._refuse_archived()
-        self._forget_archive()
+        self._leave_archive()
 
     def blank(self, places: list[tuple[int, int]]) -> None:
         if self._is_archived():
             self._refuse_archived()
         super().blank(places)
 
-    def read(self, offset: int, length: int) -> bytes:
+    def _read(self, offset: int, length: int) -> bytes:
         archive = self._open_archive()
-        return super().read(offset, length) if archive is None else archive.read(offset, length)
+        return super()._read(offset, length) if archive is None else archive.read(offset, length)
 
     def _measure(self) -> int:
         if self._archive is not None and not self._is_archived():
-            self._forget_archive()  # restored meanwhile
+            self._leave_archive()  # restored meanwhile
         self._let_go_if_moved()
         archive = self._open_archive()
         return super()._measure() if archive is None else archive.size
@@ -98,6 +98,14 @@ class SessionFile(LogFile):
             path = layout.archived_ops_file(self._root, self._session_id)
             self._archive = ArchiveFile(path, manifest, self._storage)
         return self._archive
+
+    def _leave_archive(self) -> None:
+        archive, self._archive = self._archive, None
+        if archive is not None:
+            try:
+                self._compare_with(archive.read)
+            finally:
+                archive.close()
 
     def _forget_archive(self) -> None:
         if self._archive is not None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
 from typing import NoReturn
 
 from muse.disk.file_system import NETWORK_KINDS, file_system_kind
@@ -30,8 +31,20 @@ _SETTLE_CHECKS = 4
 _SETTLE_SECONDS = 0.0005
 
 
+_TAIL_BYTES = 64
+"""The end of a line has its crc."""
+
+
 def _nothing() -> None:
     return None
+
+
+def _is_same_or_blanked(before: bytes, now: bytes) -> bool:
+    """Tell whether bytes of a log are those from before, but for what a repair overwrote by blanks."""
+    return before == now or (
+        len(before) == len(now)
+        and all(new in b" \n" or new == old for old, new in zip(before, now, strict=True))
+    )
 
 
 class LogFile:
@@ -62,6 +75,8 @@ class LogFile:
         self.watch = PathWatch.always()
         self.measure: Callable[[], int] = self._measure
         self.put: Callable[[bytes], int] = self._open_and_put
+        self._relied_on = (0, b"")  # so far the file was read, and the bytes before that place
+        self._is_another = False
         self._names_synced = False
         self._synced_to = 0
         self._failed_sync: StorageError | None = None
@@ -88,6 +103,8 @@ class LogFile:
             self._share(descriptor)
             self.watch = self._storage.watch(self.path)
             self._check_in_place()
+            self._let_go_if_moved()
+            self._check_same()
         except BaseException:
             self._storage.close(descriptor)
             raise
@@ -223,11 +240,45 @@ class LogFile:
         except OSError:
             in_place = False
         if not in_place:
-            raise StorageError(
-                f"{self.path} was renamed, replaced or deleted while it was open: the op is not in the "
-                "session's log; put the file back or open the session again, then append the op again",
-                path=self.path,
-            )
+            self._raise_replaced()
+
+    def _raise_replaced(self) -> NoReturn:
+        raise StorageError(
+            f"{self.path} was renamed, replaced or deleted while it was open: put the file back or open the "
+            "session again; an op that was just appended is not in the session's log, append it again then",
+            path=self.path,
+        )
+
+    # -- the same log as before -----------------------------------------------------------------
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the log at the path is known to be another one than was read or written here."""
+        if not self._is_another and self.is_open_for_append:
+            self.watch.ask()
+            may_have_moved = bool(self.watch.answer[0]) and self.watch.may_have_moved()
+            self._is_another = may_have_moved and not self._is_in_place(self._writer)
+        return self._is_another
+
+    def _check_same(self) -> None:
+        if self._is_another:
+            self._raise_replaced()
+
+    def _check_relied_on(self) -> None:
+        """Raise `StorageError` if the last bytes that were read are no longer there."""
+        reached, tail = self._relied_on
+        if not _is_same_or_blanked(tail, self._read(reached - len(tail), len(tail))):
+            self._is_another = True
+            self._raise_replaced()
+
+    def _compare_with(self, read_before: Callable[[int, int], bytes]) -> None:
+        """Note whether the log at the path starts with all that was read of the file before."""
+        reached, _ = self._relied_on
+        for start in range(0, reached, BLOCK_BYTES):
+            length = min(BLOCK_BYTES, reached - start)
+            if read_before(start, length) != self._read(start, length):
+                self._is_another = True
+                return
 
     def sync(self) -> None:
         """Bring all that was appended to the disk, the first time the file's name too.
@@ -276,15 +327,25 @@ class LogFile:
             self._storage.write_atomically(self._doubt_path, b"%d\n" % self._synced_to, sync=False)
 
     def _write_doubtful_again(self) -> None:
-        """Append once more what a failed sync left in doubt; readers pass over the repeated lines."""
+        """Append once more what a failed sync left in doubt; readers pass over the repeated lines.
+
+        While the disk fails, the log does not grow: the note is synced first, and each line is written once.
+        """
         if not self._storage.exists(self._doubt_path):
             return
         # A power cut may have spoiled the note itself: then all is in doubt.
-        text, newline, _ = self._storage.read_bytes(self._doubt_path).partition(b"\n")
+        note = self._storage.read_bytes(self._doubt_path)
+        text, newline, _ = note.partition(b"\n")
         start = int(text) if newline and text.isdigit() else 0
+        self._storage.write_atomically(self._doubt_path, note)
         self.start_clean()
-        for _, data in list(self.blocks(start, self.end())):
-            self.append(data)
+        written: set[bytes] = set()
+        for _, data in self.blocks(start, self.end()):
+            lines = [line for line in dict.fromkeys(data.split(b"\n")) if line]
+            fresh = {sha256(line).digest(): line for line in lines}
+            if again := [line for digest, line in fresh.items() if digest not in written]:
+                self.append(b"\n".join([*again, b""]))
+            written |= fresh.keys()
         self.sync()
         self._storage.remove(self._doubt_path)
 
@@ -302,23 +363,37 @@ class LogFile:
     # -- reading --------------------------------------------------------------------------------
 
     def end(self) -> int:
-        """Return the file's size in bytes; 0 if it does not exist."""
+        """Return the file's size in bytes; 0 if it does not exist.
+
+        Raises `StorageError` if another log is at the path than the one that was read or written here.
+        """
         try:
-            return self.measure()
+            end = self.measure()
         except OSError as error:
             raise storage_error(error, self.path, "measure") from error
+        if self.is_open_for_append:
+            self.watch.ask()
+            if self.watch.answer[0] and self.watch.may_have_moved():
+                self._check_in_place()
+        self._is_another |= end < self._relied_on[0]  # the caller says that it became shorter
+        return end
 
     def _measure(self) -> int:
         self._let_go_if_moved()
+        self._check_same()
         descriptor = self._any_descriptor()
         return self._storage.seek(descriptor, 0, os.SEEK_END) if descriptor >= 0 else 0
 
     def _let_go_if_moved(self) -> None:
         """Close a reader whose file is no longer at the path: archived, and perhaps restored meanwhile."""
         with self._reader_lock:
-            if self._reader >= 0 and not self._is_in_place(self._reader):
-                self._storage.close(self._reader)
-                self._reader = -1
+            if self._reader < 0 or self._is_in_place(self._reader):
+                return
+            before, self._reader = self._reader, -1
+        try:
+            self._compare_with(partial(self._read_from, before))
+        finally:
+            self._storage.close(before)
 
     def _any_descriptor(self) -> int:
         if self._writer >= 0:
@@ -346,7 +421,15 @@ class LogFile:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`; fewer only at the end of the file."""
-        descriptor = self._any_descriptor()
+        data = self._read(offset, length)
+        if data and offset + len(data) > self._relied_on[0]:
+            self._relied_on = offset + len(data), data[-_TAIL_BYTES:]
+        return data
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return self._read_from(self._any_descriptor(), offset, length)
+
+    def _read_from(self, descriptor: int, offset: int, length: int) -> bytes:
         parts = []
         with translated(self.path, "read"):
             while length > 0 and descriptor >= 0:
@@ -362,9 +445,12 @@ class LogFile:
         """Yield (offset, whole lines) from `start` up to the last newline before `stop`.
 
         `start` must be where a line starts. Memory is bounded by the block size and the longest line;
-        a run of more than `LONGEST_LINE_BYTES` without a newline raises `CorruptionError`.
+        a run of more than `LONGEST_LINE_BYTES` without a newline raises `CorruptionError`. Another log than
+        the one that was read before raises `StorageError`.
         """
         size = BLOCK_BYTES
+        if start < stop:
+            self._check_relied_on()
         while start < stop:
             data = self.read(start, min(size, stop - start))
             newline = data.rfind(b"\n") + 1

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 
 from muse.core import content_id
 from muse.disk import layout
+from muse.disk.git_carry import trace_of_git
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import CorruptionError, NotFoundError
+from muse.errors import CorruptionError, NotFoundError, raises_about
 
 _FAN_OUT_DIGITS = 2
 
@@ -14,7 +15,8 @@ _FAN_OUT_DIGITS = 2
 class ObjectStore:
     """The blobs of one repository, under `.muse/objects/<2 hex>/<62 hex>`.
 
-    What `put` has returned is durable. What `get` returns has the bytes its name promises.
+    What `put` has returned is durable, and as young as if it were new, so that no collector takes it before
+    something names it. What `get` returns has the bytes its name promises.
     """
 
     def __init__(self, root: str, storage: Storage = LOCAL) -> None:
@@ -41,17 +43,20 @@ class ObjectStore:
     def _store(self, content: bytes) -> str:
         object_id = content_id.object_id(content)
         path = layout.object_file(self._root, object_id)
-        if self._is_stored(path, content):
-            self._storage.make_durable(path)
-        else:
-            self._storage.make_directories(os.path.dirname(path))
-            self._storage.write_atomically(path, content)
+        # A collector looks at an object's age and removes it while it holds this lock alone.
+        with self._storage.locked(layout.objects_lock_file(self._root), exclusive=False):
+            if self._is_stored(path, content) and self._storage.make_young(path):
+                self._storage.make_durable(path)
+            else:
+                self._storage.make_directories(os.path.dirname(path))
+                self._storage.write_atomically(path, content)
         return object_id
 
     def _is_stored(self, path: str, content: bytes) -> bool:
         """Compare the bytes, not the size alone: a power cut can leave a file of zeros."""
         return self._storage.file_size(path) == len(content) and self._storage.read_bytes(path) == content
 
+    @raises_about("object")
     def get(self, object_id: str) -> bytes:
         """Return the bytes of `object_id`.
 
@@ -66,7 +71,8 @@ class ObjectStore:
         found = content_id.object_id(content)
         if found != object_id:
             raise CorruptionError(
-                f"object {path} is damaged: its bytes hash to {found}; restore it from another copy",
+                f"object {path} is damaged: its bytes hash to {found}{trace_of_git(content)}; "
+                "restore it from another copy",
                 path=path,
             )
         return content

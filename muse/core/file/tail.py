@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 from muse.core.entry import OpEntry
+from muse.core.file.cursors import Cursors
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.disk.growth_signal import GrowthSignal
@@ -16,25 +17,34 @@ class Follower(Resource):
     """An iterator over entries as they arrive. `cursor` is the byte after the last one: resume there.
 
     `stop` ends it from any thread. A context manager. Raises `CorruptionError` at damage that may
-    hide an op, and when the log becomes shorter than what was read of it.
+    hide an op, and when the log becomes shorter than what was read of it; `StorageError` when another
+    log is at its path.
     """
 
     def __init__(
         self,
         log_file: LogFile,
         reader: LogReader,
+        cursors: Cursors,
         since: int,
         frontier: dict[str, int],
+        *,
         wanted: Callable[[OpEntry], bool],
     ) -> None:
         self._file = log_file
         self._reader = reader
+        self._cursors = cursors
         self._wanted = wanted
         self._signal = GrowthSignal(log_file.path)
         self._frontier = frontier
         self._waiting: Iterator[tuple[int, OpEntry]] = iter(())
         self._read_to = since
         self.cursor = since
+
+    @property
+    def cursor_text(self) -> str:
+        """The cursor as text that may leave the process: it tells another log from this one."""
+        return self._cursors.at(self.cursor)
 
     def __iter__(self) -> Self:
         return self

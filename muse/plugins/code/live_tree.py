@@ -135,6 +135,10 @@ class LiveTree:
 
     # -- finding --------------------------------------------------------------------------------
 
+    def opened(self) -> list[str]:
+        """Return the ids of the files that were looked into."""
+        return list(self._live)
+
     def file(self, file_id: str) -> LiveFile:
         """Return a live file. Raises `AbsentCauseError` for an unknown id."""
         found = self._live.get(file_id)

@@ -50,7 +50,7 @@ class Merger:
         self.tree = LiveTree(files, state, fetch, seed, rank)
         self._source = (files, state, fetch)
         self.on_taken: Callable[[int, CodeOp], None] | None = None
-        self._waiting: list[Entry] = json.loads(state[WAITING]) if WAITING in state else []
+        self._waiting = waiting_entries(state)
 
     def take(self, entries: Sequence[Entry]) -> list[IgnoredOp]:
         """Take in entries, and those that waited for them; list those without effect, by their places.
@@ -63,7 +63,8 @@ class Merger:
         is_mixed = any(is_raw(entry) for entry in entries)
         raw = RawOps(*self._source, [entry for _, entry in once.values()]) if is_mixed else None
         ignored: dict[int, IgnoredOp] = {}
-        todo = [(-1, entry) for entry in self._waiting] + list(once.values())
+        earlier = enumerate(self._waiting, -len(self._waiting))
+        todo = [*earlier, *once.values()]
         while True:
             waiting = [found for found in todo if not self._attempt(*found, raw, ignored)]
             if len(waiting) in {0, len(todo)}:
@@ -97,6 +98,12 @@ class Merger:
         if waiting != self._source[1].get(WAITING):
             changed[WAITING] = waiting
         return changed
+
+
+def waiting_entries(state: Mapping[str, bytes]) -> list[Entry]:
+    """Return the entries that wait, from earlier commits, for what they build on."""
+    found: list[Entry] = json.loads(state[WAITING]) if WAITING in state else []
+    return found
 
 
 def _with_room(waiting: Sequence[tuple[int, Entry]], ignored: dict[int, IgnoredOp]) -> Iterator[Entry]:

@@ -1,10 +1,13 @@
 """Where files go when several want one path: the first has it, a later one is put beside it. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
+from muse.disk.tree_path import path_fault
 from muse.plugins.op_fields import parents_of
 
 _NAME_BYTES = 240
+_SHORT_BYTES = 64
 
 
 def place_files(fixed: Iterable[str], wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -25,11 +28,10 @@ class _Places:
             self._add(path)
 
     def take(self, path: str, file_id: str) -> str:
-        digits = 8
+        marks = _marks(file_id)
         found = path
         while (depth := self._part_taken(found)) is not None:
-            found = _beside(path, depth, file_id[:digits])
-            digits += 8
+            found = _beside(path, min(depth, path.count("/")), next(marks))
         self._add(found)
         return found
 
@@ -45,12 +47,40 @@ class _Places:
         return path.count("/") if path in self._files or path in self._directories else None
 
 
+def _marks(file_id: str) -> Iterator[str]:
+    """Yield more and more of a file id, and then the whole with a number: one of them is free."""
+    yield from (file_id[:length] for length in range(8, len(file_id) + 1, 8))
+    yield from (f"{file_id}-{number}" for number in count(2))
+
+
 def _beside(path: str, depth: int, mark: str) -> str:
+    """Put a mark into one part of a path; where that makes no possible path, give the file a shorter one."""
+    before, part, after = _parted(path, depth)
+    name = path.rpartition("/")[2]
+    candidates = (
+        f"{before}{_marked(part, mark)}{after}",
+        f"{before}{_cut(part, _NAME_BYTES - len(mark) - 1)}~{mark}{after}",
+        f"{_cut(name, _SHORT_BYTES)}~{mark}",
+    )
+    possible = (candidate for candidate in candidates if path_fault(candidate) is None)
+    return next(possible, f"file~{mark}")
+
+
+def _parted(path: str, depth: int) -> tuple[str, str, str]:
+    """Return a part of a path, and what is before and after it."""
     parts = path.split("/")
-    stem, dot, extension = parts[depth].rpartition(".")
+    before = "".join(f"{part}/" for part in parts[:depth])
+    after = "".join(f"/{part}" for part in parts[depth + 1 :])
+    return before, parts[depth], after
+
+
+def _marked(part: str, mark: str) -> str:
+    stem, dot, extension = part.rpartition(".")
     if not stem:
-        stem, dot, extension = parts[depth], "", ""
+        stem, dot, extension = part, "", ""
     tail = f"~{mark}{dot}{extension}"
-    kept = stem.encode()[: max(1, _NAME_BYTES - len(tail.encode()))].decode(errors="ignore")
-    parts[depth] = kept + tail
-    return "/".join(parts)
+    return _cut(stem, max(1, _NAME_BYTES - len(tail.encode()))) + tail
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode()[:size].decode(errors="ignore")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+import orjson
+
 from muse.core.content_id import CONTENT_ID_PATTERN, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
@@ -19,6 +21,8 @@ Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
 _FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
 _MAX_POSITION = 2**31
+_OP_BYTES = 1_000_000  # the longest line has 1 MiB, with causes, path and names
+_PIECE_LENGTH = 1 << 15  # as many characters never take as much, whatever they are
 _SHORT = 16
 _SUMMARY_LENGTH = 40
 
@@ -221,17 +225,17 @@ def _optional_text(op: Mapping[str, Any], encoding: str) -> str | None:
 
 
 def _encoding(op: Mapping[str, Any]) -> str:
-    encoding = op.get("encoding", "")
-    if encoding and encoding not in ENCODINGS:
+    encoding = op.get("encoding") or ""  # JSON writers say null where there is none
+    if not isinstance(encoding, str) or (encoding and encoding not in ENCODINGS):
         raise DomainError(f"`encoding` is one of {', '.join(ENCODINGS)}, not {shown(encoding)}")
-    return str(encoding)
+    return encoding
 
 
 def _file_id(op: Mapping[str, Any]) -> str:
-    file_id = op.get("file_id", "")
-    if file_id and (not isinstance(file_id, str) or not _FILE_ID.fullmatch(file_id)):
+    file_id = op.get("file_id") or ""
+    if not isinstance(file_id, str) or (file_id and not _FILE_ID.fullmatch(file_id)):
         raise DomainError(f"`file_id` is 32 or 64 hex digits, lower case, not {shown(file_id)}")
-    return str(file_id)
+    return file_id
 
 
 def _base(op: Mapping[str, Any]) -> str:
@@ -267,6 +271,23 @@ def _id_of(text: str) -> str:
 
 def _summary(text: str) -> str:
     return text if len(text) <= _SUMMARY_LENGTH else f"{len(text)} characters"
+
+
+def pieces_of(patch: tuple[int, int, str]) -> list[tuple[int, int, str]]:
+    """Split a patch (position, length, text) into such that an op can carry each; most are one piece."""
+    position, length, text = patch
+    if _bytes_at_most(length, text) <= _OP_BYTES:
+        return [patch]
+    starts, added = range(0, length, _PIECE_LENGTH), range(0, len(text), _PIECE_LENGTH)
+    deletions = [(position, min(_PIECE_LENGTH, length - start), "") for start in starts]
+    return [*deletions, *((position + start, 0, text[start : start + _PIECE_LENGTH]) for start in added)]
+
+
+def _bytes_at_most(length: int, text: str) -> int:
+    """Bound the bytes of an edit in an op: the text twice, and a place for each character that goes."""
+    if length + len(text) <= _PIECE_LENGTH:
+        return 0
+    return 20 * length + len(orjson.dumps(text)) + 4 * len(text.encode()) // 3
 
 
 def text_edit(path: str, position: int, removed: str, text: str) -> dict[str, Any]:

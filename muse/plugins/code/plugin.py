@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muse.domain import Application, DomainOp, Origin, Overlap
-from muse.plugins.code.merge import merge_code
+from muse.plugins.code.merge import merge_code, waiting_entries
 from muse.plugins.code.net import net_ops
 from muse.plugins.code.ops import read_op
 from muse.plugins.code.provenance import blame_lines, overlaps_of_code
@@ -61,6 +61,10 @@ class CodePlugin:
     ) -> list[Origin]:
         """Tell the same of log entries, from a tree and the state that was kept beside it."""
         return blame_lines(files, entries, fetch, state, path)
+
+    def waiting(self, state: Mapping[str, bytes]) -> Sequence[Mapping[str, Any]]:
+        """Return the entries that wait for what they build on."""
+        return waiting_entries(state)
 
     def overlaps(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from muse.causality import CausalHistory
-from muse.domain import Origin, Overlap
+from muse.domain import HIDDEN, Origin, Overlap
 from muse.plugins.code.deletions import Deletion, Deletions
 from muse.plugins.code.encodings import decode, detect
 from muse.plugins.code.lines import TextLines, TracedLine
@@ -20,11 +20,16 @@ def blame_lines(
     state: Mapping[str, bytes],
     path: str,
 ) -> list[Origin]:
-    """List the lines that the text at `path` has after `entries`, each with where it stems from."""
+    """List the lines that the text at `path` has after `entries`, each with where it stems from.
+
+    `path` may be `HIDDEN` and the id of a file that was removed, which an edit may bring back.
+    """
     watch = _Watch(files, entries, fetch, state)
     watch.run()
     tree = watch.merger.tree
-    file_id = tree.file_at(path)
+    file_id = path.removeprefix(HIDDEN) if path.startswith(HIDDEN) else tree.file_at(path)
+    if file_id is not None and file_id in tree.placements:
+        tree.file(file_id)  # one that only moved was not looked into until now
     if file_id in watch.texts:
         text, came_from = watch.texts[file_id], watch.came_from[file_id]
     else:
@@ -70,6 +75,8 @@ class _Watch:
         self.merger.tree.on_opened = self._opened
         self.texts: dict[str, TextLines] = {}
         self.came_from: dict[str, str] = {}
+        for file_id in self.merger.tree.opened():  # they were removed from outside
+            self._opened(self.merger.tree.file(file_id), "")
 
     def run(self) -> None:
         self.merger.take(self.entries)
@@ -78,10 +85,10 @@ class _Watch:
         """Take up a file that was there, before anything is done to it."""
         if file.document is not None:
             self.texts[file.file_id] = TextLines.before_all(file.document.text)
-            self.came_from[file.file_id] = path
+            self.came_from[file.file_id] = path or f"{HIDDEN}{file.file_id}"
 
     def _taken(self, place: int, op: CodeOp) -> None:
-        if place < 0 or op.kind not in {"edit", "rewrite", "create"}:
+        if op.kind not in {"edit", "rewrite", "create"}:
             return
         document = self.merger.tree.file(op.file_id).document
         if document is None:
@@ -111,7 +118,8 @@ class _Overlaps(_Watch):
 
     def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
         document, update = self.merger.tree.file(op.file_id).document, op.update
-        if document is None:
+        if place < 0 or document is None:
+            super().wrote(place, op, text)
             return
         lines = text.become(document.text, place)
         only_deletes = update is not None and not update.text

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muse.domain import Origin
+from muse.plugins.music.identified_score import Placed
 from muse.plugins.music.note_ops import NOTE_PREFIX
 from muse.plugins.music.trails import NoteStep, Trails
-from muse.plugins.music.tree import Placed
 from muse.plugins.op_fields import Fetch
 
 

@@ -1,20 +1,25 @@
 """A MIDI file whose notes have names that last: the file, and the page of names kept beside it.
 
-MIDI gives a note no identity. So each file that Muse edits has a page of names in the same tree,
-`.muse_notes/<path>.json`, written again whenever the file is. It says which events are which note,
-exactly, even where plain pairing could not tell two notes apart, so that an edit can name a note
-from before a commit, and the outcome does not depend on when commits happen.
+MIDI gives a note no identity. So a file that Muse edits has a page of names in the same tree,
+`.muse_notes/<path>.json`, written new whenever the file is. It says what was read once, and what became of
+each note since: so an edit can name a note from before a commit, the outcome does not depend on when
+commits happen, and what is taken back leaves no trace.
 
-    {"format": 1, "object_id": sha256 of the MIDI file it describes, "ends": [tick per track],
-     "notes": [[id, track, index of its start, index of its end,
-                pitch, velocity, start tick, duration, channel], ...]}
+    {"format": 2, "object_id": sha256 of the MIDI file it describes,
+     "read": the file that was read, in base64; null if nothing was edited since,
+     "names": [[id, track, index of its start, index of its end], ...] of the notes that were read; null
+              if the names are those derived from their content,
+     "edited": {id: [track, pitch, velocity, start tick, duration, channel, release, ends first] of a
+                note that is new or changed, null for one that went}}
 
-An index counts the events of the track, from 0. `ends` are the ticks where the tracks end when no
-note lasts longer. When the page is missing or describes other bytes (the file was edited by hand),
+An index counts the events of the track in the file that was read, from 0. A file has no page as long as
+there is nothing to say. When the page is missing or describes other bytes (the file was edited by hand),
 notes that still sound the same keep their names, and the rest get names derived from their content.
 """
 
-from collections import Counter, deque
+import base64
+import binascii
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,81 +28,141 @@ import orjson
 
 from muse.core.content_id import object_id, sha256_hex
 from muse.errors import DomainError
+from muse.plugins.music.layout import lay_out
 from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, decode, encode
-from muse.plugins.music.midi_file import (
-    MidiScore,
-    Note,
-    Track,
-    can_pair,
-    lay_out,
-    note_between,
-    pair_notes,
-)
+from muse.plugins.music.note import Note, can_pair, note_between, pair_notes
 from muse.plugins.op_fields import names_path
 
 TRACK_LIMIT = 256  # how far an edit may add tracks
-_PAGE_FORMAT = 1
+NEW_FILE = encode(EventFile(1, 480, (EventTrack((), 0),)))
+"""What is read where an edit of a note makes the file."""
+_PAGE_FORMAT = 2
+_FIELDS = ("pitch", "velocity", "start_tick", "duration_ticks", "channel", "release", "ends_first")
+
+Placed = tuple[int, Note]
+"""A note and its track."""
+_Place = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file as it was read: its bytes, its events, and the notes among them by name.
+
+    `places` are the track of each note, and the indexes of its start and its end. `named`: the names are
+    not those derived from the content.
+    """
+
+    data: bytes
+    file: EventFile
+    places: Mapping[str, _Place]
+    notes: Mapping[str, Placed]
+    named: bool = False
+
+    def others(self) -> tuple[tuple[Event, ...], ...]:
+        """List the events that are of no note, for each track up to the last that has any."""
+        used = {(track, index) for track, on, off in self.places.values() for index in (on, off)}
+        tracks = [
+            tuple(event for index, event in enumerate(track.events) if (number, index) not in used)
+            for number, track in enumerate(self.file.tracks)
+        ]
+        while tracks and not tracks[-1]:
+            tracks.pop()
+        return tuple(tracks)
 
 
 @dataclass(slots=True)
 class IdentifiedScore:
-    """A file for editing: its notes by name, each with its track, and its other events.
+    """What was read, and the notes that there are now, by name, each with its track. For editing."""
 
-    `score` holds no notes; the `end_tick` of its tracks is where they end when no note lasts longer.
-    """
-
-    score: MidiScore = field(default_factory=MidiScore)
-    notes: dict[str, tuple[int, Note]] = field(default_factory=dict)
+    read: ReadFile = field(default_factory=lambda: _paired(NEW_FILE, ()))
+    notes: dict[str, Placed] = field(default_factory=dict)
 
     def place(self, entity_id: str, track: int, note: Note) -> None:
-        """Put a note, new or changed, on `track` (from 0); tracks are added as needed.
+        """Put a note, new or changed, on `track` (from 0); the file has as many tracks as its notes need.
 
-        A file of format 0, which has one track, becomes one of format 1 when it gets a second.
-        Raises DomainError for a track that is not there and beyond the limit.
+        Raises DomainError for a track that was not read and is beyond the limit.
         """
-        missing = track + 1 - len(self.score.tracks)
-        if missing > 0:
-            if track >= TRACK_LIMIT:
-                raise DomainError(
-                    f"there is no track {track}, and an edit can add tracks only up to {TRACK_LIMIT - 1}"
-                )
-            tracks = self.score.tracks + (Track(),) * missing
-            kind = 1 if self.score.format == 0 and len(tracks) > 1 else self.score.format
-            self.score = replace(self.score, format=kind, tracks=tracks)
+        if track >= max(len(self.read.file.tracks), TRACK_LIMIT):
+            raise DomainError(
+                f"there is no track {track}, and an edit can add tracks only up to {TRACK_LIMIT - 1}"
+            )
         self.notes[entity_id] = (track, note)
 
-    def write(self) -> tuple[bytes, bytes]:
-        """Write the MIDI file and its page of names: the same content, the same bytes."""
-        by_track: list[dict[str, Note]] = [{} for _ in self.score.tracks]
-        for entity_id, (index, note) in self.notes.items():
-            by_track[index][entity_id] = note
-        tracks, rows = [], []
-        for index, (track, notes) in enumerate(zip(self.score.tracks, by_track, strict=True)):
-            events, places = lay_out(track.others, notes)
-            tracks.append(EventTrack(events, track.end_tick, track.chunks_before))
-            rows += [_row(entity_id, index, places[entity_id], note) for entity_id, note in notes.items()]
-        score = self.score
-        file = EventFile(score.format, score.ticks_per_beat, tuple(tracks), score.header_rest, score.trailer)
-        data = encode(file)
-        return data, _write_page(data, [track.end_tick for track in score.tracks], rows)
+    def edited(self) -> dict[str, Placed | None]:
+        """Tell which notes are not as they were read: what each is now, None for one that went."""
+        changed: dict[str, Placed | None] = {
+            name: placed for name, placed in self.notes.items() if self.read.notes.get(name) != placed
+        }
+        return changed | {name: None for name in self.read.notes if name not in self.notes}
+
+    def file(self) -> EventFile:
+        """Lay the file out: what was read, with the notes as they are now.
+
+        A file of format 0 is of format 1, and the header counts all tracks, while it takes this for an
+        edited note to be heard.
+        """
+        read = self.read.file
+        highest = max((placed[0] for placed in self.edited().values() if placed), default=-1)
+        stated = read.stated_tracks if read.stated_tracks is not None else len(read.tracks)
+        return replace(
+            read,
+            format=1 if read.format == 0 and highest > 0 else read.format,
+            tracks=self._tracks(),
+            stated_tracks=read.stated_tracks if highest < stated else None,
+        )
+
+    def _tracks(self) -> tuple[EventTrack, ...]:
+        notes: dict[int, dict[str, Note]] = defaultdict(dict)
+        places: dict[int, dict[str, tuple[int, int]]] = defaultdict(dict)
+        for name, (track, note) in self.notes.items():
+            notes[track][name] = note
+        for name, (track, on, off) in self.read.places.items():
+            places[track][name] = (on, off)
+        read = self.read.file.tracks
+        missing = max(notes, default=-1) + 1 - len(read)
+        tracks = (*read, *[EventTrack((), 0)] * missing)
+        return tuple(lay_out(track, places[index], notes[index]) for index, track in enumerate(tracks))
+
+    def page(self) -> bytes:
+        """Write a page that gives every note its name, whatever page is there before."""
+        data, page = self.write()
+        return page or _write_page(data, replace(self.read, named=True), {})
+
+    def write(self) -> tuple[bytes, bytes | None]:
+        """Write the MIDI file and its page of names, if it needs one: the same content, the same bytes."""
+        edited = self.edited()
+        if not edited and not self.read.named:
+            return self.read.data, None
+        data = encode(self.file()) if edited else self.read.data
+        return data, _write_page(data, self.read, edited)
 
 
 def identify(data: bytes, page: bytes | None) -> IdentifiedScore:
     """Read a MIDI file with its page of names, if it has one.
 
-    Never fails because of a page: a malformed page counts as missing. Raises DomainError when `data`
-    is not a MIDI file that can be read.
+    Never fails over a page: one that is malformed counts as missing, one that does not describe `data`
+    only tells the names of notes. Raises DomainError when `data` is not a MIDI file that can be read.
     """
-    file = decode(data)
-    content = _read_page(page)
-    if content is not None and content["object_id"] == object_id(data):
-        pinned = _pinned(file, content)
-        if pinned is not None:
-            return pinned
-    return _paired(file, content["notes"] if content else ())
+    content = _page_content(page)
+    score = _from_page(data, content)
+    if score is not None and content["object_id"] == object_id(data) and encode(score.file()) == data:
+        return score
+    if content.get("format") == 1 and content["object_id"] == object_id(data):
+        score = _read_with(data, [row[:4] for row in content["notes"]])
+        if score is not None:
+            return score
+    read = _paired(data, _old_sounds(content, score))
+    return IdentifiedScore(read, dict(read.notes))
 
 
-def identified_notes(files: Mapping[str, bytes], path: str) -> dict[str, tuple[int, Note]]:
+def is_page_of(data: bytes, page: bytes) -> bool:
+    """Tell whether a page names all notes of a file."""
+    content = _page_content(page)
+    score = _from_page(data, content)
+    return score is not None and content["object_id"] == object_id(data) and encode(score.file()) == data
+
+
+def identified_notes(files: Mapping[str, bytes], path: str) -> dict[str, Placed]:
     """List the notes of the MIDI file at `path` by the names that edits give them, with their tracks.
 
     Raises DomainError when there is no such file in the tree, or it is not a MIDI file.
@@ -107,52 +172,93 @@ def identified_notes(files: Mapping[str, bytes], path: str) -> dict[str, tuple[i
     return identify(files[path], files.get(names_path(path))).notes
 
 
-def _pinned(file: EventFile, page: Mapping[str, Any]) -> IdentifiedScore | None:
-    """Read the notes exactly as the page says, or None when it does not fit the file."""
-    ends, notes = page["ends"], {}
-    used: list[set[int]] = [set() for _ in file.tracks]
-    if len(ends) != len(file.tracks):
+# -- reading ----------------------------------------------------------------------------------------
+
+
+def _from_page(data: bytes, content: Mapping[str, Any]) -> IdentifiedScore | None:
+    """Make the score that a page of our format describes; None if it describes none."""
+    if content.get("format") != _PAGE_FORMAT:
         return None
-    for entity_id, index, on, off, *_ in page["notes"]:
-        if index >= len(file.tracks) or not _fits(file.tracks[index].events, on, off):
+    try:
+        read = data if content["read"] is None else base64.b64decode(content["read"], validate=True)
+        names = content["names"]
+        score = IdentifiedScore(_paired(read, ())) if names is None else _read_with(read, names)
+        if score is None:
             return None
-        used[index] |= {on, off}
-        events = file.tracks[index].events
-        notes[entity_id] = (index, note_between(events, on, off))
-    if sum(map(len, used)) != 2 * len(notes):  # two rows share a name or an event
+        score.notes = dict(score.read.notes)
+        for name, values in content["edited"].items():
+            if values is None:
+                del score.notes[name]
+            else:
+                score.place(name, values[0], Note(**dict(zip(_FIELDS, values[1:], strict=True))))
+    except (DomainError, KeyError, binascii.Error):
         return None
-    if any(end > track.end_tick for end, track in zip(ends, file.tracks, strict=True)):
+    return score
+
+
+def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> IdentifiedScore | None:
+    """Read the notes exactly as the rows of a page say, or None when they do not fit the file."""
+    file = decode(data)
+    places: dict[str, _Place] = {}
+    notes: dict[str, Placed] = {}
+    used: set[tuple[int, int]] = set()
+    count = 0
+    for name, track, on, off in rows:
+        if track >= len(file.tracks) or not _fits(file.tracks[track].events, on, off):
+            return None
+        used |= {(track, on), (track, off)}
+        places[name] = (track, on, off)
+        notes[name] = (track, note_between(file.tracks[track].events, on, off))
+        count += 1
+    if len(used) != 2 * count or len(places) != count:  # two rows share a name or an event
         return None
-    return IdentifiedScore(_score(file, used, ends), notes)
+    return IdentifiedScore(ReadFile(data, file, places, notes, named=True), dict(notes))
 
 
 def _fits(events: Sequence[Event], on: int, off: int) -> bool:
     return 0 <= min(on, off) < max(on, off) < len(events) and can_pair(events[on], events[off])
 
 
-def _paired(file: EventFile, old_rows: Iterable[Sequence[Any]]) -> IdentifiedScore:
-    """Pair the notes first in, first out; those that sound as before keep their names."""
-    placed, used = [], []
+def _paired(data: bytes, old: Iterable[tuple[str, tuple[Any, ...]]]) -> ReadFile:
+    """Pair the notes first in, first out; old names for those that sound as before, derived for the rest."""
+    file, known = decode(data), list(old)
+    placed: list[Placed] = []
+    places: list[_Place] = []
     for index, track in enumerate(file.tracks):
-        pairs = pair_notes(track.events)
-        placed += [(index, note_between(track.events, on, off)) for on, off in pairs]
-        used.append({place for pair in pairs for place in pair})
-    names = _names(placed, old_rows)
-    ends = [track.end_tick for track in file.tracks]
-    return IdentifiedScore(_score(file, used, ends), dict(zip(names, placed, strict=True)))
+        for on, off in pair_notes(track.events):
+            places.append((index, on, off))
+            placed.append((index, note_between(track.events, on, off)))
+    names = names_of(placed, known)
+    return ReadFile(
+        data,
+        file,
+        dict(zip(names, places, strict=True)),
+        dict(zip(names, placed, strict=True)),
+        named=bool(known),
+    )
 
 
-def _names(placed: Iterable[tuple[int, Note]], old_rows: Iterable[Sequence[Any]]) -> list[str]:
+def _old_sounds(
+    content: Mapping[str, Any], score: IdentifiedScore | None
+) -> Iterable[tuple[str, tuple[Any, ...]]]:
+    """List the names that a page knows, each with the track and the sound of its note."""
+    if score is not None:
+        return [(name, (track, *sound_of(note))) for name, (track, note) in score.notes.items()]
+    rows = content.get("notes", ())
+    return [(name, (track, *sound)) for name, track, _, _, *sound in rows]
+
+
+def names_of(placed: Iterable[Placed], old: Iterable[tuple[str, tuple[Any, ...]]]) -> list[str]:
     """Name the notes. A name that was in use before is never given to a note that sounds different."""
-    known: dict[tuple[int, ...], deque[str]] = {}
+    known: dict[tuple[Any, ...], deque[str]] = {}
     taken = set()
-    for entity_id, index, _, _, *sound in old_rows:
-        known.setdefault((index, *sound), deque()).append(entity_id)
+    for entity_id, sound in old:
+        known.setdefault(sound, deque()).append(entity_id)
         taken.add(entity_id)
     ordinals: Counter[tuple[int, str]] = Counter()
     names = []
     for index, note in placed:
-        same = known.get((index, *_sound(note)))
+        same = known.get((index, *sound_of(note)))
         names.append(same.popleft() if same else _derived_name(index, note, ordinals, taken))
     return names
 
@@ -169,57 +275,84 @@ def _derived_name(index: int, note: Note, ordinals: Counter[tuple[int, str]], ta
             return name
 
 
-def _score(file: EventFile, used: Sequence[set[int]], ends: Sequence[int]) -> MidiScore:
-    """Build the score of all events but the `used` ones."""
-    tracks = tuple(
-        Track(
-            tuple(event for index, event in enumerate(track.events) if index not in paired),
-            end_tick=end,
-            chunks_before=track.chunks_before,
-        )
-        for track, paired, end in zip(file.tracks, used, ends, strict=True)
-    )
-    return MidiScore(file.format, file.ticks_per_beat, tracks, file.header_rest, file.trailer)
-
-
-def _sound(note: Note) -> tuple[int, int, int, int, int]:
+def sound_of(note: Note) -> tuple[int, int, int, int, int]:
     return (note.pitch, note.velocity, note.start_tick, note.duration_ticks, note.channel)
 
 
-def _row(entity_id: str, index: int, place: tuple[int, int], note: Note) -> list[Any]:
-    return [entity_id, index, *place, *_sound(note)]
+# -- the page ---------------------------------------------------------------------------------------
 
 
-def _write_page(data: bytes, ends: list[int], rows: list[list[Any]]) -> bytes:
-    rows.sort(key=lambda row: row[1:3])
-    return orjson.dumps({"format": _PAGE_FORMAT, "object_id": object_id(data), "ends": ends, "notes": rows})
-
-
-def _read_page(page: bytes | None) -> dict[str, Any] | None:
-    """Read a page of names; None when it is missing or does not have the shape that Muse writes."""
-    try:
-        content = orjson.loads(page) if page is not None else None
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(content, dict) or content.get("format") != _PAGE_FORMAT:
-        return None
-    ends, rows = content.get("ends"), content.get("notes")
-    if not isinstance(rows, list) or not all(map(_is_row, rows)):
-        return None
-    if not isinstance(ends, list) or not all(map(_is_count, ends)):
-        return None
-    return content if isinstance(content.get("object_id"), str) else None
-
-
-def _is_row(row: Any) -> bool:
-    return (
-        isinstance(row, list)
-        and len(row) == 9
-        and isinstance(row[0], str)
-        and row[0] != ""
-        and all(map(_is_count, row[1:]))
+def _write_page(data: bytes, read: ReadFile, edited: Mapping[str, Placed | None]) -> bytes:
+    names = sorted([name, *place] for name, place in read.places.items()) if read.named else None
+    return orjson.dumps(
+        {
+            "format": _PAGE_FORMAT,
+            "object_id": object_id(data),
+            "read": base64.b64encode(read.data).decode() if edited else None,
+            "names": names,
+            "edited": {name: _values(placed) for name, placed in sorted(edited.items())},
+        }
     )
 
 
-def _is_count(value: Any) -> bool:
+def _values(placed: Placed | None) -> list[Any] | None:
+    return placed and [placed[0], *(getattr(placed[1], name) for name in _FIELDS)]
+
+
+def _page_content(page: bytes | None) -> Mapping[str, Any]:
+    """Read a page of names; empty when it is missing or does not have a shape that Muse writes or wrote."""
+    try:
+        content = orjson.loads(page) if page is not None else None
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(content, dict) or not isinstance(content.get("object_id"), str):
+        return {}
+    is_page = {1: _is_first_page, _PAGE_FORMAT: _is_page}.get(_count_of(content.get("format")))
+    return content if is_page is not None and is_page(content) else {}
+
+
+def _is_first_page(content: Mapping[str, Any]) -> bool:
+    """Tell whether a page is of the first format: it has the notes of the file that it describes."""
+    rows, ends = content.get("notes"), content.get("ends")
+    return (
+        isinstance(rows, list)
+        and all(is_row(row, 9) for row in rows)
+        and isinstance(ends, list)
+        and all(map(is_count, ends))
+    )
+
+
+def _is_page(content: Mapping[str, Any]) -> bool:
+    read, names, edited = (content.get(key, 0) for key in ("read", "names", "edited"))
+    return (
+        isinstance(read, str | None)
+        and (names is None or (isinstance(names, list) and all(is_row(row, 4) for row in names)))
+        and isinstance(edited, dict)
+        and all(map(_is_edited, edited.values()))
+    )
+
+
+def _is_edited(values: Any) -> bool:
+    if values is None:
+        return True
+    if not isinstance(values, list) or len(values) != 1 + len(_FIELDS):
+        return False
+    return is_count(values[0]) and isinstance(values[-1], bool)
+
+
+def is_row(row: Any, length: int) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == length
+        and isinstance(row[0], str)
+        and row[0] != ""
+        and all(map(is_count, row[1:]))
+    )
+
+
+def is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
+
+
+def _count_of(value: Any) -> int:
+    return value if is_count(value) else 0

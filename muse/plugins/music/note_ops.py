@@ -8,11 +8,10 @@ edits names, in `expected`, the fields and values that must be there for it to t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from muse.errors import DomainError
-from muse.plugins.music.identified_score import IdentifiedScore
-from muse.plugins.music.midi_file import Note
+from muse.plugins.music.note import Note
 from muse.plugins.op_fields import shown
 
 NOTE_DOMAIN = "midi_notes"
@@ -22,6 +21,14 @@ NOTE_OP_KINDS = ("insert", "delete", "move", "replace", "mutate")
 _NOTE_FIELDS = ("pitch", "velocity", "start_tick", "duration_ticks", "channel", "release")
 _OPTIONAL_FIELDS = ("channel", "release")
 _PLACED_FIELDS = (*_NOTE_FIELDS, "track")
+
+
+class EditableNotes(Protocol):
+    """The notes of a file by name, each with its track, which may be refused."""
+
+    notes: dict[str, tuple[int, Note]]
+
+    def place(self, entity_id: str, track: int, note: Note) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,8 @@ class NoteEdit:
     changes: dict[str, Any] = field(default_factory=dict)
     expected: dict[str, Any] = field(default_factory=dict)
 
-    def apply_to(self, score: IdentifiedScore) -> None:
-        """Apply the edit to `score`, or raise DomainError and leave the score as it is."""
+    def apply_to(self, score: EditableNotes) -> None:
+        """Take effect on `score`, or raise DomainError and leave it as it is."""
         current = score.notes.get(self.entity_id)
         if self.kind == "insert":
             if current is not None:

@@ -15,15 +15,23 @@ from muse.plugins.music.note_ops import NOTE_DOMAIN, NOTE_PREFIX
 
 
 class FileInsertOp(InsertOp, total=False):
-    """A new file; `content` has its bytes in base64, and is absent when the store has them."""
+    """A new file; `content` has its bytes in base64, and is absent when the store has them.
+
+    `names` is the text of its page of names, and is absent when the file has none or keeps the one it has.
+    """
 
     content: str
+    names: str
 
 
 class FileReplaceOp(ReplaceOp, total=False):
-    """Other bytes for a file; `content` has them in base64, and is absent when the store has them."""
+    """Other bytes for a file; `content` has them in base64, and is absent when the store has them.
+
+    `names` is the text of its page of names, and is absent when the file has none or keeps the one it has.
+    """
 
     content: str
+    names: str
 
 
 class NoteInsertOp(InsertOp):

@@ -14,13 +14,10 @@ from muse.causality import CausalHistory
 from muse.core.content_id import object_id
 from muse.domain import Overlap
 from muse.errors import DomainError
+from muse.plugins.music.identified_score import Placed
 from muse.plugins.music.note_ops import NOTE_DOMAIN, NOTE_PREFIX, NoteEdit, read_note_edit
 from muse.plugins.music.trails import FileContent, file_content
-from muse.plugins.music.tree import (
-    MusicTree,
-    Placed,
-    kind_of,
-)
+from muse.plugins.music.tree import MusicTree, kind_of
 from muse.plugins.op_fields import Fetch, check_patch, check_path
 
 _IN_CONTENT_ID = ("pitch", "velocity", "start_tick", "duration_ticks", "channel")

@@ -19,11 +19,14 @@ from muse.plugins.music.note_ops import NOTE_DOMAIN, read_note_edit
 from muse.plugins.music.overlaps import overlaps_of_music
 from muse.plugins.music.squash import squash_music
 from muse.plugins.music.tree import (
+    LAST_RULE,
+    RULES,
     MusicTree,
     content_id_of,
     content_of,
     expected_of,
     kind_of,
+    names_of_op,
 )
 from muse.plugins.music.undo import undo_music
 from muse.plugins.op_fields import Fetch, address_of, check_patch, check_path
@@ -32,7 +35,22 @@ __all__ = ["MusicPlugin", "check_op", "check_path"]
 
 
 class MusicPlugin:
-    """Applies music ops. Stateless, and as pure as `DomainPlugin` asks."""
+    """Applies music ops. Stateless, and as pure as `DomainPlugin` asks.
+
+    `rule`: by which rule an edited file is written. Only `apply` knows the earlier ones.
+    """
+
+    def __init__(self, rule: int = LAST_RULE) -> None:
+        self.rule = rule
+
+    def by_rule(self, rule: int) -> "MusicPlugin":
+        """Return a plugin that writes files by an earlier rule. Raises DomainError for an unknown one."""
+        if rule not in RULES:
+            raise DomainError(
+                f"the files were made by rule {rule}, and only those up to {LAST_RULE} are known here: "
+                "install a newer version"
+            )
+        return MusicPlugin(rule)
 
     def check_op(self, op: Mapping[str, Any]) -> None:
         """Check an op before it is logged; see the function of this name."""
@@ -45,7 +63,7 @@ class MusicPlugin:
 
         To apply a part of the ops, and then the rest to the outcome, gives the same bytes as all at once.
         """
-        tree = MusicTree(files, fetch)
+        tree = MusicTree(files, fetch, rule=self.rule)
         for index, op in enumerate(ops):
             try:
                 tree.apply(index, op)
@@ -103,3 +121,4 @@ def check_op(op: Any) -> None:
             read_note_edit(child)
     elif kind != "delete":
         content_of(op, content_id_of(op), fetch=None)
+        names_of_op(op)

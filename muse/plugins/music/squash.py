@@ -4,8 +4,8 @@ Writing a file is a pure function of its notes and other events. So the net of a
 is found by comparing the notes before it and after it: a note inserted and moved is one insert, one
 inserted and deleted is nothing. Ops on whole files stay, in order; each ends the runs it could touch.
 
-Edits that cancel out may still have left a trace: a new file, a further track, a file rewritten as
-Muse writes it. Then the edit that left it stays, and so does the one that takes it back.
+Edits that cancel out may still have left a trace: a new file, or a page of names of the current format.
+Then the edit that left it stays, with the one that takes it back.
 """
 
 from collections import Counter
@@ -16,8 +16,9 @@ from typing import Any
 
 from muse.domain import OP_KINDS, DomainOp, PatchOp
 from muse.errors import DomainError
-from muse.plugins.music.notes import delete_note, insert_note, move_note, mutate_note, one_patch
-from muse.plugins.music.tree import EditedNote, MusicTree, Placed
+from muse.plugins.music.identified_score import Placed
+from muse.plugins.music.notes import delete_note, insert_note, move_note, mutate_note, one_patch, replace_note
+from muse.plugins.music.tree import EditedNote, MusicTree
 from muse.plugins.op_fields import Fetch, names_path
 
 
@@ -32,18 +33,15 @@ def squash_music(
 class _EditRun:
     """The effective note edits of one file since the last op on the whole file.
 
-    `existed`: whether the file was there; `canonical`: whether it surely was as Muse writes it.
-    `touched`: what each note was before. `first`: what the first edit made of its note. `widest`: the
-    name and outcome of the edit that last added a track.
+    `existed`: whether the file was there; `canonical`: whether it was as Muse writes it for sure.
+    `touched`: what each note was before. `first`: what the first edit made of its note.
     """
 
     existed: bool
     canonical: bool
-    track_count: int
     first: Placed | None
     patches: list[Any] = field(default_factory=list)
     touched: dict[str, Placed | None] = field(default_factory=dict)
-    widest: tuple[str, Placed | None] | None = None
 
 
 class _Squasher:
@@ -86,15 +84,11 @@ class _Squasher:
             run = self._runs[edited.path] = _EditRun(
                 existed=self._tree.exists(edited.path),
                 canonical=edited.path in self._tree.edited,
-                track_count=edited.track_count,
                 first=edited.after,
             )
         if not run.patches or run.patches[-1] is not self._op:
             run.patches.append(self._op)
-        entity_id = edited.edit.entity_id
-        run.touched.setdefault(entity_id, edited.before)
-        if len(edited.score.score.tracks) > edited.track_count:
-            run.widest = (entity_id, edited.after)
+        run.touched.setdefault(edited.edit.entity_id, edited.before)
 
     def _net_of_run(self, path: str, run: _EditRun) -> list[Any]:
         children = self._children(path, run)
@@ -114,14 +108,9 @@ class _Squasher:
             for entity_id, before in run.touched.items()
             if before != score.notes.get(entity_id)
         }
-        reached = max((after[0] + 1 for _, after in changes.values() if after), default=0)
-        if max(reached, run.track_count) < len(score.score.tracks):
-            traces = _come_and_gone(run, run.widest)
-            names = sorted(changes, key=lambda name: run.widest is None or name != run.widest[0])
-        else:
-            traces = [] if changes or self._is_untouched(path, run) else _trace(run)
-            names = list(changes)
-        return None if traces is None else [*traces, *(_net_op(name, *changes[name]) for name in names)]
+        if not changes and not self._is_untouched(path, run):
+            return _trace(run)
+        return [_net_op(name, *change) for name, change in changes.items()]
 
     def _is_untouched(self, path: str, run: _EditRun) -> bool:
         """Tell whether a file whose notes are as before the run has the same bytes too."""
@@ -142,17 +131,12 @@ def edits_notes_only(op: Any) -> bool:
 def _trace(run: _EditRun) -> list[DomainOp] | None:
     """Return the smallest edit that lets a file be written and leaves its notes the same."""
     entity_id, before = next(iter(run.touched.items()))
-    if before is None:
-        return _come_and_gone(run, (entity_id, run.first))
-    track, note = before
-    return _child(mutate_note("", entity_id, note, track=track, velocity=note.velocity))
-
-
-def _come_and_gone(run: _EditRun, passing: tuple[str, Placed | None] | None) -> list[DomainOp] | None:
-    """Return the insert and the delete of a note that was not there before the run."""
-    if passing is None or passing[1] is None or run.touched[passing[0]] is not None:
+    if before is not None:
+        track, note = before
+        return _child(mutate_note("", entity_id, note, track=track, velocity=note.velocity))
+    if run.first is None:
         return None
-    entity_id, (track, note) = passing[0], passing[1]
+    track, note = run.first
     return _child(insert_note("", entity_id, note, track=track)) + _child(delete_note("", entity_id, note))
 
 
@@ -172,7 +156,11 @@ def change_note(path: str, entity_id: str, before: Placed, after: Placed) -> Pat
     """Make the op that turns a note from `before` into `after`, which differ."""
     (old_track, old), (track, new) = before, after
     values = new.fields()
-    changes = {name: values[name] for name, value in old.fields().items() if values[name] != value}
+    changes = {name: values[name] for name, value in old.fields().items() if values.get(name) != value}
+    if old.ends_first != new.ends_first:  # no field of an edit, but part of a whole note
+        patch = replace_note(path, entity_id, old, new)
+        patch["child_ops"][0]["track"] = track  # type: ignore[typeddict-unknown-key]
+        return patch
     if track == old_track and changes.keys() == {"start_tick"}:
         return move_note(path, entity_id, old, new.start_tick)
     to_track = track if track != old_track else None

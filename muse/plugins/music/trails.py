@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse.errors import DomainError
-from muse.plugins.music.midi_file import MidiScore
+from muse.plugins.music.identified_score import IdentifiedScore, Placed
 from muse.plugins.music.squash import edits_notes_only
-from muse.plugins.music.tree import EditedNote, MusicTree, Placed, kind_of
+from muse.plugins.music.tree import EditedNote, MusicTree, kind_of
 from muse.plugins.op_fields import Fetch
 
 ALL_FIELDS = frozenset({"pitch", "velocity", "start_tick", "duration_ticks", "channel", "release", "track"})
@@ -29,11 +29,16 @@ class NoteStep:
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A file as it was at some moment. A file that is not music has no `score`."""
+    """A file as it was at some moment. A file that is not music has no `score`.
 
-    data: bytes
-    score: MidiScore | None
+    Two are equal if they have the same notes by the same names and the same other events: by which rule
+    they were written is no difference.
+    """
+
+    data: bytes = field(compare=False)
+    score: IdentifiedScore | None = field(compare=False)
     notes: Mapping[str, Placed]
+    rest: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +181,14 @@ def file_content(tree: MusicTree, path: str) -> FileContent | None:
     """Return the file at `path` of a tree, or None."""
     if not tree.exists(path):
         return None
+    data = tree.data(path)
+    if data is None:
+        return None
     try:
         score = tree.score(path)
     except DomainError:
         score = None
-    data = tree.data(path)
-    if data is None:
-        return None
-    return FileContent(data, score.score, dict(score.notes)) if score else FileContent(data, None, {})
+    if not isinstance(score, IdentifiedScore):
+        return FileContent(data, None, {}, data)
+    copy = IdentifiedScore(score.read, dict(score.notes))
+    return FileContent(data, copy, copy.notes, score.read.others())

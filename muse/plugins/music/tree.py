@@ -4,13 +4,14 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from muse.core.content_id import object_id
 from muse.domain import IgnoredOp
 from muse.errors import DomainError, NotFoundError
-from muse.plugins.music.identified_score import IdentifiedScore, identify
-from muse.plugins.music.midi_file import Note
+from muse.plugins.music.first_rule import FirstRuleScore, identify_first
+from muse.plugins.music.identified_score import IdentifiedScore, Placed, identify, is_page_of
+from muse.plugins.music.note import Note
 from muse.plugins.music.note_ops import NOTE_DOMAIN, NoteEdit, read_note_edit
 from muse.plugins.op_fields import (
     Fetch,
@@ -25,21 +26,36 @@ from muse.plugins.op_fields import (
 
 FILE_OP_KINDS = ("insert", "delete", "replace", "patch")
 
-Placed = tuple[int, Note]
+
+class Score(Protocol):
+    """The notes of a file by name, each with its track, and how they are written."""
+
+    notes: dict[str, Placed]
+
+    def place(self, entity_id: str, track: int, note: Note) -> None: ...
+
+    def write(self) -> tuple[bytes, bytes | None]: ...
+
+
+RULES: Mapping[int, tuple[type[Score], Callable[[bytes, bytes | None], Score]]] = {
+    1: (FirstRuleScore, identify_first),
+    2: (IdentifiedScore, identify),
+}
+"""How files are read and written, by rule: what a new file is, and how one is read."""
+LAST_RULE = max(RULES)
 
 
 class EditedNote(NamedTuple):
     """An edit of a note that took effect: of the op at `op_index`, in the file at `path`.
 
-    `before` is what the note was, `track_count` how many tracks there were; `score` is as it is after.
+    `before` is what the note was; `score` is as it is after.
     """
 
     op_index: int
     path: str
     edit: NoteEdit
     before: Placed | None
-    track_count: int
-    score: IdentifiedScore
+    score: Score
 
     @property
     def after(self) -> Placed | None:
@@ -50,21 +66,22 @@ class EditedNote(NamedTuple):
 class MusicTree:
     """The files while ops are applied. `files` is never changed; `changed` holds what differs.
 
-    A score in `scores` is ahead of its bytes when its path is in `edited`. `unreadable` remembers, by path,
-    why the bytes are not MIDI, so that they are parsed once; `directories` holds all directories that files
-    have been in. `on_edit` is told of each edit of a note; `exists` does not know yet of a file that the edit
-    makes.
+    A score in `scores` is ahead of its bytes when its path is in `edited`. `unreadable` remembers,
+    by path, why the bytes are not MIDI, so that they are parsed once; `directories` all that
+    files have been in. `on_edit` is told of each edit of a note; `exists` does not know yet of a
+    file that the edit makes. `rule`: by which of the `RULES` files are read and written.
     """
 
     files: Mapping[str, bytes]
     fetch: Fetch
     changed: dict[str, bytes | None] = field(default_factory=dict)
-    scores: dict[str, IdentifiedScore] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
     unreadable: dict[str, DomainError] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)
     ignored: list[IgnoredOp] = field(default_factory=list)
     on_edit: Callable[[EditedNote], None] | None = None
+    rule: int = LAST_RULE
 
     def apply(self, index: int, op: Any) -> None:
         """Apply one op, or raise DomainError; parts of a patch without effect go to `ignored`."""
@@ -95,9 +112,12 @@ class MusicTree:
             self._require(path)
             self._check_expected(path, op)
         content = content_of(op, content_id, self.fetch)
+        names = names_of_op(op) if self.rule > 1 else None
         self._flush(path)  # the page of names must describe the notes that the new content replaces
         self._forget(path)
         self.changed[path] = content
+        if names is not None and is_page_of(content, names):
+            self.changed[names_path(path)] = names
 
     def _patch(self, index: int, path: str, op: Mapping[str, Any]) -> None:
         check_patch(op, NOTE_DOMAIN)
@@ -118,18 +138,18 @@ class MusicTree:
         for child in child_ops:
             try:
                 edit = read_note_edit(child)
-                before, tracks = score.notes.get(edit.entity_id), len(score.score.tracks)
+                before = score.notes.get(edit.entity_id)
                 edit.apply_to(score)
             except DomainError as error:
                 self.ignored.append(IgnoredOp(index, f"{path}/{address_of(child)}", str(error)))
                 continue
             if self.on_edit is not None:
-                self.on_edit(EditedNote(index, path, edit, before, tracks, score))
+                self.on_edit(EditedNote(index, path, edit, before, score))
             self.scores[path] = score
             self.edited.add(path)
 
-    def score(self, path: str) -> IdentifiedScore:
-        """Open the score at `path`, or a new one where there is no file."""
+    def score(self, path: str) -> Score:
+        """Open the score at `path`, a new one where there is no file."""
         if path in self.scores:
             return self.scores[path]
         if path in self.unreadable:
@@ -137,9 +157,9 @@ class MusicTree:
         content = self.content(path)
         if content is None:
             self._require_room(path)
-            return IdentifiedScore()
+            return RULES[self.rule][0]()
         try:
-            self.scores[path] = identify(content, self.content(names_path(path)))
+            self.scores[path] = RULES[self.rule][1](content, self.content(names_path(path)))
         except DomainError as error:
             self.unreadable[path] = DomainError(f"{path}: {error}", path=path)
             raise self.unreadable[path] from error
@@ -250,6 +270,16 @@ def content_of(op: Mapping[str, Any], content_id: str, fetch: Fetch | None) -> b
     if object_id(content) != content_id:
         raise DomainError(f"the content does not have the sha256 {content_id}: send the bytes again")
     return content
+
+
+def names_of_op(op: Mapping[str, Any]) -> bytes | None:
+    """Get the page of names that comes with a whole file, if one does."""
+    names = op.get("names")
+    if names is None:
+        return None
+    if not isinstance(names, str):
+        raise DomainError(f"`names` is the text of a page of names, not {shown(names)}")
+    return names.encode(errors="replace")
 
 
 def _decoded(text: Any) -> bytes:

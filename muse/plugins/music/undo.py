@@ -18,7 +18,7 @@ from typing import Any
 from muse.core.content_id import object_id
 from muse.domain import Compensation, DomainOp, NotUndone, PatchOp, Undoing
 from muse.errors import DomainError
-from muse.plugins.music.identified_score import IdentifiedScore, identify
+from muse.plugins.music.identified_score import NEW_FILE, IdentifiedScore, Placed, identify
 from muse.plugins.music.note_ops import NOTE_PREFIX
 from muse.plugins.music.notes import (
     delete_file,
@@ -31,6 +31,7 @@ from muse.plugins.music.notes import (
 )
 from muse.plugins.music.squash import change_note
 from muse.plugins.music.trails import (
+    ALL_FIELDS,
     FileContent,
     FileStep,
     FileTrail,
@@ -38,11 +39,12 @@ from muse.plugins.music.trails import (
     Trails,
     file_content,
 )
-from muse.plugins.music.tree import MusicTree, Placed
+from muse.plugins.music.tree import MusicTree
 from muse.plugins.op_fields import Fetch, address_of, names_path
 
 _UNDOES_LIMIT = 256  # how many causes an entry can name
 _CHILDREN_LIMIT = 500  # keeps a patch well within what a log takes as one line
+_NAMES_LIMIT = 400_000  # bytes of names that come with a file, so that the op is a line that a log takes
 _ELSEWHERE = "it is otherwise in the files now: another session or a hand edit changed it"
 
 
@@ -100,13 +102,14 @@ class _FileUndo:
         self.notes = self.content.notes if self.content else {}
         if not self._undo_file_steps():
             return
-        if not self.trail.alive and not self._revived():
+        if not self.trail.alive and not self._revived() and not self._is_made_by_a_note():
             self._leave_all(*self._what_came_after(self.trail.steps[-1]))
             return
         for entity_id, steps in self.trail.notes.items():
             if any(step.op_index in self.wanted for step in steps):
                 self._undo_note(entity_id, steps)
         self._write_edits()
+        self._delete_what_nobody_needs()
 
     # -- whole files ----------------------------------------------------------------------------
 
@@ -159,6 +162,11 @@ class _FileUndo:
     def _revived(self) -> bool:
         return self.trail.steps[-1].op_index in self.wanted
 
+    def _is_made_by_a_note(self) -> bool:
+        """Tell whether the deleted file was empty: its next note makes it again."""
+        deleted = self.trail.steps[-1].before
+        return deleted is not None and deleted.data == NEW_FILE and not self.now.exists(self.path)
+
     def _rename_back(self, step: FileStep) -> None:
         if self.now.exists(step.source) or not self.now.exists(self.path):
             self._leave(
@@ -187,13 +195,7 @@ class _FileUndo:
             reason = _ELSEWHERE if later is None else "the file was brought back since"
             self._leave(step.op_index, self.path, reason, later)
             return
-        page = self.now.content(names_path(self.trail.path)) if self.content else None
-        whole = _names_itself(before, page)
-        data = before.data if whole or before.score is None else IdentifiedScore(before.score).write()[0]
-        if self.content is None:
-            op: Any = insert_file(self.path, data)
-        else:
-            op = self._as_it_is(replace_file(self.path, self.content.data, data))
+        op, whole = self._as_before(before)
         if not self._add(op, self._since(step)):
             return
         self.content = before
@@ -206,6 +208,33 @@ class _FileUndo:
         self.notes = before.notes
         for entity_id, steps in self.trail.notes.items():
             self.trail.notes[entity_id] = [one for one in steps if one.op_index < step.op_index]
+
+    def _as_before(self, before: FileContent) -> tuple[Any, bool]:
+        """Make the op that gives a file its content back; also tell whether the notes have their names then.
+
+        The names come with it, unless there are too many for one op.
+        """
+        page = self.now.content(names_path(self.trail.path)) if self.content else None
+        data, names, whole = before.data, None, True
+        if before.score is not None and not _names_itself(before, page):
+            names = before.score.page().decode()
+            whole = len(names) <= _NAMES_LIMIT
+            data = data if whole else IdentifiedScore(before.score.read).write()[0]
+        if self.content is None:
+            op: Any = insert_file(self.path, data)
+        else:
+            op = self._as_it_is(replace_file(self.path, self.content.data, data))
+        return ({**op, "names": names} if names and whole else op), whole
+
+    def _delete_what_nobody_needs(self) -> None:
+        """Delete a file that the first of its notes made, once the last of them is taken back."""
+        made = bool(self.trail.steps) and self.trail.steps[0].kind == "make"
+        if not made or not self.agrees or not self.after.exists(self.path):
+            return
+        content = file_content(self.after, self.path)
+        undoes = tuple(sorted(self.wanted))
+        if content is not None and content.data == NEW_FILE and undoes and self.outcome.compensations:
+            self._add(self._as_it_is(delete_file(self.path, content.data)), undoes)
 
     # -- notes ----------------------------------------------------------------------------------
 
@@ -286,7 +315,7 @@ class _FileUndo:
             self._leave(index, address, reason, max(names.values()), file_too=False)
         wanted -= blocked.keys() - taken
         track = values.pop("track")
-        return track, replace(state[1], **values)
+        return track, replace(state[1], **values, ends_first=start[1].ends_first)
 
     def _add_edit(
         self,
@@ -305,7 +334,8 @@ class _FileUndo:
                 old, new = _fields(current), _fields(target)
                 differing = {name: new[name] for name in old if old[name] != new[name]}
                 agrees = found is not None and all(_fields(found)[name] == old[name] for name in differing)
-                patch = change_note("", entity_id, found or current, _with(found or current, differing))
+                wanted = _with(found or current, differing, ends_first=target[1].ends_first)
+                patch = change_note("", entity_id, found or current, wanted)
                 edit = {**_child(patch), "expected": {name: old[name] for name in differing}}
         except DomainError as error:
             self._leave(undoes[-1], address, f"the note cannot be as it was: {error}", file_too=False)
@@ -322,7 +352,9 @@ class _FileUndo:
         for group in _grouped(self.edits):
             undoes = sorted({index for _, indexes in group for index in indexes})
             patch: Any = one_patch(self.path, (), f"undo: {len(group)} edits of notes")
-            op = {**patch, "child_ops": [child for child, _ in group], "expected": {}}
+            op = {**patch, "child_ops": [child for child, _ in group]}
+            if self.after.exists(self.path):
+                op["expected"] = {}
             self._add(self._as_it_is(op) if restored else op, tuple(undoes))
         self.edits = []
 
@@ -409,13 +441,14 @@ def _in_the_way(later: Sequence[tuple[int, Any]], value: Any, wanted: Collection
 
 
 def _fields(placed: Placed) -> dict[str, Any]:
-    return {**placed[1].fields(), "track": placed[0]}
+    """Return the fields that an edit may write, by name."""
+    return {**{name: getattr(placed[1], name) for name in ALL_FIELDS - {"track"}}, "track": placed[0]}
 
 
-def _with(placed: Placed, values: Mapping[str, Any]) -> Placed:
+def _with(placed: Placed, values: Mapping[str, Any], *, ends_first: bool) -> Placed:
     fields = {**_fields(placed), **values}
     track = fields.pop("track")
-    return track, replace(placed[1], **fields)
+    return track, replace(placed[1], **fields, ends_first=ends_first)
 
 
 def _made_or_gone(entity_id: str, current: Placed | None, target: Placed | None) -> Any:

@@ -4,11 +4,11 @@ import asyncio
 
 from muse.server.api.calls import Service
 from muse.server.api.ops import SentOps
+from muse.server.appending import Written
 from muse.server.edge.access import Principal
 from muse.server.faults import RequestError
 from muse.server.sessions import OpenSession
 from muse.session.guarded_log import Request
-from muse.session.receipt import Receipt
 
 ACKS = ("written", "durable")
 """How sure an acknowledgement is: it survives the death of the server, or a power cut."""
@@ -23,7 +23,7 @@ def submit_ops(
     is_durable: bool,
     size: int,
     actor: str | None = None,
-) -> "asyncio.Future[list[Receipt]]":
+) -> "asyncio.Future[Written]":
     """Append what a client sent, in the order of the calls; the receipts come once they are true.
 
     The quota takes all the ops or none. `actor`: the author if neither the token nor the ops name one.
@@ -33,8 +33,8 @@ def submit_ops(
     author = sent.actor_id or principal.actor or actor
     if not sent.ops:
         service.quotas.charge(author or "", 1, size)
-        nothing: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
-        nothing.set_result([])
+        nothing: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        nothing.set_result(Written([]))
         return nothing
     if not author:
         raise RequestError(422, "actor_id is missing: name the author", field="actor_id")

@@ -13,8 +13,9 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from structlog.typing import FilteringBoundLogger
 
-from muse.core.file.live_or_archived import SessionFile
-from muse.errors import MuseError
+from muse.core.file.cursors import OtherLogError
+from muse.core.op_log import OpLog
+from muse.errors import MuseError, UsageError
 from muse.history.repository import Repository
 from muse.server.edge.access import Principal, Scope, Tokens
 from muse.server.edge.limits import Budget, DistinctSlots, Quotas, Slots
@@ -85,19 +86,6 @@ class Service:
     async def in_thread(self, principal: Principal, work: Callable[[], _T]) -> _T:
         """Run what touches files in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads_of(principal), work)
-
-    def check_cursor(self, session_id: str, text: str, name: str = "since") -> int:
-        """Return the byte that a cursor names; raise the refusal if it is not of this session. Blocks."""
-        repository = self.repository
-        file = SessionFile(repository.root, session_id, repository.storage)
-        try:
-            end = file.end()
-            cursor = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
-            if not 0 <= cursor <= end or (cursor and file.read(cursor - 1, 1) != b"\n"):
-                raise RequestError(422, f"{name} {text[:40]!r} is not a cursor of this session", field=name)
-        finally:
-            file.close()
-        return cursor
 
 
 @dataclass(slots=True)
@@ -171,6 +159,16 @@ class Call:
         if len(values) != len(given):
             raise RequestError(422, "a query parameter is given twice")
         return [values.get(name) for name in names]
+
+
+def check_cursor(log: OpLog, text: str, name: str = "since") -> int:
+    """Return the byte that a cursor names; raise the refusal if it is not of this session's log. Blocks."""
+    try:
+        return log.cursors.offset(text)
+    except OtherLogError as error:
+        raise RequestError(410, f"{name}: {error}", field=name, kind="CursorOfAnotherLog") from None
+    except UsageError as error:
+        raise RequestError(422, f"{name}: {error}", field=name) from None
 
 
 def one_of(name: str, value: str | None, *allowed: str) -> str:

@@ -16,15 +16,15 @@ from muse.core.strict_json import unstorable
 from muse.errors import MuseError
 from muse.server.api.appends import submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
-from muse.server.api.calls import ANSWERED, Call, Service, one_of
+from muse.server.api.calls import ANSWERED, Call, Service, check_cursor, one_of
 from muse.server.api.ops import Append, checked, sent_ops
+from muse.server.appending import Written
 from muse.server.client_queue import ClientQueue, Message
 from muse.server.edge.access import Principal
 from muse.server.faults import RequestError
 from muse.server.feed import LogSlice, read_slice
 from muse.server.in_threads import InThreads
 from muse.server.sessions import OpenSession
-from muse.session.receipt import Receipt
 
 TRY_AGAIN, RESTARTING, POLICY_VIOLATION, INTERNAL = 1013, 1012, 1008, 1011
 """Close codes of WebSockets (the IANA registry): behind or full, stopping, no longer allowed, a fault."""
@@ -80,7 +80,12 @@ async def start_cursor(call: Call, session: OpenSession, since: str | None) -> i
     """Return where to follow from: a client's cursor, or the end of the log."""
     if since is None:
         return (await call.in_thread(session.log.cut)).offset
-    return await call.in_thread(partial(call.service.check_cursor, session.session_id, since))
+    return await call.in_thread(partial(check_cursor, session.log, since))
+
+
+async def cursor_at(service: Service, principal: Principal, session: OpenSession, offset: int) -> bytes:
+    """Return a byte of the log as a client's cursor."""
+    return (await service.in_thread(principal, partial(session.log.cursors.at, offset))).encode()
 
 
 class LiveConnection:
@@ -153,7 +158,8 @@ class LiveConnection:
         while (update := await self.queue.get()) is not None:
             await self._send(update)
         if self.queue.overflowed:
-            await self._send(Message(_encoded({"type": "overflow", "cursor": self.queue.cursor})))
+            cursor = await cursor_at(self._service, self.principal, self._session, self.queue.cursor)
+            await self._send(Message(b'{"type":"overflow","cursor":"%b"}' % cursor))
             self._closing = (TRY_AGAIN, "too slow: come back with the cursor")
 
     async def _send(self, update: Message) -> None:
@@ -218,6 +224,11 @@ class LiveConnection:
     def _append(self, message: AppendMessage, size: int) -> None:
         self.principal.check_scope("append")
         sent = sent_ops(message, self._service.settings.request_ops)
+        if self._session.log.is_replaced:
+            self.leave(TRY_AGAIN, "another log is at the place of the session's: come back")
+            raise RequestError(
+                503, "another log is at the place of the session's: connect again", retry_after=1
+            )
         done = submit_ops(
             self._service,
             self._service.sessions.get(self._session.session_id),  # opened again where a disk had failed
@@ -232,7 +243,7 @@ class LiveConnection:
         if self._service.tracing.is_on:
             self._service.tracing.follow("append", done, ops=len(sent.ops), ack=message.ack)
 
-    def _appended(self, identity: Any, done: "asyncio.Future[list[Receipt]]") -> None:
+    def _appended(self, identity: Any, done: "asyncio.Future[Written]") -> None:
         self._pending -= 1
         self._room.set()
         error = done.exception()
@@ -240,7 +251,7 @@ class LiveConnection:
             told = self._service.told(error)
             self._answer({"type": "error", "id": identity, **told.as_record()})
         else:
-            self._answer({"type": "receipts", "id": identity, "receipts": done.result()})
+            self._answer({"type": "receipts", "id": identity, **done.result().as_record()})
 
 
 def _identity(document: dict[str, Any]) -> int | str | None:
@@ -310,7 +321,7 @@ async def _event_stream(call: Call, session: OpenSession, cursor: int) -> AsyncI
     call.held.callback(service.live.discard, stream)
     call.held.callback(session.stop_following, queue)
     try:
-        yield b"id: %d\nevent: open\ndata: {}\n\n" % cursor
+        yield b"id: %b\nevent: open\ndata: {}\n\n" % await cursor_at(service, call.principal, session, cursor)
         async with aclosing(catch_up(service, call.principal, session, queue)) as batches:
             async for batch in batches:
                 yield batch.message.events
@@ -319,7 +330,8 @@ async def _event_stream(call: Call, session: OpenSession, cursor: int) -> AsyncI
             yield update.events
             stream.sending_since = None
         if queue.overflowed:
-            yield b'event: overflow\ndata: {"cursor":%d}\n\n' % queue.cursor
+            last = await cursor_at(service, call.principal, session, queue.cursor)
+            yield b'event: overflow\ndata: {"cursor":"%b"}\n\n' % last
     except MuseError as error:
         yield b"event: error\ndata: %b\n\n" % _encoded(service.told(error).as_record())
 

@@ -23,6 +23,7 @@ _ERRORS = {
     404: "There is no such thing.",
     408: "The request took too long.",
     409: "It is in the way of something else.",
+    410: "The cursor is of another log than the one that is here now.",
     413: "Too large.",
     415: "The media type is not understood.",
     422: "The request does not hold what it should; field and line say where.",

@@ -26,7 +26,9 @@ JSON, LINES, BYTES, EVENTS, TEXT = (
 )
 
 _ONE_SESSION = "/v1/sessions/{session_id}"
-_CURSOR = {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "A cursor of this session."}
+_CURSOR_FORM = {"pattern": "^[0-9]{1,18}(-[0-9a-f]{8})?$", "description": "A cursor of this session."}
+_CURSOR = {"type": "string", **_CURSOR_FORM}
+_NULLABLE_CURSOR = {"type": ["string", "null"], **_CURSOR_FORM}
 _WORD = {"type": "string"}
 _OBJECT = {"type": "object"}
 
@@ -112,7 +114,7 @@ ENDPOINTS = (
             "muse-seen-frontier": {"type": "string", "description": "JSON: actor to the highest stamp read."}
         },
         body={JSON: {"oneOf": [_list(_ref("Op")), _ref("Append")]}, LINES: {"type": "string"}},
-        answers={200: _json(_object(receipts=_list(_ref("Receipt"))))},
+        answers={200: _json(_object(receipts=_list(_ref("Receipt")), cursor=_NULLABLE_CURSOR))},
         errors=(404, 413, 415, 429, 507),
     ),
     Endpoint(
@@ -131,7 +133,7 @@ ENDPOINTS = (
             "limit": {"type": "integer", "minimum": 1, "maximum": 1_000_000_000},
         },
         answers={200: (LINES, _ENTRY_WITH_CURSOR)},
-        errors=(404, 413, 429),
+        errors=(404, 410, 413, 429),
     ),
     Endpoint(
         "GET",
@@ -141,7 +143,7 @@ ENDPOINTS = (
         "Follow as Server-Sent Events; `Last-Event-ID` resumes.",
         query={"since": _CURSOR},
         answers={200: (EVENTS, {"type": "string"})},
-        errors=(404, 429),
+        errors=(404, 410, 429),
     ),
     Endpoint(
         "GET",
@@ -177,7 +179,7 @@ ENDPOINTS = (
                     repo_id={"type": "string", "format": "uuid", "description": "That of .muse/repo.json."},
                     entries={"type": "integer"},
                     lamport_ts={"type": "integer"},
-                    cursor={"type": "integer"},
+                    cursor=_CURSOR,
                     archived={"type": "boolean"},
                     policy=_OBJECT,
                     present=_list(_OBJECT),

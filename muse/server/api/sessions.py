@@ -15,7 +15,7 @@ from muse.core.file.live_or_archived import is_archived
 from muse.core.op_log import OpLog
 from muse.server.api.appends import ACKS, submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, media_type, parse_json, read_body, read_object
-from muse.server.api.calls import Call, JsonResponse, count_of, one_of
+from muse.server.api.calls import Call, JsonResponse, check_cursor, count_of, one_of
 from muse.server.api.ops import Lamport, SentOps, checked, read_document, read_lines
 from muse.server.faults import RequestError
 from muse.server.feed import as_json
@@ -99,7 +99,7 @@ def _facts(call: Call, log: OpLog) -> dict[str, Any]:
         "repo_id": repository.repo_id,
         "entries": cut.op_count,
         "lamport_ts": cut.lamport_ts,
-        "cursor": cut.offset,
+        "cursor": log.cursors.at(cut.offset),
         "archived": is_archived(repository.root, session_id, storage=repository.storage),
         "policy": read_policy(repository.root, session_id, repository.storage).to_json(),
     }
@@ -175,8 +175,8 @@ async def append(call: Call) -> Response:
             call.service, call.session(), call.principal, sent, is_durable=level == "durable", size=len(body)
         )
     with call.service.tracing.span("append", ops=len(sent.ops), ack=level):
-        receipts = await done
-    return JsonResponse({"receipts": receipts})
+        written = await done
+    return JsonResponse(written.as_record())
 
 
 def _sent(call: Call, body: bytes, at_most: int) -> SentOps:
@@ -207,10 +207,10 @@ async def read(call: Call) -> Response:
     service = call.service
 
     def begin() -> Generator[bytes]:
-        start = service.check_cursor(session.session_id, since, "since") if since is not None else 0
+        start = check_cursor(session.log, since, "since") if since is not None else 0
         stop = session.log.cut().offset
         if until is not None:
-            stop = service.check_cursor(session.session_id, until, "until")
+            stop = check_cursor(session.log, until, "until")
         wanted = {"domain": domain, "actor": actor, "address": address}
         if order == "log":
             return _first(count, _in_log_order(session.log, start, stop, wanted))
@@ -244,7 +244,7 @@ def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | Non
     with log.follow(since=start) as follower:
         while follower.cursor < stop and (entry := follower.next_within(0)) is not None:
             if follower.cursor <= stop and matches(entry, **wanted):
-                yield as_json(entry, follower.cursor)
+                yield as_json(entry, follower.cursor_text)
 
 
 def _in_total_order(

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from muse.core.op_log import OpLog
 from muse.errors import CorruptionError
 from muse.history.garbage_lock import uncollected
-from muse.replication.peer import entries_in
+from muse.replication.received import entries_in
 from muse.replication.reconcile import ProtocolError
 from muse.replication.wire import CALLS, WRITING_CALLS, answer, unpack
 from muse.server.api.bodies import read_body

@@ -256,3 +256,38 @@ def test_a_failure_while_bytes_in_doubt_are_written_anew_leaves_them_in_doubt(lo
     again.close()
     assert whole(log) == b"one\none\ntwo\n"
     assert os.listdir(os.path.dirname(log.path)) == ["ops.jsonl"]
+
+
+class RefusesToSync(Storage):
+    """Syncs nothing, or nothing but files that are replaced as a whole."""
+
+    def __init__(self, path: str, *, only_the_log: bool) -> None:
+        self._path, self._only_the_log, self.is_sound = path, only_the_log, False
+
+    def sync_data(self, descriptor: int) -> None:
+        is_log = os.path.samestat(os.fstat(descriptor), os.stat(self._path))
+        if not self.is_sound and (is_log or not self._only_the_log):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync_data(descriptor)
+
+
+@pytest.mark.parametrize(("only_the_log", "growth"), [(False, 1), (True, 11)])
+def test_a_log_that_is_opened_again_and_again_on_a_disk_that_syncs_nothing_stays_bounded(
+    log: LogFile, growth: int, *, only_the_log: bool
+) -> None:
+    log.append(b"".join(b"line %d\n" % number for number in range(100)))
+    log.close()
+    first, size = whole(log), os.path.getsize(log.path)
+    storage = RefusesToSync(log.path, only_the_log=only_the_log)
+    failed = LogFile(log.path, storage)
+    with pytest.raises(StorageError):
+        failed.sync()
+    failed.close()
+    for _ in range(10):
+        with pytest.raises(StorageError):
+            LogFile(log.path, storage).append(b"more\n")
+    assert os.path.getsize(log.path) == size * growth
+    storage.is_sound = True
+    LogFile(log.path, storage).append(b"more\n")
+    assert whole(log) == first * (growth + 1) + b"more\n"
+    assert os.listdir(os.path.dirname(log.path)) == ["ops.jsonl"]

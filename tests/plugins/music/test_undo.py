@@ -2,15 +2,16 @@
 
 from collections.abc import Collection, Sequence
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muse.domain import Undoing, UndoingPlugin
+from muse.domain import Compensation, Undoing, UndoingPlugin
 from muse.errors import NotFoundError
 from muse.plugins.music.identified_score import identified_notes
-from muse.plugins.music.midi_file import Note, without_notes
+from muse.plugins.music.midi_file import MidiScore, Note, Track, read_midi, without_notes, write_midi
 from muse.plugins.music.notes import (
     delete_file,
     delete_note,
@@ -25,7 +26,7 @@ from muse.plugins.music.notes import (
 )
 from muse.plugins.music.plugin import MusicPlugin, check_op
 from muse.plugins.music.trails import ALL_FIELDS, Trails
-from tests.plugins.music.test_music import Files, commit, music_ops, taken_in, trees
+from tests.plugins.music.test_music import Files, commit, music_ops, note_patches, taken_in, trees
 from tests.samples.midi_samples import real_file
 
 C4 = Note(60, 64, 0, 480)
@@ -337,8 +338,72 @@ def test_undoing_any_ops_has_an_effect_or_says_why_not(
 def test_undoing_all_ops_on_notes_leads_back_to_where_they_began(ops: Sequence[Any]) -> None:
     notes_only = [op for op in ops if op["op"] == "patch" and "from_address" not in op]
     after, _ = undo(notes_only, range(len(notes_only)))
-    assert after.keys() == SONG.keys()
-    assert notes_in(after) == notes_in(SONG)
+    assert after == SONG
+
+
+@settings(max_examples=200, deadline=None)
+@given(trees, st.lists(note_patches, max_size=8), st.data())
+def test_once_all_edits_are_undone_the_bytes_are_those_from_before(
+    files: Files, ops: Sequence[Any], data: st.DataObject
+) -> None:
+    hers = data.draw(st.sets(st.integers(0, len(ops) - 1))) if ops else set()
+    _, first = undo(ops, hers, files)
+    so_far = [*ops, *(done.op for done in first.compensations)]
+    after, second = undo(so_far, set(range(len(ops))) - hers, files)
+    if all(left.because is None for left in (*first.left, *second.left)):
+        assert after == files
+
+
+def test_an_edit_on_a_second_track_that_is_undone_leaves_format_and_tracks_as_they_were() -> None:
+    files = {"a.mid": write_midi(MidiScore(format=0, tracks=(Track(notes=(C4,)),)))}
+    op = insert_note("a.mid", "y", C4, track=3)
+    assert read_midi(apply(files, [op])["a.mid"]).format == 1
+    assert undo([op], [0], files) == (files, Undoing([Compensation(ANY, (0,))], []))
+
+
+def test_a_file_that_only_undone_work_made_is_gone_however_it_was_undone() -> None:
+    ops: list[Any] = [insert_note("b.mid", "hers", C4), insert_note("b.mid", "his", C4)]
+    steps = [apply(SONG, ops)]
+    undone: set[int] = {0}
+    for mine in ({0}, {1}):
+        after, outcome = undo(ops, mine)
+        undone = set(range(len(ops), len(ops) + len(outcome.compensations)))
+        ops += [done.op for done in outcome.compensations]
+        assert outcome.left == []
+        steps.append(after)
+    assert notes_in(steps[1], "b.mid").keys() == {"his"}
+    assert steps[2] == SONG
+    his, hers = undone, set(range(2, min(undone)))
+    after, outcome = undo(ops, his)
+    assert (after, outcome.left) == (steps[1], [])
+    after, outcome = undo(ops, hers)
+    assert notes_in(after, "b.mid").keys() == {"hers"}
+    after, outcome = undo(ops, his | hers)
+    assert notes_in(after, "b.mid").keys() == {"his", "hers"}
+
+
+def test_a_file_that_somebody_emptied_on_purpose_stays() -> None:
+    ops = [insert_note("b.mid", "y", C4), delete_note("b.mid", "y", C4), LOUD]
+    after, _ = undo(ops, [2])
+    assert "b.mid" in after
+
+
+def test_a_deleted_file_comes_back_to_the_byte_with_the_names_that_it_had() -> None:
+    files = apply({"b.mid": real_file("die_forelle.mid")}, [insert_note("b.mid", "y", C4, track=1)])
+    after, outcome = undo([delete_file("b.mid", b"")], [0], files)
+    assert (after, len(outcome.compensations)) == (files, 1)
+
+
+def test_a_note_that_ends_first_comes_back_as_it_was() -> None:
+    data = bytes.fromhex("4d546864 00000006 0000 0001 01e0 4d54726b 0000000c 00803c40 00903c40 00ff2f00")
+    files = {"a.mid": data}
+    [(name, (_, note))] = notes_in(files).items()
+    for op in (
+        mutate_note("a.mid", name, note, duration_ticks=5),
+        delete_note("a.mid", name, note),
+        move_note("a.mid", name, note, 7),
+    ):
+        assert undo([op], [0], files)[0] == files
 
 
 @settings(max_examples=200, deadline=None)

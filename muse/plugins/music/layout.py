@@ -1,0 +1,247 @@
+"""Decides the order of the events of a track whose notes were edited. Pure.
+
+What was read keeps its place: a track is the one that was read, without the events of the notes that
+went, and with those of new and changed notes put in. An event of a changed note stays in its place as
+long as its tick, channel and pitch do. Our own order is for what has no place yet: at one tick come
+first the ends of notes, then all that was read, in its order, then notes without length, then the
+starts of the rest.
+
+What is edited is what plays, in every program that pairs starts and ends in whatever way. So near an edited
+note, and as long as it is there, a few events of its pitch give way. One that ends nothing, and a start
+that nothing ends, are left out while the note sounds. A start that nothing ended before it is ended where
+the note starts. An end of track before the note is left out. Of two edited notes of one pitch, one inside the
+other, and of an edited note inside another note, MIDI cannot say which ends first: nothing is done there.
+
+The order is a function of what was read and of the notes there are now, never of how they were made: an
+edit that is taken back leaves no trace.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from muse.plugins.music.midi_bytes import LAST_TICK, Event, EventTrack, is_end_of_track
+from muse.plugins.music.note import (
+    NEUTRAL_RELEASE,
+    Note,
+    key_of,
+    note_between,
+    note_off,
+    note_on,
+    starts_note,
+)
+
+_ENDS, _READ, _STARTS = 0, 1, 2  # the parts of a tick
+_EMPTY_TEXT = b"\xff\x01\x00"
+_Key = tuple[int, int]
+_Places = Mapping[str, tuple[int, int]]
+
+
+class _Item(NamedTuple):
+    """An event on its way to its place: `order` within the track, whose it is, and how it is framed.
+
+    `starts`: whether it starts or ends its note, which `owner` names; None for what is of no note.
+    """
+
+    order: tuple[int, ...]
+    tie: str
+    event: Event
+    frame: int
+    owner: str | None = None
+    starts: bool = False
+
+
+def lay_out(track: EventTrack, places: _Places, notes: Mapping[str, Note]) -> EventTrack:
+    """Return `track` with the notes that there are now; the same object where nothing changed.
+
+    `places` tells, by note id, at which events of the track the notes start and end that were read.
+    """
+    edited = {name for name, note in notes.items() if note != _read_note(track, places, name)}
+    if not edited and len(notes) == len(places):
+        return track
+    items = sorted(_items(_Read(track, places), notes, edited))
+    kept = list(_without_what_hides(items, {name: notes[name] for name in edited}))
+    end_tick = max(track.end_tick, kept[-1].event.tick if kept else 0)
+    kept = list(_within_reach(kept, end_tick))
+    events = tuple(item.event for item in kept)
+    framing = bytes(item.frame for item in kept) + (track.framing[-1:] or b"\x00")
+    return replace(track, events=events, framing=framing, end_tick=end_tick, excess=0)
+
+
+def _read_note(track: EventTrack, places: _Places, name: str) -> Note | None:
+    return note_between(track.events, *places[name]) if name in places else None
+
+
+# -- the order --------------------------------------------------------------------------------------
+
+
+class _Read:
+    """A track as it was read, with what the order of new events depends on."""
+
+    def __init__(self, track: EventTrack, places: _Places) -> None:
+        self.places = places
+        self.track = track
+        self.owners = {
+            index: (name, index == on) for name, (on, off) in places.items() for index in (on, off)
+        }
+        self._keys: dict[tuple[int, _Key | None], list[int]] = defaultdict(list)
+        for index, event in enumerate(track.events):
+            if (key := key_of(event.message)) is not None:
+                self._keys[event.tick, key].append(index)
+
+    def frame(self, index: int) -> int:
+        return self.track.framing[index] if index < len(self.track.framing) else 0
+
+    def starts_at(self, tick: int, key: _Key) -> list[int]:
+        """List where notes of one pitch start at a tick."""
+        return [index for index in self._keys.get((tick, key), ()) if self._starts(index)]
+
+    def ends_at(self, tick: int, key: _Key) -> list[int]:
+        return [index for index in self._keys.get((tick, key), ()) if not self._starts(index)]
+
+    def _starts(self, index: int) -> bool:
+        return starts_note(self.track.events[index].message)
+
+
+def _items(read: _Read, notes: Mapping[str, Note], edited: set[str]) -> Iterator[_Item]:
+    for index, event in enumerate(read.track.events):
+        name, starts = read.owners.get(index, (None, False))
+        if name is None or (name in notes and name not in edited):
+            yield _Item((event.tick, _READ, index, 0), "", event, read.frame(index), name, starts)
+    for name in edited:
+        yield from _edited_items(read, name, notes[name])
+
+
+def _edited_items(read: _Read, name: str, note: Note) -> Iterator[_Item]:
+    """Give the start and end of an edited note: each in the place it had, or in the one that is ours."""
+    key = (note.channel, note.pitch)
+    places = [index for index in read.places.get(name, ()) if key_of(read.track.events[index].message) == key]
+    on, off = places or (None, None)
+    start, end = Event(note.start_tick, note_on(note)), Event(note.end_tick, note_off(note))
+    if note.duration_ticks == 0 and (on is None or off is None or not _stays(read, on, off, note)):
+        yield from _without_length(read, name, note, start, end)
+        return
+    at_start = None if on is None or read.track.events[on].tick != start.tick else on
+    at_end = None if off is None or read.track.events[off].tick != end.tick else off
+    if at_start is None:
+        order, frame = (start.tick, _STARTS, end.tick, *_tie(note), 0), 0
+    else:
+        later = [index for index in read.ends_at(start.tick, key) if index > at_start and index != off]
+        order, frame = _beside(start.tick, at_start, later[-1:], 1), read.frame(at_start)
+    yield _Item(order, name, start, frame, name, starts=True)
+    if at_end is None:
+        order, frame = (end.tick, _ENDS, note.start_tick, *_tie(note)), 0
+    else:
+        earlier = [index for index in read.starts_at(end.tick, key) if index < at_end and index != on]
+        order, frame = _beside(end.tick, at_end, earlier[:1], -1), read.frame(at_end)
+    yield _Item(order, name, end, frame, name)
+
+
+def _stays(read: _Read, on: int, off: int, note: Note) -> bool:
+    """Tell whether a note without length was one, at the same tick, when it was read."""
+    events = read.track.events
+    return events[on].tick == events[off].tick == note.start_tick and (off < on) == note.ends_first
+
+
+def _beside(tick: int, place: int, others: Sequence[int], side: int) -> tuple[int, ...]:
+    """Give the place of an event, or the one right beside the last of others that it must pass."""
+    return (tick, _READ, others[0], side) if others else (tick, _READ, place, 0)
+
+
+def _without_length(read: _Read, name: str, note: Note, start: Event, end: Event) -> Iterator[_Item]:
+    """Give a note that starts and ends at one tick: before what starts there, or after all that was read."""
+    tick, tie = note.start_tick, _tie(note)
+    starts = read.starts_at(tick, (note.channel, note.pitch))
+    if note.ends_first:
+        yield _Item((tick, _ENDS, tick, *tie), name, end, 0, name)
+        yield _Item((tick, _STARTS, tick, *tie, 0), name, start, 0, name, starts=True)
+    else:
+        part = (tick, _READ, starts[0], -1) if starts else (tick, _STARTS)
+        yield _Item((*part, tick, *tie, 0), name, start, 0, name, starts=True)
+        yield _Item((*part, tick, *tie, 1), name, end, 0, name)
+
+
+def _tie(note: Note) -> tuple[int, ...]:
+    """Order the starts, and the ends, of notes of one pitch alike."""
+    release = -1 if note.release is None else note.release
+    return (note.ends_first, note.channel, note.pitch, note.velocity, release)
+
+
+def _within_reach(items: Iterable[_Item], end_tick: int) -> Iterator[_Item]:
+    """Put an empty text in where a note that went leaves more ticks than a delta time can hold."""
+    tick = 0
+    for item in (*items, None):
+        next_tick = end_tick if item is None else item.event.tick
+        while next_tick - tick > LAST_TICK:
+            tick += LAST_TICK
+            yield _Item((), "", Event(tick, _EMPTY_TEXT), 0)
+        if item is not None:
+            yield item
+            tick = next_tick
+
+
+# -- what gives way ---------------------------------------------------------------------------------
+
+
+def _without_what_hides(items: Sequence[_Item], edited: Mapping[str, Note]) -> Iterator[_Item]:
+    """Leave out, and put in, what lets each edited note be heard as it is."""
+    heard: dict[_Key, dict[str, Note]] = defaultdict(dict)
+    for name, note in edited.items():
+        if not note.ends_first:
+            heard[note.channel, note.pitch][name] = note
+    places: dict[_Key, list[int]] = {key: [] for key in heard}
+    last = 0
+    for place, item in enumerate(items):
+        if (key := key_of(item.event.message)) in places and key is not None:
+            places[key].append(place)
+            last = place if item.owner in heard[key] else last
+    left_out: set[int] = set()
+    unended: dict[int, int] = {}
+    for key, notes in heard.items():
+        _look_for_what_hides(items, places[key], notes, left_out, unended)
+    for place, item in enumerate(items):
+        if place in left_out or (place < last and is_end_of_track(item.event.message)):
+            continue
+        for _ in range(unended.get(place, 0)):
+            yield item._replace(event=_end_of(item.event), frame=0, owner=None, starts=False)
+        yield item
+
+
+def _look_for_what_hides(
+    items: Sequence[_Item],
+    places: Iterable[int],
+    heard: Mapping[str, Note],
+    left_out: set[int],
+    unended: dict[int, int],
+) -> None:
+    """Go along one pitch: `left_out` are events that hide a note, `unended` how many starts to end where.
+
+    A start counts as open until as many ends have come: so every way of pairing counts.
+    """
+    starts = {note.start_tick for note in heard.values()}
+    sounding: set[str] = set()
+    opened = 0
+    for place in places:
+        _, _, event, _, owner, is_start = items[place]
+        if owner is None:
+            begins = starts_note(event.message)
+            if not heard.keys().isdisjoint(sounding) or (begins and event.tick in starts):
+                left_out.add(place)
+            else:
+                opened = opened + 1 if begins else max(opened - 1, 0)
+        elif is_start:
+            if owner in heard and opened > len(sounding):
+                unended[place] = opened - len(sounding)
+                opened = len(sounding)
+            sounding.add(owner)
+            opened += 1
+        else:
+            sounding.discard(owner)
+            opened = max(opened - 1, 0)
+
+
+def _end_of(start: Event) -> Event:
+    """Make the end of what sounds in the pitch that `start` starts."""
+    channel, pitch = start.message[0] & 0xF, start.message[1]
+    return Event(start.tick, note_off(Note(pitch, 1, start.tick, 0, channel, NEUTRAL_RELEASE)))

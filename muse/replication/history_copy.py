@@ -1,0 +1,63 @@
+"""Copies commits with all that they need, and objects: what is there already is not sent.
+
+What a thing refers to comes before it. So a copy that is cut short stores nothing that lacks anything.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from muse.core.content_id import is_content_id
+from muse.history.commit_record import CommitRecord, parents, state_snapshots
+from muse.history.walk import parents_first
+from muse.replication.peer import IDS_AT_MOST, Peer, Receiver
+from muse.replication.received import commit_in
+
+
+def copy_history(source: Peer, target: Receiver, tip: str) -> int:
+    """Copy the commits of `tip`'s history that `target` lacks, with all they need; return how many.
+
+    `CorruptionError` where something does not hash to its id, `ConflictError` where the ops of a commit are
+    not there as it seals them: what was copied before it stays, and nothing refers to it.
+    """
+    missing = _missing_commits(source, target, tip)
+    for commit_id in missing:
+        content = source.get("commit", commit_id)
+        copy_objects(source, target, content.object_ids)
+        for snapshot_id in _snapshot_ids(commit_in(content.data, commit_id), source):
+            copy_snapshot(source, target, snapshot_id)
+        target.put("commit", commit_id, content.data)
+    return len(missing)
+
+
+def _missing_commits(source: Peer, target: Receiver, tip: str) -> list[str]:
+    """Return the commits to copy, each after its parents. A replica that has a commit has its history."""
+
+    def missing_parents(commit_id: str) -> list[str]:
+        record = commit_in(source.get("commit", commit_id).data, commit_id)
+        return target.lacks("commit", parents(record)) if parents(record) else []
+
+    return parents_first(target.lacks("commit", [tip]), missing_parents)
+
+
+def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:
+    """Return the snapshots of a commit: that of its files, and those its metadata names that are there."""
+    named = [value for value in dict.fromkeys(state_snapshots(record).values()) if is_content_id(value)]
+    absent = set(source.lacks("snapshot", named)) if named else set()
+    return [record["snapshot_id"], *(value for value in named if value not in absent)]
+
+
+def copy_snapshot(source: Peer, target: Receiver, snapshot_id: str) -> None:
+    if target.lacks("snapshot", [snapshot_id]):
+        content = source.get("snapshot", snapshot_id)
+        copy_objects(source, target, content.object_ids)
+        target.put("snapshot", snapshot_id, content.data)
+
+
+def copy_objects(source: Peer, target: Receiver, object_ids: Iterable[str]) -> int:
+    """Copy the objects that `target` lacks; return how many."""
+    waiting, copied = iter(object_ids), 0
+    while some := list(islice(waiting, IDS_AT_MOST)):
+        for object_id in target.lacks("object", some):
+            target.put("object", object_id, source.get("object", object_id).data)
+            copied += 1
+    return copied

@@ -1,0 +1,242 @@
+"""A repository on a path of this machine as a peer."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from muse.apply.merge_heads import is_same_work
+from muse.core import content_id
+from muse.core.entry import OpEntry, total_order
+from muse.core.file.live_or_archived import SessionFile
+from muse.core.file.log_reader import LogReader
+from muse.core.line import entry_json, frame
+from muse.core.op_log import MergeResult, OpLog, list_sessions
+from muse.disk import layout
+from muse.disk.aside import keep_aside
+from muse.disk.json_file import is_as_written
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import ConflictError, MuseError, NotFoundError, StorageError
+from muse.history.commit_record import CommitRecord
+from muse.history.covered_ops import SessionOps, op_ids_of, open_session
+from muse.history.garbage_lock import uncollected
+from muse.history.repository import Repository
+from muse.history.seal import Seal, read_seal, root_of
+from muse.replication.items import read_items
+from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
+from muse.replication.received import check_hash, commit_in, entries_in, snapshot_in
+from muse.replication.reconcile import ItemSet, respond
+from muse.session.live import LiveSession
+from muse.session.working_files import update_to_branch
+from muse.upkeep.garbage import digests_in
+
+
+class LocalPeer:
+    """The repository at `root` as a peer, for one synchronisation: what it compares is read once."""
+
+    def __init__(self, root: str, storage: Storage = LOCAL) -> None:
+        self.repository = Repository.open(root, storage)
+        self._root = root
+        self.storage = storage
+        self.damaged_sessions: set[str] = set()
+        self._items: dict[str, ItemSet] = {}
+        self._open: dict[str, tuple[SessionFile, LogReader]] = {}
+        self._logs: dict[str, SessionOps] = {}
+        self._starts: dict[str, int] = {}  # where in a log the ops of the last commit put start
+
+    def identity(self) -> Identity:
+        repository = self.repository
+        branch = repository.dag.current_branch()
+        return Identity(repository.repo_id, repository.domain, repository.created_at, branch)
+
+    # -- ops ------------------------------------------------------------------------------------
+
+    def sessions(self) -> list[str]:
+        return list_sessions(self._root, storage=self.storage)
+
+    def items(self, session_id: str) -> ItemSet:
+        """Return what the session's log held when this was first asked."""
+        if session_id not in self._items:
+            self._items[session_id] = read_items(
+                self._session(session_id)[0], lambda _damage: self.damaged_sessions.add(session_id)
+            )
+        return self._items[session_id]
+
+    def reconcile(self, session_id: str, message: bytes) -> bytes:
+        return respond(self.items(session_id), message)
+
+    def entries(self, session_id: str, op_ids: Sequence[str]) -> Batch:
+        file, reader = self._session(session_id)
+        wanted = list(op_ids[:BATCH_OPS])
+        starts = reader.find_many(wanted, file.end())
+        lines: list[bytes] = []
+        done = size = 0
+        while done < len(wanted) and size < BATCH_BYTES:
+            if (start := starts.get(wanted[done])) is not None:
+                lines.append(frame(entry_json(reader.entry_at(start))))
+                size += len(lines[-1])
+            done += 1
+        data = b"".join(lines)
+        return Batch(done, data, self._stored_objects(data))
+
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
+        entries = entries_in(lines)
+        with OpLog(self._root, session_id, storage=self.storage) as log:
+            return log.merge(entries, durability="disk")
+
+    def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
+        if session_id not in self._open:
+            file = SessionFile(self._root, session_id, self.storage)
+            reader = LogReader(file, layout.op_index_file(self._root, session_id), self.storage)
+            self._open[session_id] = file, reader
+        return self._open[session_id]
+
+    # -- history --------------------------------------------------------------------------------
+
+    def branches(self) -> dict[str, str | None]:
+        return self.repository.dag.branches()
+
+    def lacks(self, kind: Kind, ids: Sequence[str]) -> list[str]:
+        dag, objects = self.repository.dag, self.repository.objects
+        has = {"object": objects.has, "snapshot": dag.has_snapshot, "commit": dag.has_commit}[kind]
+        return [digest for digest in ids if not has(digest)]
+
+    def get(self, kind: Kind, digest: str) -> Content:
+        if kind == "object":
+            return Content(self.repository.objects.get(digest))
+        if kind == "snapshot":
+            snapshot = self.repository.dag.read_snapshot(digest)
+            return Content(orjson.dumps(snapshot), tuple(sorted(set(snapshot["manifest"].values()))))
+        data = orjson.dumps(self.repository.dag.read_commit(digest))
+        return Content(data, self._stored_objects(data))
+
+    def put(self, kind: Kind, digest: str, data: bytes) -> None:
+        self._checked(kind, digest, data)()
+
+    def put_in_place(self, kind: Kind, digest: str, data: bytes) -> str:
+        """Do `put` where something else is stored; return where that is kept now, "" if it was lost."""
+        store = self._checked(kind, digest, data)
+        aside = keep_aside(self._root, self._place(kind, digest), self.storage)
+        store()
+        return aside
+
+    def has_just(self, kind: Kind, digest: str, data: bytes) -> bool:
+        """Return whether what is stored has the values of `data`, in the layout that a tool writes."""
+        try:
+            stored = self.storage.read_bytes(self._place(kind, digest))
+            if kind == "object":
+                return stored == data
+            return bool(orjson.loads(stored) == orjson.loads(data)) and is_as_written(stored)
+        except (NotFoundError, StorageError, orjson.JSONDecodeError):
+            return False
+
+    def _place(self, kind: Kind, digest: str) -> str:
+        places = {
+            "object": layout.object_file,
+            "snapshot": layout.snapshot_file,
+            "commit": layout.commit_file,
+        }
+        return places[kind](self._root, digest)
+
+    def _checked(self, kind: Kind, digest: str, data: bytes) -> Callable[[], object]:
+        """Check what was sent; return what stores it."""
+        dag = self.repository.dag
+        if kind == "object":
+            check_hash("object", digest, content_id.object_id(data))
+            return partial(self.repository.objects.put, data)
+        if kind == "snapshot":
+            snapshot = snapshot_in(data, digest)
+            return partial(dag.write_snapshot, snapshot["manifest"], snapshot["created_at"])
+        record = commit_in(data, digest)
+        self._check_ops(record)
+        return partial(dag.write_commit, record)
+
+    def _check_ops(self, record: CommitRecord) -> None:
+        """Raise `ConflictError` unless the log here holds the very ops that a commit seals."""
+        seal = read_seal(record["message"])
+        if seal is None:
+            return
+        name, op_ids = seal.session_id, op_ids_of(self.repository.objects, seal)
+        if name not in self._logs:
+            self._logs[name] = open_session(self._root, name, self.storage)
+        covered = self._logs[name].covered(op_ids, start=self._starts.get(name, 0))
+        if root_of(covered.entries) != seal.root and not self._let_in_orphans(seal, op_ids, covered.entries):
+            lacking = len(op_ids) - len(covered.entries)
+            what = f"lacks {lacking} ops" if lacking else "holds another body of an op"
+            raise ConflictError(
+                f"the log of session {name!r} in {self._root} {what} that commit {record['commit_id']} "
+                "covers: the commit is not taken over and the branch stays; mend what keeps the ops out; "
+                "where an op has another body on each side, one side has to begin again with 'muse clone'"
+            )
+        if covered.runs:
+            self._starts[name] = covered.runs[0][0]
+
+    def _let_in_orphans(self, seal: Seal, op_ids: Sequence[str], covered: Sequence[OpEntry]) -> bool:
+        """Append the orphans that a commit covers, if all its ops are then in the log."""
+        lacking = set(op_ids) - {entry["op_id"] for entry in covered}
+        if not lacking or not self.storage.exists(layout.orphans_file(self._root, seal.session_id)):
+            return False
+        with OpLog(self._root, seal.session_id, storage=self.storage) as log:
+            orphans = [entry for entry in log.orphans.entries() if entry["op_id"] in lacking]
+            if root_of(sorted([*covered, *orphans], key=total_order)) != seal.root:
+                return False
+            log.append_many(orphans, durability="disk")
+        return True
+
+    @contextlib.contextmanager
+    def receiving(self) -> Iterator[None]:
+        with uncollected(self._root, self.storage):
+            yield
+
+    def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
+        repository = self.repository
+        if expected is not None and not (
+            repository.dag.descends(new, expected) or is_same_work(repository, new, expected)
+        ):
+            raise ConflictError(
+                f"branch {branch!r} in {self._root} is at {expected}, which commit {new} does not descend "
+                "from: run 'muse pull' first"
+            )
+        before = repository.read_tree(expected if expected != new else None)
+        repository.dag.swap_head(branch, expected, new)
+        kept = update_to_branch(repository, branch, before).kept
+        self.settle()
+        return kept
+
+    def settle(self) -> None:
+        """Count what the branches hold as committed; a fault that hinders it is told by the next commit."""
+        for session_id in self.sessions():
+            with (
+                contextlib.suppress(MuseError),
+                LiveSession(self._root, session_id, storage=self.storage) as session,
+            ):
+                session.heal()
+
+    def _stored_objects(self, data: bytes) -> tuple[str, ...]:
+        """Return what looks like the id of an object and is: a replay of the ops needs it."""
+        return tuple(filter(self.repository.objects.has, sorted(set(digests_in(data)))))
+
+    # -- lifetime -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        for file, reader in self._open.values():
+            reader.close()
+            file.close()
+        self._open.clear()
+        for ops in self._logs.values():
+            ops.close()
+        self._logs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,239 @@
+"""All that `muse verify` finds is mended from another replica, as far as that has it.
+
+The logs come first, as a commit is only taken in with the ops that it seals; then what is stored, branches
+and HEAD. Checkpoints are made again from the commits. At the end all is verified once more.
+"""
+
+import os.path
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from muse.checks.finding import Finding
+from muse.checks.verify import Report, verify_repository
+from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.op_log import OpLog, list_sessions
+from muse.core.orphan_file import OrphanFile
+from muse.disk import layout
+from muse.disk.aside import keep_aside
+from muse.disk.storage import LOCAL, Storage
+from muse.errors import CorruptionError, MuseError, NotFoundError, UsageError
+from muse.history.commit_record import CommitRecord, parents
+from muse.history.dag import CommitDag
+from muse.history.repo_record import (
+    RepoRecord,
+    digest_of_record,
+    make_repo_record,
+    read_repo_record,
+    write_repo_record,
+)
+from muse.history.seal import read_seal
+from muse.history.walk import ancestors, children_of
+from muse.replication.local_peer import LocalPeer
+from muse.replication.mend import Mended, Mender, distrust_checkpoint
+from muse.replication.peer import Identity, Peer
+from muse.replication.sync import SessionSync, check_same_repository, sync_session
+from muse.upkeep.garbage import digests_in
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """The outcome: what was mended, what came in for each session, and what is not sound even so.
+
+    `failed` says why something could not be had from the other side.
+    """
+
+    mended: tuple[Mended, ...]
+    sessions: tuple[SessionSync, ...]
+    failed: tuple[str, ...]
+    report: Report
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the replica has no fault any more."""
+        return self.report.is_sound and all(session.is_sound for session in self.sessions)
+
+
+def repair_from(
+    root: str,
+    peer: Peer,
+    storage: Storage = LOCAL,
+    *,
+    progress: Callable[[int], None] = lambda _done: None,
+) -> Repaired:
+    """Mend the replica at `root` from `peer`; nothing is sent there.
+
+    Damaged bytes are kept, each file under `.muse/damaged` and those of a log beside it. What was done before
+    an error stays, and the next call goes on. `UsageError` where the two are not of one repository.
+    """
+    mended = _mend_repo_file(root, peer.identity(), storage)
+    with LocalPeer(root, storage) as own:
+        check_same_repository(own, peer)
+        sessions = []
+        for session_id in sorted({*own.sessions(), *peer.sessions()}):
+            mended += _clear_log(root, session_id, storage)
+            if distrust_checkpoint(own, session_id):
+                mended.append(Mended("checkpoint", session_id))
+            sessions.append(sync_session(own, peer, session_id, send=False))
+            progress(len(sessions))
+        mender = Mender(own, peer)
+        with own.receiving():
+            _mend_objects_of_ops(mender, peer)
+            _mend_stored(mender, peer)
+        mended += mender.mended
+        own.settle()
+    report = verify_repository(root, storage, replay=True)
+    brought = [Mended("ops", f"{one.received} of {one.session_id}") for one in sessions if one.received]
+    return Repaired((*mended, *brought), tuple(sessions), tuple(mender.failed.values()), report)
+
+
+# -- repo.json ------------------------------------------------------------------------------------
+
+
+def _mend_repo_file(root: str, identity: Identity, storage: Storage) -> list[Mended]:
+    """Write `repo.json` again if the one here is not what commits seal, and that of the other side is."""
+    sealed = set(_sealed_digests(CommitDag(root, storage)))
+    found: RepoRecord | None = None
+    with suppress(NotFoundError, CorruptionError):
+        found = read_repo_record(root, storage)
+    if found is not None and (not sealed or digest_of_record(found) in sealed):
+        return []
+    record = make_repo_record(
+        repo_id=identity.repo_id, created_at=identity.created_at, domain=identity.domain
+    )
+    path = layout.repo_file(root)
+    if digest_of_record(record) not in sealed:
+        if found is not None:
+            return []
+        raise UsageError(
+            f"{path} is lost or damaged, and no commit here proves that the other side is a replica of this "
+            "repository: put the file back, or make a new replica with 'muse clone'"
+        )
+    aside = keep_aside(root, path, storage)
+    write_repo_record(root, record, storage)
+    return [Mended("repo", path, aside)]
+
+
+def _sealed_digests(dag: CommitDag) -> Iterator[str]:
+    for record in _readable(dag):
+        seal = read_seal(record["message"])
+        if seal is not None and seal.repository_digest is not None:
+            yield seal.repository_digest
+
+
+def _readable(dag: CommitDag) -> Iterator[CommitRecord]:
+    for commit_id in dag.commit_ids():
+        with suppress(MuseError):
+            yield dag.read_commit(commit_id)
+
+
+# -- logs -----------------------------------------------------------------------------------------
+
+
+def _clear_log(root: str, session_id: str, storage: Storage) -> list[Mended]:
+    """Move the damage of a live log, and of its orphans, aside."""
+    if is_archived(root, session_id, storage=storage):
+        return []
+    mended = []
+    if storage.exists(layout.ops_file(root, session_id)):
+        with suppress(CorruptionError), OpLog(root, session_id, storage=storage) as log:
+            if side_file := log.repair().side_file:
+                mended.append(Mended("session", session_id, side_file))
+    orphans = OrphanFile(layout.orphans_file(root, session_id), storage)
+    if orphans.is_there() and orphans.faults():
+        good = [line for _, line in orphans.read().values()]
+        aside = keep_aside(root, orphans.path, storage)
+        orphans.write(good)
+        mended.append(Mended("orphans", session_id, aside))
+    return mended
+
+
+def _mend_objects_of_ops(mender: Mender, peer: Peer) -> None:
+    """Bring the objects that ops name: a replay of the log needs them."""
+    own = mender.own
+    for session_id in list_sessions(own.repository.root, storage=own.storage):
+        file = SessionFile(own.repository.root, session_id, own.storage)
+        try:
+            for _, data in file.blocks(0, file.end()):
+                missing = own.lacks("object", sorted(set(digests_in(data))))
+                for start in range(0, len(missing), 1024):
+                    some = missing[start : start + 1024]
+                    absent = set(peer.lacks("object", some))
+                    for object_id in some:
+                        if object_id not in absent:
+                            mender.mend("object", object_id)
+        finally:
+            file.close()
+
+
+# -- what is stored -------------------------------------------------------------------------------
+
+
+def _mend_stored(mender: Mender, peer: Peer) -> None:
+    """Mend what is found, until nothing more can be: what comes may name what is lacking too."""
+    root, storage = mender.own.repository.root, mender.own.storage
+    for replay in (False, True):
+        while sum(
+            _mend_finding(mender, peer, finding)
+            for finding in verify_repository(root, storage, replay=replay).findings
+        ):
+            pass
+
+
+def _mend_finding(mender: Mender, peer: Peer, finding: Finding) -> bool:
+    """Mend what a finding is about; return whether anything was mended."""
+    if finding.needs is not None:
+        return mender.mend(*finding.needs)
+    if finding.kind == "ref":
+        return _mend_branch(mender, peer, finding.path)
+    if finding.kind == "head":
+        return _mend_head(mender, peer, finding.path)
+    return False
+
+
+def _mend_branch(mender: Mender, peer: Peer, path: str) -> bool:
+    """Let a lost or damaged branch name the newest commit here that has the other side's head behind it.
+
+    Nothing is done where there are several such commits.
+    """
+    own, root = mender.own, mender.own.repository.root
+    dag, branch = own.repository.dag, os.path.relpath(path, layout.branches_directory(root))
+    theirs = peer.branches().get(branch)
+    if theirs is None or not _is_unreadable(dag, branch) or not _has(mender, theirs):
+        return False
+    links = {record["commit_id"]: parents(record) for record in _readable(dag)}
+    later = {theirs, *ancestors([theirs], children_of(links))}
+    newest = later - set(ancestors(later, lambda commit_id: links.get(commit_id, ())))
+    if len(newest) != 1:
+        return False
+    aside = keep_aside(root, path, own.storage)
+    dag.swap_head(branch, None, newest.pop())
+    mender.mended.append(Mended("ref", branch, aside))
+    return True
+
+
+def _is_unreadable(dag: CommitDag, branch: str) -> bool:
+    """Return whether a branch names no commit."""
+    try:
+        return dag.head(branch) is None
+    except CorruptionError:
+        return True
+
+
+def _has(mender: Mender, commit_id: str) -> bool:
+    return not mender.lacks("commit", [commit_id]) or mender.mend("commit", commit_id)
+
+
+def _mend_head(mender: Mender, peer: Peer, path: str) -> bool:
+    """Bring the branch again that HEAD names, or let HEAD name that of the other side, if it is here."""
+    own = mender.own
+    with suppress(CorruptionError):
+        branch = own.repository.dag.current_branch()
+        return _mend_branch(mender, peer, layout.branch_file(own.repository.root, branch))
+    branch = peer.identity().branch
+    if branch not in set(own.repository.dag.branch_names()):
+        return False
+    aside = keep_aside(own.repository.root, path, own.storage)
+    own.storage.write_atomically(path, f"ref: refs/heads/{branch}\n".encode())
+    mender.mended.append(Mended("head", branch, aside))
+    return True

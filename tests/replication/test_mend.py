@@ -1,0 +1,192 @@
+"""A replica is mended from another: whatever file of it is lost, or has a changed byte."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from muse.checks.verify import verify_repository
+from muse.core.op_log import OpLog
+from muse.errors import UsageError
+from muse.history.repository import Repository
+from muse.plugins.music.midi_file import Note
+from muse.plugins.music.notes import insert_note
+from muse.replication.local_peer import LocalPeer
+from muse.replication.mend import Mended
+from muse.replication.repair import Repaired, repair_from
+from muse.session.live import LiveSession
+from tests.samples.replicas import make_origin, make_replica, pull_from
+
+REPLICATED = ("objects", "commits", "snapshots", "refs", "op_log", "HEAD", "repo.json")
+
+Two = tuple[Path, Path]
+
+
+def play(root: Path, pitch: int, session_id: str = "jam") -> None:
+    with LiveSession(root, session_id) as session:
+        note = Note(pitch, 80, pitch * 10, 480)
+        session.edit("ada", "music", insert_note(f"{session_id}.mid", f"n{pitch}", note))
+        text = {"op": "insert", "address": f"{pitch}.txt", "position": None, "text": f"{pitch}\n"}
+        session.edit("bob", "code", text)
+        session.commit(f"Note {pitch}")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
+    """Two replicas with the same history, a merge among it."""
+    place = tmp_path_factory.mktemp("replicas")
+    first = make_origin(place / "first")
+    play(first, 60)
+    second = make_replica(first, place / "second")
+    play(first, 61)
+    play(second, 62, "solo")
+    pull_from(second, first)
+    pull_from(first, second)
+    play(first, 63)
+    pull_from(second, first)
+    return first, second
+
+
+def replicated_files(root: Path) -> Iterator[Path]:
+    for path in sorted((root / ".muse").rglob("*")):
+        kind = path.relative_to(root / ".muse").parts[0]
+        if path.is_file() and kind in REPLICATED and path.suffix in {"", ".json", ".jsonl"}:
+            yield path
+
+
+def repair(root: Path, other: Path) -> Repaired:
+    with LocalPeer(str(other)) as peer:
+        return repair_from(str(root), peer)
+
+
+def assert_sound(root: Path) -> None:
+    assert verify_repository(str(root), replay=True).findings == []
+
+
+def change_byte(path: Path) -> bytes:
+    data = path.read_bytes()
+    place = len(data) // 2
+    changed = data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :]
+    path.write_bytes(changed)
+    return changed
+
+
+def test_a_replica_without_fault_is_left_as_it_is(two: Two) -> None:
+    before = {path: path.read_bytes() for path in replicated_files(two[1])}
+    repaired = repair(two[1], two[0])
+    assert (repaired.mended, repaired.is_sound) == ((), True)
+    assert {path: path.read_bytes() for path in replicated_files(two[1])} == before
+
+
+def test_whatever_file_is_lost_comes_again_from_another_replica(two: Two, tmp_path: Path) -> None:
+    first, second = two
+    for number, path in enumerate(replicated_files(second)):
+        root = tmp_path / str(number)
+        shutil.copytree(second, root)
+        lost = root / path.relative_to(second)
+        lost.unlink()
+        repaired = repair(root, first)
+        assert repaired.report.findings == [], lost
+
+
+def test_whatever_file_has_a_changed_byte_is_mended_and_its_bytes_are_kept(two: Two, tmp_path: Path) -> None:
+    first, second = two
+    for number, path in enumerate(replicated_files(second)):
+        root = tmp_path / str(number)
+        shutil.copytree(second, root)
+        rotten = root / path.relative_to(second)
+        changed = change_byte(rotten)
+        repaired = repair(root, first)
+        assert repaired.report.findings == [], rotten
+        if rotten.name not in {"ops.jsonl", "checkpoint.json"}:
+            [aside] = [one.aside for one in repaired.mended if one.aside]
+            assert Path(aside).read_bytes() == changed
+
+
+def test_whole_directories_that_are_lost_come_again(two: Two, tmp_path: Path) -> None:
+    first, second = two
+    for name in ("objects", "commits", "snapshots", "op_log"):
+        root = tmp_path / name
+        shutil.copytree(second, root)
+        shutil.rmtree(root / ".muse" / name)
+        assert repair(root, first).report.findings == [], name
+
+
+def test_what_neither_side_has_is_named_and_the_rest_is_mended(two: Two, tmp_path: Path) -> None:
+    roots = [tmp_path / "one", tmp_path / "other"]
+    for root, source in zip(roots, two, strict=True):
+        shutil.copytree(source, root)
+    objects = [path.relative_to(two[1]) for path in replicated_files(two[1]) if "objects" in path.parts]
+    for root in roots:
+        (root / objects[0]).unlink()
+    (roots[1] / objects[1]).unlink()
+    repaired = repair(roots[1], roots[0])
+    assert not repaired.is_sound
+    assert [one.name for one in repaired.mended] == ["".join(objects[1].parts[-2:])]
+    assert "".join(objects[0].parts[-2:]) in repaired.failed[0]
+
+
+def test_a_fault_that_the_other_side_has_too_is_no_reason_to_replace_anything(
+    two: Two, tmp_path: Path
+) -> None:
+    roots = [tmp_path / "one", tmp_path / "other"]
+    [path, *_] = [path.relative_to(two[1]) for path in replicated_files(two[1]) if "commits" in path.parts]
+    for root, source in zip(roots, two, strict=True):
+        shutil.copytree(source, root)
+        text = (root / path).read_text()
+        (root / path).write_text(text.replace('"author": ""', '"author": "eve"').replace('"muse"', '"eve"'))
+    before = (roots[1] / path).read_bytes()
+    repaired = repair(roots[1], roots[0])
+    assert not repaired.is_sound
+    assert repaired.mended == ()
+    assert (roots[1] / path).read_bytes() == before
+
+
+def test_a_replica_of_another_repository_mends_nothing(two: Two, tmp_path: Path) -> None:
+    other = make_origin(tmp_path / "other")
+    with pytest.raises(UsageError, match="unrelated"):
+        repair(two[1], other)
+
+
+# -- pull -----------------------------------------------------------------------------------------
+
+
+def kinds(mended: tuple[Mended, ...]) -> set[str]:
+    return {one.kind for one in mended}
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_pull_mends_what_the_branch_shows(two: Two, tmp_path: Path, *, is_lost: bool) -> None:
+    first, second = two
+    repository = Repository.open(str(second))
+    head = repository.dag.head("main") or ""
+    record = repository.dag.read_commit(head)
+    objects = repository.read_tree(head).values()
+    names = [f"objects/{name[:2]}/{name[2:]}" for name in objects]
+    names += [f"commits/{head}.json", f"snapshots/{record['snapshot_id']}.json"]
+    for number, name in enumerate(names):
+        root = tmp_path / str(number)
+        shutil.copytree(second, root)
+        path = root / ".muse" / name
+        if is_lost:
+            path.unlink()
+        else:
+            change_byte(path)
+        assert kinds(pull_from(root, first).mended) == {name.partition("s/")[0]}
+        assert_sound(root)
+
+
+def test_a_pull_mends_a_line_of_a_log(two: Two, tmp_path: Path) -> None:
+    first, second = two
+    root = tmp_path / "copy"
+    shutil.copytree(second, root)
+    path = root / ".muse" / "op_log" / "jam" / "ops.jsonl"
+    data = path.read_bytes()
+    place = data.index(b'"domain"')
+    path.write_bytes(data[:place] + b"?" + data[place + 1 :])
+    exchange = pull_from(root, first)
+    assert kinds(exchange.mended) == {"session"}
+    with OpLog(root, "jam") as here, OpLog(first, "jam") as there:
+        assert here.read_all() == there.read_all()
+    assert_sound(root)
