@@ -28,7 +28,7 @@ async def message(call: Call) -> Response:
     principal, service = call.principal, call.service
     principal.check_scope("commit" if name in {"put", "advance"} else "append" if name == "offer" else "read")
     limit = _BODY_BYTES.get(name, _QUESTION_BYTES)
-    body = await read_body(call, limit=limit, is_paid=name == "offer" or _may_bring_all(principal))
+    body = await read_body(call, limit=limit, is_paid=name == "offer", is_free=_may_bring_all(principal))
     if name == "offer" and not _may_bring_all(principal):
         service.quotas.charge_batch(principal.actor or "", body.count(b"\n"), len(body))
     replica = (call.header(b"muse-replica") or "")[:64]
