@@ -100,9 +100,11 @@ class Merge:
             if other != line and not is_same_entry(other, line):
                 self.known -= 1
                 self.note([_conflict(op_id)])
-        held = self.holders(unknown) if self.holders is not None and unknown else {}
-        self.note((), [Refusal(op_id, reason(holder)) for op_id, holder in held.items()])
-        return {op_id: line for op_id, line in unknown.items() if op_id not in held} if held else unknown
+        elsewhere = self.holders(unknown) if self.holders is not None and unknown else {}
+        self.note((), [Refusal(op_id, reason(holder)) for op_id, holder in elsewhere.items()])
+        if not elsewhere:
+            return unknown
+        return {op_id: line for op_id, line in unknown.items() if op_id not in elsewhere}
 
     def _admissible(self, by_id: dict[str, bytes], orphans: ByOpId) -> list[Ready]:
         """Decode the lines of new entries; refuse what is not an entry, or beyond what this log accepts."""

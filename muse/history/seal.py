@@ -62,8 +62,8 @@ class Seal:
 class MergeSeal:
     """What the message of a merge seals: the commit that both lines begin at, and digests as in `Seal`.
 
-    All of it follows from the two commits that are merged, so it is the same wherever they are merged. A
-    digest is None in merges of versions that did not seal it. A signature is beside the commit, not in it.
+    All of it follows from the two commits that are merged, so it is the same wherever they are merged. Merges
+    of versions that did not seal a digest have None for it. A signature is beside the commit, not in it.
     """
 
     base: str | None
