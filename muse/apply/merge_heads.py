@@ -5,7 +5,6 @@ applied in the total order. Nothing else goes in: not who merges, nor when, nor 
 all replicas that merge the same two commits make the very same commit, and are done.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
@@ -25,13 +24,21 @@ from muse.core.delta import summarize
 from muse.core.entry import OpEntry, total_order
 from muse.domain import DomainOp, StructuredDelta
 from muse.errors import CorruptionError
-from muse.history.commit_record import CommitRecord, make_commit_record, parents
+from muse.history.commit_record import (
+    STATE_KEY,
+    CommitRecord,
+    make_commit_record,
+    make_snapshot,
+    parents,
+    seal_merge,
+    snapshot_digest,
+    state_digests,
+)
 from muse.history.covered_ops import SessionOps, op_ids_of
 from muse.history.repository import Repository, TreeFiles
-from muse.history.seal import read_seal
+from muse.history.seal import MergeSeal, json_digest, read_merge_seal, read_seal
+from muse.history.signing import Signer
 from muse.history.tree import tree_changes, with_contents
-
-_BASE = re.compile(rf"^Muse-Merge-Base: ({content_id.CONTENT_ID_PATTERN})$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -63,10 +70,13 @@ class MergedWork:
     external: list[str]
 
 
-def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> str:
+def merge_heads(
+    repository: Repository, branch: str, ours: str, theirs: str, signer: Signer | None = None
+) -> str:
     """Return the commit that unites two heads.
 
-    It is one of them, if that has all of the other's work, or a new one.
+    It is one of them, if that has all of the other's work, or a new one, with a signature beside it if there
+    is a `signer`.
     The branch is not moved. Raises `ConflictError` where commits that were not made from a log changed
     the same file on both sides, `CorruptionError` where the ops of a commit are not here.
     """
@@ -79,13 +89,33 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
         return max(first, second, key=lambda head: _rank(repository, head))
     base = dag.common_dominator(first, second)
     merged = merged_tree(repository, first, second, base)
-    rules = rules_text(merged.domains)
+    record = merge_record(repository, branch, (first, second), base, merged, rules=rules_text(merged.domains))
     repository.objects.put_many(merged.contents.values())
-    committed_at = max(dag.read_commit(head)["committed_at"] for head in (first, second))
+    dag.write_snapshot(merged.files, record["committed_at"])
+    write_states(repository, merged.states, record["committed_at"])
+    return dag.write_commit(record if signer is None else signer.sign(record))
+
+
+def merge_record(
+    repository: Repository,
+    branch: str,
+    heads: tuple[str, str],
+    base: str | None,
+    merged: MergedTree,
+    *,
+    rules: str | None,
+) -> CommitRecord:
+    """Return the commit of a merge: the same wherever, and by whatever actor, the two heads are merged."""
+    first, second = heads
+    committed_at = max(repository.dag.read_commit(head)["committed_at"] for head in heads)
+    files = make_snapshot(merged.files, committed_at)
+    states = {
+        domain: make_snapshot(state, committed_at) for domain, state in sorted(merged.states.items()) if state
+    }
     record = make_commit_record(
         repo_id=repository.repo_id,
         branch=branch,
-        snapshot_id=dag.write_snapshot(merged.files, committed_at),
+        snapshot_id=files["snapshot_id"],
         message=(
             f"Merge {second[:12]} into {first[:12]}\n\nMuse-Merge-Base: {base or '0' * 64}\n"
             f"Muse-Op-Count: {merged.op_count}\n" + (f"Muse-Rules: {rules}\n" if rules else "")
@@ -95,9 +125,15 @@ def merge_heads(repository: Repository, branch: str, ours: str, theirs: str) -> 
         parent2_commit_id=second,
         author="muse",
         structured_delta=file_delta(repository.read_tree(first), merged.files),
-        metadata=write_states(repository, merged.states, committed_at),
+        metadata={f"{STATE_KEY}{domain}": state["snapshot_id"] for domain, state in states.items()},
     )
-    return dag.write_commit(record)
+    seal = MergeSeal(
+        base,
+        delta_digest=json_digest(record["structured_delta"]),
+        snapshot_digest=snapshot_digest(files),
+        state_digests=state_digests(states.values()),
+    )
+    return seal_merge(record, seal)
 
 
 def is_same_work(repository: Repository, one: str, other: str) -> bool:
@@ -111,13 +147,13 @@ def is_same_work(repository: Repository, one: str, other: str) -> bool:
 
 def is_merge_of_ops(record: CommitRecord) -> bool:
     """Return whether a commit was made by `merge_heads`."""
-    return record["parent2_commit_id"] is not None and _BASE.search(record["message"]) is not None
+    return record["parent2_commit_id"] is not None and read_merge_seal(record["message"]) is not None
 
 
 def stated_base(record: CommitRecord) -> str | None:
     """Return the base that such a commit's message names."""
-    found = _BASE.search(record["message"])
-    return found[1] if found and found[1].strip("0") else None
+    seal = read_merge_seal(record["message"])
+    return seal.base if seal else None
 
 
 def _rank(repository: Repository, head: str) -> tuple[int, str]:

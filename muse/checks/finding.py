@@ -7,7 +7,18 @@ from typing import Literal, cast
 from muse.errors import MuseError
 
 Kind = Literal[
-    "repo", "object", "commit", "snapshot", "ref", "head", "archive", "session", "delta", "signature"
+    "repo",
+    "object",
+    "commit",
+    "snapshot",
+    "ref",
+    "head",
+    "archive",
+    "session",
+    "delta",
+    "signature",
+    "coordination",
+    "tokens",
 ]
 Needed = tuple[Literal["object", "snapshot", "commit"], str]
 """The kind and the id of what is lost or damaged: a sound copy of it, from elsewhere, ends the fault."""

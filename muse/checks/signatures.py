@@ -2,12 +2,14 @@
 
 Where keys are known, commits are expected to be signed from the first signed one on: an unsigned
 commit passes only if it is older, so that a signed one has it in its history, and it has none. A
-commit that was made with a signature says so in its message, and is never taken for one without.
+commit that was made with a signature says so in its message, and is never taken for one without. A merge that
+was made by a pull needs no signature: it is made again from what it merges, and must be the same.
 """
 
 from dataclasses import dataclass, field
 
 from muse.checks.finding import Findings, Needed
+from muse.checks.merges import follows_from_parents
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
@@ -30,7 +32,8 @@ def check_signatures(repository: Repository, keys: TrustedKeys, *, required: boo
     """Check every signed commit against the trusted keys, and every key in `.muse/keys`.
 
     An unsigned commit is a fault where it was signed once, where keys are known and it is not older
-    than the first signed commit of its history, and with `required` always.
+    than the first signed commit of its history, nor a merge that follows from its parents, and with
+    `required` always.
     """
     check = _SignatureCheck(repository, keys, required=required)
     try:
@@ -107,6 +110,11 @@ class _SignatureCheck:
             message = f"{path} was signed with key {signer}, and its signature is gone: {advice}"
             self._found(path, message, needs)
 
+    def _follows_from_parents(self, commit_id: str) -> bool:
+        return len(self._parents[commit_id]) > 1 and follows_from_parents(
+            self._repository, self._repository.dag.read_commit(commit_id)
+        )
+
     def check_unsigned(self) -> None:
         """Name the unsigned commits that should be signed."""
         if not self._required and not self._keys:
@@ -116,6 +124,8 @@ class _SignatureCheck:
         older = set(ancestors(signed, lambda commit_id: self._parents.get(commit_id, ()))) - later
         for commit_id in self.report.unsigned:
             if commit_id in self._stripped or (commit_id in older and not self._required):
+                continue
+            if not self._required and self._follows_from_parents(commit_id):
                 continue
             path = self._commit_path(commit_id)
             why = ""

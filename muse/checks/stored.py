@@ -26,7 +26,7 @@ from muse.history.commit_record import (
 )
 from muse.history.dag import CommitDag
 from muse.history.repo_record import read_repo_record, repository_digest
-from muse.history.seal import json_digest, read_seal
+from muse.history.seal import MergeSeal, Seal, json_digest, read_merge_seal, read_seal
 
 
 @dataclass(slots=True)
@@ -78,6 +78,19 @@ class _RepoSeal:
     commits: int = 0
 
 
+@dataclass(slots=True)
+class _SealedTimes:
+    """The digests of one snapshot with its time that commits seal.
+
+    A merge seals the time that a new snapshot gets; one that was there already kept its own. `is_open`: a
+    commit names the snapshot and seals no time.
+    """
+
+    by_commits: set[str] = field(default_factory=set)
+    by_merges: set[str] = field(default_factory=set)
+    is_open: bool = False
+
+
 def _links(record: CommitRecord) -> _Links:
     seal = read_seal(record["message"])
     snapshots = [record["snapshot_id"], *state_snapshots(record).values()]
@@ -98,7 +111,7 @@ class _StoredCheck:
         self._commits: dict[str, _Links] = {}
         self._repo_id = ""
         self._repo_seals: dict[str, _RepoSeal] = {}
-        self._snapshot_seals: dict[str, set[str]] = {}
+        self._times: dict[str, _SealedTimes] = {}
         self._unsealed_times: dict[str, set[str]] = {}
         self._tips: set[str] = set()
         self._reached_commits: set[str] = set()
@@ -170,8 +183,9 @@ class _StoredCheck:
     def _check_record(self, record: CommitRecord, path: str) -> None:
         """Compare what the id leaves open with the seal of the commit; note what it seals of other files."""
         needs: Needed = ("commit", record["commit_id"])
-        seal = read_seal(record["message"])
-        if seal is None:
+        seal = read_seal(record["message"]) or read_merge_seal(record["message"])
+        self._note_times(record, seal)
+        if seal is None or seal.delta_digest is None:
             self._unsealed_times.setdefault(record["snapshot_id"], set()).add(record["committed_at"])
             return
         if json_digest(record["structured_delta"]) != seal.delta_digest:
@@ -181,11 +195,13 @@ class _StoredCheck:
             state = self._repo_seals.setdefault(seal.repository_digest, _RepoSeal())
             state.repo_ids.add(record["repo_id"])
             state.commit_id, state.commits = record["commit_id"], state.commits + 1
-        seals = self._snapshot_seals.setdefault(record["snapshot_id"], set())
-        seals.update([seal.snapshot_digest] if seal.snapshot_digest else ())
         if seal.record_digest is None:
             return
-        if record_digest(read_json_object(path, self._storage)) != seal.record_digest:
+        document = read_json_object(path, self._storage)
+        for key in CommitRecord.__annotations__.keys() - document.keys():
+            message = f"{path} lacks {key!r}, which every commit of a session has"
+            self._found(path, "commit", message, needs)
+        if record_digest(document) != seal.record_digest:
             self._found(
                 path,
                 "commit",
@@ -195,6 +211,18 @@ class _StoredCheck:
             )
         else:
             self._check_form(path, "commit", needs)
+
+    def _note_times(self, record: CommitRecord, seal: Seal | MergeSeal | None) -> None:
+        """Note what a commit seals of the times of the snapshots that it names."""
+        states = list(state_snapshots(record).values())
+        digests = [seal.snapshot_digest if seal else None]
+        digests += ((seal.state_digests if seal else None) or "").split() or [None] * len(states)
+        for snapshot_id, digest in zip([record["snapshot_id"], *states], digests, strict=False):
+            times = self._times.setdefault(snapshot_id, _SealedTimes())
+            if digest is None:
+                times.is_open = True
+            else:
+                (times.by_merges if isinstance(seal, MergeSeal) else times.by_commits).add(digest)
 
     def _check_form(self, path: str, kind: Kind, needs: Needed | None = None) -> None:
         data = self._storage.read_bytes(path)
@@ -254,17 +282,17 @@ class _StoredCheck:
 
     def _check_snapshot_seals(self, snapshot_id: str, path: str) -> None:
         """Check the time of a tree, which its first commit gave it: a commit seals it, or has that time."""
-        seals = self._snapshot_seals.get(snapshot_id)
-        if seals is None:
+        times = self._times.get(snapshot_id, _SealedTimes())
+        if not times.by_commits and (times.is_open or not times.by_merges):
             return
         document = read_json_object(path, self._storage)
         needs: Needed = ("snapshot", snapshot_id)
         if odd := sorted(document.keys() ^ Snapshot.__annotations__.keys()):
             message = f"{path} lacks a key, or has one that no snapshot has: {', '.join(odd)}"
             self._found(path, "snapshot", message, needs)
-        elif not seals or document["created_at"] in self._unsealed_times.get(snapshot_id, ()):
+        elif document["created_at"] in self._unsealed_times.get(snapshot_id, ()):
             return
-        elif snapshot_digest(document) in seals:
+        elif snapshot_digest(document) in times.by_commits | times.by_merges:
             self._check_form(path, "snapshot", needs)
         else:
             self._found(

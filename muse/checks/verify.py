@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from muse.checks.archives import check_archives
+from muse.checks.digested import check_digested
 from muse.checks.finding import Finding, Findings, Progress
 from muse.checks.logs import check_logs
 from muse.checks.replay import ReplayReport, replay_commits
@@ -77,10 +78,11 @@ def verify_repository(
     archives, archive_findings = check_archives(root, storage, progress)
     entries, log_findings = check_logs(root, storage, lambda count: progress("entry", count))
     signatures = check_signatures(repository, keys, required=require_signatures)
+    digested = check_digested(root, storage)
     replayed = replay_commits(repository, lambda count: progress("op", count)) if replay else None
     ops_findings = replayed.findings if replayed else check_archived_logs(repository)
     return Report(
-        _all_of(stored, archive_findings, log_findings, signatures.findings, ops_findings),
+        _all_of(stored, archive_findings, log_findings, signatures.findings, ops_findings, digested),
         objects=stored.objects,
         snapshots=stored.snapshots,
         commits=stored.commits,

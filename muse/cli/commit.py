@@ -1,6 +1,5 @@
 """`muse commit`: carries a session's pending ops into history."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -9,13 +8,13 @@ from muse.cli.shared.options import (
     JsonOption,
     RepoOption,
     SessionArgument,
+    SignOption,
     check_session,
-    current_directory,
+    load_signer,
     remember,
 )
 from muse.cli.shared.output import Output, count_of
 from muse.errors import UsageError
-from muse.history.signing import Signer
 from muse.session.commit import CommitOutcome
 from muse.session.live import LiveSession
 
@@ -27,7 +26,7 @@ def commit(
     message: Annotated[str, typer.Option("--message", "-m", help="What was done.", show_default=False)],
     author: Annotated[str, typer.Option(envvar="MUSE_AUTHOR", help="Whose commit it is.")] = "",
     salvage: Annotated[bool, typer.Option("--salvage", help="Commit the good ops of a damaged log.")] = False,
-    sign: Annotated[str | None, typer.Option(metavar="KEYFILE", help="Sign with this private key.")] = None,
+    sign: SignOption = None,
     full: Annotated[bool, typer.Option("--full", help="Store every op in order, not their net.")] = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
@@ -46,7 +45,7 @@ def commit(
     repository = invocation.repository()
     check_session(repository, session)
     output = invocation.output
-    signer = None if sign is None else Signer.load(os.path.join(current_directory(), sign))
+    signer = load_signer(sign)
     with (
         LiveSession(repository.root, session, author=author, signer=signer) as live,
         output.progress("committing"),

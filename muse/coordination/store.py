@@ -11,7 +11,7 @@ from typing import Any
 
 from muse.coordination.record import record_id
 from muse.disk import layout
-from muse.disk.json_file import encode_json, read_json_object
+from muse.disk.json_file import encode_with_digest, read_with_digest
 from muse.disk.storage import Storage
 from muse.disk.system_calls import translated
 from muse.errors import CorruptionError, NotFoundError
@@ -76,7 +76,7 @@ class RecordStore:
 
     def read(self, kind: str, own: str) -> dict[str, Any]:
         """Return what is in the file of a record; `NotFoundError` if it does not exist."""
-        return read_json_object(self.path(kind, own), self._storage)
+        return read_with_digest(self.path(kind, own), self._storage)
 
     def has_companion(self, kind: str, own: str) -> bool:
         """Return whether Muse wrote a record: then there is a file that says whose it is."""
@@ -109,7 +109,7 @@ class RecordStore:
 
     def write(self, records: Sequence[Record]) -> None:
         """Name records in the journal, then write them in order, each whole or not at all, durably."""
-        documents = [(kind, own, encode_json(document, kind)) for kind, own, document in records]
+        documents = [(kind, own, encode_with_digest(document, kind)) for kind, own, document in records]
         lines = "".join(f"\n{kind} {own}\n" for kind, own, _ in documents)  # what a crash tore ends here
         with translated(self._journal, "append to"):
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -130,7 +130,7 @@ class RecordStore:
         for own in self.ids(kind):
             path = self.path(kind, own)
             with suppress(CorruptionError, NotFoundError):
-                if is_over(own, read_json_object(path, self._storage), path):
+                if is_over(own, read_with_digest(path, self._storage), path):
                     self._storage.remove(path)
                     removed += 1
         if removed:

@@ -130,11 +130,6 @@ class OpLog(Resource):
         """The durability of an append that does not ask for another."""
         return self._appends.durability
 
-    @property
-    def is_replaced(self) -> bool:
-        """Whether another log is known to be at the path than this handle read or wrote: open it again."""
-        return self._file.is_replaced
-
     def next_lamport_ts(self, count: int = 1) -> int:
         """Tick; return a stamp above everything that this handle made or could have read in the log.
 

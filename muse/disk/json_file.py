@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from muse.core.content_id import is_content_id, sha256_hex
 from muse.disk.storage import Storage
 from muse.errors import CorruptionError, UsageError
 
@@ -44,6 +45,40 @@ def encode_json(document: Mapping[str, Any], what: str) -> bytes:
     return data
 
 
+DIGEST_KEY = "digest"
+"""The last key of a file that nothing else vouches for: the SHA-256 of the file without it."""
+
+
+def encode_with_digest(document: Mapping[str, Any], what: str) -> bytes:
+    """Return `document` as `encode_json` does, with its digest as the last key."""
+    return encode_json({**document, DIGEST_KEY: _digest_of(document, what)}, what)
+
+
+def read_with_digest(path: str, storage: Storage) -> dict[str, Any]:
+    """Return the JSON object in a file that `encode_with_digest` wrote, without its digest.
+
+    Raises what `read_json_object` does, and `CorruptionError` where a byte was changed. A file of an earlier
+    version, or of another tool, has no digest and is taken as it is.
+    """
+    data = storage.read_bytes(path)
+    document = _object_in(data, path)
+    key, value = next(reversed(document.items()), ("", None))
+    rest = {name: value for name, value in document.items() if name != key}
+    # A changed byte may be in the name of the key, too.
+    if key != DIGEST_KEY and not (is_content_id(value) and value == _digest_of(rest, path)):
+        return document
+    if data != encode_with_digest(rest, path):
+        raise CorruptionError(
+            f"{path} is not what was written, by its digest: restore it from another copy, or make it again",
+            path=path,
+        )
+    return rest
+
+
+def _digest_of(document: Mapping[str, Any], what: str) -> str:
+    return sha256_hex(encode_json(document, what))
+
+
 def is_as_written(data: bytes) -> bool:
     """Tell whether the JSON `data` has just the bytes that a writer gives it, in the layout it begins with.
 
@@ -73,7 +108,10 @@ def read_json_object(path: str, storage: Storage) -> dict[str, Any]:
 
     Raises `NotFoundError` without such a file, `CorruptionError` if it holds anything else.
     """
-    data = storage.read_bytes(path)
+    return _object_in(storage.read_bytes(path), path)
+
+
+def _object_in(data: bytes, path: str) -> dict[str, Any]:
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:

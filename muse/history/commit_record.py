@@ -3,7 +3,7 @@
 The keys and their order are those of the Muse repository format, version 5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, cast
 
@@ -13,7 +13,7 @@ from muse.disk.json_file import field, field_items
 from muse.domain import StructuredDelta
 from muse.errors import CorruptionError, UsageError
 from muse.history.repo_record import canonical_time
-from muse.history.seal import Seal, add_trailers, json_digest, read_seal
+from muse.history.seal import MergeSeal, Seal, add_merge_trailers, add_trailers, json_digest, read_seal
 
 FORMAT_VERSION = 5
 
@@ -73,6 +73,15 @@ class CommitRecord(TypedDict):
     format_version: int
     reviewed_by: list[str]
     test_runs: int
+
+
+def make_snapshot(manifest: Mapping[str, str], created_at: str) -> Snapshot:
+    """Return the snapshot of a tree, path -> object id."""
+    return Snapshot(
+        snapshot_id=content_id.snapshot_id(manifest),
+        manifest=dict(sorted(manifest.items())),
+        created_at=created_at,
+    )
 
 
 def make_commit_record(
@@ -137,6 +146,13 @@ def seal_commit(record: CommitRecord, seal: Seal) -> CommitRecord:
     return {**record, "commit_id": commit_id, "message": message}
 
 
+def seal_merge(record: CommitRecord, seal: MergeSeal) -> CommitRecord:
+    """Return a merge under a new id, with `seal` in its message; the seal then covers all its fields."""
+    message = add_merge_trailers(record["message"], replace(seal, record_digest=record_digest(record)))
+    commit_id = content_id.commit_id(parents(record), record["snapshot_id"], message, record["committed_at"])
+    return {**record, "commit_id": commit_id, "message": message}
+
+
 def record_digest(document: Mapping[str, Any]) -> str:
     """Return the digest of a commit's `SEALED_FIELDS`; one that is missing counts as null."""
     return json_digest({name: document.get(name) for name in SEALED_FIELDS})
@@ -145,6 +161,11 @@ def record_digest(document: Mapping[str, Any]) -> str:
 def snapshot_digest(document: Mapping[str, Any]) -> str:
     """Return the digest of a snapshot with its time, which its id does not cover."""
     return json_digest({name: document.get(name) for name in Snapshot.__annotations__})
+
+
+def state_digests(snapshots: Iterable[Snapshot]) -> str | None:
+    """Return the digests of the snapshots of what plugins keep, each with its time; None without any."""
+    return " ".join(map(snapshot_digest, snapshots)) or None
 
 
 def _check_sealed(snapshot_id: str, message: str, parent: str | None, parent2: str | None) -> None:
@@ -277,7 +298,7 @@ def state_snapshots(record: CommitRecord) -> dict[str, str]:
     """Return domain -> the snapshot that the commit's metadata names."""
     return {
         key.removeprefix(STATE_KEY): value
-        for key, value in record["metadata"].items()
+        for key, value in sorted(record["metadata"].items())
         if key.startswith(STATE_KEY)
     }
 

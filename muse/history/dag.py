@@ -21,6 +21,7 @@ from muse.history.commit_record import (
     CommitRecord,
     Snapshot,
     make_commit_record,
+    make_snapshot,
     parents,
     parse_commit,
     parse_snapshot,
@@ -58,10 +59,8 @@ class CommitDag:
         for path, object_id in manifest.items():
             layout.check_tree_path(path)
             layout.check_digest(object_id, "object id")
-        snapshot_id = content_id.snapshot_id(manifest)
-        snapshot = Snapshot(
-            snapshot_id=snapshot_id, manifest=dict(sorted(manifest.items())), created_at=created_at
-        )
+        snapshot = make_snapshot(manifest, created_at)
+        snapshot_id = snapshot["snapshot_id"]
         data = encode_json(snapshot, "the snapshot")
         path = layout.snapshot_file(self._root, snapshot_id)
         if not self._is_stored(snapshot_id):

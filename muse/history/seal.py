@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from muse.core.content_id import sha256_hex
+from muse.core.content_id import is_content_id, sha256_hex
 from muse.core.entry import OpEntry
 from muse.core.line import entry_json
 from muse.core.op_list import encode_op_list
@@ -37,6 +37,7 @@ class Seal:
     The other fields have the value None in commits of versions that did not seal them. `record_digest`,
     `snapshot_digest` and `repository_digest` cover what nothing else covers of the commit, its snapshot and
     `repo.json`. `signer_key_id` names the key that the commit was signed with, None if it was not signed.
+    `state_digests` has, for each domain in order, the digest of the snapshot of what its plugin keeps.
     `rules` says by which rule the domain's files were made, "music 2"; None means rule 1.
     """
 
@@ -54,6 +55,23 @@ class Seal:
     repository_digest: str | None = None
     signer_key_id: str | None = None
     rules: str | None = None
+    state_digests: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSeal:
+    """What the message of a merge seals: the commit that both lines begin at, and digests as in `Seal`.
+
+    All of it follows from the two commits that are merged, so it is the same wherever they are merged. A
+    digest is None in merges of versions that did not seal it. A signature is beside the commit, not in it.
+    """
+
+    base: str | None
+    delta_digest: str | None = None
+    record_digest: str | None = None
+    snapshot_digest: str | None = None
+    state_digests: str | None = None
+    repository_digest: str | None = None
 
 
 _FIELDS = {
@@ -73,6 +91,13 @@ _OPTIONAL_FIELDS = {
     "Muse-Repository": "repository_digest",
     "Muse-Signer": "signer_key_id",
     "Muse-Rules": "rules",
+    "Muse-State": "state_digests",
+}
+_MERGE_FIELDS = {
+    "Muse-Delta": "delta_digest",
+    "Muse-Record": "record_digest",
+    "Muse-Snapshot": "snapshot_digest",
+    "Muse-State": "state_digests",
 }
 
 
@@ -126,11 +151,31 @@ def add_trailers(message: str, seal: Seal) -> str:
     return f"{message.rstrip()}\n\n{trailers}\n".lstrip("\n")
 
 
-def read_seal(message: str) -> Seal | None:
-    """Return the seal at the end of a commit message, None if there is no complete one."""
+def add_merge_trailers(message: str, seal: MergeSeal) -> str:
+    """Return the message of a merge, which ends in trailers, with what `seal` seals among them."""
+    values = {key: getattr(seal, name) for key, name in _MERGE_FIELDS.items()}
+    return message + "".join(f"{key}: {value}\n" for key, value in values.items() if value)
+
+
+def read_merge_seal(message: str) -> MergeSeal | None:
+    """Return what the message of a merge seals, None if it is not that of a merge."""
+    found = _trailers(message)
+    base = found.get("Muse-Merge-Base", "")
+    if not is_content_id(base):
+        return None
+    digests = {name: found.get(key) for key, name in _MERGE_FIELDS.items()}
+    return MergeSeal(base if base.strip("0") else None, **digests)
+
+
+def _trailers(message: str) -> dict[str, str]:
     paragraph = message.rstrip("\n").rpartition("\n\n")[2]
     matches = filter(None, map(_TRAILER.match, paragraph.split("\n")))
-    found = {match[1]: match[2] for match in matches}
+    return {match[1]: match[2] for match in matches}
+
+
+def read_seal(message: str) -> Seal | None:
+    """Return the seal at the end of a commit message, None if there is no complete one."""
+    found = _trailers(message)
     if not set(_FIELDS) <= set(found):
         return None
     values = {name: found[key] for key, name in _FIELDS.items()}

@@ -14,6 +14,7 @@ from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, NotFoundError, UsageError
 from muse.history.repository import Repository
+from muse.history.signing import Signer
 from muse.replication.history_copy import copy_history
 from muse.replication.local_peer import LocalPeer
 from muse.replication.mend import Mended, Mender, clear_damage, distrust_checkpoint, mend_history
@@ -51,13 +52,13 @@ class Exchange:
     mended: tuple[Mended, ...] = ()
 
 
-def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
+def pull(own: LocalPeer, peer: Peer, branch: str | None = None, *, signer: Signer | None = None) -> Exchange:
     """Bring the ops of all sessions, and what `branch` (default: HEAD's) has there, to this side.
 
-    Where both sides have commits of their own, they are merged. What is lost or damaged here of the branch or
-    of its ops, and whole there, is mended: see `muse.replication.mend`. `NotFoundError` if the branch has no
-    commit there; `ConflictError`, and the branch stays, if the ops of a commit did not come in, or cannot be
-    merged, or if the branch is moved here again and again meanwhile.
+    Where both sides have commits of their own, they are merged; with a `signer`, the merge is signed. What is
+    lost or damaged here of the branch or of its ops, and whole there, is mended: see `muse.replication.mend`.
+    `NotFoundError` if the branch has no commit there; `ConflictError`, and the branch stays, if the ops of a
+    commit did not come in, or cannot be merged, or if the branch is moved here again and again meanwhile.
     """
     branch = own.identity().branch if branch is None else layout.check_branch(branch)
     theirs = peer.branches().get(branch)  # before the ops, so that all that it covers are among them
@@ -74,7 +75,7 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
         commits = _copy(peer, own, theirs, sessions)
         for _ in range(_ATTEMPTS):
             ours = own.repository.dag.head(branch)
-            after, result = _joined(own.repository, branch, ours, theirs)
+            after, result = _joined(own.repository, branch, ours, theirs, signer)
             try:
                 kept = own.advance(branch, ours, after) if after != ours else []
             except ConflictError:
@@ -82,7 +83,8 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
             break
         else:
             raise ConflictError(f"branch {branch!r} moved at each of {_ATTEMPTS} attempts: try again")
-    own.settle()
+        if after == ours:
+            own.settle()
     transfer = Transfer(branch, ours, after, result, commits, tuple(kept))
     return Exchange(sessions, (transfer,), (*mended, *mender.mended))
 
@@ -94,7 +96,9 @@ def _mended_session(own: LocalPeer, peer: Peer, outcome: SessionSync) -> Session
     return outcome
 
 
-def _joined(repository: Repository, branch: str, ours: str | None, theirs: str) -> tuple[str, Result]:
+def _joined(
+    repository: Repository, branch: str, ours: str | None, theirs: str, signer: Signer | None
+) -> tuple[str, Result]:
     """Return the one of two commits that descends from the other, else their merge."""
     if ours == theirs:
         return theirs, "up to date"
@@ -102,7 +106,7 @@ def _joined(repository: Repository, branch: str, ours: str | None, theirs: str) 
         return theirs, "fast-forward"
     if repository.dag.descends(ours, theirs):
         return ours, "ahead"
-    return merge_heads(repository, branch, ours, theirs), "merged"
+    return merge_heads(repository, branch, ours, theirs, signer), "merged"
 
 
 def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:

@@ -15,7 +15,13 @@ from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.domain import Application, IgnoredOp, StructuredDelta
 from muse.errors import CorruptionError, MuseError, PluginError, StorageError
-from muse.history.commit_record import make_commit_record, seal_commit, snapshot_digest
+from muse.history.commit_record import (
+    make_commit_record,
+    seal_commit,
+    snapshot_digest,
+    state_digests,
+    state_snapshots,
+)
 from muse.history.repo_record import repository_digest
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import make_seal
@@ -150,6 +156,9 @@ class CommitWriter:
                 snapshot_digest=snapshot_digest(repository.dag.read_snapshot(snapshot_id)),
                 repository_digest=self._repository_digest,
                 signer_key_id=self._signer.key_id if self._signer else None,
+                state_digests=state_digests(
+                    map(repository.dag.read_snapshot, state_snapshots(record).values())
+                ),
                 rules=rules_text([domain]),
             )
             record = seal_commit(record, seal)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from muse.disk import layout
-from muse.disk.json_file import encode_json, read_json_object
+from muse.disk.json_file import encode_with_digest, read_with_digest
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, NotFoundError, UsageError
 
@@ -64,7 +64,7 @@ def read_policy(root: str, session_id: str, storage: Storage = LOCAL) -> Policy:
     """
     path = layout.policy_file(root, session_id)
     try:
-        document = read_json_object(path, storage)
+        document = read_with_digest(path, storage)
     except NotFoundError:
         return DEFAULT_POLICY
     version = document.pop("schema_version", None)
@@ -90,4 +90,4 @@ def write_policy(root: str, session_id: str, policy: Policy, storage: Storage = 
 def replace_policy(root: str, session_id: str, policy: Policy, storage: Storage = LOCAL) -> None:
     """Do `write_policy` while the caller holds the session's lock."""
     path = layout.policy_file(root, session_id)
-    storage.write_atomically(path, encode_json(policy.to_json(), "policy.json"))
+    storage.write_atomically(path, encode_with_digest(policy.to_json(), "policy.json"))

@@ -2,7 +2,8 @@
 
 import secrets
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from muse.apply.domains import read_state
@@ -149,9 +150,9 @@ class CodeReplica:
         if not patches:
             return []
         file, base = self._open(path)
-        document = file.require_document(path)
         ops: list[dict[str, Any]] = []
         try:
+            document = file.require_document(path)
             for patch in patches:
                 _check_patch(path, document, file.encoding, patch)
                 named = {"file_id": file.file_id}
@@ -160,7 +161,7 @@ class CodeReplica:
                 ops[0]["base"] = base
             return self._record(*ops)
         except BaseException as error:
-            if ops or not isinstance(error, DomainError):  # or nothing was changed
+            if base or ops or not isinstance(error, DomainError):  # or nothing was changed
                 self._merger = None  # the log does not know of this edit: go on from what it knows
             raise
 
@@ -170,9 +171,9 @@ class CodeReplica:
             return [self.create(path, content)]
         present = self.read(path)
         if isinstance(present, str) and isinstance(content, bytes):
-            file, _ = self._open(path)
-            if file.encoding is not None and _is_in(content, file.encoding):
-                content = decode(content, file.encoding)
+            encoding = self._encoding(path)
+            if encoding is not None and _is_in(content, encoding):
+                content = decode(content, encoding)
         if isinstance(present, str) and isinstance(content, str):
             return self.edit(path, patch_between(present, content))
         if isinstance(present, str):
@@ -199,48 +200,19 @@ class CodeReplica:
 
     def remove(self, path: str) -> OpEntry:
         """Remove a file. It stays if others are writing to it meanwhile."""
-        file, base = self._open(path)
-        op = {
-            "op": "delete",
-            "address": path,
-            "position": None,
-            "content_id": object_id(file.whole()),
-            "content_summary": f"{path} goes",
-            "file_id": file.file_id,
-        }
-        if file.document is not None:
-            op["seen"] = encoded(write_vector(file.document.vector))
-        return self._take_own(op | ({"base": base} if base else {}))
+        with self._opened(path) as (file, base):
+            return self._take_own(_removal(path, file, base))
 
     def move(self, path: str, to: str) -> OpEntry:
         """Give a file another path. Edits that others make meanwhile follow it."""
         if to in self._tree.paths():
             raise DomainError(f"a file {to!r} is already there", path=to)
-        file, base = self._open(path)
-        op = {
-            "op": "move",
-            "address": path,
-            "from_position": 0,
-            "to_position": 0,
-            "content_id": object_id(file.whole()),
-            "file_id": file.file_id,
-            "to_address": to,
-        }
-        return self._take_own(op | ({"base": base} if base else {}))
+        with self._opened(path) as (file, base):
+            return self._take_own(_renaming(path, to, file, base))
 
     def _replace_whole(self, path: str, old: bytes, new: bytes) -> OpEntry:
-        file, base = self._open(path)
-        op = {
-            "op": "replace",
-            "address": path,
-            "position": None,
-            "old_content_id": object_id(old),
-            "new_content_id": object_id(new),
-            "old_summary": f"{len(old)} bytes",
-            "new_summary": f"{len(new)} bytes",
-            "file_id": file.file_id,
-        }
-        return self._bring(op | ({"base": base} if base else {}), new)
+        with self._opened(path) as (file, base):
+            return self._bring(_replacement(path, old, new, file, base), new)
 
     def _bring(self, op: dict[str, Any], content: str | bytes) -> OpEntry:
         """Record an op that brings a whole file. A large one is in the store, before the op and after it.
@@ -265,6 +237,22 @@ class CodeReplica:
         (entry,) = self._record(op)
         self._tree.take(stamp_of(entry), meant)
         return entry
+
+    def _encoding(self, path: str) -> str | None:
+        """Return the encoding of a text, None if the file is none."""
+        file_id, content = self._tree.file_at(path), self._tree.content(path)
+        return self._tree.file(file_id).encoding if file_id is not None else detect(content or b"")
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[tuple[LiveFile, str]]:
+        """Open a file for an op. If that is not recorded, go on from what the log knows."""
+        file, base = self._open(path)
+        try:
+            yield file, base
+        except BaseException:
+            if base:
+                self._merger = None
+            raise
 
     def _open(self, path: str) -> tuple[LiveFile, str]:
         """Return a file, and the blob that it was in the tree where the log does not know that yet."""
@@ -330,6 +318,47 @@ class CodeReplica:
             return True
         self._head = head
         return False
+
+
+def _removal(path: str, file: LiveFile, base: str) -> dict[str, Any]:
+    op = {
+        "op": "delete",
+        "address": path,
+        "position": None,
+        "content_id": object_id(file.whole()),
+        "content_summary": f"{path} goes",
+        "file_id": file.file_id,
+    }
+    if file.document is not None:
+        op["seen"] = encoded(write_vector(file.document.vector))
+    return op | ({"base": base} if base else {})
+
+
+def _renaming(path: str, to: str, file: LiveFile, base: str) -> dict[str, Any]:
+    op = {
+        "op": "move",
+        "address": path,
+        "from_position": 0,
+        "to_position": 0,
+        "content_id": object_id(file.whole()),
+        "file_id": file.file_id,
+        "to_address": to,
+    }
+    return op | ({"base": base} if base else {})
+
+
+def _replacement(path: str, old: bytes, new: bytes, file: LiveFile, base: str) -> dict[str, Any]:
+    op = {
+        "op": "replace",
+        "address": path,
+        "position": None,
+        "old_content_id": object_id(old),
+        "new_content_id": object_id(new),
+        "old_summary": f"{len(old)} bytes",
+        "new_summary": f"{len(new)} bytes",
+        "file_id": file.file_id,
+    }
+    return op | ({"base": base} if base else {})
 
 
 def _check_patch(path: str, document: TextDocument, encoding: str | None, patch: Patch) -> None:

@@ -84,6 +84,15 @@ def test_each_track_is_an_actor_that_keeps_its_rate(muse: Muse, tmp_path: Path) 
     assert len(finished["commits"]) >= 3
 
 
+def test_a_file_is_played_in_again_to_the_byte(muse: Muse, tmp_path: Path) -> None:
+    wanted = one_track(
+        bytes.fromhex("00903c40 00c005 8560803c40 00ff2f00 00f8 00904040 10804040 00ff2f00 00")
+    )
+    (tmp_path / "song.mid").write_bytes(wanted)
+    assert muse("replay", "song.mid", "--rate", "max").status == 0
+    assert (tmp_path / "muse-replay" / "song.mid").read_bytes() == wanted
+
+
 def test_more_tracks_than_processes_are_played_all_the_same(muse: Muse, tmp_path: Path) -> None:
     wanted = song(track_count=20, notes=10)
     (tmp_path / "song.mid").write_bytes(wanted)

@@ -1,5 +1,6 @@
 """An editor's replica: what it records, what it takes in, and what commits make of it."""
 
+import contextlib
 import json
 import os
 import random
@@ -361,3 +362,70 @@ def test_blame_names_the_maker_of_each_line_across_commits(root: str) -> None:
         ("y = two", "ada", "bob"),
         ("z = 3", "ada", "ada"),
     ]
+
+
+def test_a_text_that_another_tool_made_binary_is_read_as_it_is_at_the_first_look(root: str) -> None:
+    with LiveSession(root, "jam") as session:
+        CodeReplica(session, session.log, "ada").write("a.py", "text\n")
+        session.commit("text")
+        commit_files(session.repository, {"a.py": b"\xff\xff"})
+        bob = CodeReplica(session, session.log, "bob")
+        assert (bob.paths(), bob.read("a.py"), bob.read("a.py")) == (["a.py"], b"\xff\xff", b"\xff\xff")
+
+
+def test_an_edit_that_is_refused_leaves_a_file_unknown_that_the_log_does_not_know(root: str) -> None:
+    with LiveSession(root, "jam") as session:
+        ada, bob = CodeReplica(session, session.log, "ada"), CodeReplica(session, session.log, "bob")
+        commit_files(session.repository, {"logo.bin": b"\xff\xff"})
+        ada.refresh()
+        with pytest.raises(DomainError):
+            ada.insert("logo.bin", 0, "x")
+        bob.write("logo.bin", b"\xff\xfe\xff")  # on what was there before
+        session.commit("bob")
+        ada.refresh()
+        assert (ada.paths(), ada.read("logo.bin")) == (["logo.bin"], committed(root, "logo.bin"))
+
+
+def take_a_step(session: LiveSession, editor: CodeReplica, random_: random.Random) -> None:
+    path = random_.choice(["a.py", "logo.bin", "new.py"])
+    match random_.randrange(8):
+        case 0 | 1:
+            editor.insert(path, 0, random_.choice("xyz") * 2)
+        case 2:
+            written: list[str | bytes] = [b"\xff\xfe\xff", "new\n", "x = 1\n"]
+            editor.write(path, random_.choice(written))
+        case 3:
+            editor.remove(path)
+        case 4:
+            files = {name: committed(str(session.repository.root), name) for name in ("a.py", "logo.bin")}
+            files[path] = random_.choice([b"\xff\xff", b"outside\n", b"x = 1\n", None])
+            commit_files(session.repository, {name: data for name, data in files.items() if data is not None})
+        case 5:
+            raw = {"op": "insert", "address": path, "position": 0, "text": "raw ", "content_id": ""}
+            session.edit("tool", "code", raw)
+        case 6:
+            session.commit("some")
+        case 7:
+            editor.refresh()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_editor_that_refreshed_shows_the_files_of_the_branch_whatever_others_did(
+    root: str, seed: int
+) -> None:
+    random_ = random.Random(seed)
+    with LiveSession(root, "jam") as session:
+        editors = [CodeReplica(session, session.log, name) for name in ("ada", "bob")]
+        for _ in range(random_.randint(2, 9)):
+            with contextlib.suppress(DomainError):
+                take_a_step(session, random_.choice(editors), random_)
+        session.commit("end")
+        repository = session.repository
+        files = repository.read_files(repository.read_tree(repository.dag.head("main")))
+        for editor in (*editors, CodeReplica(session, session.log, "cy")):
+            editor.refresh()
+            shown = {path: editor.read(path) for path in editor.paths()}
+            assert {
+                path: content.encode() if isinstance(content, str) else content
+                for path, content in shown.items()
+            } == files

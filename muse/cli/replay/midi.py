@@ -11,7 +11,8 @@ from muse.cli.stage.report import NoteComparison
 from muse.disk.storage import LOCAL
 from muse.errors import UsageError
 from muse.history.repository import Repository
-from muse.plugins.music.midi_file import Track, notes_of, other_events, read_midi, without_notes
+from muse.plugins.music.identified_score import skeleton_of
+from muse.plugins.music.midi_file import Track, notes_of, other_events, read_midi
 from muse.plugins.music.notes import insert_file, insert_note
 from muse.plugins.music.plugin import check_path
 from muse.session.live import LiveSession
@@ -47,11 +48,14 @@ class MidiPiece:
 
     def prepare(self, live: LiveSession) -> None:
         """Log the file without its notes, which the actors then play."""
-        skeleton = without_notes(self.data)
+        skeleton, names = skeleton_of(self.data)
         inline = len(skeleton) <= _INLINE_BYTES
         if not inline:
             live.repository.objects.put(skeleton)
-        live.edit("conductor", DOMAIN, insert_file(self.name, skeleton, inline=inline))
+        op = insert_file(self.name, skeleton, inline=inline)
+        if len(names) <= _INLINE_BYTES:  # else the notes are put in without their places
+            op["names"] = names.decode()
+        live.edit("conductor", DOMAIN, op)
 
     def jobs(self, root: str, session_id: str, rate: float | None, _scratch: str) -> list[Job]:
         parts = sorted(self._parts(), key=lambda part: len(part.ops), reverse=True)

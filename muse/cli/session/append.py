@@ -8,6 +8,7 @@ from muse.apply.domains import check_of
 from muse.cli.session.guarded_line_feeder import GuardedLineFeeder
 from muse.cli.session.line_feeder import BareOps, LineFeeder
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, remember
+from muse.cli.shared.output import standard_input
 from muse.core.op_log import OpLog
 from muse.core.other_sessions import OtherSessions
 from muse.session.guarded_log import GuardedLog
@@ -48,7 +49,7 @@ def append(
             feeder = LineFeeder(log, bare_ops, others)
         else:
             feeder = GuardedLineFeeder(log, GuardedLog(repository, log), bare_ops, others)
-        feeder.take(typer.get_binary_stream("stdin"), progress)
+        feeder.take(standard_input(), progress)
     proposed = feeder.proposed if isinstance(feeder, GuardedLineFeeder) else 0
     counts = {"stored": feeder.stored, "known": feeder.known} | ({"proposed": proposed} if proposed else {})
     if invocation.output.as_json:

@@ -11,6 +11,7 @@ from muse.core.file.live_or_archived import check_session_exists
 from muse.errors import CorruptionError, NotFoundError
 from muse.history.repo_record import RepoRecord
 from muse.history.repository import Repository
+from muse.history.signing import Signer
 
 RepoOption = Annotated[
     str | None,
@@ -22,6 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 SessionArgument = Annotated[
     str, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)
 ]
+SignOption = Annotated[str | None, typer.Option(metavar="KEYFILE", help="Sign with this private key.")]
 ActorOption = Annotated[str, typer.Option("--actor", metavar="NAME", help="Who asks.", show_default=False)]
 
 
@@ -31,6 +33,11 @@ def current_directory() -> str:
         return os.getcwd()
     except FileNotFoundError as error:
         raise NotFoundError("the current directory is gone: change to another, or use --repo DIR") from error
+
+
+def load_signer(path: str | None) -> Signer | None:
+    """Read the private key in a file, if one is named."""
+    return None if path is None else Signer.load(os.path.join(current_directory(), path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,10 +168,13 @@ class LiveTree:
         return placement.shown is not None if live is None else not live.is_removed
 
     def file_at(self, path: str) -> str | None:
-        """Return the id of the live file at `path`."""
-        if self._places is None:
+        """Return the id of the live file at `path`, opened: a change from outside may have removed it."""
+        while True:
             self.places()
-        return self._by_path.get(path)
+            file_id = self._by_path.get(path)
+            if file_id is None or file_id in self._live:
+                return file_id
+            self.file(file_id)
 
     def paths(self) -> list[str]:
         taken = {placement.shown for placement in self.placements.values()}

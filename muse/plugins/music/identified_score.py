@@ -155,6 +155,23 @@ def identify(data: bytes, page: bytes | None) -> IdentifiedScore:
     return IdentifiedScore(read, dict(read.notes))
 
 
+def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
+    """Take all notes out of a file; return it with a page that keeps their places.
+
+    The file is as before once its notes are put in again, the first of track 0 under the name "1-1".
+    """
+    rows: list[list[Any]] = []
+    numbers: Counter[int] = Counter()
+    for track, on, off in _paired(data, ()).places.values():
+        numbers[track] += 1
+        rows.append([f"{track + 1}-{numbers[track]}", track, on, off])
+    score = _read_with(data, rows)
+    if score is None:
+        raise AssertionError("the notes that were found in a file fit it")
+    score.notes.clear()
+    return score.write()[0], score.page()
+
+
 def is_page_of(data: bytes, page: bytes) -> bool:
     """Tell whether a page names all notes of a file."""
     content = _page_content(page)

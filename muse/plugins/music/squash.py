@@ -155,12 +155,12 @@ def _net_op(entity_id: str, before: Placed | None, after: Placed | None) -> Doma
 def change_note(path: str, entity_id: str, before: Placed, after: Placed) -> PatchOp:
     """Make the op that turns a note from `before` into `after`, which differ."""
     (old_track, old), (track, new) = before, after
-    values = new.fields()
-    changes = {name: values[name] for name, value in old.fields().items() if values.get(name) != value}
     if old.ends_first != new.ends_first:  # no field of an edit, but part of a whole note
         patch = replace_note(path, entity_id, old, new)
         patch["child_ops"][0]["track"] = track  # type: ignore[typeddict-unknown-key]
         return patch
+    values = new.fields()
+    changes = {name: values[name] for name, value in old.fields().items() if values[name] != value}
     if track == old_track and changes.keys() == {"start_tick"}:
         return move_note(path, entity_id, old, new.start_tick)
     to_track = track if track != old_track else None

@@ -13,7 +13,7 @@ import orjson
 
 from muse.core.content_id import sha256_hex
 from muse.disk import layout
-from muse.disk.json_file import encode_json, read_json_object
+from muse.disk.json_file import encode_with_digest, read_with_digest
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, NotFoundError, UsageError
 from muse.server.faults import RequestError
@@ -201,7 +201,7 @@ class Tokens:
         self._looked_at = now
 
     def _read(self) -> dict[str, Token]:
-        document = read_json_object(self._path, self._storage)
+        document = read_with_digest(self._path, self._storage)
         try:
             tokens = msgspec.convert(document.get("tokens"), list[Token])
         except msgspec.ValidationError as error:
@@ -215,4 +215,5 @@ class Tokens:
             "schema_version": 1,
             "tokens": orjson.loads(msgspec.json.encode([*tokens.values()])),
         }
-        self._storage.write_atomically(self._path, encode_json(document, "the list of tokens"), mode=0o600)
+        data = encode_with_digest(document, "the list of tokens")
+        self._storage.write_atomically(self._path, data, mode=0o600)

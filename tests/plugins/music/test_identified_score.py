@@ -17,6 +17,7 @@ from muse.plugins.music.identified_score import (
     IdentifiedScore,
     identified_notes,
     identify,
+    skeleton_of,
 )
 from muse.plugins.music.midi_file import (
     MidiScore,
@@ -158,6 +159,18 @@ def test_a_page_that_does_not_fit_its_file_costs_names_and_no_notes(changes: dic
 def test_a_page_that_is_not_json_counts_as_missing(page: bytes) -> None:
     data, _ = score_of(a=LONG).write()
     assert identify(data, page) == identify(data, None)
+
+
+@settings(deadline=None)
+@given(midi_files)
+def test_a_file_is_its_skeleton_with_its_notes_put_in_again(data: bytes) -> None:
+    skeleton, page = skeleton_of(data)
+    score = identify(skeleton, page)
+    assert score.notes == {}
+    for index, track in enumerate(read_midi(data).tracks):
+        for number, note in enumerate(track.notes, start=1):
+            score.place(f"{index + 1}-{number}", index, note)
+    assert score.write()[0] == data
 
 
 def test_a_note_on_a_far_track_adds_the_tracks_before_it() -> None:

@@ -113,6 +113,12 @@ def test_the_patch_of_a_file_says_how_many_of_what(song: Files) -> None:
     assert patch["child_summary"] == "3 insert, 1 mutate"
 
 
+def test_a_note_that_ends_first_and_then_does_not_is_one_replacement(song: Files) -> None:
+    files = commit(song, insert_note("a.mid", "y", Note(62, 1, 5, 0, ends_first=True)))
+    [child] = children(net_of(files, replace_note("a.mid", "y", C4, Note(62, 1, 5, 0))))
+    assert child["op"] == "replace"
+
+
 def test_an_edit_without_effect_is_no_part_of_the_net(song: Files) -> None:
     net = net_of(song, move_note("a.mid", "gone", C4, 3), replace_note("a.mid", "x", C4, Note(1, 2, 3, 4)))
     [child] = children(net)

@@ -1,0 +1,67 @@
+"""Files that no commit seals have a digest of their own: coordination, policies, tokens."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from muse.checks.digested import check_digested
+from muse.checks.verify import verify_repository
+from muse.core.op_log import OpLog
+from muse.disk.json_file import encode_with_digest, read_with_digest
+from muse.disk.storage import LOCAL
+from muse.errors import CorruptionError
+from muse.history.repository import Repository
+from muse.server.edge.access import Tokens
+from muse.session.policy import Policy, read_policy, write_policy
+from tests.samples.replicas import make_origin
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with a reservation, renewed, an intent, a policy and a token."""
+    root = make_origin(tmp_path / "whole")
+    coordination = Repository.open(str(root)).coordination
+    held = coordination.reserve("ada", ["a.mid"], branch="main", ttl_seconds=600)
+    coordination.renew(held.reservation_id, "ada", ttl_seconds=900)
+    coordination.intend("bo", ["b.mid"], branch="main")
+    with OpLog(root, "jam") as log:
+        log.create()
+    write_policy(str(root), "jam", Policy(reservations="refuse"))
+    Tokens(str(root)).create("ada", "append")
+    return root
+
+
+def files(root: Path) -> list[Path]:
+    muse = root / ".muse"
+    return [*(muse / "coordination").rglob("*.json"), *muse.rglob("policy.json"), *muse.rglob("tokens.json")]
+
+
+def test_every_changed_byte_of_what_no_commit_seals_is_found(root: Path) -> None:
+    assert len(files(root)) == 7
+    assert verify_repository(str(root)).findings == []
+    for path in files(root):
+        data = path.read_bytes()
+        for place in range(len(data)):
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            found = check_digested(str(root), LOCAL)
+            assert [finding.path for finding in found] == [str(path)], (path, place)
+        path.write_bytes(data)
+
+
+def test_a_file_without_digest_is_read_as_it_is(root: Path) -> None:
+    for path in files(root):
+        document = json.loads(path.read_text())
+        del document["digest"]
+        path.write_text(json.dumps(document))
+    assert check_digested(str(root), LOCAL) == []
+    assert read_policy(str(root), "jam") == Policy(reservations="refuse")
+
+
+def test_what_was_written_comes_back_without_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(encode_with_digest({"a": 1, "b": [2]}, "a file"))
+    assert read_with_digest(str(path), LOCAL) == {"a": 1, "b": [2]}
+    path.write_bytes(path.read_bytes().replace(b"1", b"3", 1))
+    with pytest.raises(CorruptionError, match="by its digest"):
+        read_with_digest(str(path), LOCAL)
