@@ -351,7 +351,8 @@ def all_files_of_ours(root: str) -> dict[str, str]:
     for name, function in inspect.getmembers(layout, inspect.isfunction):
         if name.endswith("_file"):
             parameters = list(inspect.signature(function).parameters)[1:]
-            found[name] = function(root, *(ARGUMENTS[parameter] for parameter in parameters))
+            arguments = ARGUMENTS | {"path": os.path.join(layout.muse_directory(root), "a")}
+            found[name] = function(root, *(arguments[parameter] for parameter in parameters))
     return found
 
 
