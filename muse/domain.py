@@ -312,7 +312,7 @@ class WaitingPlugin(Protocol):
     """
 
     def waiting(self, state: Mapping[str, bytes]) -> Sequence[Mapping[str, Any]]:
-        """Return the entries that the state keeps."""
+        """Return the entries that the state keeps. `absent` in one names the object that it waits for."""
         ...
 
 

@@ -2,15 +2,27 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from muse.core.entry import OpEntry
-from muse.domain import Application, CheckingPlugin, DomainPlugin, MergingPlugin, RuledPlugin
+from muse.domain import (
+    Application,
+    CheckingPlugin,
+    DomainPlugin,
+    MergingPlugin,
+    RuledPlugin,
+    WaitingPlugin,
+)
+from muse.errors import NotFoundError
 from muse.history.commit_record import STATE_KEY, state_snapshots
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
 from muse.plugins.registry import find_plugin
+
+ABSENT = "absent"
+"""The file of a domain's state that names, one a line, the objects that a commit did not find."""
 
 _RULES = re.compile(r"^Muse-Rules: (.*)$", re.MULTILINE)
 _RULE = re.compile(r"(\S+) ([1-9][0-9]{0,8})(?:, |$)")
@@ -27,14 +39,27 @@ def apply_entries(
 ) -> Application:
     """Apply entries of one domain, in the total order. Without a plugin, nothing changes.
 
-    `rules` are those that a commit names: it is made again by them.
+    A `MergingPlugin` keeps what it needs in the state. For any other, the state says which objects were not
+    here, so that the commit can be made again once they are. `rules` are those that a commit names: it is
+    made again by them.
     """
     plugin = find_plugin(domain) if rules is None else plugin_by_rules(domain, rules)
     if plugin is None:
         return Application({})
     if isinstance(plugin, MergingPlugin):
         return plugin.merge(files, entries, fetch, state)
-    return plugin.apply(files, [entry["domain_op"] for entry in entries], fetch)
+    absent = set[str]()
+
+    def noting(object_id: str) -> bytes:
+        try:
+            return fetch(object_id)
+        except NotFoundError:
+            absent.add(object_id)
+            raise
+
+    applied = plugin.apply(files, [entry["domain_op"] for entry in entries], noting)
+    kept = "\n".join(sorted(absent)).encode() or None
+    return applied if kept == state.get(ABSENT) else replace(applied, state={ABSENT: kept})
 
 
 def plugin_by_rules(domain: str, rules: Mapping[str, int]) -> DomainPlugin | None:
@@ -91,6 +116,22 @@ def read_states(repository: Repository, commit_id: str | None) -> dict[str, dict
 def read_state(repository: Repository, commit_id: str | None, domain: str) -> Mapping[str, bytes]:
     """Return what a domain's plugin keeps beside the files of a commit: name -> bytes."""
     return TreeFiles(repository, read_states(repository, commit_id).get(domain, {}))
+
+
+def fetch_at(repository: Repository, commit_id: str, domain: str) -> Callable[[str], bytes]:
+    """Return how objects were fetched when a commit was made: what entries still wait for was not there."""
+    plugin: object = find_plugin(domain)
+    state = read_state(repository, commit_id, domain)
+    absent = set(state.get(ABSENT, b"").decode().split())
+    if isinstance(plugin, WaitingPlugin):
+        absent.update(entry["absent"] for entry in plugin.waiting(state) if "absent" in entry)
+
+    def fetch(object_id: str) -> bytes:
+        if object_id in absent:
+            raise NotFoundError(f"object {object_id} was not here when commit {commit_id} was made")
+        return repository.objects.get(object_id)
+
+    return fetch
 
 
 def write_states(

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from muse.apply.domains import apply_entries, read_states, rules_text, write_states
+from muse.apply.domains import (
+    apply_entries,
+    fetch_at,
+    read_states,
+    rules_text,
+    stated_rules,
+    write_states,
+)
 from muse.apply.external_commits import external_changes, with_external
 from muse.core import content_id
 from muse.core.delta import summarize
@@ -155,9 +162,12 @@ def _rank(repository: Repository, head: str) -> tuple[int, str]:
 
 
 def merged_tree(
-    repository: Repository, first: str, second: str, base: str | None, rules: Mapping[str, int] | None = None
+    repository: Repository, first: str, second: str, base: str | None, made: CommitRecord | None = None
 ) -> MergedTree:
-    """Return the files of `base` with all that either line brought since; `rules`: those of a merge."""
+    """Return the files of `base` with all that either line of history brought since.
+
+    With the merge that was `made` of them, it is made again: by its rules, with the objects that it found.
+    """
     work = merged_work(repository, first, second, base)
     changes = external_changes(repository, (first, second), work.behind, work.external)
     files = with_external(repository.read_tree(base), changes.before)
@@ -175,10 +185,12 @@ def merged_tree(
     for domain, own in sorted(by_domain.items()):
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
-        made = apply_entries(domain, own, before, repository.objects.get, state, rules=rules)
-        files = with_contents(files, made.files, note)
-        if made.state:
-            states[domain] = with_contents(states.get(domain, {}), made.state, note)
+        fetch = fetch_at(repository, made["commit_id"], domain) if made else repository.objects.get
+        rules = stated_rules(made["message"]) if made else None
+        applied = apply_entries(domain, own, before, fetch, state, rules=rules)
+        files = with_contents(files, applied.files, note)
+        if applied.state:
+            states[domain] = with_contents(states.get(domain, {}), applied.state, note)
     return MergedTree(
         with_external(files, changes.after), states, len(work.entries), contents, sorted(by_domain)
     )

@@ -37,7 +37,7 @@ def _is_made_again(repository: Repository, record: CommitRecord) -> bool:
     base = repository.dag.common_dominator(first, second)
     _check_ops(repository, list(merged_work(repository, first, second, base).behind))
     rules = stated_rules(record["message"])
-    merged = merged_tree(repository, first, second, base, rules)
+    merged = merged_tree(repository, first, second, base, made=record)
     text = ", ".join(f"{domain} {rule}" for domain, rule in sorted(rules.items())) or None
     made = merge_record(repository, record["branch"], (first, second), base, merged, rules=text)
     seal = read_merge_seal(record["message"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from muse.apply.domains import apply_entries, plugin_by_rules, read_states, stated_rules
+from muse.apply.domains import apply_entries, fetch_at, plugin_by_rules, read_states, stated_rules
 from muse.apply.merge_heads import (
     file_delta,
     merged_tree,
@@ -24,7 +24,7 @@ from muse.core.entry import OpEntry
 from muse.core.op_log import list_sessions
 from muse.disk import layout
 from muse.disk.json_file import read_json_object
-from muse.domain import Application, StructuredDelta
+from muse.domain import Application, MergingPlugin, StructuredDelta
 from muse.errors import CorruptionError, MuseError
 from muse.history.commit_record import FORMAT_VERSION, CommitRecord, parents
 from muse.history.covered_ops import (
@@ -62,6 +62,7 @@ def replay_commits(
     replay.ops.read_commits()
     for session_id in replay.ops.commits.session_ids():
         replay.check_session(session_id)
+    replay.ops.check_sessions_apart()
     replay.check_merges()
     replay.check_other_checkpoints()
     return replay.report
@@ -173,10 +174,11 @@ class _Replay:
         """Return the tree that the ops of a delta make of the tree `parent`, by the rules of its commit."""
         domain = (record["structured_delta"] or {"domain": ""})["domain"]
         plugin = plugin_by_rules(domain, stated_rules(record["message"]))
+        is_of_ops = not isinstance(plugin, MergingPlugin)  # or the delta is the difference of the files
+        repository = self._repository
+        fetch = fetch_at(repository, record["commit_id"], domain) if is_of_ops else repository.objects.get
         files = TreeFiles(self._repository, parent)
-        return self._made(
-            domain, parent, lambda: plugin.apply(files, ops, self._repository.objects.get) if plugin else None
-        )
+        return self._made(domain, parent, lambda: plugin.apply(files, ops, fetch) if plugin else None)
 
     def _merge(
         self, entries: list[OpEntry], record: CommitRecord, parent: Mapping[str, str]
@@ -188,7 +190,7 @@ class _Replay:
         kept = read_states(repository, record["commit_id"]).get(domain, {})
 
         def merge() -> Application:
-            files, fetch = TreeFiles(repository, parent), repository.objects.get
+            files, fetch = TreeFiles(repository, parent), fetch_at(repository, record["commit_id"], domain)
             rules = stated_rules(record["message"])
             made = apply_entries(domain, entries, files, fetch, TreeFiles(repository, state), rules=rules)
             if with_contents(state, made.state) != kept:
@@ -251,7 +253,7 @@ class _Replay:
             )
         missing = {entry["domain"] for entry in merged_work(self._repository, first, second, base).entries}
         missing = {domain for domain in missing if find_plugin(domain) is None}
-        merged = merged_tree(self._repository, first, second, base, stated_rules(record["message"]))
+        merged = merged_tree(self._repository, first, second, base, made=record)
         kept = {domain: state for domain, state in merged.states.items() if state}
         if content_id.snapshot_id(merged.files) != record["snapshot_id"] and missing:
             self.report.without_plugin |= missing

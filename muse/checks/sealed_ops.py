@@ -7,10 +7,10 @@ commit's ops are in memory at a time. A fault is never raised, always reported, 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from operator import itemgetter
 
 from muse.apply.merge_heads import is_merge_of_ops
 from muse.checks.finding import Findings
+from muse.checks.once import covered_twice
 from muse.core.coverage import Coverage
 from muse.core.entry import OpEntry
 from muse.core.file.live_or_archived import is_archived
@@ -117,7 +117,7 @@ class SealedOpsCheck:
                 start = self._next[commit.seal.cut_offset != cut]  # several at one cut share its lines
                 cut = commit.seal.cut_offset
                 after(commit, self._check_log(commit, ops, start))
-            self._check_once()
+            self._check_once(session_id)
             if checkpoint:
                 self._check_checkpoint(session_id, ops)
         except MuseError as error:
@@ -149,21 +149,22 @@ class SealedOpsCheck:
             )
         return None if faults else covered.entries
 
-    def _check_once(self) -> None:
-        """Check that no two commits of one line of history cover the same op."""
-        for located in self._runs.values():
-            before: tuple[Run, SealedCommit] | None = None
-            for run, commit in sorted(located, key=itemgetter(0)):
-                if before and run[0] <= before[0][1] and commit is not before[1]:
-                    self._check_apart(before[1], commit)
-                if before is None or run[1] > before[0][1]:
-                    before = run, commit
+    def _check_once(self, session_id: str) -> None:
+        """Check that no two commits of one line of history cover the same op of a session."""
+        self._report_twice(self.commits.of_session(session_id))
 
-    def _check_apart(self, one: SealedCommit, other: SealedCommit) -> None:
-        for ancestor, commit in ((one, other), (other, one)):
-            if self.commits.is_behind(ancestor, commit):
+    def check_sessions_apart(self) -> None:
+        """Check that no op of one session is covered by a later commit of another session too."""
+        of_all = [commit for name in self.commits.session_ids() for commit in self.commits.of_session(name)]
+        self._report_twice(of_all, of_two_sessions=True)
+
+    def _report_twice(self, among: list[SealedCommit], *, of_two_sessions: bool = False) -> None:
+        for ancestor, commit in covered_twice(self._repository.objects, self.commits, among):
+            sessions = ancestor.seal.session_id, commit.seal.session_id
+            if (sessions[0] != sessions[1]) == of_two_sessions:
                 path = self._commit_path(commit.commit_id)
-                message = f"{path} covers ops that its ancestor {ancestor.commit_id} covers already"
+                where = f", as session {sessions[0]!r} holds them too" if of_two_sessions else ""
+                message = f"{path} covers ops that its ancestor {ancestor.commit_id} covers already{where}"
                 self.findings.add(path, "commit", message)
 
     def _check_checkpoint(self, session_id: str, ops: SessionOps) -> None:

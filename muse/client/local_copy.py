@@ -15,7 +15,8 @@ from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, UsageError
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
+"""Version 1 has no `acknowledged`."""
 
 
 class LocalCopy(Resource):

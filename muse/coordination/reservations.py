@@ -33,6 +33,7 @@ from muse.coordination.record import (
     time_text,
 )
 from muse.coordination.store import Record, RecordStore
+from muse.core.address import Parts, parts_of
 from muse.disk.json_file import field
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, NotFoundError, UsageError
@@ -41,7 +42,12 @@ DEFAULT_TTL_SECONDS = 300.0
 MOST_RESERVATIONS = 10_000
 MOST_RESERVATIONS_OF_ONE = 1_000
 MOST_ADDRESSES_HELD = 50_000
+MOST_ADDRESSES_OF_ONE = 10_000
+"""How many addresses the reservations of one actor may name together, and as many its intents."""
+
 MOST_INTENTS = 10_000
+MOST_INTENTS_OF_ONE = 1_000
+MOST_ADDRESSES_INTENDED = 50_000
 RESERVATIONS_NAMED = 100
 """How many reservations of others on the addresses of one op are named at most."""
 
@@ -144,6 +150,7 @@ class Coordination:
             )
         if sum(len(one.addresses) for one in present) + len(wanted) > MOST_ADDRESSES_HELD:
             raise UsageError(f"{MOST_ADDRESSES_HELD} addresses are reserved, the limit: release some")
+        _check_addresses_of(actor_id, present, wanted)
 
     def _same(self, own: str, actor_id: str, branch: str, wanted: tuple[str, ...]) -> Reservation:
         """Return the reservation that was made under this id before, if it is what is asked for."""
@@ -246,8 +253,7 @@ class Coordination:
                     f"reservation {reservation_id} {fault}: make a new one, or leave out its id"
                 )
             self._holdings.forget_past_intents(now)
-            if len(self._holdings.intents) >= MOST_INTENTS:
-                raise UsageError(f"there are {MOST_INTENTS} intents, the limit: wait until some are over")
+            self._check_room_for_intent(actor_id, wanted)
             intent = Intent(
                 intent_id=own,
                 reservation_id=reservation_id,
@@ -263,6 +269,20 @@ class Coordination:
                 [("authors", own, author_document(intent)), ("intents", own, intent_document(intent))]
             )
         return intent
+
+    def _check_room_for_intent(self, actor_id: str, wanted: tuple[str, ...]) -> None:
+        present = self._holdings.intents.values()
+        if len(present) >= MOST_INTENTS:
+            raise UsageError(f"there are {MOST_INTENTS} intents, the limit: wait until some are over")
+        if sum(one.actor_id == actor_id for one in present) >= MOST_INTENTS_OF_ONE:
+            raise UsageError(
+                f"{actor_id} has {MOST_INTENTS_OF_ONE} intents, the limit: wait until some are over"
+            )
+        if sum(len(one.addresses) for one in present) + len(wanted) > MOST_ADDRESSES_INTENDED:
+            raise UsageError(
+                f"intents name {MOST_ADDRESSES_INTENDED} addresses, the limit: wait until some are over"
+            )
+        _check_addresses_of(actor_id, present, wanted)
 
     # -- asking ---------------------------------------------------------------------------------
 
@@ -387,7 +407,7 @@ class FrozenReservations:
     def __init__(self, holdings: Holdings, now: Callable[[], float]) -> None:
         self._holdings = holdings
         self._now = now
-        self._found: dict[tuple[tuple[str, ...], str, str], list[Reservation]] = {}
+        self._found: dict[tuple[Parts, str, str], list[Reservation]] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -397,13 +417,21 @@ class FrozenReservations:
     def of_others(self, addresses: Iterable[str], branch: str, actor_id: str) -> list[Reservation]:
         """Return the reservations of others on `addresses`, those of other tools last.
 
-        No more than `RESERVATIONS_NAMED`. Asked twice, it is looked up once.
+        No more than `RESERVATIONS_NAMED`. Each address is looked up once, however often it is asked about.
         """
-        asked = (tuple(addresses), branch, actor_id)
+        found = {
+            one.reservation_id: one
+            for address in addresses
+            for one in self._of_others_at(address, branch, actor_id)
+        }
+        return sorted(found.values(), key=_rank)[:RESERVATIONS_NAMED]
+
+    def _of_others_at(self, address: str, branch: str, actor_id: str) -> list[Reservation]:
+        asked = (parts_of(address), branch, actor_id)
         found = self._found.get(asked)
         if found is None:
-            touching = self._holdings.touching(asked[0], branch)
-            others = sorted((one for one in touching if one.actor_id != actor_id), key=_has_no_epoch)
+            touching = self._holdings.touching([address], branch)
+            others = sorted((one for one in touching if one.actor_id != actor_id), key=_rank)
             found = self._found[asked] = others[:RESERVATIONS_NAMED]
         return found
 
@@ -412,5 +440,12 @@ class FrozenReservations:
         return self._holdings.fault_of(reservation_id, actor_id, self._now())
 
 
-def _has_no_epoch(reservation: Reservation) -> bool:
-    return not reservation.epoch
+def _check_addresses_of(actor_id: str, present: Iterable[Plan], wanted: tuple[str, ...]) -> None:
+    """Raise the refusal of an actor whose plans of one kind would name too many addresses."""
+    own = sum(len(one.addresses) for one in present if one.actor_id == actor_id)
+    if own + len(wanted) > MOST_ADDRESSES_OF_ONE:
+        raise UsageError(f"{actor_id} names {MOST_ADDRESSES_OF_ONE} addresses, the limit: let go of some")
+
+
+def _rank(reservation: Reservation) -> tuple[bool, int, str]:
+    return not reservation.epoch, reservation.epoch, reservation.reservation_id

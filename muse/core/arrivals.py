@@ -11,7 +11,7 @@ from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader, collector_paused
 from muse.core.file.op_places import OpPlaces
 from muse.core.intake import Incoming, from_entries, from_log
-from muse.core.merge import Check, Merge, MergeResult
+from muse.core.merge import Check, Holders, Merge, MergeResult
 from muse.core.orphan_file import OrphanFile
 from muse.core.session_directory import SessionDirectory
 
@@ -92,10 +92,14 @@ class Arrivals:
         return encode_lines(entries, self._limits).split(b"\n")[:-1]
 
     def merge(
-        self, other: LogFile | Iterable[OpEntry], check: Check | None, progress: Callable[[int], None]
+        self,
+        other: LogFile | Iterable[OpEntry],
+        check: Check | None,
+        holders: Holders | None,
+        progress: Callable[[int], None],
     ) -> MergeResult:
         """Take in the entries of another replica; `progress` is told how many were looked at."""
-        merge = self._new_merge(check)
+        merge = self._new_merge(check, holders)
         done = 0
         with collector_paused(), self._reader.remembering() as places:
             for batch in self._batches_of(other, places):
@@ -108,8 +112,8 @@ class Arrivals:
                 progress(done)
         return merge.result()
 
-    def _new_merge(self, check: Check | None = None) -> Merge:
-        return Merge(self._reader, self._appends.clock, self._limits, check)
+    def _new_merge(self, check: Check | None = None, holders: Holders | None = None) -> Merge:
+        return Merge(self._reader, self._appends.clock, self._limits, check, holders)
 
     def _batches_of(self, other: LogFile | Iterable[OpEntry], places: OpPlaces) -> Iterator[Incoming]:
         if not isinstance(other, LogFile):

@@ -13,10 +13,14 @@ from muse.core.file.log_reader import LogReader
 from muse.core.intake import Incoming, Refusal, is_same_entry
 from muse.core.line import FramedEntry, decode_line, encode_line, read_framed
 from muse.core.orphan_file import ORPHAN_BYTES_AT_MOST, ORPHANS_AT_MOST, ByOpId
+from muse.core.other_sessions import reason
 from muse.errors import DomainError, InvalidEntryError
 
 Check = Callable[[OpEntry], None]
 """Raises `DomainError` for an entry whose op its domain refuses."""
+
+Holders = Callable[[Collection[str]], Mapping[str, str]]
+"""Returns those of some ops that another session holds: op id -> its session."""
 
 Ready = tuple[FramedEntry, bytes]
 """A checked entry, and its line without newline."""
@@ -56,6 +60,7 @@ class Merge:
     clock: LamportClock
     limits: Limits
     check: Check | None = None
+    holders: Holders | None = None
     added: int = 0
     known: int = 0
     conflicts: int = 0
@@ -95,7 +100,9 @@ class Merge:
             if other != line and not is_same_entry(other, line):
                 self.known -= 1
                 self.note([_conflict(op_id)])
-        return unknown
+        held = self.holders(unknown) if self.holders is not None and unknown else {}
+        self.note((), [Refusal(op_id, reason(holder)) for op_id, holder in held.items()])
+        return {op_id: line for op_id, line in unknown.items() if op_id not in held} if held else unknown
 
     def _admissible(self, by_id: dict[str, bytes], orphans: ByOpId) -> list[Ready]:
         """Decode the lines of new entries; refuse what is not an entry, or beyond what this log accepts."""

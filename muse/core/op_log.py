@@ -31,7 +31,7 @@ from muse.core.file.tail import Follower
 from muse.core.handle import Handle
 from muse.core.intake import Refusal
 from muse.core.line import encode_line
-from muse.core.merge import Check, MergeResult
+from muse.core.merge import Check, Holders, MergeResult
 from muse.core.new_entries import Op, make_op_entries, make_op_entry
 from muse.core.op_ids import OP_IDS
 from muse.core.orphans import Orphans
@@ -129,11 +129,6 @@ class OpLog(Resource):
     def durability(self) -> Durability:
         """The durability of an append that does not ask for another."""
         return self._appends.durability
-
-    @property
-    def is_replaced(self) -> bool:
-        """Whether another log is known to be at the path than this handle read or wrote: open it again."""
-        return self._file.is_replaced
 
     def next_lamport_ts(self, count: int = 1) -> int:
         """Tick; return a stamp above everything that this handle made or could have read in the log.
@@ -281,6 +276,7 @@ class OpLog(Resource):
         other: "OpLog | LogFile | Iterable[OpEntry]",
         *,
         check: Check | None = None,
+        holders: Holders | None = None,
         durability: Durability | None = None,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> MergeResult:
@@ -290,13 +286,14 @@ class OpLog(Resource):
         order, hold the same ops in the same total order; the clock goes on above them all. A fault of
         one entry keeps out no other entry: the result counts and names it. An entry
         whose parents are not here is an orphan, over restarts, until a merge or an append brings them.
-        `check` may refuse an op of its domain; `progress` is told how many entries were looked at.
+        `check` may refuse an op of its domain; what another session holds, as `holders` says, is refused;
+        `progress` is told how many entries were looked at.
         `UsageError` for the log of another session, unless it comes as a mere file, and if this session
         is archived and lacks an entry. `StorageError` leaves what was merged so far: merge again.
         """
         self._appends.check_open()
         file = _file_of(other, self.session_id()) if isinstance(other, OpLog) else other
-        result = self._arrivals.merge(file, check, progress)
+        result = self._arrivals.merge(file, check, holders, progress)
         if (durability or self.durability) == "disk" and result.added + result.known:
             self.sync()
         return result

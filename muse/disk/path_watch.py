@@ -142,7 +142,7 @@ class _Inotify:
 
 
 def _link_at(path: str) -> str | None:
-    """Return where the symbolic link at `path` leads; None if it is none."""
+    """Return where the symbolic link at `path` leads, or None if there is no link."""
     try:
         return os.readlink(path)
     except OSError as error:

@@ -90,8 +90,8 @@ class Storage(Lookups, LockFiles, Processes):
             yield block
             offset += len(block)
 
-    def blocks_of(self, path: str, overlap: int) -> Iterator[bytes]:
-        """Yield a file in blocks, each after `overlap` bytes of the one before; none if it is gone."""
+    def blocks_of(self, path: str, repeated: int) -> Iterator[bytes]:
+        """Yield a file in blocks, each after the last `repeated` bytes of the one before."""
         try:
             descriptor = self.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
@@ -104,7 +104,7 @@ class Storage(Lookups, LockFiles, Processes):
                 for block in self._blocks(descriptor):
                     data = last + block
                     yield data
-                    last = data[max(len(data) - overlap, 0) :]
+                    last = data[max(len(data) - repeated, 0) :]
         finally:
             self.close(descriptor)
 

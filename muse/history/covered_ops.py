@@ -68,10 +68,10 @@ class SealedCommits:
         found = self._by_session.get(session_id, [])
         return sorted(found, key=lambda commit: (commit.seal.cut_offset, commit.domain, commit.commit_id))
 
-    def is_behind(self, ancestor: SealedCommit, commit: SealedCommit) -> bool:
-        """Return whether `ancestor` is in the history of `commit`, and another commit."""
-        behind = ancestors([commit.commit_id], lambda commit_id: self._parents.get(commit_id, ()))
-        return ancestor.commit_id in behind
+    def behind(self, commit_id: str, others: Collection[str]) -> set[str]:
+        """Return those of `others` that are in the history of a commit."""
+        behind = ancestors([commit_id], lambda known: self._parents.get(known, ()))
+        return set(others).intersection(behind)
 
 
 Run = tuple[int, int]

@@ -5,7 +5,7 @@ section 2.1.3. Memory grows with the logarithm of the number of leaves.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from muse.errors import UsageError
@@ -36,7 +36,7 @@ class Inclusion:
 
 def root_hash(leaves: Iterable[bytes]) -> bytes:
     """Return the root over `leaves` in order."""
-    return _fold(leaves, -1).root
+    return _fold(leaves, {})[0]
 
 
 def prove_inclusion(leaves: Iterable[bytes], leaf_index: int) -> tuple[Inclusion, bytes]:
@@ -44,10 +44,17 @@ def prove_inclusion(leaves: Iterable[bytes], leaf_index: int) -> tuple[Inclusion
 
     Reads `leaves` once, in order. `UsageError` if there is no such leaf.
     """
-    folded = _fold(leaves, leaf_index)
-    if not 0 <= leaf_index < folded.size:
-        raise UsageError(f"there is no leaf {leaf_index} in a tree of {folded.size}")
-    return Inclusion(leaf_index, folded.size, tuple(folded.path)), folded.root
+    (inclusion,), root = prove_inclusions(leaves, [leaf_index])
+    return inclusion, root
+
+
+def prove_inclusions(leaves: Iterable[bytes], leaf_indices: Iterable[int]) -> tuple[list[Inclusion], bytes]:
+    """Return the proofs of several leaves, and the root; see `prove_inclusion`. Each leaf is hashed once."""
+    paths: dict[int, list[bytes]] = {index: [] for index in leaf_indices}
+    root, size = _fold(leaves, paths)
+    if (wrong := next((index for index in paths if not 0 <= index < size), None)) is not None:
+        raise UsageError(f"there is no leaf {wrong} in a tree of {size}")
+    return [Inclusion(index, size, tuple(path)) for index, path in paths.items()], root
 
 
 def root_from(inclusion: Inclusion, leaf: bytes) -> bytes | None:
@@ -72,44 +79,39 @@ def root_from(inclusion: Inclusion, leaf: bytes) -> bytes | None:
     return digest if last == 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Folded:
-    root: bytes
-    size: int
-    path: Sequence[bytes]
-
-
 @dataclass(slots=True)
 class _Subtree:
-    """A complete subtree. `holds`: whether the leaf that is asked for is in it."""
+    """A complete subtree. `paths` are those of the leaves in it that are asked for, as far up as it is."""
 
     height: int
     digest: bytes
-    holds: bool
+    paths: list[list[bytes]]
 
 
-def _fold(leaves: Iterable[bytes], wanted: int) -> _Folded:
-    """Hash `leaves` into their root, keeping the siblings on the way up from the leaf `wanted`."""
+def _fold(leaves: Iterable[bytes], paths: Mapping[int, list[bytes]]) -> tuple[bytes, int]:
+    """Hash `leaves` into their root; put the siblings on the way up from each leaf of `paths` into its path.
+
+    Returns the root, and the number of leaves.
+    """
     perfect: list[_Subtree] = []  # complete subtrees, from left to right, each higher than the next
-    path: list[bytes] = []
     size = 0
     for leaf in leaves:
-        node = _Subtree(0, leaf_hash(leaf), size == wanted)
+        node = _Subtree(0, leaf_hash(leaf), [paths[size]] if size in paths else [])
         size += 1
         while perfect and perfect[-1].height == node.height:
-            node = _join(perfect.pop(), node, path)
+            node = _join(perfect.pop(), node)
         perfect.append(node)
     if not perfect:
-        return _Folded(hashlib.sha256(b"").digest(), 0, path)
+        return hashlib.sha256(b"").digest(), 0
     node = perfect.pop()
     while perfect:
-        node = _join(perfect.pop(), node, path)
-    return _Folded(node.digest, size, path)
+        node = _join(perfect.pop(), node)
+    return node.digest, size
 
 
-def _join(left: _Subtree, right: _Subtree, path: list[bytes]) -> _Subtree:
-    if left.holds:
+def _join(left: _Subtree, right: _Subtree) -> _Subtree:
+    for path in left.paths:
         path.append(right.digest)
-    elif right.holds:
+    for path in right.paths:
         path.append(left.digest)
-    return _Subtree(left.height + 1, node_hash(left.digest, right.digest), left.holds or right.holds)
+    return _Subtree(left.height + 1, node_hash(left.digest, right.digest), left.paths + right.paths)

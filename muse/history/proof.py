@@ -5,7 +5,7 @@ that its id is the hash of. The entry hashes up the path to the root in the comm
 is in the message; the message is hashed into the commit id. If you trust the id, you can trust the op.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypedDict, cast
 
@@ -15,7 +15,7 @@ from muse.core import content_id
 from muse.core.entry import OpEntry, check_entry
 from muse.core.strict_json import parse_strictly
 from muse.errors import CorruptionError, InvalidEntryError, MuseError
-from muse.history.merkle import Inclusion, prove_inclusion, root_from
+from muse.history.merkle import Inclusion, prove_inclusions, root_from
 from muse.history.seal import Seal, json_digest, leaf_of, position_text, read_seal
 
 FORMAT_NAME = "muse-proof"
@@ -74,17 +74,29 @@ def make_proof(commit: Mapping[str, Any], entries: Iterable[OpEntry], op_id: str
     `commit` is a commit record, `entries` are all that it covers, in the total order. Raises `ProofError`
     if the entries are not those that it seals.
     """
+    return make_proofs(commit, entries, [op_id])[0]
+
+
+def make_proofs(commit: Mapping[str, Any], entries: Iterable[OpEntry], op_ids: Sequence[str]) -> list[Proof]:
+    """Return the proof of each of `op_ids`, in their order; see `make_proof`. Each entry is hashed once."""
     covered = list(entries)
-    index = next((place for place, entry in enumerate(covered) if entry["op_id"] == op_id), -1)
-    if index < 0:
-        _fail(f"op {op_id} is not among the ops of commit {commit['commit_id']}", "entry", op_id)
-    inclusion, _ = prove_inclusion(map(leaf_of, covered), index)
+    places = {entry["op_id"]: place for place, entry in enumerate(covered)}
+    if (absent := next((op_id for op_id in op_ids if op_id not in places), None)) is not None:
+        _fail(f"op {absent} is not among the ops of commit {commit['commit_id']}", "entry", absent)
+    inclusions, _ = prove_inclusions(map(leaf_of, covered), [places[op_id] for op_id in op_ids])
+    proofs = [_proof_of(commit, covered[inclusion.leaf_index], inclusion) for inclusion in inclusions]
+    for proof in proofs:
+        check_proof(proof, commit)
+    return proofs
+
+
+def _proof_of(commit: Mapping[str, Any], entry: OpEntry, inclusion: Inclusion) -> Proof:
     seal = read_seal(commit["message"])
-    proof: Proof = {
+    return {
         "format": FORMAT_NAME,
         "version": FORMAT_VERSION,
         "session_id": seal.session_id if seal else "",
-        "entry": covered[index],
+        "entry": entry,
         "leaf_index": inclusion.leaf_index,
         "tree_size": inclusion.tree_size,
         "audit_path": [digest.hex() for digest in inclusion.audit_path],
@@ -96,8 +108,6 @@ def make_proof(commit: Mapping[str, Any], entries: Iterable[OpEntry], op_id: str
             "committed_at": commit["committed_at"],
         },
     }
-    check_proof(proof, commit)
-    return proof
 
 
 def encode_proof(proof: Proof) -> bytes:

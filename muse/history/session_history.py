@@ -1,5 +1,6 @@
 """Finds the ops of a session that the branches hold, by the seals in the commits."""
 
+import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
@@ -8,6 +9,8 @@ from muse.history.commit_record import parents
 from muse.history.dag import CommitDag
 from muse.history.seal import read_seal
 from muse.history.walk import links_among, parents_first
+
+_SESSION = re.compile(r"^Muse-Session: (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,51 @@ def session_history(
     ordered = parents_first(behind, links_among(behind))
     result.commits = [found[commit_id] for commit_id in ordered if commit_id in found]
     return result
+
+
+@dataclass(slots=True)
+class SessionHistories:
+    """The histories of all sessions that `tips` (branch -> commit) hold, found in one walk.
+
+    `unnamed` are the sessions with a commit of an earlier version, which does not name its ops.
+    """
+
+    tips: Mapping[str, str | None]
+    unnamed: set[str] = field(default_factory=set)
+    _met: set[str] = field(default_factory=set)
+    _by_session: dict[str, SessionHistory] = field(default_factory=dict)
+
+    def of(self, session_id: str) -> SessionHistory:
+        """Return the history of one session, as `session_history` does that stops nowhere."""
+        return self._by_session.get(session_id) or SessionHistory(met=self._met)
+
+    def add(self, commit: SessionCommit, session_id: str, branch: str) -> None:
+        """Take in a commit, after those in its own history."""
+        found = self._by_session.setdefault(session_id, SessionHistory(branch=branch, met=self._met))
+        found.commits.append(commit)
+
+
+def session_histories(dag: CommitDag, tips: Mapping[str, str | None]) -> SessionHistories:
+    """Search the histories of `tips` for the commits of all sessions, each commit read once."""
+    behind: dict[str, list[str]] = {}
+    sealed: dict[str, tuple[SessionCommit, str, str]] = {}
+    unnamed: set[str] = set()
+    for branch, tip in tips.items():
+        for record in dag.history(tip, stop=behind) if tip is not None else ():
+            commit_id = record["commit_id"]
+            behind[commit_id] = parents(record)
+            seal = read_seal(record["message"])
+            if seal is not None:
+                before, snapshot_id = record["parent_commit_id"], record["snapshot_id"]
+                commit = SessionCommit(commit_id, before, snapshot_id, seal.op_list)
+                sealed[commit_id] = commit, seal.session_id, branch
+            elif (named := _SESSION.search(record["message"])) is not None:
+                unnamed.add(named[1])
+    found = SessionHistories(tips, unnamed, set(behind))
+    for commit_id in parents_first(behind, links_among(behind)):
+        if commit_id in sealed:
+            found.add(*sealed[commit_id])
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A repository on a path of this machine as a peer."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -25,6 +25,7 @@ from muse.history.covered_ops import SessionOps, op_ids_of, open_session
 from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
+from muse.history.session_history import SessionHistories, session_histories
 from muse.replication.items import read_items
 from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
 from muse.replication.received import check_hash, commit_in, entries_in, snapshot_in
@@ -45,6 +46,7 @@ class LocalPeer:
         self._items: dict[str, ItemSet] = {}
         self._open: dict[str, tuple[SessionFile, LogReader]] = {}
         self._logs: dict[str, SessionOps] = {}
+        self._taking: OpLog | None = None  # open from batch to batch, as to open one is to read it
         self._starts: dict[str, int] = {}  # where in a log the ops of the last commit put start
 
     def identity(self) -> Identity:
@@ -84,8 +86,20 @@ class LocalPeer:
 
     def offer(self, session_id: str, lines: bytes) -> MergeResult:
         entries = entries_in(lines)
-        with OpLog(self._root, session_id, storage=self.storage) as log:
-            return log.merge(entries, durability="disk")
+        if self._taking is None or self._taking.session_id() != session_id:
+            self._let_go()
+            self._taking = OpLog(self._root, session_id, storage=self.storage)
+        try:
+            return self._taking.merge(entries, durability="disk")
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """Close the log that batches come into: an archiver may want it."""
+        if self._taking is not None:
+            self._taking.close()
+        self._taking = None
 
     def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
         if session_id not in self._open:
@@ -203,17 +217,41 @@ class LocalPeer:
         before = repository.read_tree(expected if expected != new else None)
         repository.dag.swap_head(branch, expected, new)
         kept = update_to_branch(repository, branch, before).kept
-        self.settle()
+        came = repository.dag.history(new, stop={expected})
+        seals = (read_seal(record["message"]) for record in came)
+        self.settle({seal.session_id for seal in seals if seal is not None})
         return kept
 
-    def settle(self) -> None:
-        """Count what the branches hold as committed; a fault that hinders it is told by the next commit."""
-        for session_id in self.sessions():
-            with (
-                contextlib.suppress(MuseError),
-                LiveSession(self._root, session_id, storage=self.storage) as session,
-            ):
-                session.heal()
+    def settle(self, moved: Container[str] = ()) -> None:
+        """Count what the branches hold as committed; a fault that hinders it is told by the next commit.
+
+        History is read once. Sessions are looked into that have `moved`, or whose checkpoint is behind.
+        """
+        self._let_go()
+        dag = self.repository.dag
+        with contextlib.suppress(MuseError):
+            histories = session_histories(dag, dag.branches())
+            for session_id in self.sessions():
+                if session_id in moved or self._is_behind(session_id, histories):
+                    self._heal(session_id, histories)
+
+    def _is_behind(self, session_id: str, histories: SessionHistories) -> bool:
+        if self.storage.exists(layout.orphans_file(self._root, session_id)):
+            return True
+        commits = histories.of(session_id).commits
+        try:
+            with OpLog(self._root, session_id, storage=self.storage) as log:
+                checkpoint = log.read_checkpoint()
+        except MuseError:
+            return True
+        return bool(commits) and (not checkpoint or checkpoint.get("commit_id") != commits[-1].commit_id)
+
+    def _heal(self, session_id: str, histories: SessionHistories) -> None:
+        with (
+            contextlib.suppress(MuseError),
+            LiveSession(self._root, session_id, storage=self.storage) as session,
+        ):
+            session.heal(histories)
 
     def _stored_objects(self, data: bytes) -> tuple[str, ...]:
         """Return what looks like the id of an object and is: a replay of the ops needs it."""
@@ -222,6 +260,7 @@ class LocalPeer:
     # -- lifetime -------------------------------------------------------------------------------
 
     def close(self) -> None:
+        self._let_go()
         for file, reader in self._open.values():
             reader.close()
             file.close()

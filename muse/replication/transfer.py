@@ -83,7 +83,8 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None, *, signer: Signe
             break
         else:
             raise ConflictError(f"branch {branch!r} moved at each of {_ATTEMPTS} attempts: try again")
-    own.settle()
+        if after == ours:
+            own.settle()
     transfer = Transfer(branch, ours, after, result, commits, tuple(kept))
     return Exchange(sessions, (transfer,), (*mended, *mender.mended))
 

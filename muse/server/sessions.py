@@ -61,7 +61,7 @@ class OpenSession:
     def is_spoilt(self) -> bool:
         """Whether its log has to be opened again: it was replaced, or a write, a sync or the feed failed."""
         has_failed = self.appends.has_failed or (self._feed is not None and self._feed.failure is not None)
-        return has_failed or self.log.is_replaced
+        return has_failed or self.log.cursors.log_is_replaced
 
     # -- following ------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """What becomes of an op that is handed to a session: it is stored, refused or set aside."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, cast
 
@@ -10,18 +11,31 @@ import msgspec
 from muse.apply.domains import check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
-from muse.core.address import addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
 from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
 from muse.errors import DomainError, InvalidEntryError
 from muse.session.policy import Policy
-from muse.session.proposals import Proposal
+from muse.session.proposals import OpenProposals, Proposal
 from muse.session.receipt import Kind, Receipt, Status
 from muse.session.stale_reads import Arriving, Touch, Touches
 
 MOST_OPEN_PROPOSALS = 10_000
+MOST_OPEN_OF_ONE = 1_000
+MOST_OPEN_BYTES = 64 << 20
+MOST_OPEN_BYTES_OF_ONE = 16 << 20
 OVERLAPS_NAMED = 100
+ADDRESSES_NAMED = 10
+"""How many addresses of a reservation a receipt names at most."""
+
+NAMED_AT_ONCE = 5_000
+"""After how many overlaps and addresses of reservations the receipts of one actor's ops, that enter together,
+name no more."""
+
+STAMPS_AHEAD = 100_000
+"""How far ahead of a session's ops, and of those that come with it, the stamp of an op may be. So an actor
+cannot use up the stamps of all within years."""
+
 _STAMP_FIELDS = frozenset({"lamport_ts", "created_at"})
 _DRAFT_FIELDS = frozenset(ENTRY_FIELDS) - _STAMP_FIELDS
 
@@ -122,7 +136,8 @@ class Judge:
     """Decides on ops while nobody else can append and no reservation can change.
 
     `reservations` are missing where the policy does not ask for them. With `arriving`, ops that are admitted
-    count as newer ops for those that come after them.
+    count as newer ops for those that come after them. `latest` is the highest stamp that an op may
+    bring, `addresses_of` finds the addresses that an op touches.
     """
 
     policy: Policy
@@ -130,12 +145,19 @@ class Judge:
     branch: str
     touches: Touches
     arriving: Arriving | None
+    latest: int
+    addresses_of: Callable[[Mapping[str, Any]], tuple[str, ...]]
 
     def decide(
-        self, offers: Sequence[Offer], in_log: InLog, proposals: Mapping[str, Proposal], open_count: int
+        self,
+        offers: Sequence[Offer],
+        in_log: InLog,
+        proposals: Mapping[str, Proposal],
+        are_open: OpenProposals,
     ) -> None:
         """Decide what becomes of each op; one that nothing is in the way of is admitted."""
-        left = MOST_OPEN_PROPOSALS - open_count
+        are_open = are_open.copy()
+        named: Counter[str] = Counter()
         first: dict[str, Offer] = {}
         for offer in offers:
             op_id = offer.entry["op_id"]
@@ -151,23 +173,33 @@ class Judge:
                     offer.receipt = _in_conflict(offer.entry, "in the same request")
             elif op_id in proposals and proposals[op_id].state != "accepted":
                 offer.receipt = _as_proposed(offer, proposals[op_id])
+            elif not offer.is_draft and offer.entry["lamport_ts"] > self.latest:
+                offer.receipt = refused(offer.entry, "invalid", self._too_late(offer.entry))
             else:
-                offer.receipt = self._receipt_of(offer)
+                actor = offer.request.actor_id
+                offer.receipt = self._receipt_of(offer, may_name=named[actor] < NAMED_AT_ONCE)
+                named[actor] += _named_in(offer.receipt)
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
                 if offer.is_admitted and self.arriving is not None:
                     self.arriving.expect(offer.entry, is_stamped=not offer.is_draft)
                 if offer.is_proposed:
-                    left -= 1
-                    _check_room(offer, left)
+                    _check_room(offer, are_open)
 
-    def _receipt_of(self, offer: Offer) -> Receipt | None:
-        """Return what the policy has to say of an op; nothing if it is stored without a remark."""
+    def _too_late(self, entry: OpEntry) -> str:
+        stamp = entry["lamport_ts"]
+        return f"lamport_ts {stamp} is far ahead of this session: at most {self.latest} is taken now"
+
+    def _receipt_of(self, offer: Offer, *, may_name: bool) -> Receipt | None:
+        """Return what the policy has to say of an op; nothing if it is stored without a remark.
+
+        Unless it `may_name` them, overlaps and reservations are not named.
+        """
         entry, request = offer.entry, offer.request
         reservations = self.reservations
         may_be_held = reservations is not None and (entry["reservation_id"] or not reservations.is_empty)
         if request.seen_frontier is None and not may_be_held:
             return None
-        addresses = addresses_of(entry["domain_op"])
+        addresses = self.addresses_of(entry["domain_op"])
         status: Status = "stored"
         others: list[Reservation] = []
         kind: Kind = ""
@@ -192,9 +224,21 @@ class Judge:
             None if offer.is_draft else entry["lamport_ts"],
             kind=kind,
             reason=reason,
-            overlaps=tuple(touch._asdict() for touch in overlaps[-OVERLAPS_NAMED:]),
-            reservations=tuple(one.to_json() for one in others),
+            overlaps=tuple(touch._asdict() for touch in overlaps[-OVERLAPS_NAMED:] if may_name),
+            reservations=tuple(_briefly(one) for one in others if may_name),
         )
+
+
+def _briefly(reservation: Reservation) -> dict[str, Any]:
+    """Return a reservation as a receipt has it, with the first of its addresses."""
+    return replace(reservation, addresses=reservation.addresses[:ADDRESSES_NAMED]).to_json()
+
+
+def _named_in(receipt: Receipt | None) -> int:
+    """Return how many overlaps, and addresses of reservations, a receipt names."""
+    if receipt is None:
+        return 0
+    return len(receipt.overlaps) + sum(len(one["addresses"]) for one in receipt.reservations)
 
 
 def _trespass_of(
@@ -208,15 +252,25 @@ def _trespass_of(
     return ("held", describe(in_the_way)) if in_the_way else ("", "")
 
 
-def _check_room(offer: Offer, left: int) -> None:
+def _check_room(offer: Offer, are_open: OpenProposals) -> None:
     """Refuse an op that cannot be set aside: a log could not hold it, or too many are set aside."""
+    actor = offer.entry["actor_id"]
     try:
-        encode_line(offer.entry)
+        size = len(encode_line(offer.entry))
     except InvalidEntryError as error:
         offer.receipt = refused(offer.entry, "invalid", str(error))
-    if left < 0:
-        reason = f"{MOST_OPEN_PROPOSALS} proposals are open, the limit: decide some first"
-        offer.receipt = refused(offer.entry, "full", reason)
+        return
+    are_open.add(actor, size)
+    for found, limit, what in (
+        (are_open.count, MOST_OPEN_PROPOSALS, "proposals are open"),
+        (are_open.size, MOST_OPEN_BYTES, "bytes of proposals are open"),
+        (are_open.counts[actor], MOST_OPEN_OF_ONE, f"proposals of {actor} are open"),
+        (are_open.sizes[actor], MOST_OPEN_BYTES_OF_ONE, f"bytes of proposals of {actor} are open"),
+    ):
+        if found > limit:
+            offer.receipt = refused(offer.entry, "full", f"{limit} {what}, the limit: decide some first")
+            are_open.add(actor, -size, -1)
+            return
 
 
 def settle_overlaps(offers: Sequence[Offer]) -> None:

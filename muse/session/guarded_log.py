@@ -1,8 +1,9 @@
 """GuardedLog: appends to a session as its policy allows, with a receipt for every op."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -19,6 +20,7 @@ from muse.disk import layout
 from muse.errors import ConflictError, InvalidEntryError, NotFoundError
 from muse.history.repository import Repository
 from muse.session.decisions import (
+    STAMPS_AHEAD,
     InLog,
     Judge,
     Offer,
@@ -28,6 +30,7 @@ from muse.session.decisions import (
     refused,
     settle_overlaps,
 )
+from muse.session.file_names import FileNames
 from muse.session.policy import Policy, read_policy
 from muse.session.proposals import Proposal, ProposalFile
 from muse.session.receipt import Receipt, Status
@@ -72,6 +75,7 @@ class GuardedLog:
         self._policy_path = layout.policy_file(root, session_id)
         self._proposals = ProposalFile(layout.proposals_file(root, session_id), repository.storage)
         self._touches = Touches(log)
+        self._names = FileNames(log, self._last_tree)
 
     # -- appending ------------------------------------------------------------------------------
 
@@ -148,8 +152,11 @@ class GuardedLog:
         branch = "" if reservations is None or reservations.is_empty else self._branch()
         in_log = self._log.find(offer.entry["op_id"] for offer in offers)
         proposals = self._proposals.all()
-        judge = Judge(policy, reservations, branch, self._touches, arriving)
-        judge.decide(offers, in_log, proposals, self._proposals.open_count)
+        latest = self._log.cut().lamport_ts + len(offers) + STAMPS_AHEAD
+        enforced = policy.enforces_reservations and reservations is not None and not reservations.is_empty
+        named_by = self._names.addresses_of if enforced else addresses_of
+        judge = Judge(policy, reservations, branch, self._touches, arriving, latest, named_by)
+        judge.decide(offers, in_log, proposals, self._proposals.open)
 
     def _enter(self, offers: list[Offer]) -> None:
         """Append what is admitted with one write or, where the log does not take one of them, one by one."""
@@ -220,6 +227,11 @@ class GuardedLog:
         if self._branch_read is None or self._branch_read[0] != version:
             self._branch_read = version, self._repository.dag.current_branch()
         return self._branch_read[1]
+
+    def _last_tree(self) -> tuple[str, Callable[[], Mapping[str, str]]]:
+        """Return the last commit of the branch whose reservations count, and what reads its tree."""
+        commit_id = self._repository.dag.head(self._branch())
+        return commit_id or "", partial(self._repository.read_tree, commit_id)
 
     def _version(self, path: str) -> object:
         found = self._repository.storage.look(path)
@@ -305,7 +317,7 @@ class GuardedLog:
     def _check_decides(self, proposal: Proposal, actor_id: str, reservations: FrozenReservations) -> None:
         if reservations.is_empty:
             return
-        addresses = addresses_of(proposal.entry["domain_op"])
+        addresses = self._names.addresses_of(proposal.entry["domain_op"])
         others = reservations.of_others(addresses, self._branch(), actor_id)
         in_the_way = [one for one in others if one.epoch]
         if in_the_way:

@@ -22,6 +22,7 @@ from muse.domain import DomainOp
 from muse.errors import ConflictError, StorageError
 from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
+from muse.history.session_history import SessionHistories
 from muse.history.signing import Signer
 from muse.session.commit import CommitOutcome, CommitWriter, HandEditedError, StagedCommits
 from muse.session.recovery import LostCommitError, Recovery, present
@@ -172,22 +173,24 @@ class LiveSession(Resource):
 
     # -- recovery -------------------------------------------------------------------------------
 
-    def heal(self) -> None:
+    def heal(self, found_before: SessionHistories | None = None) -> None:
         """Bring a checkpoint that is lost, damaged or behind up to history, once in the life of the session.
 
         What a crash left is finished so, and orphans whose parents have come enter the log. Call it before
         appending to `log` itself. `CorruptionError` if the log is not the one that history was made from: it
-        is shorter, or an older copy.
+        is shorter, or an older copy. With `found_before`, history is not searched again unless it moved.
         """
-        self._heal(salvage=self._salvage)
+        self._heal(salvage=self._salvage, found_before=found_before)
 
-    def _heal(self, *, salvage: bool) -> None:
+    def _heal(self, *, salvage: bool, found_before: SessionHistories | None = None) -> None:
         if self._is_healed:
             return
         if self._storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
             self.log.orphans.release()
             with self._committing(), contextlib.suppress(LostCommitError):  # edits go on; a commit says it
-                self._was_behind = self._recovery.catch_up(salvage=salvage).is_behind
+                self._was_behind = self._recovery.catch_up(
+                    salvage=salvage, found_before=found_before
+                ).is_behind
         self._is_healed = True
 
     def recover(self, *, salvage: bool = False) -> bool:

@@ -5,6 +5,7 @@ before its acceptance is noted, so a proposal whose op is in the log is accepted
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NoReturn
@@ -66,6 +67,31 @@ class _ProposalLine(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_ProposalLine)
 
 
+class OpenProposals:
+    """How many proposals are open, and their bytes: in all and of each actor."""
+
+    def __init__(self) -> None:
+        self.count = self.size = 0
+        self.counts: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
+
+    def add(self, actor_id: str, size: int, count: int = 1) -> None:
+        """Count one more or, with `count` -1 and a negative size, one less."""
+        self.count += count
+        self.size += size
+        self.counts[actor_id] += count
+        self.sizes[actor_id] += size
+        if not self.counts[actor_id]:
+            del self.counts[actor_id], self.sizes[actor_id]
+
+    def copy(self) -> "OpenProposals":
+        """Return another one with the same numbers."""
+        other = OpenProposals()
+        other.count, other.size = self.count, self.size
+        other.counts, other.sizes = self.counts.copy(), self.sizes.copy()
+        return other
+
+
 class ProposalFile:
     """The proposals of one session, at `path`. Its caller holds the session's lock."""
 
@@ -74,7 +100,8 @@ class ProposalFile:
         self._storage = storage
         self._found: dict[str, Proposal] = {}
         self._names_synced = False
-        self._open_count = 0
+        self._open = OpenProposals()
+        self._open_sizes: dict[str, int] = {}
         self._read_to = 0
         self._line_number = 0
 
@@ -97,9 +124,9 @@ class ProposalFile:
         return self._found
 
     @property
-    def open_count(self) -> int:
-        """The number of open proposals among those that were read."""
-        return self._open_count
+    def open(self) -> OpenProposals:
+        """The open proposals among those that were read."""
+        return self._open
 
     def add(self, proposals: Sequence[Proposal]) -> None:
         """Set ops aside; on return they are on the disk."""
@@ -166,7 +193,7 @@ class ProposalFile:
         *lines, torn = data.split(b"\n")
         for line in lines:
             if frame_holds(line):
-                self._take(self._decoded(line))
+                self._take(self._decoded(line), len(line))
             elif _NULS not in line:  # those are what a power cut left of a line nobody was told of
                 self._raise_damaged()
             self._read_to += len(line) + 1
@@ -193,12 +220,13 @@ class ProposalFile:
             offset=self._read_to,
         )
 
-    def _take(self, line: _ProposalLine) -> None:
+    def _take(self, line: _ProposalLine, size: int) -> None:
         known = self._found.get(line.proposal_id)
         if known is None and line.entry is not None:
             found = Proposal(line.entry, line.kind, line.reason, line.run_id, line.at)
             self._found[line.proposal_id] = found
-            self._open_count += 1
+            self._open_sizes[line.proposal_id] = size
+            self._open.add(line.entry["actor_id"], size)
         elif known is not None and line.entry is None:
             self._found[line.proposal_id] = replace(
                 known,
@@ -207,4 +235,5 @@ class ProposalFile:
                 decided_at=line.at,
                 decision_reason=line.reason,
             )
-            self._open_count -= known.state == "open"
+            if known.state == "open":
+                self._open.add(known.entry["actor_id"], -self._open_sizes.pop(line.proposal_id), -1)

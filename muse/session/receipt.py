@@ -19,7 +19,8 @@ class Receipt(msgspec.Struct, frozen=True):
     log at which its line starts, `next_position` the one after it (a cursor to read on from), `lamport_ts`
     its stamp; they are null where the op is not in the log. `overlaps` has the ops of others on its addresses
     that its author had not read, of each actor the newest (`lamport_ts`, `op_id`, `actor_id`, `address`), and
-    `reservations` the reservations of others on those addresses.
+    `reservations` the reservations of others on those addresses, each with ten addresses at most. Where the
+    receipts of ops that enter together name very much, the later ones name nothing.
     """
 
     op_id: str

@@ -9,7 +9,7 @@ from muse.core.op_log import OpLog
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError
 from muse.history.repository import Repository
 from muse.history.seal import read_seal
-from muse.history.session_history import session_history
+from muse.history.session_history import SessionHistories, SessionHistory, session_history
 from muse.session.working_files import update_to_branch
 
 
@@ -53,8 +53,8 @@ class Recovery:
         """Remember that a checkpoint has all that these branches hold."""
         self._agreed = tips, checkpoint
 
-    def catch_up(self, *, salvage: bool = False) -> CaughtUp:
-        """Bring the checkpoint up to what the branches hold.
+    def catch_up(self, *, salvage: bool = False, found_before: SessionHistories | None = None) -> CaughtUp:
+        """Bring the checkpoint up to what the branches hold, as `found_before` has it if they have not moved.
 
         `LostCommitError` if it rests on a commit that no branch leads to, `CorruptionError` if the log lacks
         ops that commits cover, unless `salvage`.
@@ -70,7 +70,7 @@ class Recovery:
             return CaughtUp(tips)
         named = checkpoint.get("commit_id", "") if checkpoint else ""
         taken_in = {*(checkpoint.get("tips", ()) if checkpoint else ()), named} - {""}
-        found = session_history(dag, log.session_id(), tips, taken_in)
+        found = self._history(tips, taken_in, found_before)
         if (gone := taken_in - found.met) and (lost := self._lost(gone, tips)):
             raise LostCommitError(log.session_id(), lost)
         if not found.commits:
@@ -91,6 +91,14 @@ class Recovery:
         log.checkpoints.adopt(coverage, newest.snapshot_id, newest.commit_id, present(tips))
         self.note_agreement(tips, log.checkpoints.trusted())
         return CaughtUp(tips, is_behind, tuple(kept))
+
+    def _history(
+        self, tips: Mapping[str, str | None], taken_in: set[str], found_before: SessionHistories | None
+    ) -> SessionHistory:
+        session_id = self._log.session_id()
+        if found_before and found_before.tips == tips and session_id not in found_before.unnamed:
+            return found_before.of(session_id)
+        return session_history(self._repository.dag, session_id, tips, taken_in)
 
     def rebuild(self, *, salvage: bool = False) -> tuple[bool, tuple[str, ...]]:
         """Derive the checkpoint from the commits alone.

@@ -40,7 +40,7 @@ Progress = Callable[[int], None]
 _HEX_RUN = re.compile(rb"[0-9a-f]{64,}")
 _ESCAPED = re.compile(rb"\\u00([0-9a-fA-F]{2})")
 _LOG_NAMES = {"ops.jsonl", "ops.jsonl.zst"}
-_OVERLAP_BYTES = 6 * 64  # a digest whose digits are all escaped
+_REPEATED_BYTES = 6 * 64  # a digest whose digits are all escaped
 _TEMPORARY = re.compile(rf"\..{{0,40}}{re.escape(TEMPORARY_MARK)}([0-9]+)-[0-9]+\Z", re.DOTALL)
 
 
@@ -166,7 +166,7 @@ class _Collector:
         The logs come last: an op leaves the orphans, or a proposal is accepted, once it is in a log.
         """
         for path in self._naming_files():
-            self._keep_named_in(self._storage.blocks_of(path, _OVERLAP_BYTES))
+            self._keep_named_in(self._storage.blocks_of(path, _REPEATED_BYTES))
         for session_id in list_sessions(self._root, storage=self._storage):
             self._keep_named_in_log(session_id)
 

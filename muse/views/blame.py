@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from muse.apply.domains import read_state, read_states
+from muse.apply.domains import fetch_at, read_state, read_states
 from muse.apply.merge_heads import file_delta, is_merge_of_ops, merged_work, stated_base
 from muse.core.entry import OpEntry
 from muse.domain import HIDDEN, BlamingPlugin, EntryBlamingPlugin, Origin, WaitingPlugin
@@ -195,7 +195,7 @@ class _Search:
     def _blamed(self, commit: _BlamedCommit, work: _Work, path: str) -> list[Origin]:
         """Ask the plugin which of the entries that a commit brought each part of a file stems from."""
         files = TreeFiles(self._repository, self._repository.read_tree(commit.parent_id))
-        fetch = self._repository.objects.get
+        fetch = fetch_at(self._repository, commit.commit_id, work.domain)
         if isinstance(self._plugin, EntryBlamingPlugin):
             state = read_state(self._repository, commit.parent_id, work.domain)
             return self._plugin.blame_entries(files, work.entries, fetch, state, path)

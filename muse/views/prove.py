@@ -1,5 +1,6 @@
 """Finds the commit that covers an op, and makes the proof of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from muse.core.entry import OpEntry, is_op_id
@@ -7,6 +8,7 @@ from muse.core.op_log import list_sessions
 from muse.errors import MuseError, NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord
 from muse.history.covered_ops import (
+    SealedCommit,
     SealedCommits,
     SessionOps,
     covered_by,
@@ -20,6 +22,7 @@ from muse.history.proof import (
     decode_proof,
     encode_proof,
     make_proof,
+    make_proofs,
 )
 from muse.history.repository import Repository
 
@@ -72,9 +75,13 @@ def _prove(repository: Repository, session_id: str, ops: SessionOps, entry: OpEn
             continue
         covered = covered_by(commit, ops, repository.objects)
         return make_proof(repository.dag.read_commit(commit.commit_id), covered, entry["op_id"])
-    raise NotCommittedError(
-        f"op {entry['op_id']} of session {session_id!r} is in no commit yet: run 'muse commit {session_id}'",
-        op_id=entry["op_id"],
+    raise _not_committed(session_id, entry["op_id"])
+
+
+def _not_committed(session_id: str, op_id: str) -> NotCommittedError:
+    return NotCommittedError(
+        f"op {op_id} of session {session_id!r} is in no commit yet: run 'muse commit {session_id}'",
+        op_id=op_id,
     )
 
 
@@ -86,21 +93,44 @@ def _branch_commits(repository: Repository) -> SealedCommits:
 
 
 def prove_each_actor(repository: Repository, session_id: str) -> list[ActorProof]:
-    """Prove the first op of each actor of a session, and check each proof as its reader would."""
+    """Prove the first op of each actor of a session, and check each proof as its reader would.
+
+    Each commit and the ops that it covers are read once, however many actors there are.
+    """
+    found: list[ActorProof] = []
     ops = open_session(repository.root, session_id, repository.storage)
+    left = {op_id: actor_id for actor_id, op_id in ops.first_of_each_actor().items()}
     try:
-        chosen = ops.first_of_each_actor()
+        for commit in _branch_commits(repository).of_session(session_id):
+            op_ids = [op_id for op_id in op_ids_of(repository.objects, commit.seal) if op_id in left]
+            own = {op_id: left.pop(op_id) for op_id in op_ids}
+            found += _proofs_in(repository, commit, ops, own) if own else []
+        faults = {op_id: str(_not_committed(session_id, op_id)) for op_id in left}
+    except MuseError as error:
+        faults = dict.fromkeys(left, str(error))
     finally:
         ops.close()
-    return [_proof_of(repository, session_id, actor_id, op_id) for actor_id, op_id in sorted(chosen.items())]
+    found += [ActorProof(actor_id, op_id, fault=faults[op_id]) for op_id, actor_id in left.items()]
+    return sorted(found, key=lambda proof: proof.actor_id)
 
 
-def _proof_of(repository: Repository, session_id: str, actor_id: str, op_id: str) -> ActorProof:
+def _proofs_in(
+    repository: Repository, commit: SealedCommit, ops: SessionOps, actors: Mapping[str, str]
+) -> list[ActorProof]:
+    """Prove ops (op id -> actor) that one commit covers."""
     try:
-        data = encode_proof(prove(repository, op_id, session_id))
-        proof = decode_proof(data)
-        record: CommitRecord = repository.dag.read_commit(proof["commit"]["commit_id"])
-        proven = check_proof(proof, record)
+        record = repository.dag.read_commit(commit.commit_id)
+        covered = covered_by(commit, ops, repository.objects)
+        proofs = make_proofs(record, covered, list(actors))
+    except MuseError as error:
+        return [ActorProof(actor_id, op_id, fault=str(error)) for op_id, actor_id in actors.items()]
+    pairs = zip(proofs, actors.items(), strict=True)
+    return [_checked(proof, record, actor_id, op_id) for proof, (op_id, actor_id) in pairs]
+
+
+def _checked(made: Proof, record: CommitRecord, actor_id: str, op_id: str) -> ActorProof:
+    try:
+        proven = check_proof(decode_proof(encode_proof(made)), record)
         if (proven.actor_id, proven.op_id) != (actor_id, op_id):
             raise ProofError(f"it proves op {proven.op_id} of {proven.actor_id}", field="entry", op_id=op_id)
     except MuseError as error:

@@ -66,8 +66,7 @@ def test_git_joins_logs_by_lines_and_leaves_all_else_whole(carried: Path, tmp_pa
     assert messages(clones[0]) == ""
     assert sorted(entry["domain_op"]["n"] for entry in log_of(clones[0])) == [1, 2, 10, 11]
     with LiveSession(clones[0], "jam") as session:
-        pending: list[object] = [entry["domain_op"] for entry in session.log.replay_since_checkpoint()]
-        assert pending == [{"n": 11}]
+        assert [entry["actor_id"] for entry in session.log.replay_since_checkpoint()] == ["y"]
         session.commit("Both")
     assert messages(clones[0]) == ""
 

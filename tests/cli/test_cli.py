@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -623,3 +625,15 @@ def test_a_full_disk_behind_the_output_is_one_line(muse: Muse, tmp_path: Path) -
         assert done.returncode == 1
         assert done.stderr.count(b"\n") == 1
         assert done.stderr.startswith(b"muse: the operating system refused")
+
+
+def test_a_closed_stdin_is_said_to_be_closed_and_nothing_takes_its_number(tmp_path: Path) -> None:
+    assert run_muse("init", cwd=tmp_path).status == 0
+    script = f"exec {shlex.join(COMMAND)} session append jam --actor ada <&-"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("muse: stdin is closed")
+    script = (
+        "import os; os.close(0); from muse.cli.shared.output import prepare_streams as p; p(); os.fstat(0)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -64,7 +64,7 @@ def test_a_merge_says_what_came_in(muse: Muse, other: Path) -> None:
 
 def test_what_did_not_come_in_is_named_and_the_status_is_1(muse: Muse, here: Path, tmp_path: Path) -> None:
     good, twin = make_op_entry("bob", DOMAIN, {"n": 1}, 1), make_op_entry("bob", DOMAIN, {"n": 2}, 2)
-    garbage = make_op_entry("bob", "code", {"op": "patch", "address": "a.py", "update": "@@@"}, 3)
+    garbage = make_op_entry("bob", DOMAIN, {"n": 3}, 2**52)
     with OpLog(here, "jam") as log:
         log.append({**twin, "domain_op": {"n": 9}})  # type: ignore[typeddict-item]
     lines = b"".join(map(encode_line, (good, twin, garbage)))

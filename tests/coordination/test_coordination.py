@@ -5,17 +5,21 @@ import json
 import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from muse.coordination import forecast, reservations
 from muse.coordination.holdings import CLOCK_TOLERANCE_SECONDS, INTENT_SECONDS
 from muse.coordination.record import Intent, Reservation
 from muse.coordination.reservations import Coordination, HeldError
+from muse.core.address import touch
 from muse.disk.json_file import read_with_digest
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, UsageError
@@ -685,6 +689,54 @@ def test_a_forecast_ends_and_one_op_is_told_of_so_many_reservations(
     with coordination.frozen() as frozen:
         found = frozen.of_others([""], "main", "bob")
     assert (len(found), found[0]) == (3, reservation)
+
+
+def test_the_intents_of_one_actor_are_bounded(
+    coordination: Coordination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reservations, "MOST_INTENTS_OF_ONE", 2)
+    monkeypatch.setattr(reservations, "MOST_ADDRESSES_OF_ONE", 4)
+    monkeypatch.setattr(reservations, "MOST_ADDRESSES_INTENDED", 6)
+    coordination.intend("ada", ["a", "b", "c"], branch="main")
+    with pytest.raises(UsageError, match="ada names 4 addresses"):
+        coordination.intend("ada", ["d", "e"], branch="main")
+    coordination.intend("ada", ["d"], branch="main")
+    with pytest.raises(UsageError, match="ada has 2 intents"):
+        coordination.intend("ada", ["d"], branch="main")
+    with pytest.raises(UsageError, match="intents name 6 addresses"):
+        coordination.intend("bob", ["a", "b", "c"], branch="main")
+    coordination.reserve("ada", ["a", "b", "c", "d"], branch="main")
+    with pytest.raises(UsageError, match="ada names 4 addresses"):
+        coordination.reserve("ada", ["e"], branch="main")
+    coordination.reserve("bob", ["e"], branch="main")
+
+
+addresses_near_each_other = st.lists(st.sampled_from("ab"), max_size=3).map("/".join)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("xyz"), st.lists(addresses_near_each_other, min_size=1))), st.data()
+)
+def test_a_forecast_finds_all_pairs_that_touch_and_no_others(
+    named: list[tuple[str, list[str]]], data: st.DataObject
+) -> None:
+    plans = [
+        Intent(str(place), "", actor, actor, "main", tuple(addresses), "", "", "")
+        for place, (actor, addresses) in enumerate(named)
+    ]
+
+    def is_touched(one: Intent, addresses: Iterable[str]) -> bool:
+        return any(touch(mine, theirs) for mine in one.addresses for theirs in addresses)
+
+    found = {(one.first, one.second) for one in forecast.find_collisions(plans, (), "")}
+    assert found == {
+        (one, other)
+        for one, other in combinations(plans, 2)
+        if one.actor_id != other.actor_id and is_touched(one, other.addresses)
+    }
+    asked = data.draw(st.lists(addresses_near_each_other, min_size=1))
+    near = [one.second for one in forecast.find_collisions(plans, asked, "x")]
+    assert near == [one for one in plans if one.actor_id != "x" and is_touched(one, asked)]
 
 
 # -- pruning -------------------------------------------------------------------------------------

@@ -35,11 +35,10 @@ def test_commits_come_by_session_and_cut(sample: SealedSample, commits: SealedCo
 
 
 def test_a_commit_is_behind_those_that_came_after_it(commits: SealedCommits) -> None:
-    first, *second = commits.of_session("jam")
-    for commit in second:  # of two domains, at one cut
-        assert commits.is_behind(first, commit)
-        assert not commits.is_behind(commit, first)
-    assert not commits.is_behind(first, first)
+    first, *second = (commit.commit_id for commit in commits.of_session("jam"))
+    for commit_id in second:  # of two domains, at one cut
+        assert commits.behind(commit_id, [first, commit_id]) == {first}
+    assert commits.behind(first, [first, *second]) == set()
 
 
 def test_a_commit_added_twice_is_there_once(sample: SealedSample, commits: SealedCommits) -> None:

@@ -12,6 +12,7 @@ from muse.history.merkle import (
     leaf_hash,
     node_hash,
     prove_inclusion,
+    prove_inclusions,
     root_from,
     root_hash,
 )
@@ -96,3 +97,11 @@ def test_no_other_leaf_place_size_or_path_leads_to_the_root(count: int, data: st
         changed = (*path[:step], bytes(32), *path[step + 1 :])
         assert root_from(Inclusion(index, count, changed), leaves[index]) != root
         assert root_from(Inclusion(index, count, path[:step] + path[step + 1 :]), leaves[index]) != root
+
+
+@given(st.lists(st.binary(max_size=3), min_size=1, max_size=40), st.data())
+def test_proofs_made_together_are_those_made_one_by_one(leaves: list[bytes], data: st.DataObject) -> None:
+    indices = data.draw(st.lists(st.integers(0, len(leaves) - 1), unique=True))
+    together, root = prove_inclusions(leaves, indices)
+    assert together == [prove_inclusion(leaves, index)[0] for index in indices]
+    assert root == root_hash(leaves)

@@ -24,7 +24,7 @@ FILES = {"a": b"one\ntwo\n", "b.bin": b"\xff\0\xff", "dir/c.txt": b"c\n", "a.mid
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> list[OpEntry]:
+def entries(draw: st.DrawFn) -> Any:
     """Make entries of two actors, some of which name the one before as their cause."""
     made: list[OpEntry] = []
     for number, op in enumerate(draw(st.lists(ops, min_size=1, max_size=6)), 1):

@@ -14,6 +14,7 @@ from muse.core.file.objects import ObjectStore
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageError, UsageError
 from muse.history.commit_record import make_commit_record
+from muse.history.dag import CommitDag
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
@@ -360,15 +361,32 @@ def test_a_pull_whose_ops_are_refused_moves_nothing_and_says_why(two: Two, *, di
     assert replay_commits(Repository.open(str(first))).findings == []
 
 
-def test_a_sync_refuses_what_no_domain_could_apply_and_history_brings_it_all_the_same(
-    two: Two, tmp_path: Path
+@pytest.mark.parametrize(
+    ("domain", "op"),
+    [
+        ("music", {"op": "delete", "address": "../x"}),
+        ("code", {"op": "patch", "address": "a.txt", "child_domain": "code_text", "child_ops": []}),
+        ("code", {"op": "insert", "address": "a.txt", "position": None, "text": "x", "encoding": [1]}),
+        ("code", {"update": None}),
+    ],
+)
+@pytest.mark.parametrize("commit", [False, True])
+def test_an_op_that_can_have_no_effect_is_on_every_replica_that_meets_one_that_has_it(
+    two: Two, tmp_path: Path, domain: str, op: dict[str, Any], *, commit: bool
 ) -> None:
     first, second = two
-    append_and_commit(first, make_op_entry("ada", "music", {"op": "delete", "address": "../x"}, 9))
+    entry = make_op_entry("ada", domain, op, 9)
+    if commit:
+        append_and_commit(first, entry)
+    else:
+        with OpLog(first, "jam") as log:
+            log.append(entry)
     outcome = sync(second, first)["jam"]
-    assert (outcome.refused, outcome.received) == (1, 0)
-    assert "'../x'" in outcome.reasons[0].reason
-    pull_from(second, first)
+    assert (outcome.refused, outcome.received) == (0, 1)
+    with OpLog(tmp_path / "first again", "jam") as log:
+        assert log.merge(log_of(first)).refused == 0
+    if commit:
+        pull_from(second, first)
     make_replica(first, tmp_path / "third")
     for root in (second, tmp_path / "third"):
         assert log_of(root) == log_of(first)
@@ -538,3 +556,65 @@ def test_a_peer_may_be_counted_whatever_is_asked_of_it(two: Two) -> None:
 
     assert list(cut_at_every_message(lambda _: (two[0], bring), arrives=True))[-1] is False
     assert head(two[1]) == made
+
+
+# -- how often things are read ----------------------------------------------------------------------
+
+
+def test_a_pull_with_nothing_new_reads_each_commit_a_few_times_however_many_sessions_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = make_origin(tmp_path / "origin")
+    reads: list[str] = []
+    read_commit = CommitDag.read_commit
+
+    def counted(dag: CommitDag, commit_id: str) -> Any:
+        reads.append(commit_id)
+        return read_commit(dag, commit_id)
+
+    for number in range(20):
+        write(origin, f"jam-{number}", number)
+        commit(origin, f"jam-{number}")
+    monkeypatch.setattr(CommitDag, "read_commit", counted)
+    replica = make_replica(origin, tmp_path / "replica")
+    assert len(reads) <= 10 * 20
+    reads.clear()
+    pull_from(replica, origin)
+    assert len(reads) <= 3 * 20
+    for number in range(20):
+        with LiveSession(replica, f"jam-{number}") as session:
+            assert session.log.replay_since_checkpoint() == []
+
+
+def test_a_session_whose_log_comes_in_many_batches_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = make_origin(tmp_path / "origin")
+    write(origin, "jam", *range(100))
+    opened: list[str] = []
+
+    class CountedLog(OpLog):
+        def __init__(self, root: Any, session_id: str, **named: Any) -> None:
+            opened.append(session_id)
+            super().__init__(root, session_id, **named)
+
+    monkeypatch.setattr("muse.replication.sync.BATCH_OPS", 5)
+    monkeypatch.setattr("muse.replication.local_peer.OpLog", CountedLog)
+    replica = make_replica(origin, tmp_path / "replica")
+    assert log_of(replica) == log_of(origin)
+    assert opened == ["jam"]
+
+
+def test_a_crash_between_branch_and_checkpoints_is_mended_by_the_next_pull(tmp_path: Path) -> None:
+    origin = make_origin(tmp_path / "origin")
+    replica = make_replica(origin, tmp_path / "replica")
+    for name in ("jam", "talk"):
+        write(origin, name, 1)
+        commit(origin, name)
+    with pytest.MonkeyPatch.context() as crash:
+        crash.setattr(LocalPeer, "settle", lambda _peer, _moved=(): None)
+        pull_from(replica, origin)
+    pull_from(replica, origin)
+    for name in ("jam", "talk"):
+        with OpLog(replica, name) as log:
+            assert log.replay_since_checkpoint() == []

@@ -18,13 +18,14 @@ BAD_PATHS = ("x" * 256, ".muse/x", "../x", "", "a\n", "a\0", ".muse_notes/a.mid.
 TAKEN_PATHS = tuple(f"a~{FILE_IDS[1][:length]}.txt" for length in (8, 16, 24, 32))
 """Where a second file would be put that wants `a.txt`."""
 
+CHARACTERS = st.characters(codec="utf-8")
 atoms = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(2**63), 2**64 - 1),
     st.sampled_from((-1, 0, 1, 2, 2**31, 2**31 + 1, 2**53, 10**9)),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+    st.text(CHARACTERS, max_size=4),
     st.sampled_from(GOOD_PATHS + BAD_PATHS + FILE_IDS + tuple(OBJECTS)),
 )
 json_values = st.recursive(
@@ -32,7 +33,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
-json_objects = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), json_values)
+json_objects = st.dictionaries(st.text(CHARACTERS, max_size=8), json_values)
 
 paths = st.sampled_from(GOOD_PATHS)
 digests = st.sampled_from((*OBJECTS, ABSENT))
@@ -82,14 +83,17 @@ note_fields = st.fixed_dictionaries(
 )
 
 
+nothing = st.none()
+
+
 def _op(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Make ops of a kind; a field whose name ends with `_` may be left out."""
+    """Make ops of a kind; a field whose name ends with `_` may be left out, or null."""
     needed = {name: field for name, field in fields.items() if not name.endswith("_")}
-    optional = {name.removesuffix("_"): field for name, field in fields.items() if name.endswith("_")}
+    optional = {name[:-1]: nothing | field for name, field in fields.items() if name.endswith("_")}
     return st.fixed_dictionaries({"op": st.just(kind), **needed}, optional=optional)
 
 
-nothing, file_ids = st.none(), st.sampled_from(FILE_IDS)
+file_ids = st.sampled_from(FILE_IDS)
 carried = {"text_": texts, "base64_": contents, "content_": contents, "encoding_": encodings}
 text_edits = {"file_id_": file_ids, "update_": updates(), "base_": digests}
 text_ops = st.one_of(
@@ -107,6 +111,7 @@ note_ops = st.one_of(
 file_ops = st.one_of(
     _op("insert", address=paths, position=nothing, content_id=digests, file_id_=file_ids, **carried),
     _op("insert", address=st.just("a.txt"), position=nothing, text=texts, file_id=file_ids),
+    _op("insert", address=st.sampled_from(GOOD_PATHS[-2:]), position=nothing, text=texts, file_id=file_ids),
     _op("insert", address=st.sampled_from(TAKEN_PATHS), position=nothing, text=texts),
     _op("delete", address=paths, position=nothing, file_id_=file_ids, seen_=vectors, content_id_=digests),
     _op("replace", address=paths, position=nothing, new_content_id=digests, file_id_=file_ids, **carried),
@@ -129,7 +134,7 @@ file_ops = st.one_of(
 
 
 @st.composite
-def _bent(draw: st.DrawFn) -> dict[str, Any]:
+def _bent(draw: st.DrawFn) -> Any:
     """Make an op of which one field is left out, null, or something else altogether."""
     op: dict[str, Any] = draw(file_ops | text_ops)
     inner = op["child_ops"] if op.get("child_ops") and draw(st.booleans()) else [op]

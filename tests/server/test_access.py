@@ -96,6 +96,10 @@ def test_a_token_is_for_its_sessions_only(server: ServerProcess) -> None:
     assert status(server, token, "POST", "/v1/sessions", {"session_id": "else"}) == 403
     assert status(server, token, "GET", "/v1/log") == 403
     assert status(server, token, "POST", "/v1/sync/sessions") == 403
+    assert status(server, token, "GET", "/v1/coordination/reservations") == 403
+    assert status(server, token, "POST", "/v1/coordination/reservations", {"addresses": ["a"]}) == 403
+    assert status(server, token, "POST", "/v1/coordination/intents", {"addresses": ["a"]}) == 403
+    assert status(server, token, "POST", "/v1/coordination/forecast", {}) == 403
     with server.client(token) as client:
         assert client.get("/v1/sessions").json() == {"sessions": ["jam-1", "jam-2"]}
     with (
@@ -127,6 +131,23 @@ def test_a_token_speaks_as_its_own_actor_only(server: ServerProcess) -> None:
             if json.loads(line)["op_id"] == receipt["op_id"]
         ]
     assert entry["actor_id"] == "ada"
+
+
+def test_a_replica_brings_no_stamp_far_ahead_unless_it_may_bring_all() -> None:
+    with running_server() as server:
+
+        def offer(scope: str, *stamps: int) -> int:
+            entries = (make_op_entry("eve", "text", {}, stamp) for stamp in stamps)
+            lines = b"".join(frame(entry_json(entry)) for entry in entries)
+            with server.client(server.token("eve", scope)) as client:
+                body = pack({"session_id": "jam"}, lines)
+                return client.post("/v1/sync/offer", content=body).status_code
+
+        assert offer("commit", 1 << 32) == 422
+        assert offer("append", *range(1, 1_001)) == 200
+        assert offer("append", 101_001) == 200
+        assert offer("append", 101_002, 201_004) == 422
+        assert offer("admin", 1 << 32) == 200
 
 
 def test_only_an_admin_brings_the_ops_of_others(server: ServerProcess) -> None:

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 
 from muse.coordination.reservations import Coordination, HeldError
 from muse.core.address import MOST_STEPS, addresses_of, touch
+from muse.core.content_id import sha256_hex
 from muse.core.entry import MAX_LAMPORT
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.history.repository import Repository
 from muse.session import decisions
+from muse.session.decisions import STAMPS_AHEAD
+from muse.session.file_names import FileNames
 from muse.session.guarded_log import GuardedLog, Request
 from muse.session.policy import Policy, read_policy, write_policy
 from muse.session.receipt import Receipt
@@ -106,6 +109,75 @@ def test_a_retry_of_a_draft_or_an_entry_makes_no_second_op(scene: Scene) -> None
         )
     assert len(scene.op_ids()) == 2
     assert stored[1].lamport_ts == 7
+
+
+def test_a_stamp_far_ahead_of_the_session_is_refused_however_many_come_at_once(scene: Scene) -> None:
+    def append(*stamps: int) -> list[str]:
+        entries = [make_op_entry("eve", DOMAIN, {"op": "replace", "address": "a"}, stamp) for stamp in stamps]
+        return [receipt.status for receipt in scene.guarded.append(entries, actor_id="eve")]
+
+    assert append(MAX_LAMPORT, 1 << 32, STAMPS_AHEAD + 4) == ["refused"] * 3
+    assert append(STAMPS_AHEAD + 1) == ["stored"]
+    steps = range(1, 1001)
+    assert append(*(step * STAMPS_AHEAD for step in steps)).count("stored") == 2
+    assert scene.log.cut().lamport_ts <= 3 * STAMPS_AHEAD
+    offline = range(scene.log.cut().lamport_ts + 1, scene.log.cut().lamport_ts + 5_001)
+    assert append(*offline) == ["stored"] * 5_000
+
+
+def test_an_op_that_names_a_file_by_its_id_touches_it_wherever_it_is(scene: Scene) -> None:
+    write_policy(str(scene.root), "jam", Policy(reservations="refuse"))
+    file_id, other = uuid.uuid4().hex, uuid.uuid4().hex
+    made = {"op": "insert", "position": None}
+
+    def status(actor: str, op: dict[str, Any]) -> str:
+        [receipt] = scene.guarded.append([{"domain": DOMAIN, "domain_op": op}], actor_id=actor)
+        return receipt.status
+
+    assert status("ada", {**made, "address": "held.py", "file_id": file_id}) == "stored"
+    assert status("ada", {**made, "address": "free.py", "file_id": other}) == "stored"
+    reservation = scene.coordination.reserve("ada", ["held.py"], branch="main")
+    edit = {"op": "replace", "file_id": file_id}
+    for address in ("held.py", "HELD.PY", "held%2Epy", "free.py", "x"):
+        assert status("bob", {**edit, "address": address}) == "refused"
+        moving = {**edit, "op": "move", "address": address, "to_address": "stolen.py"}
+        assert status("bob", moving) == "refused"
+        assert status("bob", {"op": "patch", "address": "x", "child_ops": [moving]}) == "refused"
+    assert (
+        status("bob", {"op": "move", "address": "x", "to_address": "held.py", "file_id": other}) == "refused"
+    )
+    assert status("bob", {**edit, "address": "free.py", "file_id": other}) == "stored"
+    assert status("ada", {**edit, "op": "move", "address": "held.py", "to_address": "moved.py"}) == "stored"
+    scene.coordination.release(reservation.reservation_id, "ada")
+    assert status("bob", {**edit, "address": "x"}) == "stored"
+    scene.coordination.reserve("ada", ["moved.py"], branch="main")
+    assert status("bob", {**edit, "address": "x"}) == "refused"
+    # What an actor only says of a file of others takes that from nobody.
+    scene.coordination.reserve("eve", ["eve.py"], branch="main")
+    assert status("eve", {**made, "address": "eve.py", "file_id": other}) == "stored"
+    assert status("eve", {**made, "position": 0, "address": "eve.py", "file_id": other}) == "stored"
+    assert status("bob", {**edit, "address": "free.py", "file_id": other}) == "stored"
+
+
+def test_a_file_of_the_last_commit_is_known_by_its_id(scene: Scene) -> None:
+    digest = "1" * 64
+    names = FileNames(scene.log, lambda: ("commit", lambda: {"held.py": digest, "other.py": digest}))
+    file_id = sha256_hex(f"held.py\0{digest}".encode())
+    assert names.addresses_of({"op": "replace", "address": "x", "file_id": file_id}) == ("held.py", "x")
+    assert names.addresses_of({"op": "replace", "address": "x", "file_id": "2" * 64}) == ("x",)
+
+
+def test_receipts_name_a_bounded_part_of_what_others_hold(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "NAMED_AT_ONCE", 45)
+    scene.coordination.reserve("ada", [f"a/{number}" for number in range(1_000)], branch="main")
+    scene.coordination.reserve("bob", ["a/x"], branch="main")
+    receipts = scene.append("eve", *["a"] * 10)
+    assert {receipt.kind for receipt in receipts} == {"held"}
+    named = [[len(one["addresses"]) for one in receipt.reservations] for receipt in receipts]
+    assert named == [[10, 1]] * 5 + [[]] * 5
+    assert scene.one("eve", "a").reservations != ()
 
 
 def test_what_is_wrong_with_one_op_is_said_of_it_and_the_others_are_stored(scene: Scene) -> None:
@@ -662,3 +734,34 @@ def test_the_limit_of_open_proposals_refuses_more(tmp_path: Path, monkeypatch: p
     assert receipts[2].kind == "full"
     scene.guarded.reject(receipts[0].op_id, actor_id="ada")
     assert scene.one("bob", "a").status == "proposed"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "of_others"),
+    [
+        ("MOST_OPEN_OF_ONE", 2, "proposed"),
+        ("MOST_OPEN_BYTES_OF_ONE", 3_000, "proposed"),
+        ("MOST_OPEN_BYTES", 3_000, "refused"),
+    ],
+)
+def test_the_open_proposals_of_one_actor_leave_room_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, of_others: str
+) -> None:
+    monkeypatch.setattr(decisions, limit, value)
+    scene = Scene(tmp_path, PROPOSE)
+    scene.coordination.reserve("ada", ["a"], branch="main")
+
+    def propose(actor: str, *sizes: int) -> list[str]:
+        ops = [{"domain": DOMAIN, "domain_op": {"address": "a", "text": "x" * size}} for size in sizes]
+        return [receipt.status for receipt in scene.guarded.append(ops, actor_id=actor)]
+
+    assert propose("bob", 1_000, 1_000, 1_000) == ["proposed", "proposed", "refused"]
+    assert propose("eve", 1_000) == [of_others]
+    first = scene.guarded.proposals()[0]
+    scene.guarded.accept(first.proposal_id, actor_id="ada")
+    log = OpLog(scene.root, "jam")
+    again = GuardedLog(scene.repository, log, policy=PROPOSE, coordination=scene.coordination)
+    op = {"domain": DOMAIN, "domain_op": {"address": "a"}}
+    second = "refused" if limit == "MOST_OPEN_OF_ONE" else "proposed"
+    statuses = [receipt.status for receipt in again.append([op, op], actor_id="bob")]
+    assert statuses == ["proposed", second]

@@ -85,12 +85,12 @@ with OpLog(root, "jam") as log:
 
 MEASURE = """
 import json, resource, sys
-from muse.core.archive import archive_session, restore_session, session_entries
-from muse.core.archive_check import archive_faults
-from muse.core.storage import LOCAL
+from muse.checks.archives import check_archives
+from muse.disk.storage import LOCAL
+from muse.upkeep.archive import archive_session, restore_session, session_entries
 root = sys.argv[1]
 count = archive_session(root, "jam").manifest["log"]["entry_count"]
-faults = list(archive_faults(root, "jam", LOCAL))
+_, faults = check_archives(root, LOCAL, lambda _kind, _count: None)
 read = sum(1 for _ in session_entries(root, "jam"))
 restore_session(root, "jam")
 print(json.dumps([count, read, faults, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))

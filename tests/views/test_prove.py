@@ -1,12 +1,21 @@
 """The commit that covers an op is found, and the proof of it holds."""
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from muse.core.op_log import OpLog
+from muse.disk import layout
 from muse.errors import CorruptionError, NotFoundError, UsageError
+from muse.history import merkle
+from muse.history.covered_ops import SessionOps
+from muse.history.dag import CommitDag
 from muse.history.proof import check_proof
+from muse.history.repository import Repository
+from muse.history.seal import read_seal
 from muse.session.live import LiveSession
 from muse.upkeep.archive import archive_session
 from muse.views.prove import NotCommittedError, prove, prove_each_actor
@@ -85,3 +94,39 @@ def test_one_op_of_each_actor_is_proven_and_a_pending_one_is_named(sample: Seale
         entry = jam.edit("late", "music", note_op(30))
     [late] = [proof for proof in prove_each_actor(sample.repository, "jam") if proof.fault]
     assert (late.actor_id, late.op_id, late.commit_id) == ("late", entry["op_id"], "")
+
+
+def test_the_proofs_of_all_actors_read_each_commit_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, _ = Repository.init(str(tmp_path))
+    with LiveSession(tmp_path, "jam") as jam:
+        for take in range(2):
+            for actor in range(20):
+                jam.edit(f"{take}-{actor}", "text", {"op": "insert", "n": actor})
+            jam.commit("Take")
+    counts: Counter[str] = Counter()
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*arguments: Any, **named: Any) -> Any:
+            counts[name] += 1
+            return function(*arguments, **named)
+
+        return count
+
+    monkeypatch.setattr(SessionOps, "covered", counted("covered", SessionOps.covered))
+    monkeypatch.setattr(merkle, "leaf_hash", counted("leaves", merkle.leaf_hash))
+    monkeypatch.setattr(CommitDag, "read_commit", counted("commits", CommitDag.read_commit))
+    proofs = prove_each_actor(repository, "jam")
+    assert [proof.fault for proof in proofs] == [""] * 40
+    assert counts["covered"] == 2
+    assert counts["commits"] == 4
+    assert counts["leaves"] <= 4 * 40  # in the roots, in the proofs, and in the two checks of each proof
+
+
+def test_one_missing_list_of_ops_is_the_fault_of_those_that_it_may_prove(sample: SealedSample) -> None:
+    for commit_id in sample.take_two:
+        seal = read_seal(sample.record(commit_id)["message"])
+        assert seal is not None
+        Path(layout.object_file(str(sample.root), seal.op_list)).unlink()
+    assert any(proof.fault for proof in prove_each_actor(sample.repository, "jam"))

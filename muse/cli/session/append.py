@@ -8,7 +8,9 @@ from muse.apply.domains import check_of
 from muse.cli.session.guarded_line_feeder import GuardedLineFeeder
 from muse.cli.session.line_feeder import BareOps, LineFeeder
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, remember
+from muse.cli.shared.output import standard_input
 from muse.core.op_log import OpLog
+from muse.core.other_sessions import OtherSessions
 from muse.session.guarded_log import GuardedLog
 from muse.session.policy import read_policy
 
@@ -28,9 +30,9 @@ def append(
 ) -> None:
     """Append ops or entries, read as JSON Lines from stdin. The first one starts the session.
 
-    A line with an op_id is an entry and is stored once, however often it comes. Any other line is an op and
-    is recorded as an entry of --actor. The first bad line ends the command: all lines before it are stored. A
-    line that the session's policy refuses is bad; a line that it sets aside is counted.
+    A line with an op_id is an entry and is stored once, however often it comes, and in one session. Any
+    other line is an op and is recorded as an entry of --actor. The first bad line ends the command: all lines
+    before it are stored. A line that the session's policy refuses is bad; one that it sets aside is counted.
 
     Example: muse session append jam-1 --actor anna < ops.jsonl
     """
@@ -38,12 +40,16 @@ def append(
     repository = invocation.repository()
     domain = domain or repository.domain
     bare_ops = BareOps(actor, domain, intent, reservation, check_of(domain))
-    with OpLog(repository.root, session) as log, invocation.output.progress("appending") as progress:
+    with (
+        OpLog(repository.root, session) as log,
+        OtherSessions(repository.root, session, repository.storage) as others,
+        invocation.output.progress("appending") as progress,
+    ):
         if read_policy(repository.root, session).lets_all_pass:
-            feeder = LineFeeder(log, bare_ops)
+            feeder = LineFeeder(log, bare_ops, others)
         else:
-            feeder = GuardedLineFeeder(log, GuardedLog(repository, log), bare_ops)
-        feeder.take(typer.get_binary_stream("stdin"), progress)
+            feeder = GuardedLineFeeder(log, GuardedLog(repository, log), bare_ops, others)
+        feeder.take(standard_input(), progress)
     proposed = feeder.proposed if isinstance(feeder, GuardedLineFeeder) else 0
     counts = {"stored": feeder.stored, "known": feeder.known} | ({"proposed": proposed} if proposed else {})
     if invocation.output.as_json:

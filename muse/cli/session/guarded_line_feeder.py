@@ -6,15 +6,16 @@ from typing import Any
 from muse.cli.session.line_feeder import BareOps, LineFeeder
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
-from muse.errors import InvalidEntryError
+from muse.core.other_sessions import OtherSessions
+from muse.errors import ConflictError, InvalidEntryError
 from muse.session.guarded_log import GuardedLog
 
 
 class GuardedLineFeeder(LineFeeder):
     """A feeder whose ops pass the guard: what that refuses is a bad line, what it sets aside is counted."""
 
-    def __init__(self, log: OpLog, guarded: GuardedLog, bare_ops: BareOps) -> None:
-        super().__init__(log, bare_ops)
+    def __init__(self, log: OpLog, guarded: GuardedLog, bare_ops: BareOps, others: OtherSessions) -> None:
+        super().__init__(log, bare_ops, others)
         self.proposed = 0
         self._guarded = guarded
 
@@ -25,8 +26,9 @@ class GuardedLineFeeder(LineFeeder):
 
     def _append(self, number: int, entry: OpEntry) -> None:
         try:
+            self._others.check([entry])
             self._pass(entry, entry.get("actor_id", ""))
-        except InvalidEntryError as error:
+        except (InvalidEntryError, ConflictError) as error:
             raise self._bad_line(number, error) from error
 
     def _record(self, op: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, cast
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.core.line import decode_line
 from muse.core.op_log import OpLog
+from muse.core.other_sessions import OtherSessions
 from muse.core.strict_json import parse_strictly
 from muse.errors import ConflictError, InvalidEntryError, UsageError
 
@@ -28,11 +29,12 @@ class BareOps:
 class LineFeeder:
     """Takes lines into a log in their order, and stops at the first bad one; those before it are stored."""
 
-    def __init__(self, log: OpLog, bare_ops: BareOps) -> None:
+    def __init__(self, log: OpLog, bare_ops: BareOps, others: OtherSessions) -> None:
         self.stored = 0
         self.known = 0
         self._log = log
         self._bare_ops = bare_ops
+        self._others = others
         self._entries: list[tuple[int, OpEntry]] = []  # consecutive ones, appended together
 
     def take(self, stream: BinaryIO, progress: Callable[[int], None] = lambda _done: None) -> None:
@@ -77,6 +79,7 @@ class LineFeeder:
     def _flush(self) -> None:
         entries, self._entries = self._entries, []
         try:
+            self._others.check(entry for _, entry in entries)
             self._count(self._log.append_many([entry for _, entry in entries]), len(entries))
         except (UsageError, ConflictError):
             # One of them is bad and none was stored: go one by one up to it.
@@ -85,6 +88,7 @@ class LineFeeder:
 
     def _append(self, number: int, entry: OpEntry) -> None:
         try:
+            self._others.check([entry])
             self._count(int(self._log.append(entry)), 1)
         except (UsageError, ConflictError) as error:
             raise self._bad_line(number, error) from error

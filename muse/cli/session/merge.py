@@ -10,6 +10,7 @@ from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, che
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_file import LogFile
 from muse.core.op_log import MergeResult, OpLog
+from muse.core.other_sessions import OtherSessions
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, NotFoundError, UsageError
@@ -45,8 +46,9 @@ def merge(
 ) -> None:
     """Bring the new entries of another log into a session, each once, in any order.
 
-    Entries whose parents are not here are held until the parents come. Entries that may not enter are
-    refused, the others come in, and the exit status is 1. SOURCE is only read.
+    Entries whose parents are not here are held until the parents come. Entries that may not enter, or that
+    another session here holds, are refused; the others come in, and the exit status is 1. SOURCE is only
+    read.
 
     Example: muse session merge jam-1 ../song-of-bob
     """
@@ -56,9 +58,10 @@ def merge(
     with (
         closing(_open_source(repository, session, source, from_session)) as file,
         OpLog(repository.root, session) as log,
+        OtherSessions(repository.root, session, repository.storage) as others,
         output.progress("merging") as progress,
     ):
-        result = log.merge(file, progress=progress)
+        result = log.merge(file, holders=others.holders, progress=progress)
     if output.as_json:
         output.record({"session_id": session, **result_record(result)})
     else:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -19,8 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from muse.disk.storage import LOCAL
-from muse.errors import MuseError
+from muse.errors import MuseError, UsageError
 
+_LAST_STREAM = 2  # the number of stderr
 _COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")
 _ASCII_LINES = str.maketrans("│─┘┐┤└┌├┴┬┼●◆", "|-+++++++++*@")
 _FACTS = (
@@ -176,7 +177,13 @@ def abandon_stdout() -> None:
 
 
 def prepare_streams() -> None:
-    """Make printing never fail because of what is printed, or because a stream is closed."""
+    """Make printing never fail because of what is printed, or because a stream is closed.
+
+    A closed stream's number is taken, so that no log is opened under it, where a library may print.
+    """
+    while (descriptor := LOCAL.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        pass
+    LOCAL.close(descriptor)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -184,6 +191,13 @@ def prepare_streams() -> None:
         elif reconfigure := getattr(stream, "reconfigure", None):
             # A file name may be no Unicode, and the terminal's encoding may be narrow.
             reconfigure(errors="backslashreplace")
+
+
+def standard_input() -> BinaryIO:
+    """Return the bytes that the command is fed with; `UsageError` where its stdin is closed."""
+    if sys.stdin is None:
+        raise UsageError("stdin is closed: feed the command with a file, as in 'muse ... < ops.jsonl'")
+    return sys.stdin.buffer
 
 
 def count_of(number: int, singular: str, plural: str = "") -> str:

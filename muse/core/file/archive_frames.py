@@ -16,7 +16,7 @@ from muse.disk.storage import READ_BLOCK_BYTES, Storage
 from muse.disk.system_calls import storage_error, translated
 from muse.errors import CorruptionError
 
-_OVERLAP_BYTES = 1 << 10
+_REPEATED_BYTES = 1 << 10
 
 Progress = Callable[[int], None]
 """Called with how many bytes of the log are done so far."""
@@ -153,11 +153,11 @@ class ArchiveFile:
 
 
 def salvaged(path: str, storage: Storage) -> Iterator[bytes]:
-    """Yield what can be unpacked of an archive without its manifest, in blocks that overlap by a little."""
+    """Yield what can be unpacked of an archive without its manifest, in blocks that repeat a little."""
     last = b""
     with contextlib.suppress(zstandard.ZstdError):
         unpacker = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
         for packed in storage.blocks_of(path, 0):
             block = last + unpacker.decompress(packed)
             yield block
-            last = block[-_OVERLAP_BYTES:]
+            last = block[-_REPEATED_BYTES:]

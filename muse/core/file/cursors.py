@@ -38,6 +38,11 @@ class Cursors:
         """Return the cursors of the same log in another `file`, to be asked for places in their order."""
         return Cursors(file, self._marks)
 
+    @property
+    def log_is_replaced(self) -> bool:
+        """Whether another log is known to be at the path than was read or written: open it again."""
+        return self._file.is_replaced
+
     def at(self, offset: int) -> str:
         """Return the cursor behind the line that ends at byte `offset`, which is in the log."""
         return f"{offset}-{self._crc_before(offset):08x}" if offset else START

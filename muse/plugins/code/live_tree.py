@@ -7,8 +7,9 @@ the file.
 
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from muse.core.content_id import NUL, object_id, sha256_hex
@@ -16,7 +17,7 @@ from muse.errors import DomainError
 from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.names import place_files
-from muse.plugins.code.ops import CodeOp, encoded, fetched
+from muse.plugins.code.ops import AbsentCauseError, CodeOp, encoded, fetched
 from muse.plugins.code.update import (
     Update,
     client_of,
@@ -33,10 +34,8 @@ Stamp = tuple[int, str, str]
 
 IN_TREE: Stamp = (0, "", "")
 INDEX = "index"
-
-
-class AbsentCauseError(DomainError):
-    """An earlier op that this op builds on has not arrived."""
+_LIVES = 100
+"""So often may one content come back to one path, and be known by its id elsewhere."""
 
 
 @dataclass(slots=True)
@@ -199,9 +198,7 @@ class LiveTree:
         if path not in self.files or self._was_live(path):
             raise DomainError(f"there is no file {path!r}: it was removed or moved, or never made")
         base = object_id(self.files[path])
-        file_id = sha256_hex(f"{path}{NUL}{base}".encode())
-        while file_id in self.placements:  # it lived before, was removed and came back from outside
-            file_id = sha256_hex(f"{file_id}{NUL}{base}".encode())
+        file_id = next(known for known in _ids_of(path, base) if known not in self.placements)
         return self._begin(file_id, path, base), base
 
     # -- taking in ------------------------------------------------------------------------------
@@ -231,14 +228,17 @@ class LiveTree:
     def _opened(self, op: CodeOp) -> LiveFile:
         if not op.base:
             return self.file(op.file_id)
-        if op.file_id not in self.placements:
+        if op.file_id not in self.placements and op.file_id in islice(_ids_of(op.path, op.base), _LIVES):
             return self._begin(op.file_id, op.path, op.base)
         file = self.file(op.file_id)
-        if op.base not in file.bases and op.file_id in self._state:
-            before = self._read(op.file_id)  # the author met a tree that another has replaced since
-            if (change := _change(before, fetched(op.base, self.fetch))) is not None and file.document:
-                file.document.apply(change)
-            file.bases.add(op.base)
+        if op.base not in file.bases:
+            content = fetched(op.base, self.fetch)
+            if op.file_id in self._state:  # the author met a tree that another has replaced since
+                before = self._read(op.file_id)
+                is_text = before.encoding is not None and _holds(content, before.encoding)
+                if is_text and (change := _change(before, content)) is not None and file.document:
+                    file.document.apply(change)
+                file.bases.add(op.base)
         return file
 
     def _write(self, file: LiveFile, op: CodeOp) -> None:
@@ -255,10 +255,11 @@ class LiveTree:
             self._places = None
 
     def _replace(self, stamp: Stamp, file: LiveFile, op: CodeOp) -> None:
+        content = op.whole(self.fetch)
         if file.document is not None:
             raise DomainError(f"{op.path!r} is a text: its change needs an `update`")
         if stamp > file.written:
-            file.content, file.written = op.whole(self.fetch), stamp
+            file.content, file.written = content, stamp
             self._places = None
 
     def _remove(self, file: LiveFile, op: CodeOp) -> None:
@@ -382,6 +383,14 @@ class LiveTree:
         else:
             file.document = TextDocument(self._client(file_id), body)
         return file
+
+
+def _ids_of(path: str, base: str) -> Iterator[str]:
+    """Yield the ids of a file of the tree: the next one where it was removed and came back from outside."""
+    file_id = path
+    while True:
+        file_id = sha256_hex(f"{file_id}{NUL}{base}".encode())
+        yield file_id
 
 
 def _write_file(file: LiveFile, blob: str) -> bytes:

@@ -12,12 +12,13 @@ from typing import Any
 
 from muse.domain import Application, IgnoredOp
 from muse.errors import DomainError
-from muse.plugins.code.live_tree import AbsentCauseError, LiveTree
-from muse.plugins.code.ops import CodeOp, read_op
+from muse.plugins.code.live_tree import LiveTree
+from muse.plugins.code.ops import AbsentCauseError, AbsentObjectError, CodeOp, read_op
 from muse.plugins.code.raw import RawOps, stamp_of
 from muse.plugins.op_fields import Fetch, address_of
 
 WAITING = "waiting"
+ABSENT = "absent"
 MAX_WAITING = 10_000
 
 Entry = Mapping[str, Any]
@@ -35,8 +36,8 @@ def merge_code(
 class Merger:
     """Takes entries into a live tree, and keeps those that have to wait.
 
-    An entry that builds on an op that has not arrived waits for it, from one commit to the next if need be,
-    and is listed as ignored meanwhile.
+    An entry that builds on an op or an object that has not arrived waits for it, from one commit to the next
+    if need be, and is listed as ignored meanwhile.
     """
 
     def __init__(
@@ -66,17 +67,20 @@ class Merger:
         earlier = enumerate(self._waiting, -len(self._waiting))
         todo = [*earlier, *once.values()]
         while True:
-            waiting = [found for found in todo if not self._attempt(*found, raw, ignored)]
+            attempts = ((index, self._attempt(index, entry, raw, ignored)) for index, entry in todo)
+            waiting = [(index, entry) for index, entry in attempts if entry is not None]
             if len(waiting) in {0, len(todo)}:
                 break
             todo = waiting
         self._waiting = list(_with_room(waiting, ignored))
         return [ignored[index] for index in sorted(ignored) if index >= 0]
 
-    def _attempt(self, index: int, entry: Entry, raw: RawOps | None, ignored: dict[int, IgnoredOp]) -> bool:
-        """Take in one entry; return False where it has to wait."""
+    def _attempt(
+        self, index: int, entry: Entry, raw: RawOps | None, ignored: dict[int, IgnoredOp]
+    ) -> Entry | None:
+        """Take in one entry; return it, as it waits, where it has to."""
         ignored.pop(index, None)
-        address, waits = address_of(entry["domain_op"]), False
+        address, meant = address_of(entry["domain_op"]), list[CodeOp]()
         try:
             op = read_op(entry["domain_op"])
             meant = raw.turn(entry, op, self.tree) if raw is not None and not op.file_id else [op]
@@ -85,11 +89,11 @@ class Merger:
                 if self.on_taken is not None:
                     self.on_taken(index, part)
         except AbsentCauseError as error:
-            waits = True
             ignored[index] = IgnoredOp(index, address, f"{error}; it waits for that")
+            return _as_it_waits(entry, meant, error)
         except DomainError as error:
             ignored[index] = IgnoredOp(index, address, str(error))
-        return not waits
+        return None
 
     def changed_state(self) -> dict[str, bytes | None]:
         """Return what differs from the state: name -> bytes, None for what is gone."""
@@ -98,6 +102,17 @@ class Merger:
         if waiting != self._source[1].get(WAITING):
             changed[WAITING] = waiting
         return changed
+
+
+def _as_it_waits(entry: Entry, meant: Sequence[CodeOp], error: AbsentCauseError) -> Entry:
+    """Return an entry that names the file which a raw op meant, and the object that was not there."""
+    waits = {key: value for key, value in entry.items() if key != ABSENT}
+    if is_raw(entry) and meant:
+        names = {"file_id": meant[0].file_id} | ({"base": meant[0].base} if meant[0].base else {})
+        waits["domain_op"] = {**entry["domain_op"], **names}
+    if isinstance(error, AbsentObjectError):
+        waits[ABSENT] = error.content_id
+    return waits
 
 
 def waiting_entries(state: Mapping[str, bytes]) -> list[Entry]:

@@ -20,11 +20,24 @@ TEXT_DOMAIN = "code_text"
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
 _FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
+_FRESH_DIGITS = 32
 _MAX_POSITION = 2**31
 _OP_BYTES = 1_000_000  # the longest line has 1 MiB, with causes, path and names
 _PIECE_LENGTH = 1 << 15  # as many characters never take as much, whatever they are
 _SHORT = 16
 _SUMMARY_LENGTH = 40
+
+
+class AbsentCauseError(DomainError):
+    """Something that this op builds on has not arrived."""
+
+
+class AbsentObjectError(AbsentCauseError):
+    """The object `content_id`, which this op names, has not arrived."""
+
+    def __init__(self, content_id: str) -> None:
+        super().__init__(f"no object {content_id} is in the store: put it there, or the content in the op")
+        self.content_id = content_id
 
 
 class CodeOp(NamedTuple):
@@ -51,7 +64,7 @@ class CodeOp(NamedTuple):
     from_path: str = ""
 
     def whole(self, fetch: Fetch) -> bytes:
-        """Return the file that the op brings. Raises `DomainError` where its bytes are not to be had."""
+        """Return the file that the op brings. Raises as `fetched` does."""
         if self.content is not None:
             return self.content
         if self.text is not None:
@@ -76,11 +89,11 @@ def is_path(path: str) -> bool:
 
 
 def fetched(content_id: str, fetch: Fetch) -> bytes:
-    """Return a stored object. Raises `DomainError` where it is missing or has the wrong bytes."""
+    """Return a stored object. Raises `AbsentObjectError` without it, `DomainError` for the wrong bytes."""
     try:
         content = fetch(content_id)
     except (NotFoundError, KeyError) as error:
-        raise DomainError(f"no object {content_id} is in the store: put the content in the op") from error
+        raise AbsentObjectError(content_id) from error
     if object_id(content) != content_id:
         raise DomainError(f"the object stored as {content_id} has another sha256: store it again")
     return content
@@ -120,10 +133,13 @@ def _read_insert(op: Mapping[str, Any]) -> CodeOp:
     if content is not None and encoding:
         decode(content, encoding)
     carried = text is not None or content is not None
+    file_id = _file_id(op)
+    if len(file_id) > _FRESH_DIGITS:
+        raise DomainError("the `file_id` of a new file has 32 digits: 64 are those of a file of the tree")
     return CodeOp(
         "create",
         op["address"],
-        _file_id(op),
+        file_id,
         text=text,
         content=content,
         content_id="" if carried else digest_of(op, "content_id"),

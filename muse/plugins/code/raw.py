@@ -12,7 +12,7 @@ from muse.errors import DomainError
 from muse.plugins.code.document import Patch, patch_between
 from muse.plugins.code.encodings import check_text, decode
 from muse.plugins.code.live_tree import LiveFile, LiveTree, Stamp
-from muse.plugins.code.ops import CodeOp, read_op
+from muse.plugins.code.ops import AbsentObjectError, CodeOp, read_op
 from muse.plugins.code.update import client_of, read_update
 from muse.plugins.op_fields import Fetch
 
@@ -113,9 +113,13 @@ def _turned(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
         return moved + ([_edited(file, found, op_id, patches)] if patches else [])
     if op.kind == "edit":
         return [_edited(file, found, op_id, [(op.position, op.length, op.text or "")])]
+    try:
+        content = op.whole(tree.fetch)
+    except AbsentObjectError:
+        return [found]  # where it is taken in, it waits
     if file.document is None or file.encoding is None:
-        return [found._replace(content=op.whole(tree.fetch))]
-    text = decode(op.whole(tree.fetch), file.encoding) if op.text is None else op.text
+        return [found._replace(content=content)]
+    text = decode(content, file.encoding) if op.text is None else op.text
     return [_edited(file, found, op_id, patch_between(file.document.text, text))]
 
 

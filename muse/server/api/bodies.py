@@ -27,14 +27,18 @@ def media_type(call: Call) -> str:
     return (call.header(b"content-type") or "").partition(";")[0].strip().lower()
 
 
-async def read_body(call: Call, *, limit: int | None = None, is_paid: bool = False) -> bytes:
+async def read_body(
+    call: Call, *, limit: int | None = None, is_paid: bool = False, is_free: bool = False
+) -> bytes:
     """Return the body, unpacked; raise the refusal of one that is too large or too slow.
 
     A body whose header says that it is too large is refused before any of it is read, and any body of an
-    actor that owes something. Its actor pays for it, unless `is_paid` in another way.
+    actor that owes something. Its actor pays for it, unless it `is_paid` in another way. One that `is_free`
+    has no price, whatever its actor owes.
     """
     settings, quotas, actor = call.service.settings, call.service.quotas, call.principal.actor or ""
-    quotas.check_debt(actor)
+    if not is_free:
+        quotas.check_debt(actor)
     limit = settings.body_bytes if limit is None else limit
     length = call.header(b"content-length") or "0"
     if not length.isdigit() or len(length) > 18:
@@ -55,7 +59,7 @@ async def read_body(call: Call, *, limit: int | None = None, is_paid: bool = Fal
         packed = data
         with quotas.paying_for_refusal(actor, len(packed)):
             data = await call.in_thread(lambda: _unpack(call, packed, encoding, limit))
-    if not is_paid:
+    if not (is_paid or is_free):
         quotas.pay(actor, len(data))
     return data
 

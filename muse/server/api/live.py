@@ -224,7 +224,7 @@ class LiveConnection:
     def _append(self, message: AppendMessage, size: int) -> None:
         self.principal.check_scope("append")
         sent = sent_ops(message, self._service.settings.request_ops)
-        if self._session.log.is_replaced:
+        if self._session.log.cursors.log_is_replaced:
             self.leave(TRY_AGAIN, "another log is at the place of the session's: come back")
             raise RequestError(
                 503, "another log is at the place of the session's: connect again", retry_after=1

@@ -291,6 +291,7 @@ ENDPOINTS = (
         "List the reservations that are in force.",
         query={"branch": _WORD},
         answers={200: _json(_object(reservations=_list(_OBJECT)))},
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -301,6 +302,7 @@ ENDPOINTS = (
         body=_struct(Reserve),
         answers={201: _json(_object(reservation=_OBJECT))},
         errors=(404, 409, 413, 429, 507),
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -312,6 +314,7 @@ ENDPOINTS = (
         may_be_empty=True,
         answers={200: _json(_object(released={"type": "boolean"}))},
         errors=(404, 409, 413, 429, 507),
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -323,6 +326,7 @@ ENDPOINTS = (
         may_be_empty=True,
         answers={200: _json(_object(reservation=_OBJECT))},
         errors=(404, 409, 413, 429, 507),
+        is_of_all=True,
     ),
     Endpoint(
         "GET",
@@ -332,6 +336,7 @@ ENDPOINTS = (
         "List the intents that are in force.",
         query={"branch": _WORD},
         answers={200: _json(_object(intents=_list(_OBJECT)))},
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -342,6 +347,7 @@ ENDPOINTS = (
         body=_struct(Intend),
         answers={201: _json(_object(intent=_OBJECT))},
         errors=(404, 409, 413, 429, 507),
+        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -353,6 +359,7 @@ ENDPOINTS = (
         may_be_empty=True,
         answers={200: _json(_object(collisions=_list(_OBJECT)))},
         errors=(404, 413),
+        is_of_all=True,
     ),
     Endpoint(
         "POST",

@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from muse.core.op_log import OpLog
 from muse.errors import CorruptionError
 from muse.history.garbage_lock import uncollected
 from muse.replication.received import entries_in
@@ -11,6 +12,7 @@ from muse.server.api.bodies import read_body
 from muse.server.api.calls import Call
 from muse.server.edge.access import SCOPES, Principal
 from muse.server.faults import RequestError
+from muse.session.decisions import STAMPS_AHEAD
 
 _BODY_BYTES = {"put": 1 << 28, "offer": 1 << 25}
 """How large the larger messages may be: an object, a batch of ops. Any other is a question."""
@@ -26,7 +28,7 @@ async def message(call: Call) -> Response:
     principal, service = call.principal, call.service
     principal.check_scope("commit" if name in {"put", "advance"} else "append" if name == "offer" else "read")
     limit = _BODY_BYTES.get(name, _QUESTION_BYTES)
-    body = await read_body(call, limit=limit, is_paid=name == "offer" or _may_bring_all(principal))
+    body = await read_body(call, limit=limit, is_paid=name == "offer", is_free=_may_bring_all(principal))
     if name == "offer" and not _may_bring_all(principal):
         service.quotas.charge_batch(principal.actor or "", body.count(b"\n"), len(body))
     replica = (call.header(b"muse-replica") or "")[:64]
@@ -34,7 +36,7 @@ async def message(call: Call) -> Response:
     def respond() -> bytes:
         try:
             if name == "offer":
-                _check_authors(principal, body)
+                _check_entries(call, body)
             with service.peers.use(principal.token_id, replica, is_new=name == "identity") as peer:
                 if name not in WRITING_CALLS:
                     return answer(peer, name, body)
@@ -55,8 +57,25 @@ def _may_bring_all(principal: Principal) -> bool:
     return principal.scope == SCOPES[-1]
 
 
-def _check_authors(principal: Principal, body: bytes) -> None:
-    """Refuse ops of other actors, unless the token may bring the ops of all."""
-    if not _may_bring_all(principal):
-        for entry in entries_in(unpack(body)[1]):
-            principal.check_actor(entry["actor_id"])
+def _check_entries(call: Call, body: bytes) -> None:
+    """Refuse ops of other actors, and stamps far ahead, unless the token may bring the ops of all."""
+    if _may_bring_all(call.principal):
+        return
+    document, lines = unpack(body)
+    entries = entries_in(lines)
+    for entry in entries:
+        call.principal.check_actor(entry["actor_id"])
+    repository, session_id = call.service.repository, document.get("session_id")
+    if not (entries and isinstance(session_id, str) and call.service.sessions.has(session_id)):
+        clock = 0
+    else:
+        with OpLog(repository.root, session_id, storage=repository.storage) as log:
+            clock = log.cut().lamport_ts
+    latest = clock + len(entries) + STAMPS_AHEAD
+    if any(entry["lamport_ts"] > latest for entry in entries):
+        raise RequestError(
+            422,
+            f"a stamp is far ahead of this session: at most {latest} is taken now; a token of scope 'admin' "
+            "may bring it",
+            field="lamport_ts",
+        )

@@ -1,0 +1,49 @@
+"""Files that want one path are put beside one another, each where a tree may have it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muse.disk.tree_path import path_fault
+from muse.plugins.code.names import place_files
+from muse.plugins.op_fields import parents_of
+
+parts = st.one_of(
+    st.sampled_from(("a", "b.txt", ".git~", "~", "..x", "x" * 255, "a." + "x" * 253, "." + "x" * 254)),
+    st.sampled_from(("é" * 127, "a." + "é" * 126, "\U0001f3b5" * 60 + ".mid")),
+)
+paths = st.lists(parts, min_size=1, max_size=5).map("/".join).filter(lambda path: path_fault(path) is None)
+file_ids = st.integers(0, 3).map(lambda number: f"{number:032x}") | st.just("f" * 64)
+
+
+def check(fixed: list[str], wanted: list[tuple[str, str]]) -> dict[str, str]:
+    places = place_files(fixed, wanted)
+    assert len({*places.values()}) == len(wanted)
+    assert {*places.values()}.isdisjoint(fixed)
+    files = {*places.values(), *fixed}
+    for path in places.values():
+        assert path_fault(path) is None
+        assert files.isdisjoint(parents_of(path))
+    return places
+
+
+@given(st.sets(paths, max_size=3), st.dictionaries(file_ids, paths, max_size=4))
+def test_each_file_has_a_place_of_its_own_in_the_tree(fixed: set[str], wanted: dict[str, str]) -> None:
+    apart = [path for path in sorted(fixed) if fixed.isdisjoint(parents_of(path))]
+    check(apart, list(wanted.items()))
+
+
+def test_a_file_whose_every_mark_is_taken_gets_a_number() -> None:
+    file_id = "ab" * 16
+    taken = ["a.txt", *(f"a~{file_id[:length]}.txt" for length in (8, 16, 24, 32))]
+    assert check(taken, [(file_id, "a.txt")]) == {file_id: f"a~{file_id}-2.txt"}
+    assert check([*taken, f"a~{file_id}-2.txt"], [(file_id, "a.txt")]) == {file_id: f"a~{file_id}-3.txt"}
+
+
+def test_an_extension_with_no_room_beside_a_mark_is_cut() -> None:
+    places = check([], [("a" * 32, "a." + "x" * 248), ("b" * 32, "a." + "x" * 248)])
+    assert places["b" * 32] == "a." + "x" * 229 + "~" + "b" * 8
+
+
+def test_a_path_with_no_room_for_a_mark_is_left_for_the_top() -> None:
+    path = "/".join(["d" * 203] * 5) + "/xx.t"
+    assert check([path], [("b" * 32, path)]) == {"b" * 32: "xx.t~bbbbbbbb"}
