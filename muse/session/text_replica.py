@@ -239,7 +239,7 @@ class CodeReplica:
         return entry
 
     def _encoding(self, path: str) -> str | None:
-        """Return the encoding of a text, or None if there is no such file."""
+        """Return the encoding of a text, None for any other file."""
         file_id, content = self._tree.file_at(path), self._tree.content(path)
         return self._tree.file(file_id).encoding if file_id is not None else detect(content or b"")
 

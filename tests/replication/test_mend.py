@@ -1,5 +1,6 @@
 """A replica is mended from another: whatever file of it is lost, or has a changed byte."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from muse.checks.verify import verify_repository
 from muse.core.op_log import OpLog
-from muse.errors import UsageError
+from muse.errors import MuseError, UsageError
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
@@ -16,6 +17,7 @@ from muse.replication.local_peer import LocalPeer
 from muse.replication.mend import Mended
 from muse.replication.repair import Repaired, repair_from
 from muse.session.live import LiveSession
+from muse.testing import FailingStorage
 from tests.samples.replicas import make_origin, make_replica, pull_from
 
 REPLICATED = ("objects", "commits", "snapshots", "refs", "op_log", "HEAD", "repo.json")
@@ -141,6 +143,28 @@ def test_a_fault_that_the_other_side_has_too_is_no_reason_to_replace_anything(
     assert not repaired.is_sound
     assert repaired.mended == ()
     assert (roots[1] / path).read_bytes() == before
+
+
+def test_a_disk_that_fails_at_a_call_of_a_repair_loses_nothing_and_the_next_repair_does_the_rest(
+    two: Two, tmp_path: Path
+) -> None:
+    first, second = two
+    fails_at, was_reached = 1, True
+    while was_reached:
+        root = tmp_path / str(fails_at)
+        shutil.copytree(second, root)
+        rotten = [next((root / ".muse" / kind).rglob("*.json")) for kind in ("commits", "snapshots")]
+        changed = {path.name: change_byte(path) for path in rotten}
+        (root / ".muse" / "op_log" / "jam" / "ops.jsonl").unlink()
+        storage = FailingStorage(fails_at, "EIO")
+        with contextlib.suppress(MuseError), LocalPeer(str(first)) as peer:  # any other error fails the test
+            repair_from(str(root), peer, storage)
+        was_reached = storage.failed
+        assert repair(root, first).is_sound, fails_at
+        kept = {path.name: path.read_bytes() for path in (root / ".muse" / "damaged").rglob("*.json")}
+        assert kept == changed
+        shutil.rmtree(root)
+        fails_at += max(1, fails_at // 6)
 
 
 def test_a_replica_of_another_repository_mends_nothing(two: Two, tmp_path: Path) -> None:
