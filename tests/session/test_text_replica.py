@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from muse.errors import DomainError, InvalidEntryError
 from muse.history.repository import Repository
 from muse.plugins.code import ops
 from muse.plugins.code.document import TextDocument
+from muse.plugins.code.names import Places
 from muse.plugins.code.update import read_update
 from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import clone, pull
@@ -361,3 +363,25 @@ def test_blame_names_the_maker_of_each_line_across_commits(root: str) -> None:
         ("y = two", "ada", "bob"),
         ("z = 3", "ada", "ada"),
     ]
+
+
+def test_files_are_created_without_a_look_at_those_that_are_there(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    class CountedPlaces(Places):
+        def __init__(self, fixed: Iterable[str]) -> None:
+            made.append(1)
+            super().__init__(fixed)
+
+    monkeypatch.setattr("muse.plugins.code.live_tree.Places", CountedPlaces)
+    with LiveSession(root, "jam") as session:
+        ada = CodeReplica(session, session.log, "ada")
+        for number in range(50):
+            ada.create(f"src/m{number % 7}/f{number}.py", "x\n")
+        ada.create("src/m1", "a file where a directory is\n")
+        assert len(made) <= 5
+        bob = CodeReplica(session, session.log, "bob")
+        assert bob.paths() == ada.paths()
+        assert len(ada.paths()) == 53
