@@ -167,7 +167,7 @@ class CodeReplica:
 
     def write(self, path: str, content: str | bytes) -> list[OpEntry]:
         """Give the file at `path` a new content: a text by its difference, another file as a whole."""
-        if path not in self._tree.paths():
+        if not self._tree.has(path):
             return [self.create(path, content)]
         present = self.read(path)
         if isinstance(present, str) and isinstance(content, bytes):
@@ -185,7 +185,7 @@ class CodeReplica:
 
     def create(self, path: str, content: str | bytes = "") -> OpEntry:
         """Make a file."""
-        if path in self._tree.paths():
+        if self._tree.has(path):
             raise DomainError(f"a file {path!r} is already there", path=path)
         data = content.encode() if isinstance(content, str) else content
         op = {
@@ -205,7 +205,7 @@ class CodeReplica:
 
     def move(self, path: str, to: str) -> OpEntry:
         """Give a file another path. Edits that others make meanwhile follow it."""
-        if to in self._tree.paths():
+        if self._tree.has(to):
             raise DomainError(f"a file {to!r} is already there", path=to)
         with self._opened(path) as (file, base):
             return self._take_own(_renaming(path, to, file, base))

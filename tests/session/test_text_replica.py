@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from muse.errors import DomainError, InvalidEntryError
 from muse.history.repository import Repository
 from muse.plugins.code import ops
 from muse.plugins.code.document import TextDocument
+from muse.plugins.code.names import Places
 from muse.plugins.code.update import read_update
 from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import clone, pull
@@ -429,3 +431,25 @@ def test_an_editor_that_refreshed_shows_the_files_of_the_branch_whatever_others_
                 path: content.encode() if isinstance(content, str) else content
                 for path, content in shown.items()
             } == files
+
+
+def test_files_are_created_without_a_look_at_those_that_are_there(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    class CountedPlaces(Places):
+        def __init__(self, fixed: Iterable[str]) -> None:
+            made.append(1)
+            super().__init__(fixed)
+
+    monkeypatch.setattr("muse.plugins.code.live_tree.Places", CountedPlaces)
+    with LiveSession(root, "jam") as session:
+        ada = CodeReplica(session, session.log, "ada")
+        for number in range(50):
+            ada.create(f"src/m{number % 7}/f{number}.py", "x\n")
+        ada.create("src/m1", "a file where a directory is\n")
+        assert len(made) <= 5
+        bob = CodeReplica(session, session.log, "bob")
+        assert bob.paths() == ada.paths()
+        assert len(ada.paths()) == 53

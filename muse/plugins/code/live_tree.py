@@ -16,7 +16,7 @@ from muse.core.content_id import NUL, object_id, sha256_hex
 from muse.errors import DomainError
 from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
-from muse.plugins.code.names import place_files
+from muse.plugins.code.names import Places
 from muse.plugins.code.ops import AbsentCauseError, CodeOp, encoded, fetched
 from muse.plugins.code.update import (
     Update,
@@ -122,6 +122,8 @@ class LiveTree:
         self._live: dict[str, LiveFile] = {}
         self._places: dict[str, str] | None = None
         self._by_path: dict[str, str] = {}
+        self._placing = Places(())
+        self._last_placed: tuple[Stamp, str, str] | None = None
         self.on_opened: Callable[[LiveFile, str], None] | None = None
         for file_id, placement in list(self.placements.items()):
             if placement.shown is not None and placement.shown not in files:
@@ -159,9 +161,21 @@ class LiveTree:
                 for file_id, placement in self.placements.items()
                 if self._is_shown(file_id, placement)
             )
-            self._places = place_files(fixed, [(file_id, path) for _, file_id, path in present])
+            self._placing = Places(fixed)
+            self._places = {file_id: self._placing.take(path, file_id) for _, file_id, path in present}
             self._by_path = {path: file_id for file_id, path in self._places.items()}
+            self._last_placed = present[-1] if present else None
         return self._places
+
+    def _place(self, stamp: Stamp, file_id: str, path: str) -> None:
+        """Give a path to a new file, which takes none from those that came before it."""
+        new = (stamp, file_id, path)
+        if self._places is None or (self._last_placed is not None and new < self._last_placed):
+            self._places = None
+            return
+        found = self._places[file_id] = self._placing.take(path, file_id)
+        self._by_path[found] = file_id
+        self._last_placed = new
 
     def _is_shown(self, file_id: str, placement: Placement) -> bool:
         live = self._live.get(file_id)
@@ -179,6 +193,10 @@ class LiveTree:
     def paths(self) -> list[str]:
         taken = {placement.shown for placement in self.placements.values()}
         return sorted({*(path for path in self.files if path not in taken), *self.places().values()})
+
+    def has(self, path: str) -> bool:
+        """Return whether a file is at `path` now."""
+        return self.file_at(path) is not None or (path in self.files and not self._was_live(path))
 
     def content(self, path: str) -> bytes | None:
         """Return the content of the file that is at `path` now, or None."""
@@ -281,6 +299,7 @@ class LiveTree:
             return
         content = op.whole(self.fetch)
         self._add(op.file_id, stamp, op.path, content, op.encoding_of(content))
+        self._place(stamp, op.file_id, op.path)
 
     def _begin(self, file_id: str, path: str, base: str) -> LiveFile:
         """Make a file of the tree live, as it was in `base`, and take in what was changed since."""
@@ -289,6 +308,7 @@ class LiveTree:
             content = fetched(base, self.fetch)
         shown = None if self._was_live(path) else path
         file = self._add(file_id, IN_TREE, path, content, detect(content))
+        self._places = None
         file.based_on(base)
         self.placements[file_id].shown = shown
         self._opened_from_tree(file)
@@ -305,7 +325,6 @@ class LiveTree:
                 file.document.apply(read_update(write_insert(client_of(file_id), 0, None, None, text)))
         self._live[file_id] = file
         self.placements[file_id] = Placement(stamp, path)
-        self._places = None
         return file
 
     def _opened_from_tree(self, file: LiveFile) -> None:

@@ -1,6 +1,6 @@
 """Where files go when several want one path: the first has it, a later one is put beside it. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import count
 
 from muse.disk.tree_path import path_fault
@@ -10,17 +10,12 @@ _NAME_BYTES = 240
 _SHORT_BYTES = 64
 
 
-def place_files(fixed: Iterable[str], wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return file id -> path for `wanted`, pairs of file id and path, the earliest first.
+class Places:
+    """Gives paths to files, the earliest first. `fixed` are paths that are taken already.
 
-    `fixed` are paths that are taken already. The result depends on nothing else; no path is given twice, and
-    no path is inside a file.
+    What it gives depends on nothing else; no path is given twice, and no path is inside a file.
     """
-    places = _Places(fixed)
-    return {file_id: places.take(path, file_id) for file_id, path in wanted}
 
-
-class _Places:
     def __init__(self, fixed: Iterable[str]) -> None:
         self._files: set[str] = set()
         self._directories: set[str] = set()
@@ -28,6 +23,7 @@ class _Places:
             self._add(path)
 
     def take(self, path: str, file_id: str) -> str:
+        """Return the path of a file that wants `path`."""
         marks = _marks(file_id)
         found = path
         while (depth := self._part_taken(found)) is not None:

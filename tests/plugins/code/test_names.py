@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse.disk.tree_path import path_fault
-from muse.plugins.code.names import place_files
+from muse.plugins.code.names import Places
 from muse.plugins.op_fields import parents_of
 
 parts = st.one_of(
@@ -16,7 +16,8 @@ file_ids = st.integers(0, 3).map(lambda number: f"{number:032x}") | st.just("f" 
 
 
 def check(fixed: list[str], wanted: list[tuple[str, str]]) -> dict[str, str]:
-    places = place_files(fixed, wanted)
+    given = Places(fixed)
+    places = {file_id: given.take(path, file_id) for file_id, path in wanted}
     assert len({*places.values()}) == len(wanted)
     assert {*places.values()}.isdisjoint(fixed)
     files = {*places.values(), *fixed}
