@@ -293,7 +293,7 @@ def test_a_frame_too_large_closes_its_socket_with_a_reason_and_no_other(server: 
         assert caught.value.rcvd is not None
         assert (caught.value.rcvd.code, bool(caught.value.rcvd.reason)) == (1009, True)
         other.send(json.dumps({"type": "append", "id": 1, "ops": []}))
-        assert json.loads(other.recv()) == {"type": "receipts", "id": 1, "receipts": []}
+        assert json.loads(other.recv())["receipts"] == []
 
 
 PING, TEXT, MORE = b"\x89\x80\0\0\0\0", b"\x01\x80\0\0\0\0", b"\x00\x80\0\0\0\0"
