@@ -1,6 +1,7 @@
 """What undoing makes of music ops: field by field, note by note, file by file."""
 
 from collections.abc import Collection, Sequence
+from itertools import groupby
 from typing import Any
 from unittest.mock import ANY
 
@@ -122,6 +123,19 @@ def test_an_edit_that_another_undid_is_not_in_the_way() -> None:
     assert (after, outcome.left) == (SONG, [])
     after, outcome = undo([LOUD, SOFT, LOUD], [0])
     assert (after, outcome.left) == (SONG, [])
+
+
+def test_fields_that_others_led_back_go_and_the_field_that_they_changed_stays() -> None:
+    mine, short, back = (
+        mutate_note("a.mid", "x", C4, channel=channel, duration_ticks=duration)
+        for channel, duration in ((1, 1), (0, 0), (0, 1))
+    )
+    after, outcome = undo([mine, short, back], [0])
+    assert notes_in(after) == {"x": (0, C4)}
+    assert why(outcome) == [(0, "the note's channel was changed since", 2)]
+    after, outcome = undo([mine, short], [0])
+    assert notes_in(after) == {"x": (0, Note(60, 64, 0, 0))}
+    assert why(outcome) == [(0, "the note's channel and duration_ticks was changed since", 1)]
 
 
 def test_a_value_that_another_confirmed_stays() -> None:
@@ -427,11 +441,15 @@ def test_what_others_wrote_last_is_never_touched(ops: Sequence[Any], data: st.Da
     before = notes_in(apply(SONG, notes_only))
     after = notes_in(undo(notes_only, undone)[0])
     for entity_id, steps in trails.trail_at("a.mid").notes.items():
-        if steps[-1].op_index in undone or any(one.before == one.after for one in steps):
+        if steps[-1].op_index in undone:
             continue
-        others = {one.op_index for one in steps} - undone
-        if others and len({one.after for one in steps}) == len(steps):  # nothing cancels out
-            assert _of(before, entity_id, steps[-1].wrote) == _of(after, entity_id, steps[-1].wrote)
+        for name in steps[-1].wrote:
+            states = [
+                one.after and _of({"": one.after}, "", {name})[name] for one in steps if name in one.wrote
+            ]
+            different = [value for value, _ in groupby(states)]
+            if len(set(different)) == len(different):  # nothing cancels out
+                assert _of(before, entity_id, {name}) == _of(after, entity_id, {name})
 
 
 def _of(notes: dict[str, tuple[int, Note]], entity_id: str, fields: Collection[str]) -> Any:
