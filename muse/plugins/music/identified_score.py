@@ -101,27 +101,37 @@ class IdentifiedScore:
         A file of format 0 is of format 1, and the header counts all tracks, while it takes this for an
         edited note to be heard.
         """
-        read = self.read.file
-        highest = max((placed[0] for placed in self.edited().values() if placed), default=-1)
+        read, edited = self.read.file, self.edited()
+        highest = max((placed[0] for placed in edited.values() if placed), default=-1)
         stated = read.stated_tracks if read.stated_tracks is not None else len(read.tracks)
         return replace(
             read,
             format=1 if read.format == 0 and highest > 0 else read.format,
-            tracks=self._tracks(),
+            tracks=self._tracks(edited),
             stated_tracks=read.stated_tracks if highest < stated else None,
         )
 
-    def _tracks(self) -> tuple[EventTrack, ...]:
+    def _tracks(self, edited: Mapping[str, Placed | None]) -> tuple[EventTrack, ...]:
         notes: dict[int, dict[str, Note]] = defaultdict(dict)
         places: dict[int, dict[str, tuple[int, int]]] = defaultdict(dict)
+        changed: dict[int, set[str]] = defaultdict(set)
         for name, (track, note) in self.notes.items():
             notes[track][name] = note
         for name, (track, on, off) in self.read.places.items():
             places[track][name] = (on, off)
+        for name, placed in edited.items():
+            if placed is not None:
+                changed[placed[0]].add(name)
         read = self.read.file.tracks
         missing = max(notes, default=-1) + 1 - len(read)
         tracks = (*read, *[EventTrack((), 0)] * missing)
-        return tuple(lay_out(track, places[index], notes[index]) for index, track in enumerate(tracks))
+        return tuple(
+            lay_out(track, places[index], notes[index], changed[index]) for index, track in enumerate(tracks)
+        )
+
+    def data(self) -> bytes:
+        """Write the MIDI file."""
+        return encode(self.file()) if self.edited() else self.read.data
 
     def page(self) -> bytes:
         """Write a page that gives every note its name, whatever page is there before."""
@@ -133,7 +143,7 @@ class IdentifiedScore:
         edited = self.edited()
         if not edited and not self.read.named:
             return self.read.data, None
-        data = encode(self.file()) if edited else self.read.data
+        data = self.data()
         return data, _write_page(data, self.read, edited)
 
 
@@ -145,7 +155,7 @@ def identify(data: bytes, page: bytes | None) -> IdentifiedScore:
     """
     content = _page_content(page)
     score = _from_page(data, content)
-    if score is not None and content["object_id"] == object_id(data) and encode(score.file()) == data:
+    if score is not None and content["object_id"] == object_id(data) and score.data() == data:
         return score
     if content.get("format") == 1 and content["object_id"] == object_id(data):
         score = _read_with(data, [row[:4] for row in content["notes"]])
@@ -176,7 +186,7 @@ def is_page_of(data: bytes, page: bytes) -> bool:
     """Tell whether a page names all notes of a file."""
     content = _page_content(page)
     score = _from_page(data, content)
-    return score is not None and content["object_id"] == object_id(data) and encode(score.file()) == data
+    return score is not None and content["object_id"] == object_id(data) and score.data() == data
 
 
 def identified_notes(files: Mapping[str, bytes], path: str) -> dict[str, Placed]:

@@ -17,7 +17,7 @@ edit that is taken back leaves no trace.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,7 +26,6 @@ from muse.plugins.music.note import (
     NEUTRAL_RELEASE,
     Note,
     key_of,
-    note_between,
     note_off,
     note_on,
     starts_note,
@@ -52,16 +51,19 @@ class _Item(NamedTuple):
     starts: bool = False
 
 
-def lay_out(track: EventTrack, places: _Places, notes: Mapping[str, Note]) -> EventTrack:
+def lay_out(
+    track: EventTrack, places: _Places, notes: Mapping[str, Note], edited: Collection[str]
+) -> EventTrack:
     """Return `track` with the notes that there are now; the same object where nothing changed.
 
     `places` tells, by note id, at which events of the track the notes start and end that were read.
+    `edited` are the notes that are new on the track or changed.
     """
-    edited = {name for name, note in notes.items() if note != _read_note(track, places, name)}
     if not edited and len(notes) == len(places):
         return track
-    items = sorted(_items(_Read(track, places), notes, edited))
-    kept = list(_without_what_hides(items, {name: notes[name] for name in edited}))
+    changed = {name: notes[name] for name in edited}
+    items = sorted(_items(_Read(track, places, map(_key, changed.values())), notes, changed))
+    kept = list(_without_what_hides(items, changed))
     end_tick = max(track.end_tick, kept[-1].event.tick if kept else 0)
     kept = list(_within_reach(kept, end_tick))
     events = tuple(item.event for item in kept)
@@ -69,29 +71,28 @@ def lay_out(track: EventTrack, places: _Places, notes: Mapping[str, Note]) -> Ev
     return replace(track, events=events, framing=framing, end_tick=end_tick, excess=0)
 
 
-def _read_note(track: EventTrack, places: _Places, name: str) -> Note | None:
-    return note_between(track.events, *places[name]) if name in places else None
+def _key(note: Note) -> _Key:
+    return note.channel, note.pitch
 
 
 # -- the order --------------------------------------------------------------------------------------
 
 
 class _Read:
-    """A track as it was read, with what the order of new events depends on."""
+    """A track as it was read, with what the order of new events of the pitches `keys` depends on."""
 
-    def __init__(self, track: EventTrack, places: _Places) -> None:
+    def __init__(self, track: EventTrack, places: _Places, keys: Iterable[_Key]) -> None:
         self.places = places
         self.track = track
+        self.framing = track.framing.ljust(len(track.events), b"\x00")
         self.owners = {
             index: (name, index == on) for name, (on, off) in places.items() for index in (on, off)
         }
         self._keys: dict[tuple[int, _Key | None], list[int]] = defaultdict(list)
+        looked_at = set(keys)
         for index, event in enumerate(track.events):
-            if (key := key_of(event.message)) is not None:
+            if (key := key_of(event.message)) in looked_at:
                 self._keys[event.tick, key].append(index)
-
-    def frame(self, index: int) -> int:
-        return self.track.framing[index] if index < len(self.track.framing) else 0
 
     def starts_at(self, tick: int, key: _Key) -> list[int]:
         """List where notes of one pitch start at a tick."""
@@ -104,18 +105,18 @@ class _Read:
         return starts_note(self.track.events[index].message)
 
 
-def _items(read: _Read, notes: Mapping[str, Note], edited: set[str]) -> Iterator[_Item]:
+def _items(read: _Read, notes: Mapping[str, Note], edited: Mapping[str, Note]) -> Iterator[_Item]:
     for index, event in enumerate(read.track.events):
         name, starts = read.owners.get(index, (None, False))
         if name is None or (name in notes and name not in edited):
-            yield _Item((event.tick, _READ, index, 0), "", event, read.frame(index), name, starts)
-    for name in edited:
-        yield from _edited_items(read, name, notes[name])
+            yield _Item((event.tick, _READ, index, 0), "", event, read.framing[index], name, starts)
+    for name, note in edited.items():
+        yield from _edited_items(read, name, note)
 
 
 def _edited_items(read: _Read, name: str, note: Note) -> Iterator[_Item]:
     """Give the start and end of an edited note: each in the place it had, or in the one that is ours."""
-    key = (note.channel, note.pitch)
+    key = _key(note)
     places = [index for index in read.places.get(name, ()) if key_of(read.track.events[index].message) == key]
     on, off = places or (None, None)
     start, end = Event(note.start_tick, note_on(note)), Event(note.end_tick, note_off(note))
@@ -128,13 +129,13 @@ def _edited_items(read: _Read, name: str, note: Note) -> Iterator[_Item]:
         order, frame = (start.tick, _STARTS, end.tick, *_tie(note), 0), 0
     else:
         later = [index for index in read.ends_at(start.tick, key) if index > at_start and index != off]
-        order, frame = _beside(start.tick, at_start, later[-1:], 1), read.frame(at_start)
+        order, frame = _beside(start.tick, at_start, later[-1:], 1), read.framing[at_start]
     yield _Item(order, name, start, frame, name, starts=True)
     if at_end is None:
         order, frame = (end.tick, _ENDS, note.start_tick, *_tie(note)), 0
     else:
         earlier = [index for index in read.starts_at(end.tick, key) if index < at_end and index != on]
-        order, frame = _beside(end.tick, at_end, earlier[:1], -1), read.frame(at_end)
+        order, frame = _beside(end.tick, at_end, earlier[:1], -1), read.framing[at_end]
     yield _Item(order, name, end, frame, name)
 
 
@@ -152,7 +153,7 @@ def _beside(tick: int, place: int, others: Sequence[int], side: int) -> tuple[in
 def _without_length(read: _Read, name: str, note: Note, start: Event, end: Event) -> Iterator[_Item]:
     """Give a note that starts and ends at one tick: before what starts there, or after all that was read."""
     tick, tie = note.start_tick, _tie(note)
-    starts = read.starts_at(tick, (note.channel, note.pitch))
+    starts = read.starts_at(tick, _key(note))
     if note.ends_first:
         yield _Item((tick, _ENDS, tick, *tie), name, end, 0, name)
         yield _Item((tick, _STARTS, tick, *tie, 0), name, start, 0, name, starts=True)
@@ -189,7 +190,7 @@ def _without_what_hides(items: Sequence[_Item], edited: Mapping[str, Note]) -> I
     heard: dict[_Key, dict[str, Note]] = defaultdict(dict)
     for name, note in edited.items():
         if not note.ends_first:
-            heard[note.channel, note.pitch][name] = note
+            heard[_key(note)][name] = note
     places: dict[_Key, list[int]] = {key: [] for key in heard}
     last = 0
     for place, item in enumerate(items):

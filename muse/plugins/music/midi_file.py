@@ -140,7 +140,7 @@ def _event_track(track: Track) -> EventTrack:
         same = known.get(note)
         notes[same.popleft() if same else f"{number:012}"] = note
     read = replace(read, end_tick=track.end_tick, chunks_before=track.chunks_before)
-    return lay_out(read, places, notes)
+    return lay_out(read, places, notes, notes.keys() - places.keys())
 
 
 def _note_key(note: Note) -> tuple[int, ...]:
