@@ -453,3 +453,19 @@ def test_files_are_created_without_a_look_at_those_that_are_there(
         bob = CodeReplica(session, session.log, "bob")
         assert bob.paths() == ada.paths()
         assert len(ada.paths()) == 53
+
+
+def test_what_a_replica_heard_of_another_log_is_kept_after_a_refused_edit(root: str) -> None:
+    with OpLog(root, "a") as one, OpLog(root, "b") as other:
+        repository = Repository.open(root)
+        ada, bob = CodeReplica(repository, one, "ada"), CodeReplica(repository, other, "bob")
+        before, heard = bob.insert("a.py", 0, "1 "), bob.create("new.py", "new\n")
+        ada.take([before])
+        with pytest.raises(DomainError):
+            ada.insert("logo.bin", 0, "x")
+        ada.take([heard])
+        assert (ada.paths(), ada.read("a.py")) == (bob.paths(), bob.read("a.py"))
+        assert ada.version == (heard["op_id"],)
+        one.append_many([before, heard])
+        ada.refresh()
+        assert (ada.paths(), ada.read("a.py"), ada.version) == (bob.paths(), "1 x = 1\n", bob.version)
