@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from muse.coordination.record import Reservation, share_sessions
+from muse.coordination.record import Reservation, check_words, share_sessions
 from muse.coordination.reservations import Coordination, FrozenReservations, HeldError, describe
 from muse.core.address import AddressMap, addresses_of
 from muse.core.entry import OpEntry
@@ -156,7 +156,7 @@ class GuardedLog:
         enforced = policy.enforces_reservations and reservations is not None and not reservations.is_empty
         named_by = self._names.addresses_of if enforced else addresses_of
         judge = Judge(policy, reservations, branch, self._touches, arriving, latest, named_by)
-        judge.decide(offers, in_log, proposals, self._proposals.open)
+        judge.decide(offers, in_log, proposals, self._proposals.open, self._proposals.ever)
 
     def _enter(self, offers: list[Offer]) -> None:
         """Append what is admitted with one write or, where the log does not take one of them, one by one."""
@@ -289,8 +289,9 @@ class GuardedLog:
     def reject(self, proposal_id: str, *, actor_id: str, reason: str = "") -> Proposal:
         """Reject a proposal permanently. May be repeated.
 
-        The actors that may accept it may reject it, and so may its author.
+        The actors that may accept it may reject it, and so may its author. `UsageError` for a long reason.
         """
+        check_words("main", actor_id, "", "", reason)
         with self._log.exclusive(), self.coordination.frozen(self._log.session_id()) as reservations:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
