@@ -68,7 +68,8 @@ def test_the_place_of_each_file_is_the_same_whatever_came_first_and_was_looked_a
     others = [entry for entry in entries if entry["domain_op"]["op"] != "insert"]
     chance.shuffle(creations)
     chance.shuffle(others)
-    tree = LiveTree(FILES, {}, {}.__getitem__, "")
+    objects: dict[str, bytes] = {}
+    tree = LiveTree(FILES, {}, objects.__getitem__, "")
     for entry in (*creations, *others):
         tree.take(stamp_of(entry), read_op(entry["domain_op"]))
         tree.paths()
