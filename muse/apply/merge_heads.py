@@ -7,7 +7,7 @@ all replicas that merge the same two commits make the very same commit, and are 
 
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from muse.apply.domains import (
@@ -34,7 +34,7 @@ from muse.history.commit_record import (
     snapshot_digest,
     state_digests,
 )
-from muse.history.covered_ops import SessionOps, op_ids_of
+from muse.history.covered_ops import SessionLogs, op_ids_of
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import MergeSeal, json_digest, read_merge_seal, read_seal
 from muse.history.signing import Signer
@@ -58,12 +58,14 @@ class MergedTree:
 
 @dataclass(slots=True)
 class MergedWork:
-    """The ops and commits of two lines of history since the commit that both begin at.
+    """The ops and commits of two lines of history, which end at `heads`, since `base`, at which both begin.
 
     `entries` has the ops in the total order, each once; `came_in` the commit and session of each, by op id.
     `behind` has the commits with their parents; `external` those that were not made from a log.
     """
 
+    heads: tuple[str, str]
+    base: str | None
     entries: list[OpEntry]
     came_in: dict[str, tuple[str, str]]
     behind: dict[str, list[str]]
@@ -88,7 +90,7 @@ def merge_heads(
     if is_same_work(repository, first, second):
         return max(first, second, key=lambda head: _rank(repository, head))
     base = dag.common_dominator(first, second)
-    merged = merged_tree(repository, first, second, base)
+    merged = merged_tree(repository, merged_work(repository, first, second, base))
     record = merge_record(repository, branch, (first, second), base, merged, rules=rules_text(merged.domains))
     repository.objects.put_many(merged.contents.values())
     dag.write_snapshot(merged.files, record["committed_at"])
@@ -161,17 +163,14 @@ def _rank(repository: Repository, head: str) -> tuple[int, str]:
     return sum(1 for _ in repository.dag.history(head)), head
 
 
-def merged_tree(
-    repository: Repository, first: str, second: str, base: str | None, made: CommitRecord | None = None
-) -> MergedTree:
-    """Return the files of `base` with all that either line of history brought since.
+def merged_tree(repository: Repository, work: MergedWork, made: CommitRecord | None = None) -> MergedTree:
+    """Return the files at which two lines of history begin with all that either brought since.
 
     With the merge that was `made` of them, it is made again: by its rules, with the objects that it found.
     """
-    work = merged_work(repository, first, second, base)
-    changes = external_changes(repository, (first, second), work.behind, work.external)
-    files = with_external(repository.read_tree(base), changes.before)
-    states = read_states(repository, base)
+    changes = external_changes(repository, work.heads, work.behind, work.external)
+    files = with_external(repository.read_tree(work.base), changes.before)
+    states = read_states(repository, work.base)
     contents: dict[str, bytes] = {}
 
     def note(content: bytes) -> str:
@@ -196,36 +195,35 @@ def merged_tree(
     )
 
 
-def merged_work(repository: Repository, first: str, second: str, base: str | None) -> MergedWork:
-    """Gather what either line brought since `base`. `CorruptionError` if the ops of a commit are not here."""
-    known = {record["commit_id"] for record in repository.dag.history(base)} if base else set()
+def merged_work(
+    repository: Repository, first: str, second: str, base: str | None, logs: SessionLogs | None = None
+) -> MergedWork:
+    """Gather what either line brought since `base`. `CorruptionError` if the ops of a commit are not here.
+
+    All that is older is in the history of `base`: it is not read. Many calls may share `logs`.
+    """
     came_in: dict[str, tuple[str, str]] = {}
-    sessions: dict[str, set[str]] = defaultdict(set)
+    sessions: dict[str, dict[str, list[str]]] = defaultdict(dict)  # session -> commit -> its ops
     behind: dict[str, list[str]] = {}
     external: list[str] = []
     for head in (first, second):
-        for record in repository.dag.history(head, stop=known | behind.keys()):
+        for record in repository.dag.history(head, stop={base, *behind}):
             behind[record["commit_id"]] = parents(record)
             seal = read_seal(record["message"])
             if seal is not None:
                 op_ids = op_ids_of(repository.objects, seal)
-                sessions[seal.session_id].update(op_ids)
+                sessions[seal.session_id][record["commit_id"]] = op_ids
                 came_in |= dict.fromkeys(op_ids, (record["commit_id"], seal.session_id))
             elif not is_merge_of_ops(record):
                 external.append(record["commit_id"])
-    for commit_id in known:
-        seal = read_seal(repository.dag.read_commit(commit_id)["message"])
-        if seal is not None and seal.session_id in sessions:
-            sessions[seal.session_id].difference_update(op_ids_of(repository.objects, seal))
-    entries = [entry for name, op_ids in sessions.items() for entry in _entries(repository, name, op_ids)]
-    return MergedWork(sorted(entries, key=total_order), came_in, behind, external)
+    with nullcontext(logs) if logs else SessionLogs(repository.root, repository.storage) as opened:
+        entries = [entry for name, own in sessions.items() for entry in _entries(opened, name, own)]
+    return MergedWork((first, second), base, sorted(entries, key=total_order), came_in, behind, external)
 
 
-def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[OpEntry]:
-    if not op_ids:
-        return []
-    with closing(SessionOps(repository.root, session_id, repository.storage)) as ops:
-        entries = ops.covered(op_ids).entries
+def _entries(logs: SessionLogs, session_id: str, commits: Mapping[str, list[str]]) -> list[OpEntry]:
+    op_ids = {op_id for own in commits.values() for op_id in own}
+    entries = logs.covered(session_id, op_ids, commits)
     if len(entries) < len(op_ids):
         raise CorruptionError(
             f"the log of session {session_id!r} lacks {len(op_ids) - len(entries)} ops that commits cover: "

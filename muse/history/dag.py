@@ -182,6 +182,10 @@ class CommitDag:
         """
         return walk.common_dominator((first, second), self._reader(first, second).parents)
 
+    def dominators(self) -> walk.Dominators:
+        """Return what answers the same for many pairs, and reads each commit once."""
+        return walk.Dominators(self._reader().parents)
+
     def _reader(self, *starts: str) -> "_CommitReader":
         return _CommitReader(lambda commit_id: self._read_behind(commit_id, starts))
 
