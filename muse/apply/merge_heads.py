@@ -1,8 +1,8 @@
 """Two lines of history become one: a commit with two parents, whose files come from the ops of both.
 
 The files are those of the commit at which both lines begin, with the ops that either line covers since
-applied in the total order. Nothing else goes in: not who merges, nor when, nor in which direction. So
-all replicas that merge the same two commits make the very same commit, and are done.
+applied in the order of `muse.apply.op_order`. Nothing else goes in: not who merges, nor when, nor in which
+direction. So all replicas that merge the same two commits make the very same commit, and are done.
 """
 
 from collections import defaultdict
@@ -14,16 +14,18 @@ from muse.apply.domains import (
     apply_entries,
     fetch_at,
     read_states,
-    rules_text,
+    rules_of,
     stated_rules,
+    text_of_rules,
     write_states,
 )
 from muse.apply.external_commits import external_changes, with_external
+from muse.apply.op_order import ORDER_OF_COMMITS, ORDER_RULE, TOTAL_ORDER, in_order_of_commits
 from muse.core import content_id
 from muse.core.delta import summarize
 from muse.core.entry import OpEntry, total_order
-from muse.domain import DomainOp, StructuredDelta
-from muse.errors import CorruptionError
+from muse.domain import DomainOp, MergingPlugin, StructuredDelta
+from muse.errors import CorruptionError, DomainError
 from muse.history.commit_record import (
     STATE_KEY,
     CommitRecord,
@@ -39,6 +41,7 @@ from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import MergeSeal, json_digest, read_merge_seal, read_seal
 from muse.history.signing import Signer
 from muse.history.tree import tree_changes, with_contents
+from muse.plugins.registry import find_plugin
 
 
 @dataclass(slots=True)
@@ -46,28 +49,30 @@ class MergedTree:
     """The files of two lines of history together, and what plugins keep beside them; nothing is stored.
 
     `files` has path -> object id, `states` the same for each domain, and `contents` object id -> bytes of
-    what the ops made. `domains` are those of the ops.
+    what the ops made. `rules` are those by which they did, by domain, and that of the order of the ops.
     """
 
     files: dict[str, str]
     states: dict[str, dict[str, str]]
     op_count: int
     contents: dict[str, bytes]
-    domains: list[str]
+    rules: dict[str, int]
 
 
 @dataclass(slots=True)
 class MergedWork:
     """The ops and commits of two lines of history, which end at `heads`, since `base`, at which both begin.
 
-    `entries` has the ops in the total order, each once; `came_in` the commit and session of each, by op id.
-    `behind` has the commits with their parents; `external` those that were not made from a log.
+    `entries` has the ops in the total order, each once; `came_in` the commit and session of each, by op id;
+    `brought` the op ids of each commit. `behind` has the commits with their parents; `external` those that
+    were not made from a log.
     """
 
     heads: tuple[str, str]
     base: str | None
     entries: list[OpEntry]
     came_in: dict[str, tuple[str, str]]
+    brought: dict[str, list[str]]
     behind: dict[str, list[str]]
     external: list[str]
 
@@ -89,9 +94,9 @@ def merge_heads(
     first, second = sorted((ours, theirs))
     if is_same_work(repository, first, second):
         return max(first, second, key=lambda head: _rank(repository, head))
-    base = dag.common_dominator(first, second)
-    merged = merged_tree(repository, merged_work(repository, first, second, base))
-    record = merge_record(repository, branch, (first, second), base, merged, rules=rules_text(merged.domains))
+    work = merged_work(repository, first, second, dag.common_dominator(first, second))
+    merged = merged_tree(repository, work)
+    record = merge_record(repository, branch, work, merged, merged.rules)
     repository.objects.put_many(merged.contents.values())
     dag.write_snapshot(merged.files, record["committed_at"])
     write_states(repository, merged.states, record["committed_at"])
@@ -99,17 +104,12 @@ def merge_heads(
 
 
 def merge_record(
-    repository: Repository,
-    branch: str,
-    heads: tuple[str, str],
-    base: str | None,
-    merged: MergedTree,
-    *,
-    rules: str | None,
+    repository: Repository, branch: str, work: "MergedWork", merged: MergedTree, rules: Mapping[str, int]
 ) -> CommitRecord:
     """Return the commit of a merge: the same wherever, and by whatever actor, the two heads are merged."""
-    first, second = heads
-    committed_at = max(repository.dag.read_commit(head)["committed_at"] for head in heads)
+    (first, second), base = work.heads, work.base
+    text = text_of_rules(rules)
+    committed_at = max(repository.dag.read_commit(head)["committed_at"] for head in work.heads)
     files = make_snapshot(merged.files, committed_at)
     states = {
         domain: make_snapshot(state, committed_at) for domain, state in sorted(merged.states.items()) if state
@@ -120,7 +120,7 @@ def merge_record(
         snapshot_id=files["snapshot_id"],
         message=(
             f"Merge {second[:12]} into {first[:12]}\n\nMuse-Merge-Base: {base or '0' * 64}\n"
-            f"Muse-Op-Count: {merged.op_count}\n" + (f"Muse-Rules: {rules}\n" if rules else "")
+            f"Muse-Op-Count: {merged.op_count}\n" + (f"Muse-Rules: {text}\n" if text else "")
         ),
         committed_at=committed_at,
         parent_commit_id=first,
@@ -178,20 +178,22 @@ def merged_tree(repository: Repository, work: MergedWork, made: CommitRecord | N
         contents[object_id] = content
         return object_id
 
-    by_domain: dict[str, list[OpEntry]] = defaultdict(list)
-    for entry in work.entries:
-        by_domain[entry["domain"]].append(entry)
-    for domain, own in sorted(by_domain.items()):
+    stated = stated_rules(made["message"]) if made else None
+    domains = sorted({entry["domain"] for entry in work.entries})
+    rules = rules_of(domains)
+    for domain in domains:
+        own = entries_of(work, domain, stated)
+        if own != entries_of(work, domain, {}):
+            rules[ORDER_RULE] = ORDER_OF_COMMITS
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
         fetch = fetch_at(repository, made["commit_id"], domain) if made else repository.objects.get
-        rules = stated_rules(made["message"]) if made else None
-        applied = apply_entries(domain, own, before, fetch, state, rules=rules)
+        applied = apply_entries(domain, own, before, fetch, state, rules=stated)
         files = with_contents(files, applied.files, note)
         if applied.state:
             states[domain] = with_contents(states.get(domain, {}), applied.state, note)
     return MergedTree(
-        with_external(files, changes.after), states, len(work.entries), contents, sorted(by_domain)
+        with_external(files, changes.after), states, len(work.entries), contents, stated or rules
     )
 
 
@@ -218,7 +220,26 @@ def merged_work(
                 external.append(record["commit_id"])
     with nullcontext(logs) if logs else SessionLogs(repository.root, repository.storage) as opened:
         entries = [entry for name, own in sessions.items() for entry in _entries(opened, name, own)]
-    return MergedWork((first, second), base, sorted(entries, key=total_order), came_in, behind, external)
+    brought = {name: op_ids for own in sessions.values() for name, op_ids in own.items()}
+    ordered = sorted(entries, key=total_order)
+    return MergedWork((first, second), base, ordered, came_in, brought, behind, external)
+
+
+def entries_of(work: MergedWork, domain: str, rules: Mapping[str, int] | None = None) -> list[OpEntry]:
+    """Return the ops of a domain in the order in which a merge applies them, by the rules that it states.
+
+    Merging domains get the total order: to them it makes no difference when an op comes.
+    """
+    own = [entry for entry in work.entries if entry["domain"] == domain]
+    rule = ORDER_OF_COMMITS if rules is None else rules.get(ORDER_RULE, TOTAL_ORDER)
+    if rule > ORDER_OF_COMMITS:
+        raise DomainError(
+            f"the order of the ops is that of rule {rule}, and only those up to {ORDER_OF_COMMITS} are known "
+            "here: install a newer version"
+        )
+    if rule == TOTAL_ORDER or isinstance(find_plugin(domain), MergingPlugin):
+        return own
+    return in_order_of_commits(own, work.brought, work.behind)
 
 
 def _entries(logs: SessionLogs, session_id: str, commits: Mapping[str, list[str]]) -> list[OpEntry]:

@@ -178,7 +178,7 @@ class CommitDag:
         """Return the newest commit that is on every way back from either commit, or None.
 
         No op that is in its history is concurrent with an op that came later. So all later ops can be
-        applied in their total order.
+        applied to its files.
         """
         return walk.common_dominator((first, second), self._reader(first, second).parents)
 
