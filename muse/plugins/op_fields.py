@@ -38,18 +38,25 @@ def names_path(path: str) -> str:
 
 
 def check_path(path: Any) -> None:
-    """Check where a file, and the page of its names, may be. Raises DomainError for any other place.
+    """Check that an op may name a file at `path`. Raises DomainError for any other place."""
+    if (fault := place_fault(path)) is not None:
+        raise DomainError(fault)
 
-    What passes can be stored: a path that no tree may have is the fault of one op, not of a commit.
+
+def place_fault(path: Any) -> str | None:
+    """Say what is wrong with the place of a file, and of the page of its names; None if nothing is.
+
+    What has no fault can be stored: a path that no tree may have is the fault of one op, not of a commit.
     """
     if (fault := path_fault(path)) is not None:
-        raise DomainError(f"the address of a file is a path inside the tree, not {shown(path)}: {fault}")
+        return f"the address of a file is a path inside the tree, not {shown(path)}: {fault}"
     if _CONTROL.search(path):
-        raise DomainError(f"{shown(path)} has control characters in it: choose another name")
+        return f"{shown(path)} has control characters in it: choose another name"
     if may_mean(path.partition("/")[0], NAMES_DIRECTORY):
-        raise DomainError(f"{shown(path)} is in a directory that Muse keeps for itself: choose another")
+        return f"{shown(path)} is in a directory that Muse keeps for itself: choose another"
     if (fault := path_fault(names_path(path))) is not None:
-        raise DomainError(f"{shown(path)} is too long for {NAMES_DIRECTORY}, its names' place: {fault}")
+        return f"{shown(path)} is too long for {NAMES_DIRECTORY}, its names' place: {fault}"
+    return None
 
 
 def parents_of(path: str) -> list[str]:

@@ -58,6 +58,7 @@ class CodeReplica:
         self._rank = rank
         # A head of the branch, and the ops that all behind it follow from.
         self._committed: tuple[str | None, list[str]] = (None, [])
+        self._heard: dict[str, OpEntry] = {}  # what `take` was given, unless the log is known to hold it
         self._reopen()
 
     def _reopen(self) -> None:
@@ -76,13 +77,16 @@ class CodeReplica:
         files = TreeFiles(self._repository, self._repository.read_tree(head))
         state = read_state(self._repository, head, DOMAIN)
         merger = Merger(files, state, self._repository.objects.get, secrets.token_hex(16), self._rank)
-        merger.take(pending)
+        in_log = {op_id for op_id, (start, *_) in self._log.find(self._heard).items() if start < cut.offset}
+        self._heard = {op_id: entry for op_id, entry in self._heard.items() if op_id not in in_log}
+        entries = sorted([*pending, *self._heard.values()], key=total_order)
+        merger.take(entries)
         self._merger: Merger | None = merger
         self._cursor = cut.offset
         self._heads: dict[str, None] = dict.fromkeys(self._committed[1])
-        self._taken: set[str] = set()  # the ops of the log behind the cursor that are here already
+        self._taken = set(self._heard)  # the ops that the log has not before the cursor, and that are here
         self._based: set[str] = set()  # files whose present base the log knows
-        for entry in pending:
+        for entry in entries:
             self._know(entry)
 
     @property
@@ -278,17 +282,24 @@ class CodeReplica:
     # -- others' edits --------------------------------------------------------------------------
 
     def take(self, entries: Iterable[OpEntry]) -> None:
-        """Take in entries of others that are in the log, in any order; those known already change nothing."""
+        """Take in entries of others, in any order; those known already change nothing.
+
+        They may be of another log, but for an op that names no file: that has to be in this one.
+        """
         fresh = [
-            entry
-            for entry in sorted(entries, key=total_order)
-            if entry["domain"] == DOMAIN and entry["op_id"] not in self._taken
+            entry for entry in entries if entry["domain"] == DOMAIN and entry["op_id"] not in self._taken
         ]
+        self._heard.update((entry["op_id"], entry) for entry in fresh if not is_raw(entry))
+        self._take(fresh)
+
+    def _take(self, fresh: Sequence[OpEntry]) -> None:
+        """Take in entries that are in the log or among what was heard."""
         if any(is_raw(entry) for entry in fresh) or self._merger is None:
             self._reopen()  # a raw op means a version of the tree: look at the whole again
             return
-        self._merger.take(fresh)
-        for entry in fresh:
+        ordered = sorted(fresh, key=total_order)
+        self._merger.take(ordered)
+        for entry in ordered:
             self._taken.add(entry["op_id"])
             self._know(entry)
 
@@ -303,9 +314,11 @@ class CodeReplica:
         if self._is_moved_from_outside():
             self._reopen()
         else:
-            self.take(fresh)
+            self._take(fresh)
         self._cursor = max(self._cursor, cut.offset)
-        self._taken.difference_update(entry["op_id"] for entry in found)
+        for entry in found:
+            self._taken.discard(entry["op_id"])
+            self._heard.pop(entry["op_id"], None)
         return fresh
 
     def _is_moved_from_outside(self) -> bool:

@@ -170,10 +170,12 @@ def test_a_slow_reader_reads_a_log_to_its_end_though_its_session_is_idle(tmp_pat
             for _ in range(400):
                 log.record("ada", "text", {"op": "insert", "address": "x", "pad": "x" * 100_000})
         client.post("/v1/sessions", json={"session_id": "other"})
-        with client.stream("GET", "/v1/sessions/jam/ops?order=total") as answer:
+        with (
+            client.stream("GET", "/v1/sessions/jam/ops?order=total") as answer,
+            server.client() as server_reads,
+        ):
             lines = answer.iter_lines()
             next(lines)
-            server_reads = server.client()
             server_reads.get("/v1/sessions/other")
             wait_until(lambda: "muse_open_sessions 1.0" in server_reads.get("/metrics").text)
             assert sum('"op_id"' in line for line in lines) == 399

@@ -256,6 +256,7 @@ class LiveTree:
                 is_text = before.encoding is not None and _holds(content, before.encoding)
                 if is_text and (change := _change(before, content)) is not None and file.document:
                     file.document.apply(change)
+                    self._places = None  # a removal may not have seen that
                 file.bases.add(op.base)
         return file
 
@@ -349,6 +350,8 @@ class LiveTree:
                 file.content = content
             elif (change := _change(file, content)) is not None:
                 file.document.apply(change)
+            if file.removals:
+                self._places = None
             file.based_on(blob)
 
     # -- outcome --------------------------------------------------------------------------------

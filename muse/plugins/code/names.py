@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import count
 
-from muse.disk.tree_path import path_fault
-from muse.plugins.op_fields import parents_of
+from muse.plugins.op_fields import parents_of, place_fault
 
 _NAME_BYTES = 240
 _SHORT_BYTES = 64
@@ -58,7 +57,7 @@ def _beside(path: str, depth: int, mark: str) -> str:
         f"{before}{_cut(part, _NAME_BYTES - len(mark) - 1)}~{mark}{after}",
         f"{_cut(name, _SHORT_BYTES)}~{mark}",
     )
-    possible = (candidate for candidate in candidates if path_fault(candidate) is None)
+    possible = (candidate for candidate in candidates if place_fault(candidate) is None)
     return next(possible, f"file~{mark}")
 
 

@@ -3,15 +3,28 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muse.disk.tree_path import path_fault
 from muse.plugins.code.names import Places
-from muse.plugins.op_fields import parents_of
+from muse.plugins.op_fields import parents_of, place_fault
 
 parts = st.one_of(
-    st.sampled_from(("a", "b.txt", ".git~", "~", "..x", "x" * 255, "a." + "x" * 253, "." + "x" * 254)),
+    st.sampled_from(
+        (
+            "a",
+            "b.txt",
+            ".git~",
+            "git",
+            "muse_n",
+            "d" * 199,
+            "~",
+            "..x",
+            "x" * 255,
+            "a." + "x" * 253,
+            "." + "x" * 254,
+        )
+    ),
     st.sampled_from(("é" * 127, "a." + "é" * 126, "\U0001f3b5" * 60 + ".mid")),
 )
-paths = st.lists(parts, min_size=1, max_size=5).map("/".join).filter(lambda path: path_fault(path) is None)
+paths = st.lists(parts, min_size=1, max_size=5).map("/".join).filter(lambda path: place_fault(path) is None)
 file_ids = st.integers(0, 3).map(lambda number: f"{number:032x}") | st.just("f" * 64)
 
 
@@ -22,7 +35,7 @@ def check(fixed: list[str], wanted: list[tuple[str, str]]) -> dict[str, str]:
     assert {*places.values()}.isdisjoint(fixed)
     files = {*places.values(), *fixed}
     for path in places.values():
-        assert path_fault(path) is None
+        assert place_fault(path) is None
         assert files.isdisjoint(parents_of(path))
     return places
 
@@ -48,3 +61,11 @@ def test_an_extension_with_no_room_beside_a_mark_is_cut() -> None:
 def test_a_path_with_no_room_for_a_mark_is_left_for_the_top() -> None:
     path = "/".join(["d" * 203] * 5) + "/xx.t"
     assert check([path], [("b" * 32, path)]) == {"b" * 32: "xx.t~bbbbbbbb"}
+
+
+def test_no_file_is_put_where_no_op_could_name_it() -> None:
+    path = "/".join(["d" * 199] * 5) + "/fff.t"
+    assert place_fault(path) is None
+    assert check([], [("a" * 32, path), ("b" * 32, path)])["b" * 32] == "fff.t~bbbbbbbb"
+    for name in ("git", "muse_n"):
+        assert check([], [("a" * 32, name), ("1" * 32, name)])["1" * 32] == "file~11111111"

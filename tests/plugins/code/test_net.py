@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse.core.content_id import object_id
+from muse.core.new_entries import make_op_entry
 from muse.domain import StructuredDelta
 from muse.errors import NotFoundError
 from muse.plugins.code import CodePlugin
 from muse.plugins.code.ops import text_edit
-from tests.samples.code_samples import taken_in
+from tests.samples.code_samples import Head, taken_in
 
 LINES = st.lists(
     st.sampled_from(["a\n", "b\n", "\r\n", "é😀\n", "c", "\u2028", "\x0b", "\ufeff"]), max_size=8
@@ -45,6 +46,17 @@ def test_the_net_of_a_change_applied_gives_its_bytes(
     application = plugin.apply(before, ops, store.__getitem__)
     assert application.ignored == []
     assert taken_in(before, application.files) == after
+
+
+def test_the_net_of_two_files_that_want_one_very_long_path_gives_both() -> None:
+    path = "/".join(["d" * 199] * 5) + "/fff.t"
+    made = {"op": "insert", "address": path, "position": None, "text": ""}
+    ops: list[Any] = [made | {"file_id": letter * 32} for letter in "ab"]
+    head = Head().commit([make_op_entry("ada", "code", op, stamp) for stamp, op in enumerate(ops, 1)])
+    assert len(head.files) == 2
+    plugin = CodePlugin()
+    net = plugin.net({}, dict(head.files))
+    assert taken_in({}, plugin.apply({}, net, no_object).files) == head.files
 
 
 def no_object(content_id: str) -> bytes:
