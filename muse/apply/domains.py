@@ -70,12 +70,18 @@ def plugin_by_rules(domain: str, rules: Mapping[str, int]) -> DomainPlugin | Non
 
 def rules_text(domains: Iterable[str]) -> str | None:
     """Name the rules by which files of these domains are made now; None if all are the first."""
-    named = []
-    for domain in sorted(set(domains)):
-        plugin: object = find_plugin(domain)
-        if isinstance(plugin, RuledPlugin):
-            named.append(f"{domain} {plugin.rule}")
-    return ", ".join(named) or None
+    return text_of_rules(rules_of(domains))
+
+
+def rules_of(domains: Iterable[str]) -> dict[str, int]:
+    """Return the rules by which files of these domains are made now; the first ones are left out."""
+    plugins: dict[str, object] = {domain: find_plugin(domain) for domain in domains}
+    return {domain: plugin.rule for domain, plugin in plugins.items() if isinstance(plugin, RuledPlugin)}
+
+
+def text_of_rules(rules: Mapping[str, int]) -> str | None:
+    """Write rules as `stated_rules` reads them; None for no rules."""
+    return ", ".join(f"{name} {rule}" for name, rule in sorted(rules.items())) or None
 
 
 def stated_rules(message: str) -> dict[str, int]:

@@ -1,29 +1,31 @@
 """Two lines of history become one: a commit with two parents, whose files come from the ops of both.
 
 The files are those of the commit at which both lines begin, with the ops that either line covers since
-applied in the total order. Nothing else goes in: not who merges, nor when, nor in which direction. So
-all replicas that merge the same two commits make the very same commit, and are done.
+applied in the order of `muse.apply.op_order`. Nothing else goes in: not who merges, nor when, nor in which
+direction. So all replicas that merge the same two commits make the very same commit, and are done.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from muse.apply.domains import (
     apply_entries,
     fetch_at,
     read_states,
-    rules_text,
+    rules_of,
     stated_rules,
+    text_of_rules,
     write_states,
 )
 from muse.apply.external_commits import external_changes, with_external
+from muse.apply.op_order import ORDER_OF_COMMITS, ORDER_RULE, TOTAL_ORDER, in_order_of_commits
 from muse.core import content_id
 from muse.core.delta import summarize
 from muse.core.entry import OpEntry, total_order
-from muse.domain import DomainOp, StructuredDelta
-from muse.errors import CorruptionError
+from muse.domain import DomainOp, MergingPlugin, StructuredDelta
+from muse.errors import CorruptionError, DomainError
 from muse.history.commit_record import (
     STATE_KEY,
     CommitRecord,
@@ -34,11 +36,12 @@ from muse.history.commit_record import (
     snapshot_digest,
     state_digests,
 )
-from muse.history.covered_ops import SessionOps, op_ids_of
+from muse.history.covered_ops import SessionLogs, op_ids_of
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import MergeSeal, json_digest, read_merge_seal, read_seal
 from muse.history.signing import Signer
 from muse.history.tree import tree_changes, with_contents
+from muse.plugins.registry import find_plugin
 
 
 @dataclass(slots=True)
@@ -46,26 +49,30 @@ class MergedTree:
     """The files of two lines of history together, and what plugins keep beside them; nothing is stored.
 
     `files` has path -> object id, `states` the same for each domain, and `contents` object id -> bytes of
-    what the ops made. `domains` are those of the ops.
+    what the ops made. `rules` are those by which they did, by domain, and that of the order of the ops.
     """
 
     files: dict[str, str]
     states: dict[str, dict[str, str]]
     op_count: int
     contents: dict[str, bytes]
-    domains: list[str]
+    rules: dict[str, int]
 
 
 @dataclass(slots=True)
 class MergedWork:
-    """The ops and commits of two lines of history since the commit that both begin at.
+    """The ops and commits of two lines of history, which end at `heads`, since `base`, at which both begin.
 
-    `entries` has the ops in the total order, each once; `came_in` the commit and session of each, by op id.
-    `behind` has the commits with their parents; `external` those that were not made from a log.
+    `entries` has the ops in the total order, each once; `came_in` the commit and session of each, by op id;
+    `brought` the op ids of each commit. `behind` has the commits with their parents; `external` those that
+    were not made from a log.
     """
 
+    heads: tuple[str, str]
+    base: str | None
     entries: list[OpEntry]
     came_in: dict[str, tuple[str, str]]
+    brought: dict[str, list[str]]
     behind: dict[str, list[str]]
     external: list[str]
 
@@ -87,9 +94,9 @@ def merge_heads(
     first, second = sorted((ours, theirs))
     if is_same_work(repository, first, second):
         return max(first, second, key=lambda head: _rank(repository, head))
-    base = dag.common_dominator(first, second)
-    merged = merged_tree(repository, first, second, base)
-    record = merge_record(repository, branch, (first, second), base, merged, rules=rules_text(merged.domains))
+    work = merged_work(repository, first, second, dag.common_dominator(first, second))
+    merged = merged_tree(repository, work)
+    record = merge_record(repository, branch, work, merged, merged.rules)
     repository.objects.put_many(merged.contents.values())
     dag.write_snapshot(merged.files, record["committed_at"])
     write_states(repository, merged.states, record["committed_at"])
@@ -97,17 +104,12 @@ def merge_heads(
 
 
 def merge_record(
-    repository: Repository,
-    branch: str,
-    heads: tuple[str, str],
-    base: str | None,
-    merged: MergedTree,
-    *,
-    rules: str | None,
+    repository: Repository, branch: str, work: "MergedWork", merged: MergedTree, rules: Mapping[str, int]
 ) -> CommitRecord:
     """Return the commit of a merge: the same wherever, and by whatever actor, the two heads are merged."""
-    first, second = heads
-    committed_at = max(repository.dag.read_commit(head)["committed_at"] for head in heads)
+    (first, second), base = work.heads, work.base
+    text = text_of_rules(rules)
+    committed_at = max(repository.dag.read_commit(head)["committed_at"] for head in work.heads)
     files = make_snapshot(merged.files, committed_at)
     states = {
         domain: make_snapshot(state, committed_at) for domain, state in sorted(merged.states.items()) if state
@@ -118,7 +120,7 @@ def merge_record(
         snapshot_id=files["snapshot_id"],
         message=(
             f"Merge {second[:12]} into {first[:12]}\n\nMuse-Merge-Base: {base or '0' * 64}\n"
-            f"Muse-Op-Count: {merged.op_count}\n" + (f"Muse-Rules: {rules}\n" if rules else "")
+            f"Muse-Op-Count: {merged.op_count}\n" + (f"Muse-Rules: {text}\n" if text else "")
         ),
         committed_at=committed_at,
         parent_commit_id=first,
@@ -161,17 +163,14 @@ def _rank(repository: Repository, head: str) -> tuple[int, str]:
     return sum(1 for _ in repository.dag.history(head)), head
 
 
-def merged_tree(
-    repository: Repository, first: str, second: str, base: str | None, made: CommitRecord | None = None
-) -> MergedTree:
-    """Return the files of `base` with all that either line of history brought since.
+def merged_tree(repository: Repository, work: MergedWork, made: CommitRecord | None = None) -> MergedTree:
+    """Return the files at which two lines of history begin with all that either brought since.
 
     With the merge that was `made` of them, it is made again: by its rules, with the objects that it found.
     """
-    work = merged_work(repository, first, second, base)
-    changes = external_changes(repository, (first, second), work.behind, work.external)
-    files = with_external(repository.read_tree(base), changes.before)
-    states = read_states(repository, base)
+    changes = external_changes(repository, work.heads, work.behind, work.external)
+    files = with_external(repository.read_tree(work.base), changes.before)
+    states = read_states(repository, work.base)
     contents: dict[str, bytes] = {}
 
     def note(content: bytes) -> str:
@@ -179,53 +178,73 @@ def merged_tree(
         contents[object_id] = content
         return object_id
 
-    by_domain: dict[str, list[OpEntry]] = defaultdict(list)
-    for entry in work.entries:
-        by_domain[entry["domain"]].append(entry)
-    for domain, own in sorted(by_domain.items()):
+    stated = stated_rules(made["message"]) if made else None
+    domains = sorted({entry["domain"] for entry in work.entries})
+    rules = rules_of(domains)
+    for domain in domains:
+        own = entries_of(work, domain, stated)
+        if own != entries_of(work, domain, {}):
+            rules[ORDER_RULE] = ORDER_OF_COMMITS
         state = TreeFiles(repository, states.get(domain, {}))
         before = TreeFiles(repository, files, contents)
         fetch = fetch_at(repository, made["commit_id"], domain) if made else repository.objects.get
-        rules = stated_rules(made["message"]) if made else None
-        applied = apply_entries(domain, own, before, fetch, state, rules=rules)
+        applied = apply_entries(domain, own, before, fetch, state, rules=stated)
         files = with_contents(files, applied.files, note)
         if applied.state:
             states[domain] = with_contents(states.get(domain, {}), applied.state, note)
     return MergedTree(
-        with_external(files, changes.after), states, len(work.entries), contents, sorted(by_domain)
+        with_external(files, changes.after), states, len(work.entries), contents, stated or rules
     )
 
 
-def merged_work(repository: Repository, first: str, second: str, base: str | None) -> MergedWork:
-    """Gather what either line brought since `base`. `CorruptionError` if the ops of a commit are not here."""
-    known = {record["commit_id"] for record in repository.dag.history(base)} if base else set()
+def merged_work(
+    repository: Repository, first: str, second: str, base: str | None, logs: SessionLogs | None = None
+) -> MergedWork:
+    """Gather what either line brought since `base`. `CorruptionError` if the ops of a commit are not here.
+
+    All that is older is in the history of `base`: it is not read. Many calls may share `logs`.
+    """
     came_in: dict[str, tuple[str, str]] = {}
-    sessions: dict[str, set[str]] = defaultdict(set)
+    sessions: dict[str, dict[str, list[str]]] = defaultdict(dict)  # session -> commit -> its ops
     behind: dict[str, list[str]] = {}
     external: list[str] = []
     for head in (first, second):
-        for record in repository.dag.history(head, stop=known | behind.keys()):
+        for record in repository.dag.history(head, stop={base, *behind}):
             behind[record["commit_id"]] = parents(record)
             seal = read_seal(record["message"])
             if seal is not None:
                 op_ids = op_ids_of(repository.objects, seal)
-                sessions[seal.session_id].update(op_ids)
+                sessions[seal.session_id][record["commit_id"]] = op_ids
                 came_in |= dict.fromkeys(op_ids, (record["commit_id"], seal.session_id))
             elif not is_merge_of_ops(record):
                 external.append(record["commit_id"])
-    for commit_id in known:
-        seal = read_seal(repository.dag.read_commit(commit_id)["message"])
-        if seal is not None and seal.session_id in sessions:
-            sessions[seal.session_id].difference_update(op_ids_of(repository.objects, seal))
-    entries = [entry for name, op_ids in sessions.items() for entry in _entries(repository, name, op_ids)]
-    return MergedWork(sorted(entries, key=total_order), came_in, behind, external)
+    with nullcontext(logs) if logs else SessionLogs(repository.root, repository.storage) as opened:
+        entries = [entry for name, own in sessions.items() for entry in _entries(opened, name, own)]
+    brought = {name: op_ids for own in sessions.values() for name, op_ids in own.items()}
+    ordered = sorted(entries, key=total_order)
+    return MergedWork((first, second), base, ordered, came_in, brought, behind, external)
 
 
-def _entries(repository: Repository, session_id: str, op_ids: set[str]) -> list[OpEntry]:
-    if not op_ids:
-        return []
-    with closing(SessionOps(repository.root, session_id, repository.storage)) as ops:
-        entries = ops.covered(op_ids).entries
+def entries_of(work: MergedWork, domain: str, rules: Mapping[str, int] | None = None) -> list[OpEntry]:
+    """Return the ops of a domain in the order in which a merge applies them, by the rules that it states.
+
+    Merging domains get the total order: to them it makes no difference when an op comes.
+    """
+    own = [entry for entry in work.entries if entry["domain"] == domain]
+    rule = ORDER_OF_COMMITS if rules is None else rules.get(ORDER_RULE, TOTAL_ORDER)
+    if rule > ORDER_OF_COMMITS:
+        raise DomainError(
+            f"the order of the ops is that of rule {rule}, and only those up to {ORDER_OF_COMMITS} are known "
+            "here: install a newer version"
+        )
+    if rule == TOTAL_ORDER or isinstance(find_plugin(domain), MergingPlugin):
+        return own
+    return in_order_of_commits(own, work.brought, work.behind)
+
+
+def _entries(logs: SessionLogs, session_id: str, commits: Mapping[str, list[str]]) -> list[OpEntry]:
+    op_ids = {op_id for own in commits.values() for op_id in own}
+    entries = logs.covered(session_id, op_ids, commits)
     if len(entries) < len(op_ids):
         raise CorruptionError(
             f"the log of session {session_id!r} lacks {len(op_ids) - len(entries)} ops that commits cover: "

@@ -35,11 +35,11 @@ def follows_from_parents(repository: Repository, record: CommitRecord) -> bool:
 def _is_made_again(repository: Repository, record: CommitRecord) -> bool:
     first, second = parents(record)
     base = repository.dag.common_dominator(first, second)
-    _check_ops(repository, list(merged_work(repository, first, second, base).behind))
+    work = merged_work(repository, first, second, base)
+    _check_ops(repository, list(work.behind))
     rules = stated_rules(record["message"])
-    merged = merged_tree(repository, first, second, base, made=record)
-    text = ", ".join(f"{domain} {rule}" for domain, rule in sorted(rules.items())) or None
-    made = merge_record(repository, record["branch"], (first, second), base, merged, rules=text)
+    merged = merged_tree(repository, work, made=record)
+    made = merge_record(repository, record["branch"], work, merged, rules)
     seal = read_merge_seal(record["message"])
     left_open = _SIGNER if seal and seal.record_digest else _SIGNER | _NEW_IN_SEALED_MERGES
     return (

@@ -27,9 +27,7 @@ from muse.disk.json_file import read_json_object
 from muse.domain import Application, MergingPlugin, StructuredDelta
 from muse.errors import CorruptionError, MuseError
 from muse.history.commit_record import FORMAT_VERSION, CommitRecord, parents
-from muse.history.covered_ops import (
-    SealedCommit,
-)
+from muse.history.covered_ops import SealedCommit, SessionLogs
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import json_digest
 from muse.history.tree import tree_changes, with_contents
@@ -75,6 +73,7 @@ class _Replay:
         self.ops = SealedOpsCheck(repository)
         self.report = ReplayReport(self.ops.findings)
         self._repository = repository
+        self._dominators = repository.dag.dominators()
         self._progress = progress
 
     def check_session(self, session_id: str) -> None:
@@ -235,25 +234,28 @@ class _Replay:
 
     def check_merges(self) -> None:
         """Merge again what was merged by its ops: the files, and what plugins keep, must be the same."""
-        for commit_id in self.ops.merges:
-            path = self._commit_path(commit_id)
-            try:
-                self._check_merge(self._repository.dag.read_commit(commit_id), path)
-            except MuseError as error:
-                message = f"{path} cannot be merged again: {error}"
-                self.report.findings.add_error(error, path, "commit", message)
-            self.report.commits += 1
+        with SessionLogs(self._repository.root, self._repository.storage) as logs:
+            logs.begins = self.ops.begins
+            for commit_id in self.ops.merges:
+                path = self._commit_path(commit_id)
+                try:
+                    self._check_merge(self._repository.dag.read_commit(commit_id), logs, path)
+                except MuseError as error:
+                    message = f"{path} cannot be merged again: {error}"
+                    self.report.findings.add_error(error, path, "commit", message)
+                self.report.commits += 1
 
-    def _check_merge(self, record: CommitRecord, path: str) -> None:
+    def _check_merge(self, record: CommitRecord, logs: SessionLogs, path: str) -> None:
         first, second = parents(record)
-        base = self._repository.dag.common_dominator(first, second)
+        base = self._dominators.common((first, second))
         if base != stated_base(record):
             self.report.findings.add(
                 path, "commit", f"{path} names {stated_base(record)} as its base, it is {base}"
             )
-        missing = {entry["domain"] for entry in merged_work(self._repository, first, second, base).entries}
-        missing = {domain for domain in missing if find_plugin(domain) is None}
-        merged = merged_tree(self._repository, first, second, base, made=record)
+        work = merged_work(self._repository, first, second, base, logs)
+        domains = {entry["domain"] for entry in work.entries}
+        missing = {domain for domain in domains if find_plugin(domain) is None}
+        merged = merged_tree(self._repository, work, made=record)
         kept = {domain: state for domain, state in merged.states.items() if state}
         if content_id.snapshot_id(merged.files) != record["snapshot_id"] and missing:
             self.report.without_plugin |= missing

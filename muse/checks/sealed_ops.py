@@ -64,13 +64,15 @@ class SealedOpsCheck:
     """One check of a repository: `read_commits` comes first, then any sessions.
 
     `merges` are the commits that were merged by their ops; `repo_file_is_sealed` is false
-    where commits seal a `repo.json`, and none of them the one that is here.
+    where commits seal a `repo.json`, and none of them the one that is here. `begins` has, for each commit
+    that was checked, where the first of its entries starts in the log.
     """
 
     def __init__(self, repository: Repository) -> None:
         self.findings = Findings()
         self.commits = SealedCommits()
         self.merges: list[str] = []
+        self.begins: dict[str, int] = {}
         self.repo_file_is_sealed = True
         self._repository = repository
         self._runs: dict[str, list[tuple[Run, SealedCommit]]] = {}  # domain -> where its commits' ops are
@@ -140,6 +142,7 @@ class SealedOpsCheck:
             self.findings.add_error(error, ops.path, "session")
             return None
         if covered.runs:
+            self.begins[commit.commit_id] = min(first for first, _ in covered.runs)
             self._next = (covered.runs[0][0], covered.runs[-1][1])
             self._runs[commit.domain] += ((run, commit) for run in covered.runs)
         faults = list(_differences(covered.entries, seal))

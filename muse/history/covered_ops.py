@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Self
 
 from muse.core.blocks import decode_block
 from muse.core.coverage import Coverage
@@ -23,6 +24,9 @@ from muse.errors import CorruptionError, raises_about
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.walk import ancestors
+
+OPEN_AT_MOST = 16
+"""How many logs `SessionLogs` has open at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,36 @@ class SessionOps:
     def close(self) -> None:
         self._reader.close()
         self._file.close()
+
+
+class SessionLogs:
+    """The logs of a repository, each opened once for many questions, a few at a time.
+
+    `begins` has, for each commit that is known, where its entries begin in the log.
+    """
+
+    def __init__(self, root: str, storage: Storage = LOCAL) -> None:
+        self.begins: dict[str, int] = {}
+        self._root = root
+        self._storage = storage
+        self._open: dict[str, SessionOps] = {}  # the one that was asked last is the last one
+
+    def covered(self, session_id: str, op_ids: Collection[str], commit_ids: Collection[str]) -> list[OpEntry]:
+        """Return the entries of those ids that a session's log has; `commit_ids` brought them."""
+        ops = self._open.pop(session_id, None) or SessionOps(self._root, session_id, self._storage)
+        self._open[session_id] = ops
+        if len(self._open) > OPEN_AT_MOST:
+            self._open.pop(next(iter(self._open))).close()
+        start = min((self.begins.get(name, 0) for name in commit_ids), default=0)
+        return ops.covered(op_ids, start=min(start, ops.end())).entries
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for ops in self._open.values():
+            ops.close()
+        self._open.clear()
 
 
 def _united(runs: list[Run]) -> list[Run]:

@@ -178,9 +178,13 @@ class CommitDag:
         """Return the newest commit that is on every way back from either commit, or None.
 
         No op that is in its history is concurrent with an op that came later. So all later ops can be
-        applied in their total order.
+        applied to its files.
         """
         return walk.common_dominator((first, second), self._reader(first, second).parents)
+
+    def dominators(self) -> walk.Dominators:
+        """Return what answers the same for many pairs, and reads each commit once."""
+        return walk.Dominators(self._reader().parents)
 
     def _reader(self, *starts: str) -> "_CommitReader":
         return _CommitReader(lambda commit_id: self._read_behind(commit_id, starts))

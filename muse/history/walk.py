@@ -90,20 +90,45 @@ def parents_first(starts: Iterable[str], parents: Parents) -> list[str]:
     return ordered
 
 
+class Dominators:
+    """Answers where all ways back from some ids meet. Each id is asked for its parents once."""
+
+    def __init__(self, parents: Parents) -> None:
+        self._parents = parents
+        self._above: dict[str, str | None] = {}  # id -> the newest other id that all its ways lead through
+        self._depth: dict[str, int] = {}
+
+    def common(self, starts: Iterable[str]) -> str | None:
+        """Return the newest id that every way from any of `starts` to a root leads through, if any."""
+        names = list(starts)
+        self._learn(names)
+        return self._meeting(names)
+
+    def _learn(self, starts: Iterable[str]) -> None:
+        links: dict[str, list[str]] = {}
+        for name in reachable(starts, links.__getitem__, stop=self._depth):
+            links[name] = list(self._parents(name))
+        for name in parents_first(list(links), links_among(links)):
+            above = self._meeting(links[name])
+            self._above[name] = above
+            self._depth[name] = 0 if above is None else self._depth[above] + 1
+
+    def _meeting(self, names: Iterable[str]) -> str | None:
+        """Return the newest id that all ways from known ids lead through."""
+        ways = set(names)
+        while len(ways) > 1:
+            deepest = max(ways, key=self._depth.__getitem__)
+            ways.remove(deepest)
+            above = self._above[deepest]
+            if above is None:
+                return None
+            ways.add(above)
+        return ways.pop() if ways else None
+
+
 def common_dominator(starts: Iterable[str], parents: Parents) -> str | None:
     """Return the newest id through which every way from any of `starts` to a root leads, if there is one."""
-    ways = set(starts)
-    links: dict[str, list[str]] = {}
-    for name in reachable(ways, links.__getitem__):
-        links[name] = list(parents(name))
-    place = {name: number for number, name in enumerate(parents_first(sorted(ways), links.__getitem__))}
-    while len(ways) > 1:
-        newest = max(ways, key=place.__getitem__)
-        ways.remove(newest)
-        if not links[newest]:
-            return None
-        ways.update(links[newest])
-    return ways.pop() if ways else None
+    return Dominators(parents).common(starts)
 
 
 def links_among(links: Mapping[str, Iterable[str]]) -> Parents:

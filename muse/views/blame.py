@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from muse.apply.domains import fetch_at, read_state, read_states
-from muse.apply.merge_heads import file_delta, is_merge_of_ops, merged_work, stated_base
+from muse.apply.domains import fetch_at, read_state, read_states, stated_rules
+from muse.apply.merge_heads import entries_of, file_delta, is_merge_of_ops, merged_work, stated_base
 from muse.core.entry import OpEntry
 from muse.domain import HIDDEN, BlamingPlugin, EntryBlamingPlugin, Origin, WaitingPlugin
 from muse.errors import CorruptionError, DomainError, NotFoundError
@@ -64,7 +64,7 @@ class _BlamedCommit:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The entries that a commit brought, of one domain, in the total order, and the maker of each.
+    """The entries of one domain that a commit brought, in the order of their effect, and the maker of each.
 
     Behind them come the makers of the entries that waited: see `WaitingPlugin`.
     """
@@ -222,7 +222,7 @@ class _Search:
         if commit.is_merge:
             first, second = parents(commit.record)
             merged = merged_work(self._repository, first, second, commit.parent_id)
-            entries = [entry for entry in merged.entries if entry["domain"] == self._domain]
+            entries = entries_of(merged, self._domain, stated_rules(commit.record["message"]))
             makers = [_maker_of(entry, *merged.came_in[entry["op_id"]]) for entry in entries]
         elif commit.sealed is None or commit.sealed.domain != self._domain:
             return None

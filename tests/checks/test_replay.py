@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from muse.checks.replay import replay_commits
+from muse.checks.sealed_ops import SealedOpsCheck
 from muse.checks.verify import verify_repository
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
@@ -25,7 +27,9 @@ from muse.history.commit_record import make_commit_record
 from muse.history.repository import Repository
 from muse.history.seal import add_trailers, make_seal
 from muse.session.live import LiveSession
+from muse.testing.failing_storage import FailingStorage
 from muse.upkeep.archive import archive_session
+from tests.samples.replicas import commit, make_origin, make_replica, pull_from, write
 from tests.samples.sealed_sample import TEXT, SealedSample, note_op
 
 
@@ -386,3 +390,50 @@ def test_a_million_ops_are_made_anew_in_the_memory_of_one_commit(tmp_path: Path)
     long = replay_memory_megabytes(tmp_path / "long", 1_000_000, 5_000)
     sys.stderr.write(f"replay: {short} MB at 20,000 ops, {long} MB at 1,000,000{os.linesep}")
     assert long < short + 16, (short, long)
+
+
+class CountingStorage(FailingStorage):
+    """The disk, counting what is opened and read."""
+
+    def __init__(self) -> None:
+        super().__init__(fails_at=-1)
+        self.opened = 0
+        self.bytes_read = 0
+
+    def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+        self.opened += 1
+        return super().open(path, flags, mode)
+
+    def pread(self, descriptor: int, length: int, offset: int, /) -> bytes:
+        data = super().pread(descriptor, length, offset)
+        self.bytes_read += len(data)
+        return data
+
+
+def reads_of_replay(two: tuple[Path, Path], merges: int) -> tuple[int, int]:
+    """Add so many merges to two replicas; return what a replay opens, and reads beside the check of logs."""
+    for number in range(merges):
+        for root in two:
+            with LiveSession(root, "jam") as session:
+                session.edit("ada", TEXT, {"op": "insert", "n": number, "text": "x" * 50_000})
+                session.commit("Some")
+        pull_from(*two)
+        pull_from(two[1], two[0])
+    counting = CountingStorage()
+    assert replay_commits(Repository.open(str(two[0]), counting)).findings == []
+    of_logs = CountingStorage()
+    check = SealedOpsCheck(Repository.open(str(two[0]), of_logs))
+    check.read_commits()
+    check.check_session("jam")
+    return counting.opened, counting.bytes_read - of_logs.bytes_read
+
+
+def test_a_replay_reads_as_much_for_each_merge_however_many_there_are(tmp_path: Path) -> None:
+    origin = make_origin(tmp_path / "one")
+    write(origin, "jam", 0)
+    commit(origin)
+    two = origin, make_replica(origin, tmp_path / "two")
+    counts = [reads_of_replay(two, 5) for _ in range(3)]
+    opened, read = ([late - early for early, late in pairwise(each)] for each in zip(*counts, strict=True))
+    assert opened[1] == opened[0]
+    assert read[1] < read[0] * 1.1
