@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import muse
-from muse.compat.moved import ALSO_FUNCTIONS, MOVED
+from muse.compat.moved import ALSO_FUNCTIONS, MOVED, RENAMED
 
 SOURCE = ast.parse(Path(muse.__file__).read_text(encoding="utf-8"))
 CHEAP = {"muse", "muse.compat", "muse.compat.lazy", "muse.compat.moved"}
@@ -62,8 +62,15 @@ def test_a_public_name_imports_its_own_room_only_when_it_is_used() -> None:
 @pytest.mark.parametrize("old", sorted(MOVED))
 def test_a_module_is_found_under_its_old_name(old: str) -> None:
     module = importlib.import_module(old)
-    if " " not in MOVED[old] and old not in ALSO_FUNCTIONS:
+    if " " not in MOVED[old] and old not in {*RENAMED, *ALSO_FUNCTIONS}:
         assert module is importlib.import_module(MOVED[old])
+
+
+@pytest.mark.parametrize("old", sorted(RENAMED))
+def test_a_name_that_changed_is_found_under_its_old_one(old: str) -> None:
+    module = importlib.import_module(old)
+    for was, now in RENAMED[old].items():
+        assert getattr(module, was) is getattr(module, now)
 
 
 def test_a_split_module_has_the_names_of_all_its_parts() -> None:

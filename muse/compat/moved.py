@@ -117,6 +117,22 @@ MOVED = {
 """Old name of a module -> its name now. Where one module became several, their names with spaces between."""
 
 
+RENAMED = {
+    "muse.rederive": {"rederive": "replay_commits", "Rederivation": "ReplayReport"},
+    "muse.core.verify": {"verify": "verify_repository"},
+    "muse.foreign": {"foreign_changes": "external_changes", "ForeignChanges": "ExternalChanges"},
+    "muse.core.archive_record": {
+        "Receipt": "Tombstone",
+        "read_receipt": "read_tombstone",
+        "make_receipt": "make_tombstone",
+        "encode_receipt": "encode_tombstone",
+    },
+    "muse.core.coordination": {"Claim": "Reservation", "Standing": "FrozenReservations"},
+    "muse.core.held": {"HeldFile": "OrphanFile"},
+    "muse.policy": {"write_policy_alone": "replace_policy"},
+}
+"""Old name of a module -> old name in it -> its name now."""
+
 ALSO_FUNCTIONS = frozenset({"muse.prove", "muse.undo"})
 """Old modules whose name is a function of `muse` now: the module can be called as that function."""
 
@@ -132,7 +148,7 @@ class _MovedLoader:
 
     def create_module(self, spec: "ModuleSpec") -> ModuleType | None:
         homes = MOVED[spec.name].split()
-        is_module = len(homes) == 1 and spec.name not in ALSO_FUNCTIONS
+        is_module = len(homes) == 1 and spec.name not in {*RENAMED, *ALSO_FUNCTIONS}
         return None if is_module else _SplitModule(spec.name, homes)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -156,9 +172,10 @@ class _SplitModule(ModuleType):
     def __getattr__(self, name: str) -> object:
         if name == "__all__":
             return [public for public in dir(self) if not public.startswith("_")]
+        now = RENAMED.get(self.__name__, {}).get(name, name)
         for home in self._homes:
-            if name in vars(_module(home)):
-                return vars(_module(home))[name]
+            if now in vars(_module(home)):
+                return vars(_module(home))[now]
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 
