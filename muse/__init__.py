@@ -46,6 +46,7 @@ __all__ = [
     "RemotePeer",
     "ReplaceOp",
     "Repository",
+    "Settings",
     "ShortWriteError",
     "Signer",
     "StorageError",
@@ -59,6 +60,7 @@ __all__ = [
     "clone",
     "delete_file",
     "delete_note",
+    "identified_notes",
     "insert_file",
     "insert_note",
     "list_sessions",
@@ -72,8 +74,10 @@ __all__ = [
     "read_midi",
     "read_policy",
     "rename_file",
+    "repair_from",
     "replace_file",
     "replace_note",
+    "serve",
     "sync_sessions",
     "text_edit",
     "undo",
@@ -118,6 +122,7 @@ if TYPE_CHECKING:
     from muse.history.repository import Repository
     from muse.history.signing import Signer
     from muse.plugins.code.ops import text_edit
+    from muse.plugins.music.identified_score import identified_notes
     from muse.plugins.music.midi_file import Note, read_midi, write_midi
     from muse.plugins.music.notes import (
         delete_file,
@@ -132,8 +137,11 @@ if TYPE_CHECKING:
         replace_note,
     )
     from muse.replication.local_peer import LocalPeer
+    from muse.replication.repair import repair_from
     from muse.replication.sync import sync_sessions
     from muse.replication.transfer import clone, pull, push
+    from muse.server.run import serve
+    from muse.server.settings import Settings
     from muse.session.commit import CommitOutcome, HandEditedError
     from muse.session.guarded_log import GuardedLog
     from muse.session.live import LiveSession
@@ -164,14 +172,18 @@ _HOMES = {
     "muse.history.repository": "Repository",
     "muse.history.signing": "Signer",
     "muse.plugins.code.ops": "text_edit",
+    "muse.plugins.music.identified_score": "identified_notes",
     "muse.plugins.music.midi_file": "Note read_midi write_midi",
     "muse.plugins.music.notes": (
         "delete_file delete_note insert_file insert_note move_note mutate_note one_patch "
         "rename_file replace_file replace_note"
     ),
     "muse.replication.local_peer": "LocalPeer",
+    "muse.replication.repair": "repair_from",
     "muse.replication.sync": "sync_sessions",
     "muse.replication.transfer": "clone pull push",
+    "muse.server.run": "serve",
+    "muse.server.settings": "Settings",
     "muse.session.commit": "CommitOutcome HandEditedError",
     "muse.session.guarded_log": "GuardedLog",
     "muse.session.live": "LiveSession",

@@ -121,7 +121,3 @@ class CausalHistory:
         if maker == self._actors[later]:
             return earlier <= later
         return self._known[later][maker] >= self._counts[earlier]
-
-    def are_concurrent(self, one: int, other: int) -> bool:
-        """Tell whether neither author had seen the other's entry."""
-        return not self.knows(one, other) and not self.knows(other, one)

@@ -74,3 +74,9 @@ def test_the_client_of_its_page_records_and_reads(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert printed.startswith("stored 1\n")
     assert printed.count("notes.txt") == 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_prose_names_no_module_deeper_than_the_public_face(page: Path) -> None:
+    for name in re.findall(r"`muse\.([a-z_]+\.[\w.]+)", page.read_text(encoding="utf-8")):
+        assert name.startswith(("client.", "testing.", "domain.", "core.op_log.")), name

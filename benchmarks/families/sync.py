@@ -33,10 +33,10 @@ class CountingPeer(LocalPeer):
         self.handing_over += sum(map(len, op_ids)) + len(batch.lines)
         return batch
 
-    def offer(self, session_id: str, lines: bytes, *, check: bool = True) -> MergeResult:
+    def offer(self, session_id: str, lines: bytes) -> MergeResult:
         self.trips += 1
         self.handing_over += len(lines)
-        return super().offer(session_id, lines, check=check)
+        return super().offer(session_id, lines)
 
 
 def _sync(job: Job) -> Metrics:

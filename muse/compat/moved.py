@@ -117,6 +117,10 @@ MOVED = {
 """Old name of a module -> its name now. Where one module became several, their names with spaces between."""
 
 
+ALSO_FUNCTIONS = frozenset({"muse.prove", "muse.undo"})
+"""Old modules whose name is a function of `muse` now: the module can be called as that function."""
+
+
 def _module(name: str) -> ModuleType:
     """Import a module; `importlib`, which does so too, would cost `import muse` its time."""
     __import__(name)
@@ -128,7 +132,8 @@ class _MovedLoader:
 
     def create_module(self, spec: "ModuleSpec") -> ModuleType | None:
         homes = MOVED[spec.name].split()
-        return None if len(homes) == 1 else _SplitModule(spec.name, homes)
+        is_module = len(homes) == 1 and spec.name not in ALSO_FUNCTIONS
+        return None if is_module else _SplitModule(spec.name, homes)
 
     def exec_module(self, module: ModuleType) -> None:
         if not isinstance(module, _SplitModule):
@@ -136,13 +141,21 @@ class _MovedLoader:
 
 
 class _SplitModule(ModuleType):
-    """The names of several modules under the old name of the one that they were."""
+    """The names of other modules under the old name of the one that they were."""
 
     def __init__(self, name: str, homes: "Sequence[str]") -> None:
         super().__init__(name)
         self._homes = homes
 
+    def __dir__(self) -> "list[str]":
+        return sorted({name for home in self._homes for name in vars(_module(home))})
+
+    def __call__(self, *args: object, **options: object) -> object:
+        return getattr(self, self.__name__.rpartition(".")[2])(*args, **options)
+
     def __getattr__(self, name: str) -> object:
+        if name == "__all__":
+            return [public for public in dir(self) if not public.startswith("_")]
         for home in self._homes:
             if name in vars(_module(home)):
                 return vars(_module(home))[name]

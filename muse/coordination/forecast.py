@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from muse.coordination.record import Intent, Reservation
+from muse.coordination.record import Intent, Reservation, share_sessions
 from muse.core.address import Parts, narrower, parts_of
 
 MOST_COLLISIONS = 1_000
@@ -103,6 +103,7 @@ def _among(plans: Sequence[Plan], named: _Named, party: str) -> list[Collision]:
     for place, other, common in islice(named.touching_each_other(), MOST_COMPARED):
         first, second = plans[place], plans[other]
         is_apart = first.branch != second.branch or first.actor_id == second.actor_id
+        is_apart = is_apart or not share_sessions(first.sessions, second.sessions)
         if not is_apart and party in {"", first.actor_id, second.actor_id}:
             found.setdefault((place, other), common)
     return [Collision(common, plans[place], plans[other]) for (place, other), common in sorted(found.items())]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from muse.coordination.record import (
+    ALL_SESSIONS,
     Intent,
     Reservation,
     read_intent,
@@ -12,6 +13,7 @@ from muse.coordination.record import (
     read_renewal,
     read_reservation,
     seconds_of,
+    share_sessions,
 )
 from muse.core.address import AddressMap
 
@@ -43,14 +45,20 @@ class Holdings:
 
     # -- rules ----------------------------------------------------------------------------------
 
-    def touching(self, addresses: Iterable[str], branch: str) -> list[Reservation]:
-        """Return the reservations that keep others off one of `addresses`, those just expired too."""
+    def touching(
+        self, addresses: Iterable[str], branch: str, sessions: str = ALL_SESSIONS
+    ) -> list[Reservation]:
+        """Return what keeps others off one of `addresses` in some of `sessions`, what just expired too."""
         touching = (one for address in addresses for one in self._by_address.touching(address))
-        found = {one.reservation_id: one for one in touching if one.branch == branch}
+        found = {
+            one.reservation_id: one
+            for one in touching
+            if one.branch == branch and share_sessions(one.sessions, sessions)
+        }
         return sorted(found.values(), key=lambda one: (one.epoch, one.reservation_id))
 
-    def fault_of(self, reservation_id: str, actor_id: str, now: float) -> str:
-        """Say why an op of `actor_id` cannot rest on a reservation; "" if it can."""
+    def fault_of(self, reservation_id: str, actor_id: str, now: float, sessions: str = ALL_SESSIONS) -> str:
+        """Say why an op of `actor_id` in `sessions` cannot rest on a reservation; "" if it can."""
         reservation = self.reservations.get(reservation_id)
         if reservation is None:
             return self.why_over(reservation_id)
@@ -58,6 +66,8 @@ class Holdings:
             return "was made by another tool and has no epoch"
         if reservation.actor_id != actor_id:
             return f"is {reservation.actor_id}'s, not {actor_id}'s"
+        if not share_sessions(reservation.sessions, sessions):
+            return f"holds in the sessions {reservation.sessions!r} only"
         return "" if now < reservation.expires else f"expired at {reservation.expires_at}"
 
     def why_over(self, reservation_id: str) -> str:
@@ -110,7 +120,8 @@ class Holdings:
         """Let the highest epoch have the addresses."""
         self.epoch = max(self.epoch, new.epoch)
         if new.epoch:
-            others = [other for other in self.touching(new.addresses, new.branch) if other.epoch]
+            touching = self.touching(new.addresses, new.branch, new.sessions)
+            others = [other for other in touching if other.epoch]
             for other in others:
                 if other.epoch < new.epoch:
                     self._drop(other.reservation_id, f"was replaced by {new.reservation_id}")

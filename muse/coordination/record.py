@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from muse.core.address import ADDRESS_LENGTH, MOST_STEPS, steps_of
@@ -16,8 +17,11 @@ SCHEMA_VERSION = 1
 MOST_ADDRESSES = 1000
 DETAIL_LENGTH = 4096
 LONGEST_TTL_SECONDS = 7 * 86_400.0
+ALL_SESSIONS = "*"
+SESSIONS_LENGTH = 256
 
 _RECORD_NAME = re.compile(r"([0-9A-Za-z][0-9A-Za-z_-]{0,63})\.json\Z")
+_WILDCARD = re.compile(r"[]*?[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Reservation:
 
     `epoch` rises with every reservation of the repository. It is 0 where another tool wrote the file: such
     a reservation is shown and keeps others from reserving, but no op is refused for it, or can rest on it.
+    It holds in the sessions whose ids match the pattern `sessions`.
     """
 
     reservation_id: str
@@ -37,11 +42,16 @@ class Reservation:
     created_at: str
     expires_at: str
     epoch: int
+    sessions: str = ALL_SESSIONS
 
     @property
     def expires(self) -> float:
         """The end of the reservation, in seconds."""
         return seconds_of(self.expires_at)
+
+    def is_seen_from(self, sessions: str) -> bool:
+        """Return whether an actor that is bound to the `sessions` of a pattern sees the reservation."""
+        return sessions in {ALL_SESSIONS, self.sessions}
 
     def to_json(self) -> dict[str, Any]:
         """Return the reservation as JSON has it."""
@@ -61,6 +71,11 @@ class Intent:
     operation: str
     created_at: str
     detail: str
+
+    @property
+    def sessions(self) -> str:
+        """The pattern of the sessions that it is about: all."""
+        return ALL_SESSIONS
 
     def to_json(self) -> dict[str, Any]:
         """Return the intent as JSON has it."""
@@ -85,13 +100,15 @@ def reservation_document(reservation: Reservation) -> dict[str, Any]:
 
 
 def epoch_document(reservation: Reservation) -> dict[str, Any]:
-    """Return what the file in `grants` says of a reservation: whose it is, and its epoch."""
+    """Return what the file in `grants` says of a reservation: whose it is, its epoch, and where it holds."""
+    where = {} if reservation.sessions == ALL_SESSIONS else {"sessions": reservation.sessions}
     return {
         "schema_version": SCHEMA_VERSION,
         "reservation_id": reservation.reservation_id,
         "actor_id": reservation.actor_id,
         "epoch": reservation.epoch,
         "created_at": reservation.created_at,
+        **where,
     }
 
 
@@ -163,6 +180,7 @@ def read_reservation(
         created_at=_time_in(document, "created_at", path),
         expires_at=_time_in(document, "expires_at", path),
         epoch=0 if epoch_record is None else field(epoch_record, "epoch", int, beside),
+        sessions=field(epoch_record or {}, "sessions", str, beside, ALL_SESSIONS),
     )
 
 
@@ -224,6 +242,29 @@ def _time_in(document: Mapping[str, Any], key: str, path: str) -> str:
             f"{path} has {text!r} as {key!r}, which is not an ISO 8601 time", path=path
         ) from error
     return text
+
+
+# -- sessions -------------------------------------------------------------------------------------
+
+
+def share_sessions(one: str, other: str) -> bool:
+    """Return False if no session matches both patterns. For two with wildcards, True is a guess."""
+    if fnmatchcase(one, other) or fnmatchcase(other, one):
+        return True
+    parts, other_parts = _WILDCARD.split(one), _WILDCARD.split(other)
+    if len(parts) == 1 or len(other_parts) == 1:
+        return False
+    begins, other_begins, ends, other_ends = parts[0], other_parts[0], parts[-1], other_parts[-1]
+    return (begins.startswith(other_begins) or other_begins.startswith(begins)) and (
+        ends.endswith(other_ends) or other_ends.endswith(ends)
+    )
+
+
+def check_sessions(pattern: str) -> str:
+    """Give back a pattern of session ids; `UsageError` if it is empty or too long."""
+    if not isinstance(pattern, str) or not 0 < len(pattern) <= SESSIONS_LENGTH:
+        raise UsageError(f"the session pattern must be text of 1 to {SESSIONS_LENGTH} characters")
+    return pattern
 
 
 # -- time -----------------------------------------------------------------------------------------

@@ -17,11 +17,13 @@ from muse.coordination.forecast import Collision, Plan, find_collisions
 from muse.coordination.holdings import Holdings
 from muse.coordination.reading import RecordReader
 from muse.coordination.record import (
+    ALL_SESSIONS,
     Intent,
     Reservation,
     author_document,
     check_addresses,
     check_id,
+    check_sessions,
     check_ttl,
     check_words,
     epoch_document,
@@ -97,21 +99,22 @@ class Coordination:
         ttl_seconds: float = DEFAULT_TTL_SECONDS,
         operation: str = "",
         reservation_id: str = "",
+        sessions: str = ALL_SESSIONS,
     ) -> Reservation:
-        """Reserve `addresses` and all below them, all or none, on `branch`.
+        """Reserve `addresses` and all below them, all or none, on `branch`, in the `sessions` of a pattern.
 
-        On return they are this actor's. `HeldError` while anyone holds one of them, be it the same actor in
-        another reservation. With a `reservation_id` (a UUID4) of the caller's, asking again gives the same
-        reservation.
+        On return they are this actor's. `HeldError` while anyone holds one of them in what may be one of
+        these sessions, be it the same actor in another reservation. With a `reservation_id` (a UUID4) of the
+        caller's, asking again gives the same reservation.
         """
         check_words(branch, actor_id, run_id, operation)
-        wanted = check_addresses(addresses)
+        wanted, where = check_addresses(addresses), check_sessions(sessions)
         until = check_ttl(ttl_seconds)
         own = check_id("reservation_id", reservation_id) if reservation_id else str(uuid.uuid4())
         with self._writing():
             if self._holdings.has_taken("reservations", own):
-                return self._same(own, actor_id, branch, wanted)
-            in_the_way = self._holdings.touching(wanted, branch)
+                return self._same(own, actor_id, branch, wanted, where)
+            in_the_way = self._holdings.touching(wanted, branch, where)
             if in_the_way:
                 raise HeldError(
                     f"{', '.join(wanted[:3])} cannot be reserved on {branch!r}: {describe(in_the_way)}; "
@@ -130,6 +133,7 @@ class Coordination:
                 created_at=time_text(now),
                 expires_at=time_text(now + until),
                 epoch=self._holdings.epoch + 1,
+                sessions=where,
             )
             # The epoch first: without the reservation's file it is nothing, and with that it is in force.
             self._write(
@@ -152,7 +156,7 @@ class Coordination:
             raise UsageError(f"{MOST_ADDRESSES_HELD} addresses are reserved, the limit: release some")
         _check_addresses_of(actor_id, present, wanted)
 
-    def _same(self, own: str, actor_id: str, branch: str, wanted: tuple[str, ...]) -> Reservation:
+    def _same(self, own: str, actor_id: str, branch: str, wanted: tuple[str, ...], where: str) -> Reservation:
         """Return the reservation that was made under this id before, if it is what is asked for."""
         known = self._holdings.reservations.get(own)
         if known is None or self._now() >= known.expires:
@@ -162,7 +166,8 @@ class Coordination:
             raise HeldError(
                 f"reservation {own} was made by another tool and has no epoch: make one of your own", [known]
             )
-        if (known.actor_id, known.branch, known.addresses) != (actor_id, branch, wanted):
+        asked = (actor_id, branch, wanted, where)
+        if (known.actor_id, known.branch, known.addresses, known.sessions) != asked:
             raise ConflictError(
                 f"reservation {own} is {known.actor_id}'s, on {', '.join(known.addresses[:3])}: leave out "
                 "the id to make a new one"
@@ -170,14 +175,21 @@ class Coordination:
         return known
 
     def renew(
-        self, reservation_id: str, actor_id: str, *, ttl_seconds: float = DEFAULT_TTL_SECONDS
+        self,
+        reservation_id: str,
+        actor_id: str,
+        *,
+        ttl_seconds: float = DEFAULT_TTL_SECONDS,
+        sessions: str = ALL_SESSIONS,
     ) -> Reservation:
         """Make a reservation last for `ttl_seconds` from now, if it does not last longer already.
 
+        An actor that is bound to the `sessions` of a pattern renews what was made for just these.
         `ConflictError` once it is over: its addresses may be another's, so reserve them again.
         """
         until = check_ttl(ttl_seconds)
         with self._writing():
+            self._check_within(reservation_id, sessions)
             self._check_rests(reservation_id, actor_id)
             reservation, now = self._holdings.reservations[reservation_id], self._now()
             renewed = replace(reservation, expires_at=time_text(max(now + until, reservation.expires)))
@@ -199,13 +211,23 @@ class Coordination:
         if not self._holdings.has_taken("reservations", reservation_id):
             raise NotFoundError(f"there is no reservation {reservation_id!r}: see 'muse coord list'")
 
-    def release(self, reservation_id: str, actor_id: str, *, force: bool = False) -> bool:
+    def _check_within(self, reservation_id: str, sessions: str) -> None:
+        """Raise for a reservation that an actor bound to `sessions` does not see."""
+        reservation = self._holdings.reservations.get(reservation_id)
+        if reservation is not None and not reservation.is_seen_from(sessions):
+            raise NotFoundError(f"there is no reservation {reservation_id!r} of the sessions {sessions!r}")
+
+    def release(
+        self, reservation_id: str, actor_id: str, *, force: bool = False, sessions: str = ALL_SESSIONS
+    ) -> bool:
         """Give a reservation back; False if it was over already.
 
-        `HeldError` for another's, unless with `force`.
+        `HeldError` for another's, unless with `force`. An actor that is bound to the `sessions` of a pattern
+        releases what was made for just these.
         """
         check_words("main", actor_id, "", "")
         with self._writing():
+            self._check_within(reservation_id, sessions)
             self._check_known(reservation_id)
             reservation = self._holdings.reservations.get(reservation_id)
             if reservation is None:
@@ -286,14 +308,14 @@ class Coordination:
 
     # -- asking ---------------------------------------------------------------------------------
 
-    def reservations(self, *, branch: str | None = None) -> list[Reservation]:
-        """Return the reservations in force, on `branch` or all, oldest first."""
+    def reservations(self, *, branch: str | None = None, sessions: str = ALL_SESSIONS) -> list[Reservation]:
+        """Return the reservations in force, on `branch` or all, that `sessions` see, oldest first."""
         with self._looking():
             now = self._now()
             found = [
                 one
                 for one in self._holdings.reservations.values()
-                if now < one.expires and branch in {None, one.branch}
+                if now < one.expires and branch in {None, one.branch} and one.is_seen_from(sessions)
             ]
         return sorted(found, key=lambda one: (one.created_at, one.epoch, one.reservation_id))
 
@@ -327,8 +349,10 @@ class Coordination:
         return self._store.is_used()
 
     @contextmanager
-    def frozen(self, *, first_too: bool = True) -> Iterator["FrozenReservations"]:
-        """Keep all reservations as they are while the block runs, and yield them.
+    def frozen(
+        self, sessions: str = ALL_SESSIONS, *, first_too: bool = True
+    ) -> Iterator["FrozenReservations"]:
+        """Keep all reservations as they are while the block runs, and yield those that hold in `sessions`.
 
         `CorruptionError` while it cannot be known who holds what. Without `first_too`, for an actor that is
         only told: what can be read counts, and the first reservation of a repository may be made meanwhile.
@@ -339,7 +363,7 @@ class Coordination:
         with self._looking():
             if first_too:
                 self._reader.check_whole()
-            yield FrozenReservations(self._holdings, self._now)
+            yield FrozenReservations(self._holdings, self._now, sessions)
 
     # -- clearing away --------------------------------------------------------------------------
 
@@ -402,10 +426,11 @@ class Coordination:
 
 
 class FrozenReservations:
-    """The reservations of a repository while nobody can change them."""
+    """The reservations of a repository, as they hold in `sessions`, while nobody can change them."""
 
-    def __init__(self, holdings: Holdings, now: Callable[[], float]) -> None:
+    def __init__(self, holdings: Holdings, now: Callable[[], float], sessions: str) -> None:
         self._holdings = holdings
+        self._sessions = sessions
         self._now = now
         self._found: dict[tuple[Parts, str, str], list[Reservation]] = {}
 
@@ -430,14 +455,14 @@ class FrozenReservations:
         asked = (parts_of(address), branch, actor_id)
         found = self._found.get(asked)
         if found is None:
-            touching = self._holdings.touching([address], branch)
+            touching = self._holdings.touching([address], branch, self._sessions)
             others = sorted((one for one in touching if one.actor_id != actor_id), key=_rank)
             found = self._found[asked] = others[:RESERVATIONS_NAMED]
         return found
 
     def fault_of(self, reservation_id: str, actor_id: str) -> str:
         """Say why an op of `actor_id` cannot rest on a reservation; "" if it can."""
-        return self._holdings.fault_of(reservation_id, actor_id, self._now())
+        return self._holdings.fault_of(reservation_id, actor_id, self._now(), self._sessions)
 
 
 def _check_addresses_of(actor_id: str, present: Iterable[Plan], wanted: tuple[str, ...]) -> None:

@@ -184,10 +184,3 @@ def read_seal(message: str) -> Seal | None:
         return None
     values |= {name: found[key] for key, name in _OPTIONAL_FIELDS.items() if key in found}
     return Seal(**values, **{name: int(text) for name, text in numbers.items()})  # type: ignore[arg-type]
-
-
-def message_text(message: str) -> str:
-    """Return the part of a commit message that a person wrote: all but the seal."""
-    if read_seal(message) is None:
-        return message.rstrip("\n")
-    return message.rstrip("\n").rpartition("\n\n")[0].rstrip("\n")

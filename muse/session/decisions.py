@@ -16,7 +16,7 @@ from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
 from muse.errors import DomainError, InvalidEntryError
 from muse.session.policy import Policy
-from muse.session.proposals import OpenProposals, Proposal
+from muse.session.proposals import Proposal, ProposalCounts
 from muse.session.receipt import Kind, Receipt, Status
 from muse.session.stale_reads import Arriving, Touch, Touches
 
@@ -24,6 +24,12 @@ MOST_OPEN_PROPOSALS = 10_000
 MOST_OPEN_OF_ONE = 1_000
 MOST_OPEN_BYTES = 64 << 20
 MOST_OPEN_BYTES_OF_ONE = 16 << 20
+MOST_PROPOSALS = 50_000
+MOST_PROPOSALS_OF_ONE = 10_000
+MOST_PROPOSAL_BYTES = 256 << 20
+MOST_PROPOSAL_BYTES_OF_ONE = 64 << 20
+"""How much a session keeps of what was ever proposed, decided or not: all of it is read at each start."""
+
 OVERLAPS_NAMED = 100
 ADDRESSES_NAMED = 10
 """How many addresses of a reservation a receipt names at most."""
@@ -153,10 +159,11 @@ class Judge:
         offers: Sequence[Offer],
         in_log: InLog,
         proposals: Mapping[str, Proposal],
-        are_open: OpenProposals,
+        are_open: ProposalCounts,
+        ever: ProposalCounts,
     ) -> None:
         """Decide what becomes of each op; one that nothing is in the way of is admitted."""
-        are_open = are_open.copy()
+        are_open, ever = are_open.copy(), ever.copy()
         named: Counter[str] = Counter()
         first: dict[str, Offer] = {}
         for offer in offers:
@@ -183,7 +190,7 @@ class Judge:
                 if offer.is_admitted and self.arriving is not None:
                     self.arriving.expect(offer.entry, is_stamped=not offer.is_draft)
                 if offer.is_proposed:
-                    _check_room(offer, are_open)
+                    _check_room(offer, are_open, ever)
 
     def _too_late(self, entry: OpEntry) -> str:
         stamp = entry["lamport_ts"]
@@ -252,7 +259,7 @@ def _trespass_of(
     return ("held", describe(in_the_way)) if in_the_way else ("", "")
 
 
-def _check_room(offer: Offer, are_open: OpenProposals) -> None:
+def _check_room(offer: Offer, are_open: ProposalCounts, ever: ProposalCounts) -> None:
     """Refuse an op that cannot be set aside: a log could not hold it, or too many are set aside."""
     actor = offer.entry["actor_id"]
     try:
@@ -261,15 +268,22 @@ def _check_room(offer: Offer, are_open: OpenProposals) -> None:
         offer.receipt = refused(offer.entry, "invalid", str(error))
         return
     are_open.add(actor, size)
-    for found, limit, what in (
-        (are_open.count, MOST_OPEN_PROPOSALS, "proposals are open"),
-        (are_open.size, MOST_OPEN_BYTES, "bytes of proposals are open"),
-        (are_open.counts[actor], MOST_OPEN_OF_ONE, f"proposals of {actor} are open"),
-        (are_open.sizes[actor], MOST_OPEN_BYTES_OF_ONE, f"bytes of proposals of {actor} are open"),
+    ever.add(actor, size)
+    decide, another = "decide some first", "use another session"
+    for found, limit, what, advice in (
+        (are_open.count, MOST_OPEN_PROPOSALS, "proposals are open", decide),
+        (are_open.size, MOST_OPEN_BYTES, "bytes of proposals are open", decide),
+        (are_open.counts[actor], MOST_OPEN_OF_ONE, f"proposals of {actor} are open", decide),
+        (are_open.sizes[actor], MOST_OPEN_BYTES_OF_ONE, f"bytes of proposals of {actor} are open", decide),
+        (ever.count, MOST_PROPOSALS, "proposals were made", another),
+        (ever.size, MOST_PROPOSAL_BYTES, "bytes of proposals were made", another),
+        (ever.counts[actor], MOST_PROPOSALS_OF_ONE, f"proposals were made by {actor}", another),
+        (ever.sizes[actor], MOST_PROPOSAL_BYTES_OF_ONE, f"bytes of proposals were made by {actor}", another),
     ):
         if found > limit:
-            offer.receipt = refused(offer.entry, "full", f"{limit} {what}, the limit: decide some first")
+            offer.receipt = refused(offer.entry, "full", f"{limit} {what}, the limit: {advice}")
             are_open.add(actor, -size, -1)
+            ever.add(actor, -size, -1)
             return
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from muse.coordination.record import Reservation
+from muse.coordination.record import Reservation, check_words, share_sessions
 from muse.coordination.reservations import Coordination, FrozenReservations, HeldError, describe
 from muse.core.address import AddressMap, addresses_of
 from muse.core.entry import OpEntry
@@ -140,7 +140,7 @@ class GuardedLog:
     def _frozen(self, policy: Policy) -> AbstractContextManager[FrozenReservations | None]:
         if policy.reservations == "off":
             return nullcontext()
-        return self.coordination.frozen(first_too=policy.enforces_reservations)
+        return self.coordination.frozen(self._log.session_id(), first_too=policy.enforces_reservations)
 
     def _decide(
         self,
@@ -156,7 +156,7 @@ class GuardedLog:
         enforced = policy.enforces_reservations and reservations is not None and not reservations.is_empty
         named_by = self._names.addresses_of if enforced else addresses_of
         judge = Judge(policy, reservations, branch, self._touches, arriving, latest, named_by)
-        judge.decide(offers, in_log, proposals, self._proposals.open)
+        judge.decide(offers, in_log, proposals, self._proposals.open, self._proposals.ever)
 
     def _enter(self, offers: list[Offer]) -> None:
         """Append what is admitted with one write or, where the log does not take one of them, one by one."""
@@ -257,7 +257,7 @@ class GuardedLog:
         holds another op with its id, `HeldError` if another decides, `InvalidEntryError` if the log can no
         longer take it.
         """
-        with self._log.exclusive(), self.coordination.frozen() as reservations:
+        with self._log.exclusive(), self.coordination.frozen(self._log.session_id()) as reservations:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 raise ConflictError(
@@ -289,9 +289,10 @@ class GuardedLog:
     def reject(self, proposal_id: str, *, actor_id: str, reason: str = "") -> Proposal:
         """Reject a proposal permanently. May be repeated.
 
-        The actors that may accept it may reject it, and so may its author.
+        The actors that may accept it may reject it, and so may its author. `UsageError` for a long reason.
         """
-        with self._log.exclusive(), self.coordination.frozen() as reservations:
+        check_words("main", actor_id, "", "", reason)
+        with self._log.exclusive(), self.coordination.frozen(self._log.session_id()) as reservations:
             proposal = self._proposal(proposal_id)
             if proposal.state == "rejected":
                 return proposal
@@ -332,8 +333,10 @@ class GuardedLog:
         Accepted proposals are left out. Reads the whole log.
         """
         held: AddressMap[Reservation] = AddressMap()
+        session_id = self._log.session_id()
         for reservation in self.coordination.reservations(branch=self._branch()):
-            for address in reservation.addresses if reservation.epoch else ():
+            counts = reservation.epoch and share_sessions(reservation.sessions, session_id)
+            for address in reservation.addresses if counts else ():
                 for values in held.places(address):
                     values[reservation.reservation_id] = reservation
         accepted = {one.proposal_id for one in self.proposals(settled=True) if one.state == "accepted"}

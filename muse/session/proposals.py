@@ -67,8 +67,8 @@ class _ProposalLine(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_ProposalLine)
 
 
-class OpenProposals:
-    """How many proposals are open, and their bytes: in all and of each actor."""
+class ProposalCounts:
+    """How many proposals there are of a kind, and their bytes: in all and of each actor."""
 
     def __init__(self) -> None:
         self.count = self.size = 0
@@ -84,9 +84,9 @@ class OpenProposals:
         if not self.counts[actor_id]:
             del self.counts[actor_id], self.sizes[actor_id]
 
-    def copy(self) -> "OpenProposals":
+    def copy(self) -> "ProposalCounts":
         """Return another one with the same numbers."""
-        other = OpenProposals()
+        other = ProposalCounts()
         other.count, other.size = self.count, self.size
         other.counts, other.sizes = self.counts.copy(), self.sizes.copy()
         return other
@@ -100,7 +100,8 @@ class ProposalFile:
         self._storage = storage
         self._found: dict[str, Proposal] = {}
         self._names_synced = False
-        self._open = OpenProposals()
+        self._open = ProposalCounts()
+        self._ever = ProposalCounts()
         self._open_sizes: dict[str, int] = {}
         self._read_to = 0
         self._line_number = 0
@@ -124,9 +125,14 @@ class ProposalFile:
         return self._found
 
     @property
-    def open(self) -> OpenProposals:
+    def open(self) -> ProposalCounts:
         """The open proposals among those that were read."""
         return self._open
+
+    @property
+    def ever(self) -> ProposalCounts:
+        """All proposals that were read, decided or not; the bytes of decisions count as their authors'."""
+        return self._ever
 
     def add(self, proposals: Sequence[Proposal]) -> None:
         """Set ops aside; on return they are on the disk."""
@@ -227,7 +233,9 @@ class ProposalFile:
             self._found[line.proposal_id] = found
             self._open_sizes[line.proposal_id] = size
             self._open.add(line.entry["actor_id"], size)
+            self._ever.add(line.entry["actor_id"], size)
         elif known is not None and line.entry is None:
+            self._ever.add(known.entry["actor_id"], size, 0)
             self._found[line.proposal_id] = replace(
                 known,
                 state=line.state,

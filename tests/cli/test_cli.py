@@ -14,6 +14,7 @@ import pytest
 
 from muse import __version__
 from muse.core.op_log import OpLog, list_sessions, make_op_entry
+from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note, mutate_note
 from tests.samples.muse_command import COMMAND, Muse, hear_ctrl_c, make_muse, run_muse
@@ -240,12 +241,11 @@ def test_a_log_can_be_sent_into_another_line_by_line(muse: Muse, tmp_path: Path)
     append(muse, "n1", "n2", "n3")
     framed = (tmp_path / ".muse" / "op_log" / "jam" / "ops.jsonl").read_bytes()
     printed = muse("session", "tail", "jam", "--json", "-n", "2").out.encode()
-    assert muse("session", "append", "copy", "--json", stdin=framed + printed).record == {
-        "session_id": "copy",
-        "stored": 3,
-        "known": 2,
-    }
-    assert OpLog(tmp_path, "copy").read_all() == OpLog(tmp_path, "jam").read_all()
+    other = tmp_path / "other"
+    Repository.init(str(other))
+    done = muse("session", "append", "copy", "--repo", str(other), "--json", stdin=framed + printed)
+    assert done.record == {"session_id": "copy", "stored": 3, "known": 2}
+    assert OpLog(other, "copy").read_all() == OpLog(tmp_path, "jam").read_all()
 
 
 def test_the_last_line_may_lack_its_newline_and_blank_lines_are_passed_over(muse: Muse) -> None:

@@ -28,6 +28,7 @@ from muse.client.appender import Appender
 from muse.client.socket import Socket, opened
 from muse.core.op_log import OpLog
 from muse.errors import ConflictError, UsageError
+from muse.history.repository import Repository
 from muse.server.edge.access import Tokens
 from tests.client.test_client import DOMAIN, edit, make_session, numbers, stored
 from tests.samples.server_process import ServerProcess, running_server
@@ -334,10 +335,10 @@ def test_a_local_log_is_not_mixed_with_another_repository_behind_the_same_url(
             wait_until(lambda: (copy.cursor != "0") == (count > 0))
             first.kill()
             cursor = copy.cursor
+            Repository.init(str(tmp_path / "second"))
+            with OpLog(tmp_path / "second", "jam") as log:
+                log.record("bob", DOMAIN, edit(0))
             with ServerProcess(tmp_path / "second", port=first.port) as second:
-                make_session(second)
-                with OpLog(second.root, "jam") as log:
-                    log.record("bob", DOMAIN, edit(0))
                 wait_until(lambda: refused_as_other(session))  # there is nothing to send: it reads
                 assert copy.cursor == cursor
                 with suppress(OtherRepositoryError):  # "local", where it finds the old connection broken

@@ -6,6 +6,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from muse.coordination import forecast, reservations
 from muse.coordination.holdings import CLOCK_TOLERANCE_SECONDS, INTENT_SECONDS
-from muse.coordination.record import Intent, Reservation
+from muse.coordination.record import Intent, Reservation, share_sessions
 from muse.coordination.reservations import Coordination, HeldError
 from muse.core.address import touch
 from muse.disk.json_file import read_with_digest
@@ -865,3 +866,38 @@ def test_a_disk_that_fails_reserves_nothing_it_cannot_keep(tmp_path: Path, fault
         if not storage.failed:
             break
     assert failures >= 3
+
+
+# -- the sessions of a pattern ---------------------------------------------------------------------
+
+
+patterns = st.text("ab-*?[]!", min_size=1, max_size=6)
+
+
+@given(patterns, patterns, st.text("ab-", min_size=1, max_size=6))
+def test_patterns_that_one_session_matches_share_it(one: str, other: str, session_id: str) -> None:
+    if fnmatchcase(session_id, one) and fnmatchcase(session_id, other):
+        assert share_sessions(one, other)
+    assert share_sessions(one, session_id) == (fnmatchcase(session_id, one) or one == session_id)
+
+
+def test_a_reservation_for_some_sessions_is_one_after_a_restart(
+    coordination: Coordination, clock: Clock, tmp_path: Path
+) -> None:
+    ada = coordination.reserve("ada", SONG, branch="main", sessions="x-*")
+    bob = coordination.reserve("bob", SONG, branch="main", sessions="y-*")
+    with pytest.raises(HeldError):
+        coordination.reserve("eve", SONG, branch="main", sessions="*-1")
+    for seen in (coordination, another(tmp_path, clock)):
+        assert seen.reservations() == [ada, bob]
+        assert seen.reservations(sessions="y-*") == [bob]
+        assert seen.forecast() == []
+        for session_id, held in (("x-1", [ada]), ("y-1", [bob]), ("z-1", [])):
+            with seen.frozen(session_id) as frozen:
+                assert frozen.of_others(SONG, "main", "eve") == held
+        with seen.frozen("y-1") as frozen:
+            assert "'x-*' only" in frozen.fault_of(ada.reservation_id, "ada")
+    with pytest.raises(NotFoundError):
+        coordination.renew(ada.reservation_id, "ada", sessions="y-*")
+    with pytest.raises(NotFoundError):
+        coordination.release(ada.reservation_id, "ada", force=True, sessions="y-*")

@@ -15,10 +15,10 @@ from muse.history.seal import (
     json_digest,
     leaf_of,
     make_seal,
-    message_text,
     read_seal,
     root_of,
 )
+from tests.samples.messages import message_text
 
 
 def seal() -> Seal:

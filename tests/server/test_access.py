@@ -96,8 +96,6 @@ def test_a_token_is_for_its_sessions_only(server: ServerProcess) -> None:
     assert status(server, token, "POST", "/v1/sessions", {"session_id": "else"}) == 403
     assert status(server, token, "GET", "/v1/log") == 403
     assert status(server, token, "POST", "/v1/sync/sessions") == 403
-    assert status(server, token, "GET", "/v1/coordination/reservations") == 403
-    assert status(server, token, "POST", "/v1/coordination/reservations", {"addresses": ["a"]}) == 403
     assert status(server, token, "POST", "/v1/coordination/intents", {"addresses": ["a"]}) == 403
     assert status(server, token, "POST", "/v1/coordination/forecast", {}) == 403
     with server.client(token) as client:

@@ -231,3 +231,45 @@ def test_an_actor_that_claims_without_end_is_told_to_come_again_and_others_are_n
         reserve(ada, "a.txt")
         assert len(bob.get(CLAIMS).json()["reservations"]) == 2
     assert len(Repository.open(str(tmp_path)).coordination.reservations()) == 2
+
+
+def test_a_reservation_for_some_sessions_counts_in_no_other(server: ServerProcess, session: str) -> None:
+    inside = f"x-{session}"
+    with ExitStack() as stack:
+
+        def client(actor: str, scope: str = "append", of: str = "*") -> httpx.Client:
+            return stack.enter_context(server.client(server.token(actor, scope, session=of)))
+
+        everywhere, bob, boss = client("owner", "admin"), client("bob"), client("boss", "admin", "y-*")
+        policy = {"reservations": "refuse", "stale_reads": "off"}
+        everywhere.post("/v1/sessions", json={"session_id": inside, "policy": policy})
+        own, other = client("ada", of=f"{inside[:6]}*"), client("eve", of="y-*")
+        file = f"{session}.mid"
+        made = reserve(own, file)
+        assert made["sessions"] == f"{inside[:6]}*"
+
+        def outcome(name: str, **more: Any) -> tuple[str, str]:
+            op = draft("bob", address=file, **more)
+            (receipt,) = append(bob, name, op)
+            return receipt["status"], receipt["kind"]
+
+        assert outcome(inside) == ("refused", "held")
+        assert outcome(session) == ("stored", "")
+        resting = append(
+            own, inside, {**draft("ada", address=file), "reservation_id": made["reservation_id"]}
+        )
+        assert resting[0]["status"] == "stored"
+        assert [one["reservation_id"] for one in own.get(CLAIMS).json()["reservations"]] == [
+            made["reservation_id"]
+        ]
+        assert other.get(CLAIMS).json() == {"reservations": []}
+        assert bob.post(CLAIMS, json={"addresses": [file]}).status_code == 409
+        theirs = reserve(other, file)
+        one = f"{CLAIMS}/{made['reservation_id']}"
+        assert boss.post(f"{one}/release", json={"force": True}).status_code == 404
+        assert client("ada", of="y-*").post(f"{one}/renew").status_code == 404
+        assert outcome(inside) == ("refused", "held")
+        assert own.post(f"{one}/renew").status_code == 200
+        assert own.post(f"{one}/release").json() == {"released": True}
+        assert outcome(inside) == ("stored", "")
+        assert other.post(f"{CLAIMS}/{theirs['reservation_id']}/release").json() == {"released": True}

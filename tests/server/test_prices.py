@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
 from muse.server.edge.limits import Budget, Quotas
@@ -78,6 +79,36 @@ def test_a_token_sends_so_many_requests_a_second() -> None:
             assert [eve.get("/v1/sessions").status_code for _ in range(3)] == [200, 429, 429]
         with server.client(server.token("ada", "read")) as ada:
             assert ada.get("/v1/sessions").status_code == 200
+
+
+def test_messages_that_are_not_whole_take_bounded_memory_together() -> None:
+    def frame(head: int, size: int, data: bytes) -> bytes:
+        return bytes([head, 0xFF]) + size.to_bytes(8, "big") + bytes(4) + data
+
+    def append(size: int) -> bytes:
+        return b'{"type":"append","id":1,"ops":[]}'.rjust(size)
+
+    with running_server(bodies_bytes=200_000) as server:
+        make_session(server)
+        token = server.token("eve", "append")
+        with live(server, token) as first:
+            first.socket.sendall(frame(0x01, 60_000, b" " * 60_000))
+            first.ping().wait(30)
+            with live(server, token) as second:
+                second.socket.sendall(frame(0x81, 90_000, b" " * 60_000))
+                with pytest.raises(ConnectionClosedError) as caught:
+                    second.recv(timeout=30)
+                assert caught.value.rcvd is not None
+                assert caught.value.rcvd.code == 1013
+            with live(server, token) as third:
+                first.socket.sendall(frame(0x00, 39_940, b" " * 39_940))
+                first.ping().wait(30)
+                third.send(append(100).decode())
+                assert json.loads(third.recv(timeout=30))["error"]["status"] == 429
+                first.socket.sendall(frame(0x80, 50, append(50)))
+                assert json.loads(first.recv(timeout=30))["receipts"] == []
+                third.socket.sendall(frame(0x81, 60_000, append(60_000)))
+                assert json.loads(third.recv(timeout=30))["receipts"] == []
 
 
 def test_bodies_take_bounded_memory_together() -> None:

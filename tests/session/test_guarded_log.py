@@ -739,6 +739,46 @@ def test_the_limit_of_open_proposals_refuses_more(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("limit", "value", "of_others"),
     [
+        ("MOST_PROPOSALS_OF_ONE", 2, "proposed"),
+        ("MOST_PROPOSALS", 2, "refused"),
+        ("MOST_PROPOSAL_BYTES_OF_ONE", 4_000, "proposed"),
+        ("MOST_PROPOSAL_BYTES", 4_000, "refused"),
+    ],
+)
+def test_decided_proposals_of_one_actor_leave_room_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, of_others: str
+) -> None:
+    monkeypatch.setattr(decisions, limit, value)
+    scene = Scene(tmp_path, PROPOSE)
+    scene.coordination.reserve("ada", ["a"], branch="main")
+    op = {"domain": DOMAIN, "domain_op": {"address": "a", "text": "x" * 500}}
+
+    def propose(guarded: GuardedLog, actor: str) -> str:
+        [receipt] = guarded.append([op], actor_id=actor)
+        if receipt.status == "proposed":
+            guarded.reject(receipt.op_id, actor_id=actor, reason="y" * 1_000)
+        return receipt.status
+
+    assert [propose(scene.guarded, "bob") for _ in range(3)] == ["proposed", "proposed", "refused"]
+    log = OpLog(scene.root, "jam")
+    again = GuardedLog(scene.repository, log, policy=PROPOSE, coordination=scene.coordination)
+    assert propose(again, "bob") == "refused"
+    assert propose(again, "eve") == of_others
+    assert len(again.proposals(settled=True)) == 2 + (of_others == "proposed")
+
+
+def test_the_reason_of_a_decision_is_short(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, PROPOSE)
+    scene.coordination.reserve("ada", ["a"], branch="main")
+    proposed = scene.one("bob", "a")
+    with pytest.raises(UsageError, match="at most 4096"):
+        scene.guarded.reject(proposed.op_id, actor_id="ada", reason="y" * 4_097)
+    assert [one.state for one in scene.guarded.proposals()] == ["open"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "of_others"),
+    [
         ("MOST_OPEN_OF_ONE", 2, "proposed"),
         ("MOST_OPEN_BYTES_OF_ONE", 3_000, "proposed"),
         ("MOST_OPEN_BYTES", 3_000, "refused"),

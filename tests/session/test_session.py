@@ -18,12 +18,13 @@ from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError
 from muse.history.commit_record import CommitRecord
 from muse.history.repository import Repository
-from muse.history.seal import Seal, message_text, read_seal, root_of
+from muse.history.seal import Seal, read_seal, root_of
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
 from muse.session.commit import CommitOutcome, HandEditedError
 from muse.session.live import LiveSession
 from muse.testing import Fault, failing_at_every_call
+from tests.samples.messages import message_text
 
 SPAWN = multiprocessing.get_context("spawn")
 NOW = "2026-01-02T03:04:05+00:00"

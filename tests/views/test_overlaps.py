@@ -116,7 +116,7 @@ def test_players_who_revise_one_another_in_turn_are_in_nobodys_way(tmp_path: Pat
     assert (ran.status, ran.out) == (0, "")
 
 
-@pytest.mark.skipif(not MUSIC.is_dir(), reason="there is no ../shared/data/music beside this checkout")
+@pytest.mark.skipif(not MUSIC.is_dir(), reason="there is no shared/data/music beside this checkout")
 @pytest.mark.parametrize("name", ["ave_maria", "die_forelle", "gute_nacht"])
 def test_a_piece_replayed_by_its_tracks_has_no_overlaps(name: str, tmp_path: Path) -> None:
     assert run_muse("init", ".", cwd=tmp_path).status == 0

@@ -12,7 +12,7 @@ from muse.errors import InvalidEntryError
 from muse.server.api.calls import Call
 from muse.server.faults import RequestError
 
-PARSED_AT_ONCE = 64 << 10
+PARSED_AT_ONCE = 16 << 10
 """How many bytes of JSON are parsed while all else waits; more are parsed in a thread."""
 
 _FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})

@@ -63,8 +63,13 @@ class Forecast(msgspec.Struct, forbid_unknown_fields=True):
 
 async def reservations(call: Call) -> Response:
     (branch,) = call.query("branch")
-    found = _coordination(call).reservations
-    return await call.answer_json(lambda: {"reservations": [one.to_json() for one in found(branch=branch)]})
+    sessions = call.principal.session
+
+    def find() -> dict[str, Any]:
+        found = _coordination(call).reservations(branch=branch, sessions=sessions)
+        return {"reservations": [one.to_json() for one in found]}
+
+    return await call.answer_json(find)
 
 
 async def reserve(call: Call) -> Response:
@@ -79,6 +84,7 @@ async def reserve(call: Call) -> Response:
             ttl_seconds=wanted.ttl_seconds,
             operation=wanted.operation,
             reservation_id=wanted.reservation_id,
+            sessions=call.principal.session,
         )
     )
     return JsonResponse({"reservation": reservation.to_json()}, status_code=201)
@@ -90,7 +96,9 @@ async def release(call: Call) -> Response:
     if wanted.force:
         call.principal.check_scope("admin")
     stood = await call.in_thread(
-        lambda: _coordination(call).release(reservation_id, actor, force=wanted.force)
+        lambda: _coordination(call).release(
+            reservation_id, actor, force=wanted.force, sessions=call.principal.session
+        )
     )
     return JsonResponse({"released": stood})
 
@@ -99,7 +107,9 @@ async def renew(call: Call) -> Response:
     wanted = await _body(call, Renew)
     actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
     reservation = await call.in_thread(
-        lambda: _coordination(call).renew(reservation_id, actor, ttl_seconds=wanted.ttl_seconds)
+        lambda: _coordination(call).renew(
+            reservation_id, actor, ttl_seconds=wanted.ttl_seconds, sessions=call.principal.session
+        )
     )
     return JsonResponse({"reservation": reservation.to_json()})
 

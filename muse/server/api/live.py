@@ -180,11 +180,13 @@ class LiveConnection:
     async def _read_all(self) -> None:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             data = message.get("text")
-            await self._handle(message["bytes"] if data is None else data)
+            with ExitStack() as held:
+                await self._handle(message["bytes"] if data is None else data, held)
 
-    async def _handle(self, data: str | bytes) -> None:
+    async def _handle(self, data: str | bytes, held: ExitStack) -> None:
         identity: int | str | None = None
         try:
+            held.enter_context(self._service.bodies.holding(self.principal.token_id, len(data)))
             if len(data) <= PARSED_AT_ONCE:
                 document = _document(data)
             else:
@@ -283,6 +285,7 @@ async def serve_socket(service: Service, socket: WebSocket, principal: Principal
 
 async def _serve_call(call: Call, socket: WebSocket) -> None:
     service, principal = call.service, call.principal
+    socket.scope["state"]["bound_frames"](service.bodies, principal.token_id)
     since, follow, actor = call.query("since", "follow", "actor")
     follows = one_of("follow", follow, "true", "false") == "true"
     session = call.session()

@@ -291,7 +291,6 @@ ENDPOINTS = (
         "List the reservations that are in force.",
         query={"branch": _WORD},
         answers={200: _json(_object(reservations=_list(_OBJECT)))},
-        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -302,7 +301,6 @@ ENDPOINTS = (
         body=_struct(Reserve),
         answers={201: _json(_object(reservation=_OBJECT))},
         errors=(404, 409, 413, 429, 507),
-        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -314,7 +312,6 @@ ENDPOINTS = (
         may_be_empty=True,
         answers={200: _json(_object(released={"type": "boolean"}))},
         errors=(404, 409, 413, 429, 507),
-        is_of_all=True,
     ),
     Endpoint(
         "POST",
@@ -326,7 +323,6 @@ ENDPOINTS = (
         may_be_empty=True,
         answers={200: _json(_object(reservation=_OBJECT))},
         errors=(404, 409, 413, 429, 507),
-        is_of_all=True,
     ),
     Endpoint(
         "GET",

@@ -244,6 +244,15 @@ class Budget:
             self._taken[holder] += size
             self._total += size
 
+    @contextmanager
+    def holding(self, holder: Hashable, size: int) -> Iterator[None]:
+        """Have some bytes in memory while the block runs, or raise the refusal."""
+        self.take(holder, size)
+        try:
+            yield
+        finally:
+            self.give_back(holder, size)
+
     def give_back(self, holder: Hashable, size: int) -> None:
         """Give back bytes that were taken."""
         with self._lock:

@@ -1,15 +1,19 @@
 """uvicorn's WebSocket protocol: sends one frame to many, and drops clients that do not read or flood it."""
 
 import time
+from collections.abc import Hashable
 from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from muse.server.edge.door import Guest
+from muse.server.edge.limits import Budget
+from muse.server.faults import RequestError
 
 FRAGMENTS_AT_MOST = 1_000
 """In how many frames one message may come."""
@@ -54,8 +58,9 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket whose application finds more calls in the state of its scope.
 
     `abort` ends the connection at once, while closing waits for the client. `send_frame` sends a frame that
-    was serialized before; `send_at_once` does so if it need not wait, and returns whether it did. After the
-    application has ended, the client has some seconds to read what is left.
+    was serialized before; `send_at_once` does so if it need not wait, and returns whether it did.
+    `bound_frames` has what came of unfinished messages count in a budget. After the application has ended,
+    the client has some seconds to read what is left.
     """
 
     guest: Guest
@@ -63,11 +68,14 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._budget: tuple[Budget, Hashable] | None = None
+        self._unfinished = 0
         self.conn = BoundedFrames(max_size=self.config.ws_max_size, logger=self.conn.logger)
 
     async def run_asgi(self) -> None:
         self.scope["state"] |= {
             "abort": self.transport.abort,
+            "bound_frames": self._bound_frames,
             "guest": self.guest,
             "send_frame": self._send_frame,
             "send_at_once": self._send_at_once,
@@ -80,6 +88,35 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.guest.leave()
         super().connection_lost(exc)
+        self._count_unfinished(0)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._count_unfinished(self._unfinished_bytes())
+
+    def _bound_frames(self, budget: Budget, holder: Hashable) -> None:
+        self._budget = budget, holder
+        self._count_unfinished(self._unfinished_bytes())
+
+    def _unfinished_bytes(self) -> int:
+        return len(self.conn.reader.buffer) + sum(map(len, self.frames))
+
+    def _count_unfinished(self, size: int) -> None:
+        """Have the budget hold so much for the connection, or end that where it may not have it."""
+        if self._budget is None or size == self._unfinished:
+            return
+        budget, holder = self._budget
+        budget.give_back(holder, self._unfinished)
+        self._unfinished = 0
+        try:
+            budget.take(holder, size)
+            self._unfinished = size
+        except RequestError as error:
+            if self.conn.state is State.OPEN:
+                self.conn.fail(CloseCode.TRY_AGAIN_LATER, str(error))
+                self.handle_parser_exception()
+            else:
+                self.transport.abort()
 
     async def send(self, message: Any) -> None:
         """Send a message. A handshake that was answered is complete, or uvicorn logs an error."""

@@ -73,10 +73,11 @@ def test_the_place_of_each_file_is_the_same_whatever_came_first_and_was_looked_a
     others = [entry for entry in entries if entry["domain_op"]["op"] != "insert"]
     chance.shuffle(creations)
     chance.shuffle(others)
-    looked_at, order = LiveTree(FILES, {}, {}.__getitem__, ""), [*creations, *others]
+    objects: dict[str, bytes] = {}
+    looked_at, order = LiveTree(FILES, {}, objects.__getitem__, ""), [*creations, *others]
     for count in range(1, len(order) + 1):
         take(looked_at, order[count - 1 : count])
-        looked_at_late = LiveTree(FILES, {}, {}.__getitem__, "")
+        looked_at_late = LiveTree(FILES, {}, objects.__getitem__, "")
         take(looked_at_late, order[:count])
         assert looked_at.places() == looked_at_late.places()
     assert looked_at.paths() == sorted(together)
