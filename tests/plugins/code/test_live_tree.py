@@ -39,6 +39,11 @@ def test_paths_that_were_looked_at_follow_a_change_from_outside() -> None:
     assert tree.changed_files() == looked_at_late.changed_files()
 
 
+def take(tree: LiveTree, entries: list[OpEntry]) -> None:
+    for entry in entries:
+        tree.take(stamp_of(entry), read_op(entry["domain_op"]))
+
+
 @st.composite
 def ops_on_names(draw: st.DrawFn) -> Any:
     """Make entries that create files, some of which are moved or removed, at few paths; and an order of them.
@@ -69,11 +74,13 @@ def test_the_place_of_each_file_is_the_same_whatever_came_first_and_was_looked_a
     chance.shuffle(creations)
     chance.shuffle(others)
     objects: dict[str, bytes] = {}
-    tree = LiveTree(FILES, {}, objects.__getitem__, "")
-    for entry in (*creations, *others):
-        tree.take(stamp_of(entry), read_op(entry["domain_op"]))
-        tree.paths()
-    assert tree.paths() == sorted(together)
+    looked_at, order = LiveTree(FILES, {}, objects.__getitem__, ""), [*creations, *others]
+    for count in range(1, len(order) + 1):
+        take(looked_at, order[count - 1 : count])
+        looked_at_late = LiveTree(FILES, {}, objects.__getitem__, "")
+        take(looked_at_late, order[:count])
+        assert looked_at.places() == looked_at_late.places()
+    assert looked_at.paths() == sorted(together)
     head = Head(FILES)
     for entry in chance.sample(entries, len(entries)):
         head = head.commit([entry])
