@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from muse.checks.finding import Finding
 from muse.checks.verify import Report, verify_repository
 from muse.core.file.live_or_archived import SessionFile, is_archived
-from muse.core.op_log import OpLog, list_sessions
+from muse.core.op_log import list_sessions
 from muse.core.orphan_file import OrphanFile
 from muse.disk import layout
 from muse.disk.aside import keep_aside
@@ -30,7 +30,7 @@ from muse.history.repo_record import (
 from muse.history.seal import read_seal
 from muse.history.walk import ancestors, children_of
 from muse.replication.local_peer import LocalPeer
-from muse.replication.mend import Mended, Mender, distrust_checkpoint
+from muse.replication.mend import Mended, Mender, clear_damage, distrust_checkpoint
 from muse.replication.peer import Identity, Peer
 from muse.replication.sync import SessionSync, check_same_repository, sync_session
 from muse.upkeep.garbage import digests_in
@@ -71,10 +71,11 @@ def repair_from(
         check_same_repository(own, peer)
         sessions = []
         for session_id in sorted({*own.sessions(), *peer.sessions()}):
-            mended += _clear_log(root, session_id, storage)
+            mended += _clear_orphans(root, session_id, storage)
             if distrust_checkpoint(own, session_id):
                 mended.append(Mended("checkpoint", session_id))
             sessions.append(sync_session(own, peer, session_id, send=False))
+            mended += clear_damage(own, session_id)
             progress(len(sessions))
         mender = Mender(own, peer)
         with own.receiving():
@@ -130,22 +131,17 @@ def _readable(dag: CommitDag) -> Iterator[CommitRecord]:
 # -- logs -----------------------------------------------------------------------------------------
 
 
-def _clear_log(root: str, session_id: str, storage: Storage) -> list[Mended]:
-    """Move the damage of a live log, and of its orphans, aside."""
+def _clear_orphans(root: str, session_id: str, storage: Storage) -> list[Mended]:
+    """Move the damage among the orphans of a live log aside: their senders still have them."""
     if is_archived(root, session_id, storage=storage):
         return []
-    mended = []
-    if storage.exists(layout.ops_file(root, session_id)):
-        with suppress(CorruptionError), OpLog(root, session_id, storage=storage) as log:
-            if side_file := log.repair().side_file:
-                mended.append(Mended("session", session_id, side_file))
     orphans = OrphanFile(layout.orphans_file(root, session_id), storage)
     if orphans.is_there() and orphans.faults():
         good = [line for _, line in orphans.read().values()]
         aside = keep_aside(root, orphans.path, storage)
         orphans.write(good)
-        mended.append(Mended("orphans", session_id, aside))
-    return mended
+        return [Mended("orphans", session_id, aside)]
+    return []
 
 
 def _mend_objects_of_ops(mender: Mender, peer: Peer) -> None:
