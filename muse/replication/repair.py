@@ -5,14 +5,15 @@ and HEAD. Checkpoints are made again from the commits. At the end all is verifie
 """
 
 import os.path
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from muse.checks.finding import Finding
 from muse.checks.verify import Report, verify_repository
 from muse.core.file.live_or_archived import SessionFile, is_archived
-from muse.core.op_log import list_sessions
+from muse.core.op_log import OpLog, list_sessions
 from muse.core.orphan_file import OrphanFile
 from muse.disk import layout
 from muse.disk.aside import keep_aside
@@ -28,7 +29,7 @@ from muse.history.repo_record import (
     write_repo_record,
 )
 from muse.history.seal import read_seal
-from muse.history.walk import ancestors, children_of
+from muse.history.walk import reachable
 from muse.replication.local_peer import LocalPeer
 from muse.replication.mend import Mended, Mender, clear_damage, distrust_checkpoint
 from muse.replication.peer import Identity, Peer
@@ -188,9 +189,10 @@ def _mend_finding(mender: Mender, peer: Peer, finding: Finding) -> bool:
 
 
 def _mend_branch(mender: Mender, peer: Peer, path: str) -> bool:
-    """Let a lost or damaged branch name the newest commit here that has the other side's head behind it.
+    """Let a lost or damaged branch name the newest commit here that no branch has, or the other side's head.
 
-    Nothing is done where there are several such commits.
+    Of several such commits, the one whose history a checkpoint here names counts; if that leaves
+    not just one, nothing is done.
     """
     own, root = mender.own, mender.own.repository.root
     dag, branch = own.repository.dag, os.path.relpath(path, layout.branches_directory(root))
@@ -198,14 +200,41 @@ def _mend_branch(mender: Mender, peer: Peer, path: str) -> bool:
     if theirs is None or not _is_unreadable(dag, branch) or not _has(mender, theirs):
         return False
     links = {record["commit_id"]: parents(record) for record in _readable(dag)}
-    later = {theirs, *ancestors([theirs], children_of(links))}
-    newest = later - set(ancestors(later, lambda commit_id: links.get(commit_id, ())))
+    newest = _newest_on_no_branch(dag, links, theirs)
+    if len(newest) > 1:
+        named = _named_by_checkpoints(own)
+        newest = {tip for tip in newest if not named.isdisjoint(_history(links, [tip]))}
+    elif not newest:
+        newest = {theirs}
     if len(newest) != 1:
         return False
     aside = keep_aside(root, path, own.storage)
     dag.swap_head(branch, None, newest.pop())
     mender.mended.append(Mended("ref", branch, aside))
     return True
+
+
+def _newest_on_no_branch(dag: CommitDag, links: Mapping[str, Sequence[str]], theirs: str) -> set[str]:
+    """Return the commits without a child that neither `theirs` nor a branch here leads to."""
+    heads = {theirs}
+    for name in dag.branch_names():
+        with suppress(MuseError):
+            heads.update(filter(None, [dag.head(name)]))
+    return set(links) - set(chain.from_iterable(links.values())) - set(_history(links, heads))
+
+
+def _history(links: Mapping[str, Sequence[str]], heads: Iterable[str]) -> Iterator[str]:
+    return reachable(heads, lambda commit_id: links.get(commit_id, ()))
+
+
+def _named_by_checkpoints(own: LocalPeer) -> set[str]:
+    """Return the commits that the checkpoints here name."""
+    root, named = own.repository.root, set()
+    for session_id in own.sessions():
+        with suppress(MuseError), OpLog(root, session_id, storage=own.storage) as log:
+            if checkpoint := log.read_checkpoint():
+                named.add(checkpoint.get("commit_id", ""))
+    return named
 
 
 def _is_unreadable(dag: CommitDag, branch: str) -> bool:

@@ -277,3 +277,18 @@ def test_damage_that_turns_an_op_id_into_that_of_another_op_is_not_taken_for_tha
     repaired = repair(root, first)
     assert not repaired.is_sound
     assert b"precious" in path.read_bytes()
+
+
+def test_a_lost_branch_of_a_replica_that_diverged_names_its_own_newest_commit_again(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    play(first, 64, "solo")
+    for number in (65, 66):
+        play(root, number)
+    dag = Repository.open(str(root)).dag
+    head = dag.head("main")
+    (root / ".muse" / "refs" / "heads" / "main").unlink()
+    repaired = repair(root, first)
+    assert dag.head("main") == head
+    assert repaired.is_sound
+    pull_from(root, first)
+    assert_sound(root)
