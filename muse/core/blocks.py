@@ -214,19 +214,20 @@ def decode_stamps(data: bytes) -> list[int] | None:
 
 
 def decode_positions(data: bytes, offset: int) -> list[Position]:
-    """Decode where the entries of whole lines are. Crcs are checked only where a line is unusual."""
+    """Decode where the entries of whole lines are. Every crc is checked: a damaged line has no entry."""
+    lines = data.split(b"\n")
+    lines.pop()
     try:
-        positions = _POSITION_DECODER.decode_lines(data)
+        positions = _POSITION_DECODER.decode_lines(data) if frames_hold(lines) else []
     except UNDECODABLE:
         positions = []
-    lines = data.split(b"\n")
-    if len(positions) != len(lines) - 1:
+    if len(positions) != len(lines):
         block = decode_block(data, offset)
         return [
             Position(entry["op_id"], entry["actor_id"], entry["lamport_ts"], entry["domain"], start)
             for start, entry in zip(block.starts, block.entries, strict=True)
         ]
-    for position, line in zip(positions, lines, strict=False):
+    for position, line in zip(positions, lines, strict=True):
         position.offset = offset
         offset += len(line) + 1
     return positions

@@ -358,11 +358,15 @@ class OpLog(Resource):
         """Iterate over all bytes of the log that are no entry, torn or corrupt, in bounded memory."""
         return self._reader.damages()
 
-    def repair(self) -> Repair:
-        """Move damaged bytes to a side file and blank them; say what was done."""
+    def repair(self, *, only_replaced: bool = False) -> Repair:
+        """Move damaged bytes to a side file and blank them; say what was done.
+
+        With `only_replaced`, damage stays that may hide an op which the log does not have.
+        """
         self._appends.check_open()
         with self._appends.file_lock(), self._appends.lock:
-            return repair_log(self._file, self._reader, self._directory.storage)
+            storage = self._directory.storage
+            return repair_log(self._file, self._reader, storage, only_replaced=only_replaced)
 
     def follow(
         self,

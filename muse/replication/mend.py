@@ -163,12 +163,12 @@ def distrust_checkpoint(own: LocalPeer, session_id: str) -> bool:
 
 
 def clear_damage(own: LocalPeer, session_id: str) -> list[Mended]:
-    """Move the damage of a live log to its side file, if the log has every op whose line is damaged."""
-    if is_archived(own.repository.root, session_id, storage=own.storage):
+    """Move the damage of a live log to its side file, but for what may hide an op that the log lacks."""
+    root, storage = own.repository.root, own.storage
+    if is_archived(root, session_id, storage=storage) or not storage.exists(
+        layout.ops_file(root, session_id)
+    ):
         return []
-    with OpLog(own.repository.root, session_id, storage=own.storage) as log:
-        op_ids = {damage.op_id for damage in log.damages() if damage.kind == "corrupt"}
-        if not op_ids or "" in op_ids or op_ids - log.find(op_ids).keys():
-            return []
-        done = log.repair()
-        return [Mended("session", session_id, done.side_file)]
+    with OpLog(root, session_id, storage=storage) as log:
+        done = log.repair(only_replaced=True)
+    return [Mended("session", session_id, done.side_file)] if done.side_file else []

@@ -5,9 +5,10 @@ and HEAD. Checkpoints are made again from the commits. At the end all is verifie
 """
 
 import os.path
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from muse.checks.finding import Finding
 from muse.checks.verify import Report, verify_repository
@@ -28,9 +29,9 @@ from muse.history.repo_record import (
     write_repo_record,
 )
 from muse.history.seal import read_seal
-from muse.history.walk import ancestors, children_of
+from muse.history.walk import reachable
 from muse.replication.local_peer import LocalPeer
-from muse.replication.mend import Mended, Mender, distrust_checkpoint
+from muse.replication.mend import Mended, Mender, clear_damage, distrust_checkpoint
 from muse.replication.peer import Identity, Peer
 from muse.replication.sync import SessionSync, check_same_repository, sync_session
 from muse.upkeep.garbage import digests_in
@@ -71,10 +72,11 @@ def repair_from(
         check_same_repository(own, peer)
         sessions = []
         for session_id in sorted({*own.sessions(), *peer.sessions()}):
-            mended += _clear_log(root, session_id, storage)
+            mended += _clear_orphans(root, session_id, storage)
             if distrust_checkpoint(own, session_id):
                 mended.append(Mended("checkpoint", session_id))
             sessions.append(sync_session(own, peer, session_id, send=False))
+            mended += clear_damage(own, session_id)
             progress(len(sessions))
         mender = Mender(own, peer)
         with own.receiving():
@@ -130,22 +132,17 @@ def _readable(dag: CommitDag) -> Iterator[CommitRecord]:
 # -- logs -----------------------------------------------------------------------------------------
 
 
-def _clear_log(root: str, session_id: str, storage: Storage) -> list[Mended]:
-    """Move the damage of a live log, and of its orphans, aside."""
+def _clear_orphans(root: str, session_id: str, storage: Storage) -> list[Mended]:
+    """Move the damage among the orphans of a live log aside: their senders still have them."""
     if is_archived(root, session_id, storage=storage):
         return []
-    mended = []
-    if storage.exists(layout.ops_file(root, session_id)):
-        with suppress(CorruptionError), OpLog(root, session_id, storage=storage) as log:
-            if side_file := log.repair().side_file:
-                mended.append(Mended("session", session_id, side_file))
     orphans = OrphanFile(layout.orphans_file(root, session_id), storage)
     if orphans.is_there() and orphans.faults():
         good = [line for _, line in orphans.read().values()]
         aside = keep_aside(root, orphans.path, storage)
         orphans.write(good)
-        mended.append(Mended("orphans", session_id, aside))
-    return mended
+        return [Mended("orphans", session_id, aside)]
+    return []
 
 
 def _mend_objects_of_ops(mender: Mender, peer: Peer) -> None:
@@ -192,9 +189,10 @@ def _mend_finding(mender: Mender, peer: Peer, finding: Finding) -> bool:
 
 
 def _mend_branch(mender: Mender, peer: Peer, path: str) -> bool:
-    """Let a lost or damaged branch name the newest commit here that has the other side's head behind it.
+    """Let a lost or damaged branch name the newest commit here that no branch has, or the other side's head.
 
-    Nothing is done where there are several such commits.
+    Of several such commits, the one whose history a checkpoint here names counts; if that leaves
+    not just one, nothing is done.
     """
     own, root = mender.own, mender.own.repository.root
     dag, branch = own.repository.dag, os.path.relpath(path, layout.branches_directory(root))
@@ -202,14 +200,41 @@ def _mend_branch(mender: Mender, peer: Peer, path: str) -> bool:
     if theirs is None or not _is_unreadable(dag, branch) or not _has(mender, theirs):
         return False
     links = {record["commit_id"]: parents(record) for record in _readable(dag)}
-    later = {theirs, *ancestors([theirs], children_of(links))}
-    newest = later - set(ancestors(later, lambda commit_id: links.get(commit_id, ())))
+    newest = _newest_on_no_branch(dag, links, theirs)
+    if len(newest) > 1:
+        named = _named_by_checkpoints(own)
+        newest = {tip for tip in newest if not named.isdisjoint(_history(links, [tip]))}
+    elif not newest:
+        newest = {theirs}
     if len(newest) != 1:
         return False
     aside = keep_aside(root, path, own.storage)
     dag.swap_head(branch, None, newest.pop())
     mender.mended.append(Mended("ref", branch, aside))
     return True
+
+
+def _newest_on_no_branch(dag: CommitDag, links: Mapping[str, Sequence[str]], theirs: str) -> set[str]:
+    """Return the commits without a child that neither `theirs` nor a branch here leads to."""
+    heads = {theirs}
+    for name in dag.branch_names():
+        with suppress(MuseError):
+            heads.update(filter(None, [dag.head(name)]))
+    return set(links) - set(chain.from_iterable(links.values())) - set(_history(links, heads))
+
+
+def _history(links: Mapping[str, Sequence[str]], heads: Iterable[str]) -> Iterator[str]:
+    return reachable(heads, lambda commit_id: links.get(commit_id, ()))
+
+
+def _named_by_checkpoints(own: LocalPeer) -> set[str]:
+    """Return the commits that the checkpoints here name."""
+    root, named = own.repository.root, set()
+    for session_id in own.sessions():
+        with suppress(MuseError), OpLog(root, session_id, storage=own.storage) as log:
+            if checkpoint := log.read_checkpoint():
+                named.add(checkpoint.get("commit_id", ""))
+    return named
 
 
 def _is_unreadable(dag: CommitDag, branch: str) -> bool:

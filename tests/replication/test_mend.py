@@ -68,10 +68,13 @@ def assert_sound(root: Path) -> None:
 
 def change_byte(path: Path) -> bytes:
     data = path.read_bytes()
-    place = len(data) // 2
-    changed = data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :]
+    changed = with_changed_byte(data, len(data) // 2, 0x20)
     path.write_bytes(changed)
     return changed
+
+
+def with_changed_byte(data: bytes, place: int, bits: int = 1) -> bytes:
+    return data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :]
 
 
 def test_a_replica_without_fault_is_left_as_it_is(two: Two) -> None:
@@ -213,4 +216,79 @@ def test_a_pull_mends_a_line_of_a_log(two: Two, tmp_path: Path) -> None:
     assert kinds(exchange.mended) == {"session"}
     with OpLog(root, "jam") as here, OpLog(first, "jam") as there:
         assert here.read_all() == there.read_all()
+    assert_sound(root)
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def small_two(tmp_path: Path) -> Two:
+    """Two replicas with one short log."""
+    first = make_origin(tmp_path / "small")
+    with LiveSession(first, "jam") as session:
+        for name in ("one", "two"):
+            session.edit("ada", "code", {"op": "insert", "address": name, "position": None, "text": name})
+        session.commit("Two ops")
+    return first, make_replica(first, tmp_path / "small copy")
+
+
+def test_a_pull_mends_a_changed_byte_in_a_log_though_the_line_stays_json(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    path = root / ".muse" / "op_log" / "jam" / "ops.jsonl"
+    whole = path.read_bytes()
+    with OpLog(first, "jam") as there:
+        entries = there.read_all()
+    in_text = whole.index(b'"text":"one') + len(b'"text":"')
+    for place in (15, 44, 60, in_text, whole.index(b'"crc":"') + 9, whole.index(b"\n")):
+        path.write_bytes(with_changed_byte(whole, place))
+        pull_from(root, first)
+        with OpLog(root, "jam") as here:
+            assert here.read_all() == entries, place
+        assert_sound(root)
+        path.write_bytes(whole)
+
+
+def test_an_op_that_is_damaged_here_and_was_never_there_stays_named_after_a_repair(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    with OpLog(root, "jam") as log:
+        lost = log.record(
+            "ada", "code", {"op": "insert", "address": "b", "position": None, "text": "precious"}
+        )
+    path = root / ".muse" / "op_log" / "jam" / "ops.jsonl"
+    rotten = path.read_bytes().replace(b"precious", b"previous").replace(b'"text":"two', b'"text":"tww')
+    path.write_bytes(rotten)
+    for _ in range(2):
+        repaired = repair(root, first)
+        assert not repaired.is_sound
+        assert [finding.kind for finding in repaired.report.findings] == ["session"]
+    assert b"previous" in path.read_bytes()
+    with OpLog(root, "jam") as log:
+        assert [damage.op_id for damage in log.damages()] == [lost["op_id"]]
+
+
+def test_damage_that_turns_an_op_id_into_that_of_another_op_is_not_taken_for_that_op(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    with OpLog(root, "jam") as log:
+        log.record("ada", "code", {"op": "insert", "address": "b", "position": None, "text": "precious"})
+    path = root / ".muse" / "op_log" / "jam" / "ops.jsonl"
+    one, two_line, lost = lines_of(path)
+    path.write_bytes(one + two_line + one[:46] + lost[46:])
+    repaired = repair(root, first)
+    assert not repaired.is_sound
+    assert b"precious" in path.read_bytes()
+
+
+def test_a_lost_branch_of_a_replica_that_diverged_names_its_own_newest_commit_again(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    play(first, 64, "solo")
+    for number in (65, 66):
+        play(root, number)
+    dag = Repository.open(str(root)).dag
+    head = dag.head("main")
+    (root / ".muse" / "refs" / "heads" / "main").unlink()
+    repaired = repair(root, first)
+    assert dag.head("main") == head
+    assert repaired.is_sound
+    pull_from(root, first)
     assert_sound(root)

@@ -13,7 +13,13 @@ import orjson
 from muse.core.damage import Damage
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
+from muse.core.file.op_places import line_of
+from muse.core.line import FRAME, FRAME_LENGTH, PREFIX
 from muse.disk.storage import Storage
+
+_HEAD_LENGTH = len(PREFIX) + 36
+_SHORTEST_LINE = 128  # every entry takes more
+_Likeness = tuple[bytes, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +30,18 @@ class Repair:
     side_file: str
 
 
-def repair_log(log_file: LogFile, reader: LogReader, storage: Storage) -> Repair:
+def repair_log(
+    log_file: LogFile, reader: LogReader, storage: Storage, *, only_replaced: bool = False
+) -> Repair:
     """Move the bytes of all damage to a side file and blank them, so that the log reads without error.
 
+    With `only_replaced`, damage stays that may hide an op which the log does not have.
     The side file holds one JSON object a damage: offset, line, kind, reason, op id, and the bytes in
     base64. It is durable before a byte of the log changes. Good lines beside the damage are kept.
     """
     damages = tuple(reader.damages(unfinished=False))  # the last line may be under way
+    if only_replaced:
+        damages = _replaced(damages, log_file, reader)
     if not damages:
         return Repair((), "")
     side_file = _free_name(log_file.path, storage)
@@ -39,6 +50,32 @@ def repair_log(log_file: LogFile, reader: LogReader, storage: Storage) -> Repair
     log_file.blank([(damage.offset, damage.length) for damage in damages])
     reader.forget_ids()
     return Repair(damages, side_file)
+
+
+def _replaced(damages: tuple[Damage, ...], log_file: LogFile, reader: LogReader) -> tuple[Damage, ...]:
+    """Return the damage that hides no op, and that whose line the log has a good copy of."""
+    sought: dict[Damage, set[_Likeness]] = {}
+    for damage in damages:
+        if damage.kind == "corrupt" and (damage.op_id or damage.length >= _SHORTEST_LINE):
+            bad = log_file.read(damage.offset, damage.length)
+            is_framed = FRAME.fullmatch(bad[-FRAME_LENGTH:]) is not None
+            sought[damage] = _likenesses(bad, by_id=not is_framed)
+    wanted = set().union(*sought.values())
+    found: set[_Likeness] = set()
+    if wanted:
+        for _, entry in reader.scan(0, log_file.end(), salvage=True):
+            found |= wanted & _likenesses(line_of(entry), by_id=True)
+    return tuple(damage for damage in damages if damage not in sought or sought[damage] & found)
+
+
+def _likenesses(line: bytes, *, by_id: bool) -> set[_Likeness]:
+    """Return what a line has in common with itself after one part was damaged: id, content or crc.
+
+    The op id alone does not tell: damage may make one id of another. `by_id` adds it: for lines without crc.
+    """
+    op_id, content, crc = line[:_HEAD_LENGTH], line[_HEAD_LENGTH:-FRAME_LENGTH], line[-FRAME_LENGTH:]
+    likenesses = {(op_id, content, b""), (op_id, b"", crc), (b"", content, crc)}
+    return likenesses | {(op_id, b"", b"")} if by_id else likenesses
 
 
 def _free_name(path: str, storage: Storage) -> str:
