@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 MOVED = {
+    "muse.core.pending": "muse.core.uncommitted",
     "muse.core.storage": "muse.disk.storage",
     "muse.core.layout": "muse.disk.layout",
     "muse.core.json_file": "muse.disk.json_file",
@@ -78,7 +79,7 @@ MOVED = {
     "muse.core.archive_survey": "muse.upkeep.survey",
     "muse.core.garbage": "muse.upkeep.garbage",
     "muse.core.reconcile": "muse.replication.reconcile",
-    "muse.core.log_items": "muse.replication.items",
+    "muse.core.log_items": "muse.replication.log_items",
     "muse.peer": (
         "muse.replication.peer muse.replication.local_peer muse.replication.counting_peer "
         "muse.replication.received"

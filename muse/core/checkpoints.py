@@ -9,7 +9,7 @@ from muse.core.delta import collapse
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.log_reader import collector_paused
-from muse.core.pending import LacksOpsError, PendingOps
+from muse.core.uncommitted import LacksOpsError, PendingOps
 from muse.domain import StructuredDelta
 from muse.errors import CorruptionError
 

@@ -28,9 +28,9 @@ from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.repair import Repair, repair_log
 from muse.core.file.tail import Follower
-from muse.core.handle import Handle
 from muse.core.intake import Refusal
 from muse.core.line import encode_line
+from muse.core.log_parts import Handle
 from muse.core.merge import Check, Holders, MergeResult
 from muse.core.new_entries import Op, make_op_entries, make_op_entry
 from muse.core.op_ids import OP_IDS

@@ -13,8 +13,8 @@ from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader, collector_paused
 from muse.core.file.tail import Follower
-from muse.core.pending import PendingOps
 from muse.core.session_directory import SessionDirectory
+from muse.core.uncommitted import PendingOps
 from muse.errors import UsageError
 
 Order = Literal["log", "total", "causal"]

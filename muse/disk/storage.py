@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from muse.disk.lock_files import LockFiles
-from muse.disk.lookups import Lookups
+from muse.disk.path_lookups import Lookups
 from muse.disk.system_calls import Processes, storage_error, translated
 from muse.errors import NotFoundError, StorageError
 

@@ -26,7 +26,7 @@ from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.session_history import SessionHistories, session_histories
-from muse.replication.items import read_items
+from muse.replication.log_items import read_items
 from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
 from muse.replication.received import check_hash, commit_in, entries_in, snapshot_in
 from muse.replication.reconcile import ItemSet, respond

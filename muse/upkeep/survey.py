@@ -11,7 +11,7 @@ from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
 from muse.core.orphan_file import OrphanFile
-from muse.core.pending import PendingOps
+from muse.core.uncommitted import PendingOps
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import UsageError

@@ -18,8 +18,8 @@ from muse.disk.storage import LOCAL
 from muse.errors import NotFoundError, UsageError
 from muse.replication import local_peer as peer_module
 from muse.replication.counting_peer import CountingPeer
-from muse.replication.items import read_items
 from muse.replication.local_peer import LocalPeer
+from muse.replication.log_items import read_items
 from muse.replication.peer import Batch, Peer
 from muse.replication.reconcile import ProtocolError
 from muse.replication.sync import SessionSync, sync_session, sync_sessions

@@ -86,7 +86,7 @@ def test_a_writer_that_comes_between_the_look_and_the_lock_is_refused(
                 archive_session(root, "jam")
             return looks[-1]
 
-    monkeypatch.setattr("muse.core.handle.SessionFile", Late)
+    monkeypatch.setattr("muse.core.log_parts.SessionFile", Late)
     file = Late(root, "jam", LOCAL)
     with pytest.raises((UsageError, StorageError)):
         file.append(b"{}\n")

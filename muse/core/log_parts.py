@@ -10,9 +10,9 @@ from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
 from muse.core.orphan_file import OrphanFile
 from muse.core.orphans import Orphans
-from muse.core.pending import PendingOps
 from muse.core.reading import LogReading
 from muse.core.session_directory import SessionDirectory
+from muse.core.uncommitted import PendingOps
 
 
 class Handle:
