@@ -27,6 +27,7 @@ from muse.history.commit_record import (
 from muse.history.dag import CommitDag
 from muse.history.repo_record import read_repo_record, repository_digest
 from muse.history.seal import MergeSeal, Seal, json_digest, read_merge_seal, read_seal
+from muse.history.walk import links_among, reachable
 
 
 @dataclass(slots=True)
@@ -376,15 +377,12 @@ class _StoredCheck:
         self._reach()
 
     def _reach(self) -> None:
-        waiting = list(self._tips)
-        while waiting:
-            commit_id = waiting.pop()
-            if commit_id in self._commits and commit_id not in self._reached_commits:
-                self._reached_commits.add(commit_id)
-                links = self._commits[commit_id]
-                self._reached_snapshots.update(links.snapshot_ids)
-                self._reached_objects.update([links.op_list] if links.op_list else ())
-                waiting.extend(links.parent_ids)
+        parents_of = {commit_id: links.parent_ids for commit_id, links in self._commits.items()}
+        for commit_id in reachable(self._tips & parents_of.keys(), links_among(parents_of)):
+            links = self._commits[commit_id]
+            self._reached_commits.add(commit_id)
+            self._reached_snapshots.update(links.snapshot_ids)
+            self._reached_objects.update([links.op_list] if links.op_list else ())
 
     def count_unreachable(self) -> None:
         self.report.unreachable = (

@@ -181,7 +181,7 @@ class Sessions:
     def check(self, session_id: str) -> str:
         """Give back the id of a session that is there; `NotFoundError` for any other."""
         if not self.has(session_id):
-            raise NotFoundError(f"there is no session {session_id!r}")
+            raise NotFoundError(f"there is no session {session_id!r} here: GET /v1/sessions lists them")
         return session_id
 
     def has(self, session_id: str) -> bool:

@@ -30,6 +30,7 @@ from muse.history.commit_record import parents, state_snapshots
 from muse.history.dag import CommitDag
 from muse.history.garbage_lock import collecting
 from muse.history.seal import read_seal
+from muse.history.walk import links_among, parents_first
 from muse.upkeep.archive import is_archived, is_leftover, remove_archive
 
 GRACE_SECONDS = 3600.0
@@ -251,20 +252,8 @@ class _Collector:
         """Return the files of unneeded commits, each after those that name it as parent."""
         stored = self._stored(layout.commits_directory(self._root))
         unneeded = {commit_id: self._parents_of(commit_id) for commit_id in stored.keys() - self._commits}
-        children = dict.fromkeys(unneeded, 0)
-        for parent_ids in unneeded.values():
-            for parent_id in parent_ids & unneeded.keys():
-                children[parent_id] += 1
-        free = [commit_id for commit_id, count in children.items() if not count]
-        ordered = []
-        while free:
-            commit_id = free.pop()
-            ordered.append(stored[commit_id])
-            for parent_id in unneeded[commit_id] & unneeded.keys():
-                children[parent_id] -= 1
-                if not children[parent_id]:
-                    free.append(parent_id)
-        return ordered
+        ordered = parents_first(sorted(unneeded), links_among(unneeded))
+        return [stored[commit_id] for commit_id in reversed(ordered)]
 
     def _parents_of(self, commit_id: str) -> set[str]:
         try:
