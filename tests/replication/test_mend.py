@@ -227,9 +227,9 @@ def small_two(tmp_path: Path) -> Two:
     """Two replicas with one short log."""
     first = make_origin(tmp_path / "small")
     with LiveSession(first, "jam") as session:
-        for name in ("one", "two"):
+        for name in ("one", "two", "three"):
             session.edit("ada", "code", {"op": "insert", "address": name, "position": None, "text": name})
-        session.commit("Two ops")
+        session.commit("Three ops")
     return first, make_replica(first, tmp_path / "small copy")
 
 
@@ -239,8 +239,9 @@ def test_a_pull_mends_a_changed_byte_in_a_log_though_the_line_stays_json(tmp_pat
     whole = path.read_bytes()
     with OpLog(first, "jam") as there:
         entries = there.read_all()
-    in_text = whole.index(b'"text":"one') + len(b'"text":"')
-    for place in (15, 44, 60, in_text, whole.index(b'"crc":"') + 9, whole.index(b"\n")):
+    in_text = whole.index(b'"text":"two') + len(b'"text":"')
+    second = whole.index(b"\n") + 1
+    for place in (15, 44, 60, second + 15, in_text, whole.index(b'"crc":"') + 9, whole.index(b"\n")):
         path.write_bytes(with_changed_byte(whole, place))
         pull_from(root, first)
         with OpLog(root, "jam") as here:
@@ -272,8 +273,8 @@ def test_damage_that_turns_an_op_id_into_that_of_another_op_is_not_taken_for_tha
     with OpLog(root, "jam") as log:
         log.record("ada", "code", {"op": "insert", "address": "b", "position": None, "text": "precious"})
     path = root / ".muse" / "op_log" / "jam" / "ops.jsonl"
-    one, two_line, lost = lines_of(path)
-    path.write_bytes(one + two_line + one[:46] + lost[46:])
+    *others, lost = lines_of(path)
+    path.write_bytes(b"".join(others) + others[0][:46] + lost[46:])
     repaired = repair(root, first)
     assert not repaired.is_sound
     assert b"precious" in path.read_bytes()
