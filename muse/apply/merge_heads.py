@@ -96,19 +96,17 @@ def merge_heads(
         return max(first, second, key=lambda head: _rank(repository, head))
     work = merged_work(repository, first, second, dag.common_dominator(first, second))
     merged = merged_tree(repository, work)
-    record = merge_record(repository, branch, work, merged, merged.rules)
+    record = merge_record(repository, branch, work, merged)
     repository.objects.put_many(merged.contents.values())
     dag.write_snapshot(merged.files, record["committed_at"])
     write_states(repository, merged.states, record["committed_at"])
     return dag.write_commit(record if signer is None else signer.sign(record))
 
 
-def merge_record(
-    repository: Repository, branch: str, work: "MergedWork", merged: MergedTree, rules: Mapping[str, int]
-) -> CommitRecord:
+def merge_record(repository: Repository, branch: str, work: "MergedWork", merged: MergedTree) -> CommitRecord:
     """Return the commit of a merge: the same wherever, and by whatever actor, the two heads are merged."""
     (first, second), base = work.heads, work.base
-    text = text_of_rules(rules)
+    text = text_of_rules(merged.rules)
     committed_at = max(repository.dag.read_commit(head)["committed_at"] for head in work.heads)
     files = make_snapshot(merged.files, committed_at)
     states = {
@@ -192,9 +190,8 @@ def merged_tree(repository: Repository, work: MergedWork, made: CommitRecord | N
         files = with_contents(files, applied.files, note)
         if applied.state:
             states[domain] = with_contents(states.get(domain, {}), applied.state, note)
-    return MergedTree(
-        with_external(files, changes.after), states, len(work.entries), contents, stated or rules
-    )
+    files = with_external(files, changes.after)
+    return MergedTree(files, states, len(work.entries), contents, rules if stated is None else stated)
 
 
 def merged_work(

@@ -6,7 +6,6 @@ on their own, and from the ops that they seal.
 
 from contextlib import closing
 
-from muse.apply.domains import stated_rules
 from muse.apply.merge_heads import is_merge_of_ops, merge_record, merged_tree, merged_work, stated_base
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
@@ -37,9 +36,8 @@ def _is_made_again(repository: Repository, record: CommitRecord) -> bool:
     base = repository.dag.common_dominator(first, second)
     work = merged_work(repository, first, second, base)
     _check_ops(repository, list(work.behind))
-    rules = stated_rules(record["message"])
     merged = merged_tree(repository, work, made=record)
-    made = merge_record(repository, record["branch"], work, merged, rules)
+    made = merge_record(repository, record["branch"], work, merged)
     seal = read_merge_seal(record["message"])
     left_open = _SIGNER if seal and seal.record_digest else _SIGNER | _NEW_IN_SEALED_MERGES
     return (

@@ -92,8 +92,7 @@ def _check_out(
         update = _bring_files(repository, commit_id, force=force)
         if becomes_head:
             # The files first: a crash in between leaves HEAD where commits went so far.
-            head_file = layout.head_file(repository.root)
-            repository.storage.write_atomically(head_file, f"ref: refs/heads/{branch}\n".encode())
+            dag.set_current_branch(branch)
     return commit_id, branch, update
 
 

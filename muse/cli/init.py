@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from muse.cli.shared.options import JsonOption, RepoOption, remember
-from muse.core.timestamp import now_text
 from muse.errors import UsageError
 from muse.history.repository import Repository
 
@@ -27,7 +26,7 @@ def init(
     if directory is not None and repo is not None:
         raise UsageError("both DIR and --repo name the new repository: give one of them")
     root = os.path.abspath(directory or invocation.repo or ".")
-    repository, created = Repository.init(root, now=now_text(), domain=domain)
+    repository, created = Repository.init(root, domain=domain)
     if invocation.output.as_json:
         invocation.output.record(
             {

@@ -15,7 +15,7 @@ from muse.core.session_directory import SessionDirectory
 from muse.core.uncommitted import PendingOps
 
 
-class Handle:
+class LogParts:
     """The parts that one `OpLog` uses until it is closed, or forked into another process.
 
     `collapsed`: domain -> up to which byte its ops were collapsed since the last checkpoint.

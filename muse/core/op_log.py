@@ -30,7 +30,7 @@ from muse.core.file.repair import Repair, repair_log
 from muse.core.file.tail import Follower
 from muse.core.intake import Refusal
 from muse.core.line import encode_line
-from muse.core.log_parts import Handle
+from muse.core.log_parts import LogParts
 from muse.core.merge import Check, Holders, MergeResult
 from muse.core.new_entries import Op, make_op_entries, make_op_entry
 from muse.core.op_ids import OP_IDS
@@ -109,10 +109,12 @@ class OpLog(Resource):
         _OPEN_LOGS.add(self)
 
     def _start(self) -> None:
-        handle = Handle(self._directory, self._durability, self._collapsed, allow_network=self._allow_network)
-        self._file, self._reader = handle.file, handle.reader
-        self._appends, self._reading, self._arrivals = handle.appends, handle.reading, handle.arrivals
-        self.orphans, self.checkpoints, self.cursors = handle.orphans, handle.checkpoints, handle.cursors
+        parts = LogParts(
+            self._directory, self._durability, self._collapsed, allow_network=self._allow_network
+        )
+        self._file, self._reader = parts.file, parts.reader
+        self._appends, self._reading, self._arrivals = parts.appends, parts.reading, parts.arrivals
+        self.orphans, self.checkpoints, self.cursors = parts.orphans, parts.checkpoints, parts.cursors
 
     def _reopen_after_fork(self) -> None:
         """Use descriptors, locks and a lookout of one's own: the parent's belong to the parent."""

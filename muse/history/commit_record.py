@@ -295,11 +295,11 @@ STATE_KEY = "state:"
 
 
 def state_snapshots(record: CommitRecord) -> dict[str, str]:
-    """Return domain -> the snapshot that the commit's metadata names."""
+    """Return domain -> the snapshot that the commit's metadata names; pass over other values."""
     return {
         key.removeprefix(STATE_KEY): value
         for key, value in sorted(record["metadata"].items())
-        if key.startswith(STATE_KEY)
+        if key.startswith(STATE_KEY) and content_id.is_content_id(value)
     }
 
 

@@ -231,6 +231,10 @@ class CommitDag:
             path=path,
         )
 
+    def set_current_branch(self, branch: str) -> None:
+        """Let HEAD name `branch`, from now on and after a crash."""
+        self._storage.write_atomically(layout.head_file(self._root), f"ref: refs/heads/{branch}\n".encode())
+
     @raises_about("ref")
     def head(self, branch: str) -> str | None:
         """Return the commit id of `branch`, or None if it has no commit yet or does not exist."""

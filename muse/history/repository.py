@@ -105,7 +105,7 @@ def _make_furniture(root: str, storage: Storage) -> None:
     # The branch before HEAD, so that HEAD always names a branch that is there.
     if not storage.exists(layout.branch_file(root, FIRST_BRANCH)):
         storage.write_atomically(layout.branch_file(root, FIRST_BRANCH), b"")
-    storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{FIRST_BRANCH}\n".encode())
+    CommitDag(root, storage).set_current_branch(FIRST_BRANCH)
 
 
 class TreeFiles(Mapping[str, bytes]):

@@ -6,7 +6,6 @@ What a thing refers to comes before it. So a copy that is cut short stores nothi
 from collections.abc import Iterable
 from itertools import islice
 
-from muse.core.content_id import is_content_id
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.walk import parents_first
 from muse.replication.peer import IDS_AT_MOST, Peer, Receiver
@@ -41,7 +40,7 @@ def _missing_commits(source: Peer, target: Receiver, tip: str) -> list[str]:
 
 def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:
     """Return the snapshots of a commit: that of its files, and those its metadata names that are there."""
-    named = [value for value in dict.fromkeys(state_snapshots(record).values()) if is_content_id(value)]
+    named = list(dict.fromkeys(state_snapshots(record).values()))
     absent = set(source.lacks("snapshot", named)) if named else set()
     return [record["snapshot_id"], *(value for value in named if value not in absent)]
 

@@ -103,8 +103,10 @@ def mend_history(mender: Mender, tips: Iterable[str]) -> None:
     """
     dag, objects = mender.own.repository.dag, mender.own.repository.objects
     starts = set(tips)
-    for commit_id in reachable(starts, lambda commit_id: _parents(mender, commit_id)):
+    parents_of: dict[str, list[str]] = {}
+    for commit_id in reachable(starts, parents_of.__getitem__):
         record = _record(mender, commit_id)
+        parents_of[commit_id] = parents(record) if record else []
         if record is None:
             continue
         for snapshot_id in (record["snapshot_id"], *state_snapshots(record).values()):
@@ -115,11 +117,6 @@ def mend_history(mender: Mender, tips: Iterable[str]) -> None:
         seal = read_seal(record["message"])
         if seal is not None and not objects.has(seal.op_list):
             mender.mend("object", seal.op_list)
-
-
-def _parents(mender: Mender, commit_id: str) -> list[str]:
-    record = _record(mender, commit_id)
-    return parents(record) if record else []
 
 
 def _record(mender: Mender, commit_id: str) -> CommitRecord | None:

@@ -32,7 +32,7 @@ from muse.history.seal import read_seal
 from muse.history.walk import reachable
 from muse.replication.local_peer import LocalPeer
 from muse.replication.mend import Mended, Mender, clear_damage, distrust_checkpoint
-from muse.replication.peer import Identity, Peer
+from muse.replication.peer import IDS_AT_MOST, Identity, Peer
 from muse.replication.sync import SessionSync, check_same_repository, sync_session
 from muse.upkeep.garbage import digests_in
 
@@ -153,8 +153,8 @@ def _mend_objects_of_ops(mender: Mender, peer: Peer) -> None:
         try:
             for _, data in file.blocks(0, file.end()):
                 missing = own.lacks("object", sorted(set(digests_in(data))))
-                for start in range(0, len(missing), 1024):
-                    some = missing[start : start + 1024]
+                for start in range(0, len(missing), IDS_AT_MOST):
+                    some = missing[start : start + IDS_AT_MOST]
                     absent = set(peer.lacks("object", some))
                     for object_id in some:
                         if object_id not in absent:
@@ -259,6 +259,6 @@ def _mend_head(mender: Mender, peer: Peer, path: str) -> bool:
     if branch not in set(own.repository.dag.branch_names()):
         return False
     aside = keep_aside(own.repository.root, path, own.storage)
-    own.storage.write_atomically(path, f"ref: refs/heads/{branch}\n".encode())
+    own.repository.dag.set_current_branch(branch)
     mender.mended.append(Mended("head", branch, aside))
     return True

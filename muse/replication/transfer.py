@@ -144,7 +144,7 @@ def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
     )
     with LocalPeer(root, storage) as own:
         sessions = tuple(sync_sessions(own, peer, send=False))
-        storage.write_atomically(layout.head_file(root), f"ref: refs/heads/{identity.branch}\n".encode())
+        own.repository.dag.set_current_branch(identity.branch)
         made = []
         for branch, head in heads.items():
             before = own.repository.dag.head(branch)

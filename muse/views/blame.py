@@ -239,8 +239,7 @@ class _Search:
         if not isinstance(self._plugin, WaitingPlugin):
             return []
         waiting: Any = self._plugin.waiting(read_state(self._repository, commit.parent_id, self._domain))
-        session_id = commit.sealed.seal.session_id if commit.sealed else ""
-        return [_maker_of(entry, commit.commit_id, session_id) for entry in waiting]
+        return [_maker_of(entry, commit.commit_id, "") for entry in waiting]
 
 
 def _names(parts: Sequence[Origin]) -> list[tuple[str, str]]:

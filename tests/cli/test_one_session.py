@@ -1,4 +1,4 @@
-"""An op is in one session of a repository: no command brings it into a second one."""
+"""An op is in one session of a repository: an append or a merge of a file brings it into no second one."""
 
 import json
 from pathlib import Path

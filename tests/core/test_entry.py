@@ -15,6 +15,7 @@ from muse.core.entry import (
     matches,
     total_order,
 )
+from muse.core.line import decode_line, encode_line
 from muse.core.op_log import make_op_entry
 from muse.errors import InvalidEntryError
 
@@ -41,7 +42,9 @@ def test_an_entry_has_nine_fields_in_a_fixed_order() -> None:
 
 
 def test_a_made_entry_passes_its_own_check() -> None:
-    check_entry(entry(parent_op_ids=[OP_ID], intent_id="i", reservation_id="r", lamport_ts=MAX_LAMPORT))
+    made = entry(parent_op_ids=[OP_ID], intent_id="i", reservation_id="r", lamport_ts=MAX_LAMPORT)
+    check_entry(made)
+    assert decode_line(encode_line(made)[:-1]) == made
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ _DIRECTORY = "muse-replay"
 _FILE_BYTES = 64 << 20
 _TEXT_BYTES = 4 << 20
 _MIDI_MAGIC = b"MThd"
-_MIDI_ENDINGS = (".mid", ".midi")
+_MIDI_ENDINGS = (".mid", ".midi", ".rmi")
 
 
 class Piece(Protocol):

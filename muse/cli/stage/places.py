@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 from muse.cli.shared.options import current_directory
 from muse.core.op_log import list_sessions
-from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.errors import UsageError
@@ -52,7 +51,7 @@ def open_or_make(root: str, domain: str) -> Repository:
         raise UsageError(
             f"{root} has files and is not a Muse repository: run 'muse init' in it, or name another directory"
         )
-    return Repository.init(root, now=now_text(), domain=domain)[0]
+    return Repository.init(root, domain=domain)[0]
 
 
 def require_free_paths(repository: Repository, paths: Iterable[str], advice: str) -> None:

@@ -18,7 +18,6 @@ notes that still sound the same keep their names, and the rest get names derived
 """
 
 import base64
-import binascii
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -218,7 +217,7 @@ def _from_page(data: bytes, content: Mapping[str, Any]) -> IdentifiedScore | Non
                 del score.notes[name]
             else:
                 score.place(name, values[0], Note(**dict(zip(_FIELDS, values[1:], strict=True))))
-    except (DomainError, KeyError, binascii.Error):
+    except (DomainError, KeyError, ValueError):
         return None
     return score
 

@@ -218,8 +218,8 @@ class _FileUndo:
         page = self.now.content(names_path(self.trail.path)) if self.content else None
         data, names, whole = before.data, None, True
         if before.score is not None and not _names_itself(before, page):
-            names = before.score.page().decode()
-            whole = len(names) <= _NAMES_LIMIT
+            written = before.score.page()
+            names, whole = written.decode(), len(written) <= _NAMES_LIMIT
             data = data if whole else IdentifiedScore(before.score.read).write()[0]
         if self.content is None:
             op: Any = insert_file(self.path, data)
