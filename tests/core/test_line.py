@@ -140,8 +140,8 @@ def test_an_op_nested_64_deep_is_taken_and_65_deep_is_refused() -> None:
 
 
 def test_a_wide_op_is_not_a_deep_one() -> None:
-    wide = {"list": [{} for _ in range(1000)]}
-    assert decode_line(encode_line(entry(wide))[:-1])["domain_op"] == wide
+    wide = entry({"list": [{} for _ in range(1000)]})
+    assert decode_line(encode_line(wide)[:-1]) == wide
 
 
 def test_a_line_longer_than_the_limit_is_refused() -> None:
