@@ -24,8 +24,7 @@ from muse.core.file.archive_manifest import (
     read_tombstone,
 )
 from muse.core.file.live_or_archived import SessionFile, check_session_exists, is_archived
-from muse.core.file.log_file import LogFile
-from muse.core.file.log_file import doubt_path
+from muse.core.file.log_file import LogFile, doubt_path
 from muse.core.file.log_reader import LogReader
 from muse.core.timestamp import now_text
 from muse.disk import layout

@@ -48,7 +48,7 @@ def _is_same_or_blanked(before: bytes, now: bytes) -> bool:
 
 
 def doubt_path(log_path: str) -> str:
-    """Return the file that says from which byte on a log is in doubt; it is there only after a failed sync."""
+    """Return the file that says from which byte on a log is in doubt. It exists only after a failed sync."""
     return log_path.removesuffix(".jsonl") + ".doubt"
 
 

@@ -223,7 +223,7 @@ def make_other_log(root: str) -> None:
     path = Path(layout.ops_file(root, "jam"))
     other = path.read_bytes().replace(b'"ada"', b'"eve"')
     path.unlink()
-    path.write_bytes(b"".join(frame(line[: -FRAME_LENGTH] + b"}") for line in other.splitlines()))
+    path.write_bytes(b"".join(frame(line[:-FRAME_LENGTH] + b"}") for line in other.splitlines()))
 
 
 def test_another_log_that_was_archived_is_not_read_on_as_the_one_before(tmp_path: Path) -> None:
