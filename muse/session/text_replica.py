@@ -219,27 +219,27 @@ class CodeReplica:
             return self._bring(_replacement(path, old, new, file, base), new)
 
     def _bring(self, op: dict[str, Any], content: str | bytes) -> OpEntry:
-        """Record an op that brings a whole file. A large one is in the store, before the op and after it.
+        """Record an op that brings a whole file.
 
-        A collector that came in between may have found it unnamed.
+        A large one is in the store before the op is in the log, and no collector comes in between.
         """
         data = content.encode() if isinstance(content, str) else content
         if len(data) <= INLINE_BYTES:
             carried = {"text": content} if isinstance(content, str) else {"base64": encoded(content)}
             return self._take_own(op | carried)
-        self._repository.objects.put(data)
-        meant = read_op(op)
-        [entry] = self._record(op)
         with uncollected(self._repository.root, self._repository.storage):
             self._repository.objects.put(data)
-        self._tree.take(stamp_of(entry), meant)
-        return entry
+            return self._take_own(op)
 
     def _take_own(self, op: dict[str, Any]) -> OpEntry:
         """Record an op on a file, and take it in as every other replica does."""
         meant = read_op(op)
         (entry,) = self._record(op)
-        self._tree.take(stamp_of(entry), meant)
+        try:
+            self._tree.take(stamp_of(entry), meant)
+        except BaseException:
+            self._merger = None  # the log has it: go on from there
+            raise
         return entry
 
     def _encoding(self, path: str) -> str | None:
