@@ -132,7 +132,7 @@ def test_fields_that_others_led_back_go_and_the_field_that_they_changed_stays() 
     )
     after, outcome = undo([mine, short, back], [0])
     assert notes_in(after) == {"x": (0, C4)}
-    assert why(outcome) == [(0, "the note's channel was changed since", 2)]
+    assert why(outcome) == [(0, "the note's channel was changed since", 1)]
     after, outcome = undo([mine, short], [0])
     assert notes_in(after) == {"x": (0, Note(60, 64, 0, 0))}
     assert why(outcome) == [(0, "the note's channel and duration_ticks was changed since", 1)]
