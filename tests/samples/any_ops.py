@@ -101,8 +101,6 @@ def pages(draw: st.DrawFn) -> str:
     return json.dumps(fields, ensure_ascii=draw(st.booleans()))
 
 
-
-
 def _op(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Make ops of a kind; a field whose name ends with `_` may be left out, or null."""
     needed = {name: field for name, field in fields.items() if not name.endswith("_")}

@@ -1,8 +1,8 @@
 """Tells which of several writes of one value are in effect, where some led back to what was before. Pure.
 
 A write says what the value is then, not whether it takes another back. So a write that leads back to an
-earlier value counts as taking back all between, and one that leads to a value that was taken back, as bringing
-it back. That is what an undoing does, and the undoing of an undoing.
+earlier value counts as taking back all between, and one that leads to a value that was taken back, as
+bringing it back. That is what an undoing does, and the undoing of an undoing.
 """
 
 from collections.abc import Collection, Hashable, Sequence
@@ -57,7 +57,7 @@ class _History:
         return True
 
     def bring_back(self, value: Hashable) -> bool:
-        """Let writes be in effect again that led from here to `value` and were taken back, if there are any."""
+        """Let the writes that led from here to `value` be in effect again; False if there are none."""
         if value == self._value[self.path[-1]]:
             return False
         off = self._off_path.get(value, [])

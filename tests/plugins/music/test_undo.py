@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from muse.core.entry import DEFAULT_LIMITS
 from muse.domain import Compensation, Undoing, UndoingPlugin
-from muse.errors import NotFoundError
 from muse.plugins.music.identified_score import identified_notes
-from muse.plugins.music.midi_file import MidiScore, Note, Track, read_midi, without_notes, write_midi
+from muse.plugins.music.midi_file import MidiScore, Note, Track, read_midi, write_midi
 from muse.plugins.music.notes import (
     delete_file,
     delete_note,
@@ -31,15 +30,11 @@ from muse.plugins.music.plugin import MusicPlugin, check_op
 from muse.plugins.music.trails import ALL_FIELDS, Trails
 from muse.plugins.op_fields import names_path
 from tests.plugins.music.test_music import Files, commit, music_ops, note_patches, taken_in, trees
-from tests.samples.midi_samples import real_file
+from tests.samples.midi_samples import no_store, real_file, without_notes
 
 C4 = Note(60, 64, 0, 480)
 SONG = commit({}, insert_note("a.mid", "x", C4))
 LOUD, SOFT = (mutate_note("a.mid", "x", C4, velocity=velocity) for velocity in (100, 20))
-
-
-def no_store(content_id: str) -> bytes:
-    raise NotFoundError(f"no object {content_id}")
 
 
 def apply(files: Files, ops: Sequence[Any]) -> Files:
