@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 import tracemalloc
 import uuid
@@ -16,12 +17,15 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
 from muse.core.op_log import OpLog
+from muse.server.api import live as live_module
+from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
 from muse.server.client_queue import ClientQueue
 from muse.server.edge.access import Tokens
 from muse.server.feed import Feed, read_slice
 from muse.server.settings import Settings
 from tests.samples.server_process import ServerProcess, draft, running_server
 from tests.samples.waiting import wait_until
+from tests.server.test_library_call import served
 
 
 @pytest.fixture
@@ -191,6 +195,39 @@ def test_who_is_here_and_where_is_told(server: ServerProcess) -> None:
                 present = client.get("/v1/sessions/jam").json()["present"]
             assert {"actor": "bob", "where": {"file": "song.txt", "line": 3}} in present
         ada.receive("presence", actor="bob", state="gone")
+
+
+def test_presence_is_short_and_long_json_is_parsed_off_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[tuple[int, bool]] = []
+
+    def noting(data: bytes | str) -> Any:
+        parsed.append((len(data), threading.current_thread() in loops))
+        return parse_json(data)
+
+    monkeypatch.setattr(live_module, "parse_json", noting)
+    before = set(threading.enumerate())
+    with served(tmp_path) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        loops = [one for one in set(threading.enumerate()) - before if not one.name.startswith("muse")]
+        client.post("/v1/sessions", json={"session_id": "jam"})
+        with connect(f"{url.replace('http', 'ws', 1)}/v1/sessions/jam/live?actor=ada") as socket:
+            ada = Live(socket)
+            around = len(json.dumps({"type": "presence", "where": ""}))
+            for size in (4096, 4097, PARSED_AT_ONCE, PARSED_AT_ONCE + 1):
+                where = "x" * (size - around)
+                ada.send(type="presence", where=where)
+                if size <= 4096:
+                    assert ada.receive("presence", state="here", where=where)
+                else:
+                    assert ada.receive("error")["error"]["status"] == 413
+    on_loop, in_thread = True, False
+    assert parsed == [
+        (4096, on_loop),
+        (4097, on_loop),
+        (PARSED_AT_ONCE, on_loop),
+        (PARSED_AT_ONCE + 1, in_thread),
+    ]
 
 
 def test_a_slow_client_is_told_to_resume_and_nobody_else_waits() -> None:
