@@ -42,6 +42,7 @@ class Live:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self._waiting: list[dict[str, Any]] = []
+        self.passed: list[dict[str, Any]] = []  # all that came, in its order
 
     def send(self, **message: Any) -> None:
         self.socket.send(json.dumps(message))
@@ -53,6 +54,7 @@ class Live:
                 return self._waiting.pop(index)
         while True:
             found: dict[str, Any] = json.loads(self.socket.recv(timeout=30))
+            self.passed.append(found)
             if found["type"] == kind and wanted.items() <= found.items():
                 return found
             self._waiting.append(found)
@@ -195,6 +197,21 @@ def test_who_is_here_and_where_is_told(server: ServerProcess) -> None:
                 present = client.get("/v1/sessions/jam").json()["present"]
             assert {"actor": "bob", "where": {"file": "song.txt", "line": 3}} in present
         ada.receive("presence", actor="bob", state="gone")
+
+
+def test_an_actor_that_comes_again_while_it_is_here_is_not_told_again(server: ServerProcess) -> None:
+    with live(server, "?actor=bob") as bob:
+        bob.receive("presence")
+        with live(server, "?actor=ada") as first:
+            first.receive("presence")
+            for number in range(3):
+                with live(server, "?actor=ada") as again:
+                    again.receive("presence")
+                    again.send(type="presence", where=number)
+                    bob.receive("presence", where=number)
+        bob.receive("presence", actor="ada", state="gone")
+        told = [(one["state"], one["where"]) for one in bob.passed if "state" in one]
+    assert told == [("here", None), ("here", 0), ("here", 1), ("here", 2), ("gone", None)]
 
 
 def test_presence_is_short_and_long_json_is_parsed_off_the_loop(
