@@ -16,51 +16,62 @@ def lives_in_effect(
     Insertions and deletions lead back here, as an undoing does, with all edits in between. Other edits
     are looked at field by field.
     """
-    lives = _lives(steps, undoings)
-    changes = [place for place, step in enumerate(steps) if None in (step.before, step.after)]
+    lives, begun = _lives(steps, undoings)
+    changes = [place for place, step in enumerate(steps) if step.after is None or place in begun]
     writes = [(steps[place].op_index, lives[place]) for place in changes]
     first = None if steps[0].before is None else 0
     places, led_back = writes_in_effect(writes, first, wanted, undoings)
-    in_effect = {first, *(writes[place][1] for place in places)}
-    ended = {writes[place][1]: steps[changes[later]] for place, later in led_back.items()}
     back = {steps[changes[place]].op_index: steps[changes[later]] for place, later in led_back.items()}
-    on_path, kept = {changes[place] for place in places}, []
+    ended = {writes[place][1]: steps[changes[later]] for place, later in led_back.items()}
+    starts = [-1, *(changes[place] for place in places)]
+    path = [first, *(writes[place][1] for place in places)]
+    visits: dict[int | None, list[int]] = {}
+    for number, life in enumerate(path):
+        visits.setdefault(life, []).append(number)
+    edits: list[list[NoteStep]] = [[] for _ in path]
     for place, step in enumerate(steps):
-        if place in on_path:
-            kept.append(step)
-        elif step.before is None:
-            kept += _as_edit(steps[:place], step) if lives[place] in in_effect else ()
-        elif step.after is not None and lives[place] in in_effect:
-            kept.append(step)
-        elif step.after is not None and lives[place] in ended:
-            back.setdefault(step.op_index, ended[lives[place]])
+        life = lives[place]
+        of_life = [number for number in visits.get(life, ()) if starts[number] <= place]
+        if life is None or (of_life and starts[of_life[-1]] == place):
+            continue
+        if of_life:
+            edits[of_life[-1]] += _as_edit(begun[place], step) if place in begun else [step]
+        elif life in ended:
+            back.setdefault(step.op_index, ended[life])
+    kept = [*edits[0]]
+    for start, those in zip(starts[1:], edits[1:], strict=True):
+        kept += [steps[start], *those]
     return kept, back
 
 
-def _lives(steps: Sequence[NoteStep], undoings: Undoings) -> list[int | None]:
+def _lives(
+    steps: Sequence[NoteStep], undoings: Undoings
+) -> tuple[list[int | None], dict[int, Placed | None]]:
     """Number the life that the note has after each step; None: it is deleted.
 
-    A note that comes back as it was, or by the undoing of its deletion, has the life that it had.
+    A note that comes back as it was, or by the undoing of its deletion, has the life that it had. Also
+    return, for each step that begins a life, how that one was at its end, None for a new one.
     """
-    ends: dict[Placed | None, int] = {}
-    current: int | None = 0
-    last, deleted = 0, -1
+    deaths: dict[int, int] = {}
+    by_state: dict[Placed, int] = {}
+    state_of: dict[int, Placed] = {}
+    current = 0
     lives: list[int | None] = []
-    for number, step in enumerate(steps, start=1):
-        if step.after is None:
-            last, deleted = current or 0, step.op_index
-            ends[step.before] = last
-            current = None
-        elif step.before is None:
-            is_undoing = deleted in undoings.get(step.op_index, ())
-            current = last if is_undoing else ends.get(step.after, number)
-        lives.append(current)
-    return lives
+    begun: dict[int, Placed | None] = {}
+    for place, step in enumerate(steps):
+        undone = [op for op in undoings.get(step.op_index, ()) if op in deaths]
+        if step.after is None and step.before is not None:
+            deaths[step.op_index] = by_state[step.before] = current
+            state_of[current] = step.before
+        elif step.after is not None and (undone or step.before is None):
+            current = deaths[min(undone)] if undone else by_state.get(step.after, place + 1)
+            begun[place] = state_of.get(current)
+        lives.append(None if step.after is None else current)
+    return lives, begun
 
 
-def _as_edit(before: Sequence[NoteStep], step: NoteStep) -> list[NoteStep]:
+def _as_edit(was: Placed | None, step: NoteStep) -> list[NoteStep]:
     """Return what an insertion that brings a note back edits in it besides."""
-    was = next((one.before for one in reversed(before) if one.after is None), None)
     if was is None or step.after is None:
         return []
     old, new = fields_of(was), fields_of(step.after)

@@ -4,8 +4,10 @@ It goes field by field: what an op wrote is taken back where this op is still th
 and the field gets the value from before all that is undone with it. A note that an op inserted goes
 unless others changed it since; one that an op deleted comes back as it was. The same for whole
 files, which come back with the names of their notes. What others took away and brought back as it was
-counts as never gone, so an undoing that was undone is not in the way of the next. A field that others
-changed and gave the same value again counts as not written since: by whom and why, an op does not tell.
+counts as never gone, so an undoing that was undone is not in the way of the next. Entries say which ops an
+undoing took back; of other ops only the values are known, so a field that others changed and gave the
+same value again counts as not written since. One that was given the value that it had stays with
+the actor that confirmed it: to take such a value away, both are undone together.
 
 Others may write before a compensating op is applied. So each says what it `expected` to find, and has
 no effect where it finds something else. A field that another actor meanwhile wrote again with the same
