@@ -43,7 +43,7 @@ def commit(
     if not message.strip():
         raise UsageError("the commit message is empty: say what was done, with -m MESSAGE")
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     output = invocation.output
     signer = load_signer(sign)
     with (
