@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from muse.apply import domains as plugin_state
 from muse.apply.domains import read_state
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_list import decode_op_list
+from muse.core.timestamp import moment_of
 from muse.domain import BlamingPlugin
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository, TreeFiles
@@ -152,10 +153,9 @@ def up_to_time(text: str) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
 
 def _moment(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        return moment_of(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def state_at(

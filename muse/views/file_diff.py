@@ -1,7 +1,7 @@
 """What differs between two states of files, as data: the home of every diff that is shown.
 
-A state is a tree, path -> bytes. A text is compared line by line, a MIDI file note by note, any other file by its
-size. A file that went and came elsewhere with much the same content was renamed.
+A state is a tree, path -> bytes. A text is compared line by line, a MIDI file note by note, any other file by
+its size. A file that went and came elsewhere with much the same content was renamed.
 """
 
 from collections import Counter

@@ -1,8 +1,8 @@
 """What differs between two texts: hunks of lines, as in a unified diff. Pure.
 
 Lines that are in both texts once, in the same order, hold the two together (patience diff, Bram Cohen);
-between them the longest equal stretches do. So a moved block does not tear its neighbours apart, and the cost is
-bounded.
+between them the longest equal stretches do. So a moved block does not tear its neighbours apart, and the cost
+is bounded.
 """
 
 from bisect import bisect_left

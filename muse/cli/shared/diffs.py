@@ -21,8 +21,8 @@ from muse.views.file_diff_text import TextDiff
 def print_diffs(output: Output, diffs: Iterable[FileDiff]) -> int:
     """Print each file's diff for people, or for programs as a JSON object a line; return how many there are.
 
-    A text is shown as a unified diff, which in a pipe is one that `patch` and `git apply` read. The notes of a
-    MIDI file are shown in a table, and in a terminal also as a piano roll.
+    A text is shown as a unified diff, which in a pipe is one that `patch` and `git apply` read. The notes of
+    a MIDI file are shown in a table, and in a terminal also as a piano roll.
     """
     count = 0
     for diff in diffs:

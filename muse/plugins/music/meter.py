@@ -1,9 +1,9 @@
 """Bars and beats of a MIDI file, by its time signatures. Pure.
 
-Bars and beats count from 1, as musicians count. A file without a time signature is in 4/4, and so is all before
-the first one. A time signature begins a bar wherever it is. A beat is what the lower number of the time
-signature says: an eighth in 6/8. A file that counts frames of a film has no beats: there they are seconds, and
-no bars.
+Bars and beats count from 1, as musicians count. A file without a time signature is in 4/4, and so is all
+before the first one. A time signature begins a bar wherever it is. A beat is what the lower number of the
+time signature says: an eighth in 6/8. A file that counts frames of a film has no bars, and its beats are
+seconds.
 """
 
 from bisect import bisect_right
