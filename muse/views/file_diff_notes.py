@@ -152,8 +152,8 @@ def _matched(before: IdentifiedScore, after: IdentifiedScore) -> dict[str, str]:
     new = {name: placed for name, placed in after.notes.items() if name not in before.notes}
     near = _BEATS_AWAY * abs(after.read.file.ticks_per_beat or 1)
     rules: list[tuple[Callable[[int, Note], Any], Callable[[Note], int], int]] = [
-        (lambda _, note: (note.channel, note.pitch, note.start_tick, note.duration_ticks), _velocity, 127),
         (lambda track, note: (track, note.channel, note.pitch, note.start_tick), _duration, 1 << 28),
+        (lambda _, note: (note.pitch, note.start_tick, note.duration_ticks), _velocity, 127),
         (lambda track, note: (track, note.channel, note.pitch, note.duration_ticks), _start, near),
         (
             lambda track, note: (track, note.channel, note.start_tick, note.duration_ticks),

@@ -42,7 +42,7 @@ def event_text(message: bytes) -> str:
     kind = message[0] >> 4
     if kind == 0xF or len(message) < 2:
         name = "system exclusive" if message[0] in {0xF0, 0xF7} else f"message {message[0]:02X}"
-        return f"{name}, {len(message)} bytes"
+        return f"{name}, {_size(message)}"
     return f"{_channel_text(kind, message[1], message[-1])} on channel {message[0] & 0xF}"
 
 
@@ -60,7 +60,11 @@ def _meta_text(kind: int, data: bytes) -> str:
     if kind in names:
         return f"{names[kind]} {number}"
     name = {0x51: "tempo", 0x54: "SMPTE offset", 0x58: "time signature", 0x59: "key", 0x7F: "sequencer data"}
-    return f"{name.get(kind, f'meta event {kind:02X}')}, {len(data)} bytes: {data[:8].hex(' ')}"
+    return f"{name.get(kind, f'meta event {kind:02X}')}, {_size(data)}: {data[:8].hex(' ')}"
+
+
+def _size(data: bytes) -> str:
+    return f"{len(data)} byte{'s' * (len(data) != 1)}"
 
 
 def _channel_text(kind: int, first: int, last: int) -> str:
