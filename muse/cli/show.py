@@ -12,6 +12,7 @@ from muse.cli.shared.output import count_of
 from muse.history.commit_record import CommitRecord, brief_record, covered_count
 from muse.history.repository import Repository
 from muse.history.tree import tree_changes
+from muse.plugins.op_fields import NAMES_DIRECTORY
 from muse.views.file_diff import diff_commits
 
 _OPS_SHOWN = 20
@@ -87,7 +88,8 @@ def _print_commit(
     if changes:
         output.line()
     for path, change in changes:
-        output.line(f"{change:<8} {path}")
+        if not path.startswith(f"{NAMES_DIRECTORY}/"):
+            output.line(f"{change:<8} {path}")
     if delta := record["structured_delta"]:
         output.line()
         count = count_of(covered_count(record), "op")

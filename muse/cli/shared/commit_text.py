@@ -32,6 +32,8 @@ def commit_lines(record: CommitRecord, *, full: bool) -> Iterator[str]:
     yield f"When      {record['committed_at']}"
     if not full and (seal := read_seal(record["message"])):
         yield f"Sealed    {count_of(covered_count(record), 'op')} of session {seal.session_id}"
+    if record["signature"]:
+        yield f"Signed    with key {record['signer_key_id']}"
     yield ""
     message = record["message"] if full else without_trailers(record["message"])
     for text in message.splitlines():

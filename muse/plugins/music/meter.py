@@ -53,14 +53,18 @@ class Meter:
     def place(self, tick: int) -> tuple[int | None, float]:
         """Return the bar and the beat of a tick, to a thousandth; without bars, None and the second."""
         section = self._section(tick)
-        beats = (tick - section.tick) / section.ticks_per_beat
+        # Whole numbers, as fractions take ten times as long: scores have many notes.
+        size, parts = section.ticks_per_beat.as_integer_ratio()
+        past = (tick - section.tick) * parts
         if not self.has_bars:
-            return None, round(float(beats), 3)
-        return section.bar + int(beats // section.beats), round(float(beats % section.beats) + 1, 3)
+            return None, round(past / size, 3)
+        bars, rest = divmod(past, size * section.beats)
+        return section.bar + bars, round(rest / size + 1, 3)
 
     def length(self, tick: int, duration_ticks: int) -> float:
         """Return how many beats long a note is that starts at `tick`, to a thousandth."""
-        return round(float(duration_ticks / self._section(tick).ticks_per_beat), 3)
+        size, parts = self._section(tick).ticks_per_beat.as_integer_ratio()
+        return round(duration_ticks * parts / size, 3)
 
     def bar_ticks(self, first: int, last: int) -> list[tuple[int, int]]:
         """List the bars that begin between two ticks, both included: the number and the tick of each."""
@@ -76,6 +80,8 @@ class Meter:
         return found
 
     def _section(self, tick: int) -> _Section:
+        if len(self.sections) == 1:
+            return self.sections[0]
         return self.sections[max(0, bisect_right(self.sections, tick, key=attrgetter("tick")) - 1)]
 
 
