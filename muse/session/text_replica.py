@@ -15,6 +15,7 @@ from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.code.document import Patch, TextDocument, check_place, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
+from muse.plugins.code.file_ids import DOMAIN
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Merger, is_raw
 from muse.plugins.code.ops import encoded, pieces_of, read_op, text_edit
@@ -23,7 +24,6 @@ from muse.plugins.code.update import write_vector
 from muse.session.causes import committed_heads, is_made_of_ops
 from muse.session.live import LiveSession
 
-DOMAIN = "code"
 PARENTS = 256
 INLINE_BYTES = 1 << 19
 
