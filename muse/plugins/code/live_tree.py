@@ -216,7 +216,7 @@ class LiveTree:
         if path not in self.files or self._was_live(path):
             raise DomainError(f"there is no file {path!r}: it was removed or moved, or never made")
         base = object_id(self.files[path])
-        file_id = next(known for known in _ids_of(path, base) if known not in self.placements)
+        file_id = next(known for known in ids_of(path, base) if known not in self.placements)
         return self._begin(file_id, path, base), base
 
     # -- taking in ------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class LiveTree:
     def _opened(self, op: CodeOp) -> LiveFile:
         if not op.base:
             return self.file(op.file_id)
-        if op.file_id not in self.placements and op.file_id in islice(_ids_of(op.path, op.base), _LIVES):
+        if op.file_id not in self.placements and op.file_id in islice(ids_of(op.path, op.base), _LIVES):
             return self._begin(op.file_id, op.path, op.base)
         file = self.file(op.file_id)
         if op.base not in file.bases:
@@ -407,7 +407,7 @@ class LiveTree:
         return file
 
 
-def _ids_of(path: str, base: str) -> Iterator[str]:
+def ids_of(path: str, base: str) -> Iterator[str]:
     """Yield the ids of a file of the tree: the next one where it was removed and came back from outside."""
     file_id = path
     while True:
