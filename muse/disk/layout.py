@@ -282,9 +282,19 @@ def workdir_file(root: str, name: str) -> str:
     return os.path.join(workdir_directory(root), f"{name}.json")
 
 
+def workdir_journal_file(root: str, name: str) -> str:
+    """Return the file of what is being done to a working directory; it exists only meanwhile."""
+    return os.path.join(workdir_directory(root), f"{name}.journal.json")
+
+
 def workdir_lock_file(root: str, name: str) -> str:
     """Return the file that is locked exclusively while a working directory is recorded or brought up."""
     return os.path.join(workdir_directory(root), f"{name}.lock")
+
+
+def workdir_written_directory(root: str) -> str:
+    """Return the directory of notes about which files of the working tree Muse itself replaced."""
+    return os.path.join(workdir_directory(root), "written")
 
 
 def workdir_part_file(root: str, name: str, digest: str) -> str:
