@@ -14,6 +14,7 @@ from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.code.document import Patch, patch_between
 from muse.plugins.code.encodings import decode, detect
+from muse.plugins.code.file_ids import DOMAIN
 from muse.plugins.code.file_ops import (
     check_patch_of_text,
     creation_op,
@@ -29,7 +30,6 @@ from muse.plugins.code.raw import stamp_of
 from muse.session.causes import committed_heads, is_made_of_ops
 from muse.session.live import LiveSession
 
-DOMAIN = "code"
 PARENTS = 256
 INLINE_BYTES = 1 << 19
 

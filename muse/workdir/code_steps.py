@@ -13,6 +13,7 @@ from muse.errors import CorruptionError, DomainError, NotFoundError
 from muse.history.repository import TreeFiles
 from muse.plugins.code.document import Patch, TextDocument
 from muse.plugins.code.encodings import decode, detect
+from muse.plugins.code.file_ids import DOMAIN as CODE
 from muse.plugins.code.file_ops import (
     check_patch_of_text,
     creation_op,
@@ -25,7 +26,6 @@ from muse.plugins.code.hunks import additions_between, patches_between
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.ops import encoded, pieces_of
 from muse.plugins.code.update import client_of, read_update, write_insert
-from muse.session.text_replica import DOMAIN as CODE
 from muse.workdir.base import BaseFile, BaseStore
 from muse.workdir.newest import Newest
 from muse.workdir.step import INLINE_BYTES, LeftOutError, Step

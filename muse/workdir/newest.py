@@ -13,10 +13,10 @@ from muse.disk.resource import Resource
 from muse.errors import CorruptionError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
 from muse.history.tree import with_changes
+from muse.plugins.code.file_ids import DOMAIN as CODE
 from muse.plugins.op_fields import NAMES_DIRECTORY, names_path
 from muse.session.causes import committed_heads, heads_of
 from muse.session.live import LiveSession
-from muse.session.text_replica import DOMAIN as CODE
 from muse.session.text_replica import CodeReplica
 from muse.workdir.log_version import log_version
 
