@@ -225,7 +225,7 @@ def _text_of(path: str, content: bytes, encoding: str) -> str:
         return decode(content, encoding)
     except DomainError as error:
         raise LeftOutError(
-            f"{path} was a text in {encoding} and is none any more: if that is meant, move it away, record, "
+            f"{path} was a text in {encoding} and is no longer one: if that is meant, move it away, record, "
             "and put it there again"
         ) from error
 

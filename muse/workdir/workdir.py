@@ -344,7 +344,7 @@ class Workdir:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """The paths that are meant: those files, and all in those directories; all if there are none."""
+    """The paths that are meant: those files, and all in those directories; all without any."""
 
     paths: tuple[str, ...]
 

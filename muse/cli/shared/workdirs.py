@@ -52,7 +52,7 @@ def print_session(output: Output, chosen: ChosenSession, branch: str) -> None:
 
 
 def print_changes(output: Output, heading: str, changes: Iterable[ChangedFile]) -> None:
-    """Print changes, one a line, below a heading; nothing if there are none."""
+    """Print changes, one a line, below a heading; nothing without any."""
     found = list(changes)
     if not found:
         return
