@@ -68,10 +68,16 @@ class CodeSteps:
     def change(self, path: str, row: BaseFile, content: bytes) -> Step:
         """Say what was done to a file since its base: to a text by its characters, else as a whole."""
         copy = self._copy(path, row)
+        is_changed = self._newest.digests.get(path) != row.digest
+        if is_changed and (self._is_binary(row) if copy is None else copy.encoding is None):
+            raise LeftOutError(
+                f"others changed or moved {path} since you had it, and a file of this kind cannot be merged: "
+                "move yours to another name, then theirs is brought"
+            )
         if copy is None:
             return self.add_to(path, content)
         if copy.encoding is None:
-            return self._replace(path, row, copy, content)
+            return self._replace(path, copy, content)
         document = copy.document(self._seed)
         ops = _edits(path, document, copy, _text_of(path, content, copy.encoding))
         after = self._row(copy, object_id(content), document)
@@ -196,12 +202,11 @@ class CodeSteps:
     def _row(self, copy: _Copy, digest: str, document: TextDocument) -> BaseFile:
         return BaseFile(digest, file_id=copy.file_id, part=self._store.keep(document.state()))
 
-    def _replace(self, path: str, row: BaseFile, copy: _Copy, content: bytes) -> Step:
-        if self._newest.digests.get(path) != row.digest:
-            raise LeftOutError(
-                f"others changed or moved {path} since you had it, and a file of this kind "
-                "cannot be merged: move yours to another name, then theirs is brought"
-            )
+    def _is_binary(self, row: BaseFile) -> bool:
+        file = self._newest.replica.file_of(row.file_id) if row.file_id else None
+        return file is not None and file.encoding is None
+
+    def _replace(self, path: str, copy: _Copy, content: bytes) -> Step:
         op, stored = _carrying(replacement_op(path, copy.file_id, copy.content, content, copy.blob), content)
         after = BaseFile(object_id(content), file_id=copy.file_id)
         return Step(path, CODE, [op], {path: after}, copy.heads, stored)

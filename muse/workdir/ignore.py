@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from muse.disk.storage import TEMPORARY_MARK
 from muse.disk.tree_path import RESERVED, may_mean
 from muse.errors import UsageError
 from muse.plugins.op_fields import NAMES_DIRECTORY
@@ -17,7 +18,6 @@ JUNK_DIRECTORIES = frozenset(
 )
 JUNK_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "4913", "Icon\r"})
 _JUNK_ENDS = (".swp", ".swo", ".swx", "~", ".pyc", ".crdownload", ".part")
-_TEMPORARY = ".tmp-"
 
 Skips = Callable[[str, bool], bool]
 """Tells of a path, and whether it is a directory, whether it is left out."""
@@ -36,7 +36,7 @@ def is_junk(path: str, is_directory: bool) -> bool:  # noqa: FBT001 - as `Skips`
 
 def _is_ours(name: str) -> bool:
     """Tell whether a crash left this temporary file of ours."""
-    return name.startswith(".") and _TEMPORARY in name
+    return name.startswith(".") and TEMPORARY_MARK in name
 
 
 def skips_of(rules: bytes | None) -> Skips:

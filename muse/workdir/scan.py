@@ -2,10 +2,10 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from muse.disk.storage import Storage
+from muse.disk.storage import TEMPORARY_MARK, Storage
 from muse.disk.system_calls import storage_error
 from muse.errors import NotFoundError, StorageError
 from muse.plugins.op_fields import place_fault
@@ -45,8 +45,11 @@ class Directory:
         """Return where a file of the tree is."""
         return os.path.join(self.path, *path.split("/"))
 
-    def scan(self) -> Scan:
-        """Look through all of it; no link is followed. Files that are left out are not in the outcome."""
+    def scan(self, known: Collection[str]) -> Scan:
+        """Look through all of it; no link is followed.
+
+        Files that are left out are not in the outcome, unless they are `known`: those are in the session.
+        """
         found = Scan()
         skips = self._skips()
         waiting = [""]
@@ -66,6 +69,9 @@ class Directory:
                     waiting.append(path)
                 else:
                     self._take(path, found)
+        for path in known:
+            if path not in found.files and not found.is_unknown(path) and self.is_in_plain_directories(path):
+                self._take(path, found)
         found.faults.sort(key=lambda fault: fault.path)
         return found
 
@@ -81,7 +87,7 @@ class Directory:
             return
         try:
             status = self._storage.path_status(self.place(path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return  # it went meanwhile
         except OSError as error:
             found.unknown.add(path)
@@ -89,7 +95,7 @@ class Directory:
             return
         if stat.S_ISREG(status.st_mode):
             found.files[path] = status
-        else:
+        elif not stat.S_ISDIR(status.st_mode):
             what = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no plain file"
             reason = f"it is {what}, which no tree holds: name it in {IGNORE_FILE}, or put a file there"
             found.unknown.add(path)
@@ -130,6 +136,16 @@ class Directory:
                 self._storage.remove_directory(parent)
             except OSError:
                 return
+
+    def sweep(self, path: str) -> None:
+        """Remove what a crash left behind of a file that was to be put at a path."""
+        place, name = os.path.split(self.place(path))
+        start = f".{name[:40]}{TEMPORARY_MARK}"
+        for found, is_directory in self._storage.list_directory(place):
+            process = found.removeprefix(start).partition("-")[0]
+            is_left = found.startswith(start) and process.isdecimal() and not is_directory
+            if is_left and not self._storage.is_running(int(process)):
+                self._storage.remove(os.path.join(place, found))
 
     def _parents(self, path: str) -> Iterator[str]:
         parts = path.split("/")

@@ -15,7 +15,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class ChosenSession:
-    """A session, and why it is this one, in words for people. `session_id` is "" where there is no session yet."""
+    """A session, and why it is this one, in words for people. Without one, `session_id` is ""."""
 
     session_id: str
     because: str

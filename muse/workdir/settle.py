@@ -42,6 +42,7 @@ class Settler:
         was there.
         """
         for path, coming in sorted(self._base.coming.items()):
+            self._directory.sweep(path)
             row, status = self._base.files.get(path), self._scan.files.get(path)
             if status is None or self._is_as_known(path):
                 continue

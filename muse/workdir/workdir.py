@@ -120,7 +120,7 @@ class Workdir:
             else:
                 newest[path] = digest
         taken_ns = now_ns()
-        found = compare(base, self.directory.scan(), newest, self.directory)
+        found = compare(base, self.directory.scan({**base.files, **newest}), newest, self.directory)
         if found.agreed:
             return None
         self._note_looks(base, found, taken_ns)
@@ -279,7 +279,7 @@ class Workdir:
             }
         while True:
             taken_ns, notes = now_ns(), self._notes()
-            scan = self.directory.scan()
+            scan = self.directory.scan({**base.files, **newest.digests})
             settler = Settler(base, scan, self.directory, newest, recorder)
             settler.take_coming()
             for one in notes:

@@ -151,7 +151,7 @@ def test_names_last_through_a_rename_and_a_commit(root: Path) -> None:
 
 
 def test_many_notes_are_several_ops_and_all_take_effect(root: Path) -> None:
-    many = [(30 + number % 60, 120 * number, 100) for number in range(3000)]
+    many = [(30 + number % 60, 120 * number, 100) for number in range(1200)]
     (root / "a.mid").write_bytes(midi(*TUNE))
     record(root)
     (root / "a.mid").write_bytes(midi(*many))
