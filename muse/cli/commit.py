@@ -15,8 +15,10 @@ from muse.cli.shared.options import (
 )
 from muse.cli.shared.output import Output, count_of
 from muse.errors import UsageError
-from muse.session.commit import CommitOutcome
+from muse.session.commit import CommitOutcome, HandEditedError
 from muse.session.live import LiveSession
+
+_SHOWN = 20
 
 
 def commit(
@@ -27,6 +29,9 @@ def commit(
     author: Annotated[str, typer.Option(envvar="MUSE_AUTHOR", help="Whose commit it is.")] = "",
     salvage: Annotated[bool, typer.Option("--salvage", help="Commit the good ops of a damaged log.")] = False,
     sign: SignOption = None,
+    allow_ineffective: Annotated[
+        bool, typer.Option("--allow-ineffective", help="Exit with 0 though some ops had no effect.")
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="Store every op in order, not their net.")] = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
@@ -35,7 +40,8 @@ def commit(
 
     One commit is made for each domain, on the branch that HEAD names. The files here are brought up to date,
     except those that were changed by hand. A commit stores the net of its ops: a note inserted and then moved
-    is one insert.
+    is one insert. Ops that had no effect are listed with the reasons; the commit is made, and the exit status
+    is 1.
 
     Example: muse commit jam-1 -m "First take" --author Anna
     """
@@ -50,11 +56,18 @@ def commit(
         LiveSession(repository.root, session, author=author, signer=signer) as live,
         output.progress("committing"),
     ):
-        outcome = live.commit(message, salvage=salvage, full=full)
+        try:
+            outcome = live.commit(message, salvage=salvage, full=full)
+        except HandEditedError as error:
+            if not output.as_json:
+                _print_ineffective(output, session, error.outcome)
+            raise
     if output.as_json:
         output.record(outcome.as_record())
     else:
         _print_outcome(output, session, outcome)
+    if outcome.ignored and not allow_ineffective:
+        raise typer.Exit(1)
 
 
 def _print_outcome(output: Output, session: str, outcome: CommitOutcome) -> None:
@@ -67,5 +80,20 @@ def _print_outcome(output: Output, session: str, outcome: CommitOutcome) -> None
     for verb, paths in (("wrote", outcome.written), ("removed", outcome.removed)):
         for path in paths:
             output.line(f"  {verb} {path}")
-    for op in outcome.ignored:
-        output.line(f"  without effect: {op.address}: {op.reason}")
+    _print_ineffective(output, session, outcome)
+
+
+def _print_ineffective(output: Output, session: str, outcome: CommitOutcome) -> None:
+    """Say which ops changed nothing, and why: their authors were told only what was known then."""
+    if not outcome.ignored:
+        return
+    count = len({op.op_id for op in outcome.ignored})
+    output.line(
+        f"{count} of these {count_of(outcome.op_count, 'op')} had no effect; they stay in the log "
+        "(--allow-ineffective takes that for success):"
+    )
+    for op in outcome.ignored[:_SHOWN]:
+        output.line(f"  without effect: op {op.op_id}: {op.address}: {op.reason}")
+    if len(outcome.ignored) > _SHOWN:
+        more = len(outcome.ignored) - _SHOWN
+        output.line(f"  ... and {more} more: 'muse session check {session}' lists them all")

@@ -12,7 +12,14 @@ from muse.disk.git_carry import write_attributes
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import NotFoundError
 from muse.history.dag import CommitDag
-from muse.history.repo_record import RepoRecord, make_repo_record, read_repo_record, write_repo_record
+from muse.history.repo_record import (
+    RepoRecord,
+    let_any_domain,
+    make_repo_record,
+    read_repo_record,
+    takes_any_domain,
+    write_repo_record,
+)
 
 FIRST_BRANCH = "main"
 
@@ -22,6 +29,7 @@ class Repository:
 
     def __init__(self, root: str, storage: Storage = LOCAL, record: RepoRecord | None = None) -> None:
         """Open `root`. `record` takes the place of a `repo.json` that is damaged."""
+        self.any_domain = record is None and takes_any_domain(root, storage)
         record = record or read_repo_record(root, storage)
         self.root = root
         self.storage = storage
@@ -40,14 +48,15 @@ class Repository:
         now: str | None = None,
         domain: str = "code",
         repo_id: str | None = None,
+        any_domain: bool = False,
         storage: Storage = LOCAL,
     ) -> tuple["Repository", bool]:
         """Make a repository at `root`; return it, and whether it was made by this call.
 
         A repository that is there already keeps everything, its domain too. One that a crash left
         half-made is completed: `repo.json` is written last, and without it there is no repository.
-        `now` is an ISO 8601 time with its offset, by default the present. Raises `UsageError` for a
-        bad argument, and `CorruptionError` for a damaged `repo.json`, which is not replaced.
+        `now` is an ISO 8601 time with its offset, by default the present. With `any_domain`, ops of domains
+        that no plugin knows may be appended, now and later. Raises `UsageError` for a bad argument, and `CorruptionError` for a damaged `repo.json`, which is not replaced.
         """
         record = make_repo_record(
             repo_id=repo_id or str(uuid.uuid4()), created_at=now or now_text(), domain=domain
@@ -59,7 +68,9 @@ class Repository:
             write_attributes(root, storage)
             created = not storage.exists(layout.repo_file(root))
             if created:
-                write_repo_record(root, record, storage)
+                write_repo_record(root, record, storage, any_domain=any_domain)
+            elif any_domain and not takes_any_domain(root, storage):
+                let_any_domain(root, storage)
         return cls(root, storage), created
 
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from muse.apply.domains import apply_entries, read_states, rules_text, write_states
+from muse.apply.domains import apply_entries, read_states, rules_text, without_effect, write_states
 from muse.apply.net import net_delta
 from muse.core.coverage import Cut
 from muse.core.delta import collapse
@@ -57,7 +57,8 @@ class CommitOutcome:
             "op_count": self.op_count,
             "summary": self.summary,
             "ignored": [
-                {"index": op.index, "address": op.address, "reason": op.reason} for op in self.ignored
+                {"index": op.index, "op_id": op.op_id, "address": op.address, "reason": op.reason}
+                for op in self.ignored
             ],
             "written": list(self.written),
             "removed": list(self.removed),
@@ -166,7 +167,7 @@ class CommitWriter:
                 record = self._signer.sign(record)
             commit_ids.append(repository.dag.write_commit(record))
             deltas.append(delta)
-            ignored.extend(application.ignored)
+            ignored += without_effect(domain, own, application, any_domain=repository.any_domain)
         return StagedCommits(tuple(commit_ids), record["snapshot_id"], tuple(deltas), tuple(ignored))
 
     def _apply(

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from muse.apply.domains import check_domain_is_known
 from muse.core.coverage import Cut
 from muse.core.entry import OpEntry
 from muse.core.file.log_reader import collector_paused
@@ -37,7 +38,8 @@ class LiveSession(Resource):
     Many processes may edit one session, and any may commit: the one that comes second cuts again. Making one
     of these writes nothing; the first `edit` or `commit` calls `heal`. `branch` is by default the one HEAD
     names. With a `signer`, every commit is signed. With `salvage`, a log that lacks ops that commits cover is
-    worked on all the same.
+    worked on all the same. Edits of a domain that no plugin knows are refused, unless the repository or
+    `any_domain` lets them in.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class LiveSession(Resource):
         durability: Durability = "os",
         signer: Signer | None = None,
         salvage: bool = False,
+        any_domain: bool = False,
         storage: Storage = LOCAL,
     ) -> None:
         self.repository = Repository.open(os.fspath(repo_root), storage)
@@ -59,6 +62,8 @@ class LiveSession(Resource):
         self._writer = CommitWriter(self.repository, self.log, self.branch, signer)
         self._recovery = Recovery(self.repository, self.log, self.branch)
         self._salvage = salvage
+        self._any_domain = any_domain or self.repository.any_domain
+        self._known_domains: set[str] = set()
         self._storage = storage
         self._is_healed = False
         self._was_behind = False
@@ -73,7 +78,11 @@ class LiveSession(Resource):
         intent_id: str = "",
         reservation_id: str = "",
     ) -> OpEntry:
-        """Append one edit to the log; see `OpLog.record`."""
+        """Append one edit to the log; see `OpLog.record`. `DomainError` for a domain that no plugin knows."""
+        if domain not in self._known_domains:
+            if not self._any_domain:
+                check_domain_is_known(domain)
+            self._known_domains.add(domain)
         if not self._is_healed:
             self.heal()
         return self.log.record(

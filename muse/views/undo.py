@@ -14,6 +14,7 @@ from muse.session.live import LiveSession
 from muse.views.as_of import apply_entries, named_op, read_session
 
 _ATTEMPTS = 20
+_INTENT = "undo-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class _View:
     def is_undone_by(self, op: OpEntry, address: str, later: OpEntry) -> bool:
         """Tell whether a later op names `op` as undone, and had its effect at `address`."""
         effects = {(later["op_id"], address), (later["op_id"], _address(later))}
-        return op["op_id"] in later["parent_op_ids"] and not effects & self.ignored
+        is_undo = later["intent_id"].startswith(_INTENT) and op["op_id"] in later["parent_op_ids"]
+        return is_undo and not effects & self.ignored
 
 
 def undo(session: LiveSession, is_wanted: Callable[[OpEntry], bool], actor_id: str) -> UndoOutcome:
@@ -172,7 +174,7 @@ def _plan(
 
 def _intent_of(wanted: Iterable[str]) -> str:
     """Name the undoing after what it undoes."""
-    return f"undo-{sha256_hex(' '.join(wanted).encode())[:16]}"
+    return f"{_INTENT}{sha256_hex(' '.join(wanted).encode())[:16]}"
 
 
 def _address(entry: OpEntry) -> str:

@@ -7,9 +7,12 @@ import typer
 from muse.checks.logs import check_orphans
 from muse.checks.sealed_ops import check_session as check_session_commits
 from muse.cli.session.damages import print_damages
+from muse.cli.session.ineffective import ineffective_record, print_ineffective
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.shared.output import count_of
 from muse.core.op_log import OpLog
+from muse.errors import MuseError
+from muse.views.ineffective import ineffective_ops
 
 
 def check(
@@ -19,6 +22,7 @@ def check(
 
     "torn" is the start of a line whose writer died: it was not acknowledged, so nothing is lost.
     "corrupt" is anything else that is not an entry. The exit status is 1 if an op may be lost or hidden.
+    Ops without effect are listed too, with the reasons; they do not change the exit status.
 
     Example: muse session check jam-1
     """
@@ -46,5 +50,18 @@ def check(
     if not output.as_json and not (findings and not corrupt + torn):
         found = f"{count_of(corrupt, 'place')} corrupt, {torn} torn"
         output.line(f"{found}: 'muse session repair' moves them aside" if corrupt + torn else "No damage.")
-    if corrupt or findings:
+    is_faulty = bool(corrupt or findings)
+    try:
+        with output.progress("looking for ops without effect") as progress:
+            without_effect = ineffective_ops(repository, session, salvage=True, progress=progress)
+    except MuseError:
+        if not is_faulty:
+            raise
+        without_effect = []  # what is damaged was told
+    if output.as_json:
+        for op in without_effect:
+            output.record(ineffective_record(op))
+    else:
+        print_ineffective(output, without_effect)
+    if is_faulty:
         raise typer.Exit(1)

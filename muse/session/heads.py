@@ -1,0 +1,136 @@
+"""Heads: the ops of a log that no other rests on, so that an op can name all that its author could have seen."""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
+
+from muse.core.entry import DEFAULT_LIMITS, OpEntry
+from muse.core.op_log import OpLog
+from muse.errors import MuseError
+
+_COMMITTED_BYTES = 1 << 22
+"""How far back from the end of a log, at least, its ops are read; those that are pending always are."""
+_REMEMBERED = 10_000
+"""How many of the newest ops of a domain are known one by one, for authors that have not read the last ones."""
+
+
+class _Known(NamedTuple):
+    """An op, as far as those that rest on it are concerned."""
+
+    lamport_ts: int
+    op_id: str
+    actor_id: str
+    parents: tuple[str, ...]
+
+
+class _DomainHeads:
+    """The heads among the ops of one domain."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, _Known] = {}
+        self.heads: dict[str, _Known] = {}
+        self.newest: deque[_Known] = deque(maxlen=_REMEMBERED)
+
+    def add(self, entry: OpEntry) -> None:
+        """Take in an op; a line that repeats an earlier op changes nothing."""
+        actor_id = entry["actor_id"]
+        before = self.last.get(actor_id)
+        if before is not None:
+            if entry["lamport_ts"] <= before.lamport_ts:
+                return  # what its actor made later rests on it
+            self.heads.pop(before.op_id, None)
+        one = _Known(entry["lamport_ts"], entry["op_id"], actor_id, tuple(entry["parent_op_ids"]))
+        for parent in one.parents:
+            self.heads.pop(parent, None)
+        self.last[actor_id] = self.heads[one.op_id] = one
+        self.newest.append(one)
+
+    def seen_by(self, frontier: Mapping[str, int]) -> Iterable[_Known]:
+        """Return the newest op of each actor that the frontier reaches, without those that the others name."""
+        found = {
+            actor: one
+            for actor, stamp in frontier.items()
+            if (one := self.last.get(actor)) and one.lamport_ts <= stamp
+        }
+        wanted = {actor for actor in frontier if actor in self.last and actor not in found}
+        for one in reversed(self.newest):
+            if not wanted:
+                break
+            if one.actor_id in wanted and one.lamport_ts <= frontier[one.actor_id]:
+                found[one.actor_id] = one
+                wanted.discard(one.actor_id)
+        named = {parent for one in found.values() for parent in one.parents}
+        return [one for one in found.values() if one.op_id not in named]
+
+
+class Heads:
+    """The heads of one log, of each domain: plugins are given the ops of their own domain only. For several threads.
+
+    An actor's earlier ops are behind its later ones. So the heads are the last op of each actor, without those
+    that another op names. What is pending is read, and of what is committed the newest 4 MiB.
+    """
+
+    def __init__(self, log: OpLog) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._domains: dict[str, _DomainHeads] = {}
+        self._read_to: int | None = None
+
+    def catch_up(self) -> None:
+        """Take in what anyone appended since."""
+        end = self._log.cut().offset
+        with self._lock:
+            start = self._start(end) if self._read_to is None else self._read_to
+            if start < end:
+                for entry in self._log.scan(start, end):
+                    self._add(entry)
+            self._read_to = max(start, end)
+
+    def _start(self, end: int) -> int:
+        covered = 0
+        with suppress(MuseError):  # what cannot be told to be committed counts as pending
+            covered = self._log.checkpoints.coverage().cut.offset
+        return max(0, min(covered, end - _COMMITTED_BYTES))
+
+    def note(self, entry: OpEntry) -> None:
+        """Take in an op that this process appends, before it is read in the log."""
+        with self._lock:
+            self._add(entry)
+
+    def pass_over(self, start: int, end: int) -> None:
+        """Note that between these bytes of the log is what was taken in already."""
+        with self._lock:
+            if start == self._read_to:
+                self._read_to = end
+
+    def forget(self) -> None:
+        """Read the log again: what was noted may not be in it."""
+        with self._lock:
+            self._domains.clear()
+            self._read_to = None
+
+    def _add(self, entry: OpEntry) -> None:
+        self._domains.setdefault(entry["domain"], _DomainHeads()).add(entry)
+
+    def names(self, domain: str) -> list[str]:
+        """Return the ids of the heads, at most so many as an op may have parents, the newest."""
+        with self._lock:
+            known = self._domains.get(domain)
+            return [] if known is None else _newest(known.heads.values())
+
+    def seen_by(self, domain: str, frontier: Mapping[str, int]) -> list[str]:
+        """Return the ids of the heads of an author that has read of each actor up to a stamp.
+
+        Of an actor whose ops up to that stamp are behind the 10,000 newest, nothing is named.
+        """
+        with self._lock:
+            known = self._domains.get(domain)
+            return [] if known is None else _newest(known.seen_by(frontier))
+
+
+def _newest(found: Iterable[_Known]) -> list[str]:
+    ordered = sorted(found)
+    return [one.op_id for one in islice(ordered, max(0, len(ordered) - DEFAULT_LIMITS.parents), None)]
