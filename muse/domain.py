@@ -235,7 +235,7 @@ class FileKnowingPlugin(Protocol):
 
 @runtime_checkable
 class ForeseeingPlugin(Protocol):
-    """A domain that can tell of each op as it is logged whether it takes effect. Pure, as `DomainPlugin` is."""
+    """A domain that can tell, of each op as it is logged, whether it takes effect. Pure."""
 
     def foresee(
         self, files: Mapping[str, bytes], fetch: Callable[[str], bytes], state: Mapping[str, bytes]

@@ -20,12 +20,16 @@ from muse.domain import (
 )
 from muse.errors import DomainError, NotFoundError
 from muse.history.commit_record import STATE_KEY, state_snapshots
+from muse.history.repo_record import is_name_for_others
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
 from muse.plugins.registry import find_plugin, plugin_names
 
 ABSENT = "absent"
 """The file of a domain's state that names, one a line, the objects that a commit did not find."""
+
+OTHER_FILES = "code"
+"""The domain of files that no plugin knows by their names."""
 
 _RULES = re.compile(r"^Muse-Rules: (.*)$", re.MULTILINE)
 _RULE = re.compile(r"(\S+) ([1-9][0-9]{0,8})(?:, |$)")
@@ -128,6 +132,14 @@ def domain_of_file(path: object, default: str) -> str:
     if not isinstance(path, str):
         return default
     return next((name for name, plugin in _knowing_files() if plugin.knows_file(path)), default)
+
+
+def domain_of_other_files(repository: Repository) -> str:
+    """Return the domain of the files that no plugin knows by their names.
+
+    It is the one in `repo.json`, unless only other tools know that name: it is then one of a kind of files.
+    """
+    return OTHER_FILES if is_name_for_others(repository.domain) else repository.domain
 
 
 @lru_cache(maxsize=1)

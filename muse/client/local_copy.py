@@ -14,6 +14,7 @@ from muse.disk.json_file import encode_json, field, field_items, read_json_objec
 from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, UsageError
+from muse.session.heads import Heads
 
 _SCHEMA_VERSION = 2
 """Version 1 has no `acknowledged`."""
@@ -44,6 +45,7 @@ class LocalCopy(Resource):
                     f"{directory} is in use by another client: end it, or give each a directory of its own"
                 )
             self.log = self._stack.enter_context(OpLog(directory, session_id))
+            self._heads = Heads(self.log)
             self._repo_id, self.cursor, self.acknowledged, self._sent, self.refused = self._read()
             self._stack = self._stack.pop_all()
 
@@ -85,11 +87,19 @@ class LocalCopy(Resource):
         domain_op: Mapping[str, Any],
         *,
         op_id: str | None = None,
-        parent_op_ids: Sequence[str] = (),
+        parent_op_ids: Sequence[str] | None = None,
         intent_id: str = "",
         reservation_id: str = "",
+        seen: Mapping[str, int] | None = None,
     ) -> OpEntry:
-        """Append an op, stamped above all that was taken in; one whose `op_id` is known stays as it was."""
+        """Append an op, stamped above all that was taken in; one whose `op_id` is known stays as it was.
+
+        Without `parent_op_ids` it rests on what was `seen`, or is here where that is not said.
+        """
+        found = {} if op_id is None else self.log.find([op_id])
+        known = found[op_id][2] if op_id in found else None
+        if parent_op_ids is None:
+            parent_op_ids = self._seen(domain, seen) if known is None else known["parent_op_ids"]
         if op_id is None:
             return self.log.record(
                 self._actor_id,
@@ -110,10 +120,15 @@ class LocalCopy(Resource):
         )
         entry["op_id"] = op_id
         check_entry(entry)
-        for _, _, known in self.log.find([op_id]).values():
+        if known is not None:
             entry |= {"lamport_ts": known["lamport_ts"], "created_at": known["created_at"]}
         self.log.append(entry)
         return entry
+
+    def _seen(self, domain: str, frontier: Mapping[str, int] | None) -> list[str]:
+        """Return the heads of what was seen, or of what is here."""
+        self._heads.catch_up()
+        return self._heads.names(domain) if frontier is None else self._heads.seen_by(domain, frontier)
 
     def unsent(self) -> list[OpEntry]:
         """Return the actor's ops that the server may not have, in the order in which they were made."""

@@ -65,7 +65,7 @@ class AsyncSession:
         domain_op: Mapping[str, Any],
         *,
         op_id: str | None = None,
-        parent_op_ids: Sequence[str] = (),
+        parent_op_ids: Sequence[str] | None = None,
         intent_id: str = "",
         reservation_id: str = "",
         seen_frontier: Mapping[str, int] | None = None,
@@ -81,7 +81,7 @@ class AsyncSession:
         if self._copy is None:
             op: Mapping[str, Any] = draft(self.actor_id, domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
         else:
-            op = self._copy.record(domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
+            op = self._copy.record(domain, domain_op, op_id=op_id, seen=seen_frontier, **names)  # type: ignore[arg-type]
         return self._outbox.add(op["op_id"], encoded(op), orjson.dumps(seen_frontier))
 
     async def record(
@@ -90,7 +90,7 @@ class AsyncSession:
         domain_op: Mapping[str, Any],
         *,
         op_id: str | None = None,
-        parent_op_ids: Sequence[str] = (),
+        parent_op_ids: Sequence[str] | None = None,
         intent_id: str = "",
         reservation_id: str = "",
         seen_frontier: Mapping[str, int] | None = None,
@@ -98,7 +98,8 @@ class AsyncSession:
         """Hand over an op and wait for its receipt, which says what became of it.
 
         With an `op_id` of your choice it is safe to call again after an error. `seen_frontier`: per actor,
-        the highest stamp that this actor has read; the receipt names newer ops on the same address.
+        the highest stamp that this actor has read; the receipt names newer ops on the same address. Without
+        `parent_op_ids`, the op rests on all that this actor has read, or is in the log where it is not said.
         Raises `ServerError` if the server could not be reached for the `patience_seconds` of the address, or
         refuses everything. Its `op_ids` are not acknowledged, but may be stored.
         """

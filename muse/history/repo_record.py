@@ -33,6 +33,11 @@ def name_for_others(domain: str) -> str:
     return _NAMES_FOR_OTHERS.get(domain, domain)
 
 
+def is_name_for_others(domain: str) -> bool:
+    """Return whether a name in `repo.json` is one that only other Muse tools have for a domain."""
+    return domain in _NAMES_FOR_OTHERS.values()
+
+
 def make_repo_record(*, repo_id: str, created_at: str, domain: str) -> RepoRecord:
     """Return the record of a new repository; `UsageError` for a bad id, time or domain name."""
     if not _DOMAIN.match(domain):
@@ -100,9 +105,7 @@ def digest_of_record(document: Mapping[str, Any]) -> str:
     return json_digest({name: document.get(name) for name in RepoRecord.__annotations__})
 
 
-def write_repo_record(
-    root: str, record: RepoRecord, storage: Storage, *, any_domain: bool = False
-) -> None:
+def write_repo_record(root: str, record: RepoRecord, storage: Storage, *, any_domain: bool = False) -> None:
     """Write `repo.json`, durably and in one step."""
     document = {**record, ANY_DOMAIN: True} if any_domain else record
     storage.write_atomically(layout.repo_file(root), encode_json(document, "repo.json"))

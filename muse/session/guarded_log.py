@@ -250,7 +250,9 @@ class GuardedLog:
         for offer in new:
             if not offer.states_parents:
                 frontier, domain = offer.request.seen_frontier, offer.entry["domain"]
-                names = self._heads.names(domain) if frontier is None else self._heads.seen_by(domain, frontier)
+                names = (
+                    self._heads.names(domain) if frontier is None else self._heads.seen_by(domain, frontier)
+                )
                 offer.entry["parent_op_ids"] = names
         if new:
             at = now_text()

@@ -1,4 +1,4 @@
-"""Heads: the ops of a log that no other rests on, so that an op can name all that its author could have seen."""
+"""Heads: the ops of a log that no other rests on, by which an op names all that its author could have seen."""
 
 import threading
 from collections import deque
@@ -14,7 +14,7 @@ from muse.errors import MuseError
 _COMMITTED_BYTES = 1 << 22
 """How far back from the end of a log, at least, its ops are read; those that are pending always are."""
 _REMEMBERED = 10_000
-"""How many of the newest ops of a domain are known one by one, for authors that have not read the last ones."""
+"""How many of the newest ops of a domain are known one by one, for authors that have not read the last."""
 
 
 class _Known(NamedTuple):
@@ -49,7 +49,7 @@ class _DomainHeads:
         self.newest.append(one)
 
     def seen_by(self, frontier: Mapping[str, int]) -> Iterable[_Known]:
-        """Return the newest op of each actor that the frontier reaches, without those that the others name."""
+        """Return the newest op of each actor that the frontier reaches, without those that others name."""
         found = {
             actor: one
             for actor, stamp in frontier.items()
@@ -67,10 +67,10 @@ class _DomainHeads:
 
 
 class Heads:
-    """The heads of one log, of each domain: plugins are given the ops of their own domain only. For several threads.
+    """The heads of one log, for each domain, as plugins see the ops of their own only. For several threads.
 
-    An actor's earlier ops are behind its later ones. So the heads are the last op of each actor, without those
-    that another op names. What is pending is read, and of what is committed the newest 4 MiB.
+    An actor's earlier ops are behind its later ones. So the heads are the last op of each actor, without
+    those that another op names. What is pending is read, and of what is committed the newest 4 MiB.
     """
 
     def __init__(self, log: OpLog) -> None:

@@ -13,7 +13,7 @@ from muse.views.as_of import CommittedOps, LoggedSession, read_session
 
 @dataclass(frozen=True, slots=True)
 class IneffectiveOp:
-    """An op, or the part of it at `address`, that changed nothing; `commit_id` is "" for one that is pending."""
+    """An op, or its part at `address`, that changed nothing; `commit_id` is "" for one that is pending."""
 
     entry: OpEntry
     address: str
@@ -45,7 +45,10 @@ def _of_commit(repository: Repository, commit: CommittedOps) -> list[Ineffective
     files = TreeFiles(repository, repository.read_tree(commit.before))
     found: list[IneffectiveOp] = []
     for domain, own in _by_domain(commit.entries).items():
-        fetch, state = fetch_at(repository, commit.commit_id, domain), read_state(repository, commit.before, domain)
+        fetch, state = (
+            fetch_at(repository, commit.commit_id, domain),
+            read_state(repository, commit.before, domain),
+        )
         outcome = apply_entries(domain, own, files, fetch, state, rules=rules)
         ignored = without_effect(domain, own, outcome, any_domain=repository.any_domain)
         found += _as_ops(own, ignored, commit.commit_id)

@@ -33,7 +33,7 @@ DOMAIN = "notes-domain-without-plugin"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    Repository.init(str(tmp_path), now=NOW)
+    Repository.init(str(tmp_path), now=NOW, any_domain=True)
     return tmp_path
 
 
@@ -415,7 +415,7 @@ def test_a_fault_at_any_call_of_a_commit_leaves_none_or_one_and_the_next_converg
 
     def prepare() -> Path:
         root = tmp_path / str(run)
-        Repository.init(str(root), now=NOW)
+        Repository.init(str(root), now=NOW, any_domain=True)
         with LiveSession(root, "jam") as session:
             session.edit("ada", DOMAIN, {"n": 0})
             session.commit("Before")
@@ -566,7 +566,7 @@ def test_a_commit_writes_the_files_of_its_domain(root: Path) -> None:
 
 def test_commits_in_any_steps_give_the_same_files(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    Repository.init(str(other), now=NOW)
+    Repository.init(str(other), now=NOW, any_domain=True)
     for place, every in ((root, 1), (other, 5)):
         with LiveSession(place, "jam") as session:
             for number in range(5):
@@ -641,7 +641,7 @@ def test_an_op_whose_path_no_tree_may_have_is_ignored_and_the_rest_is_committed(
     root: Path, path: str
 ) -> None:
     deep = root / ("d" * 200)
-    Repository.init(str(deep), now=NOW)
+    Repository.init(str(deep), now=NOW, any_domain=True)
     with LiveSession(deep, "jam") as session:
         session.edit("ada", "music", note_op(0))
         session.edit("eve", "music", note_op(1, path))

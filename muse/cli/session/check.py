@@ -9,9 +9,10 @@ from muse.checks.sealed_ops import check_session as check_session_commits
 from muse.cli.session.damages import print_damages
 from muse.cli.session.ineffective import ineffective_record, print_ineffective
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
-from muse.cli.shared.output import count_of
+from muse.cli.shared.output import Output, count_of
 from muse.core.op_log import OpLog
 from muse.errors import MuseError
+from muse.history.repository import Repository
 from muse.views.ineffective import ineffective_ops
 
 
@@ -51,17 +52,22 @@ def check(
         found = f"{count_of(corrupt, 'place')} corrupt, {torn} torn"
         output.line(f"{found}: 'muse session repair' moves them aside" if corrupt + torn else "No damage.")
     is_faulty = bool(corrupt or findings)
-    try:
-        with output.progress("looking for ops without effect") as progress:
-            without_effect = ineffective_ops(repository, session, salvage=True, progress=progress)
-    except MuseError:
-        if not is_faulty:
-            raise
-        without_effect = []  # what is damaged was told
-    if output.as_json:
-        for op in without_effect:
-            output.record(ineffective_record(op))
-    else:
-        print_ineffective(output, without_effect)
+    _tell_ineffective(output, repository, session, is_faulty=is_faulty)
     if is_faulty:
         raise typer.Exit(1)
+
+
+def _tell_ineffective(output: Output, repository: Repository, session: str, *, is_faulty: bool) -> None:
+    """List the ops without effect, as far as a log that is faulty lets them be found."""
+    try:
+        with output.progress("looking for ops without effect") as progress:
+            found = ineffective_ops(repository, session, salvage=True, progress=progress)
+    except MuseError:
+        if is_faulty:
+            return  # what is damaged was told
+        raise
+    if output.as_json:
+        for op in found:
+            output.record(ineffective_record(op))
+    else:
+        print_ineffective(output, found)

@@ -15,7 +15,13 @@ def print_ineffective(output: Output, found: Sequence[IneffectiveOp]) -> None:
     count = len({one.entry["op_id"] for one in found})
     output.line(f"{count_of(count, 'op')} without effect; a later op can do what was meant")
     rows = [
-        (one.entry["op_id"], one.entry["actor_id"], one.commit_id[:SHORT_ID] or "pending", one.address, one.reason)
+        (
+            one.entry["op_id"],
+            one.entry["actor_id"],
+            one.commit_id[:SHORT_ID] or "pending",
+            one.address,
+            one.reason,
+        )
         for one in found
     ]
     output.table(("OP", "BY", "IN", "ADDRESS", "WHY"), rows)

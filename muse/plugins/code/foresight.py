@@ -13,8 +13,8 @@ from muse.plugins.op_fields import Fetch
 class CodeForesight:
     """Follows the entries of a log on a tree and its state.
 
-    What a raw op means is known at once only where its author had seen all that is here. Of any other, nothing
-    is told, and what it will mean is taken to be what it means here.
+    What a raw op means is known at once only where its author had seen all that is here. Of any other,
+    nothing is told, and what it will mean is taken to be what it means here.
     """
 
     def __init__(self, files: Mapping[str, bytes], fetch: Fetch, state: Mapping[str, bytes]) -> None:
