@@ -14,7 +14,7 @@ from muse.cli.shared.options import (
     remember,
 )
 from muse.cli.shared.output import Output, count_of
-from muse.errors import UsageError
+from muse.errors import MuseError, UsageError
 from muse.session.commit import CommitOutcome, HandEditedError
 from muse.session.live import LiveSession
 
@@ -62,12 +62,25 @@ def commit(
             if not output.as_json:
                 _print_ineffective(output, session, error.outcome)
             raise
+        if not outcome.commit_ids:
+            _check_history_has_all(live, session)
     if output.as_json:
         output.record(outcome.as_record())
     else:
         _print_outcome(output, session, outcome)
     if outcome.ignored and not allow_ineffective:
         raise typer.Exit(1)
+
+
+def _check_history_has_all(live: LiveSession, session: str) -> None:
+    """Raise `MuseError` if nothing is pending only because a program said so, in a checkpoint of its own."""
+    checkpoint = live.log.checkpoints.trusted()
+    if checkpoint is not None and checkpoint["op_count"] and not checkpoint.get("commit_id"):
+        raise MuseError(
+            f"nothing is committed: a checkpoint of a program covers {count_of(checkpoint['op_count'], 'op')} "
+            f"of session {session!r}, as snapshot {checkpoint['snapshot_id'][:64]!r}, and no commit has them; "
+            f"'muse session recover {session}' makes them pending"
+        )
 
 
 def _print_outcome(output: Output, session: str, outcome: CommitOutcome) -> None:

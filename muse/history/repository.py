@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from muse.coordination.reservations import Coordination
 from muse.core.file.objects import ObjectStore
+from muse.core.session_directory import list_sessions
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.git_carry import write_attributes
@@ -22,6 +23,7 @@ from muse.history.repo_record import (
 )
 
 FIRST_BRANCH = "main"
+_SESSIONS_NAMED = 3
 
 
 class Repository:
@@ -78,17 +80,22 @@ class Repository:
     def open(cls, root: str, storage: Storage = LOCAL) -> "Repository":
         """Open the repository at `root` itself; `NotFoundError` if there is no repository."""
         if not storage.exists(layout.repo_file(root)):
-            raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
+            raise NotFoundError(
+                _logs_without_repository(root, storage) or f"{root} is not a Muse repository: run 'muse init'"
+            )
         return cls(root, storage)
 
     @classmethod
     def find(cls, start: str, storage: Storage = LOCAL) -> "Repository":
         """Open the repository that `start` is in: the nearest directory upward that holds one."""
-        directory = os.path.abspath(start)
+        directory, missing = os.path.abspath(start), ""
         while not storage.exists(layout.repo_file(directory)):
+            missing = missing or _logs_without_repository(directory, storage)
             directory, name = os.path.split(directory)
             if not name:
-                raise NotFoundError(f"{start} is not a Muse repository (or any parent): run 'muse init'")
+                raise NotFoundError(
+                    missing or f"{start} is not a Muse repository (or any parent): run 'muse init'"
+                )
         return cls(directory, storage)
 
     def read_tree(self, commit_id: str | None) -> dict[str, str]:
@@ -100,6 +107,20 @@ class Repository:
     def read_files(self, manifest: Mapping[str, str]) -> dict[str, bytes]:
         """Return path -> content of every file of `manifest`, each checked against its id."""
         return {path: self.objects.get(object_id) for path, object_id in manifest.items()}
+
+
+def _logs_without_repository(root: str, storage: Storage) -> str:
+    """Say what is missing where programs have begun logs without a repository; "" where there are none."""
+    if not storage.is_directory(layout.op_log_directory(root)):
+        return ""
+    found = list_sessions(root, storage=storage)
+    if not found:
+        return ""
+    more = f" and {len(found) - _SESSIONS_NAMED} more" if len(found) > _SESSIONS_NAMED else ""
+    return (
+        f"{root} is not a Muse repository yet: run 'muse init {root}' to make one around the session"
+        f"{'s' * (len(found) > 1)} {', '.join(found[:_SESSIONS_NAMED])}{more}"
+    )
 
 
 def _make_furniture(root: str, storage: Storage) -> None:

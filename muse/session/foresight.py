@@ -21,9 +21,9 @@ _Take = Callable[[Mapping[str, Any]], str]
 class Foresight:
     """Follows the ops of a log on the tree of the branch, with the plugins that can. For several threads.
 
-    Each domain is followed on the files of the commit, whatever the others do. An append must not wait for it.
-    So it begins where at most 1 MiB of ops is pending, and gives up where more than 64 KiB come at once, until
-    the branch moves; a commit tells of each op in any case.
+    Each domain is followed on the files of the commit, whatever the others do. An append must not wait for
+    it. So it begins where at most 1 MiB of ops is pending, and gives up where more than 64 KiB come at once,
+    until the branch moves; a commit tells of each op in any case.
     """
 
     def __init__(self, repository: Repository, log: OpLog, branch: Callable[[], str]) -> None:

@@ -1,4 +1,4 @@
-"""Heads: the ops of a log that no other rests on, by which an op names all that its author could have seen."""
+"""Heads: the ops of a log that no other rests on, by which an op names all that its author could see."""
 
 import threading
 from collections import deque

@@ -19,11 +19,12 @@ class Receipt(msgspec.Struct, frozen=True):
     was written, "proposed" if it is set aside, on the disk, until somebody decides, and "local" if a client
     keeps it in its local log while the server is away, and sends it later. `kind` and `reason` say, for
     programs and for people, why it was not stored, what the policy let pass, or why it has no effect.
-    `position` is the byte of the log at which its line starts, `next_position` the one after it (a cursor to read on from), `lamport_ts`
-    its stamp; they are null where the op is not in the log. `overlaps` has the ops of others on its addresses
-    that its author had not read, of each actor the newest (`lamport_ts`, `op_id`, `actor_id`, `address`), and
-    `reservations` the reservations of others on those addresses, each with ten addresses at most. Where the
-    receipts of ops that enter together name very much, the later ones name nothing.
+    `position` is the byte of the log at which its line starts, `next_position` the one after it (a cursor
+    to read on from), `lamport_ts` its stamp; they are null where the op is not in the log. `overlaps` has the
+    ops of others on its addresses that its author had not read, of each actor the newest (`lamport_ts`,
+    `op_id`, `actor_id`, `address`), and `reservations` the reservations of others on those addresses, each
+    with ten addresses at most. Where the receipts of ops that enter together name very much, the later ones
+    name nothing.
     """
 
     op_id: str
