@@ -73,12 +73,12 @@ def commit(
 
 
 def _check_history_has_all(live: LiveSession, session: str) -> None:
-    """Raise `MuseError` if nothing is pending only because a program said so, in a checkpoint of its own."""
+    """Raise `MuseError` if nothing is pending only because a checkpoint of a program says so."""
     checkpoint = live.log.checkpoints.trusted()
     if checkpoint is not None and checkpoint["op_count"] and not checkpoint.get("commit_id"):
         raise MuseError(
-            f"nothing is committed: a checkpoint of a program covers {count_of(checkpoint['op_count'], 'op')} "
-            f"of session {session!r}, as snapshot {checkpoint['snapshot_id'][:64]!r}, and no commit has them; "
+            f"nothing is committed: a program's checkpoint has {count_of(checkpoint['op_count'], 'op')} "
+            f"of session {session!r}, snapshot {checkpoint['snapshot_id'][:64]!r}; no commit has them; "
             f"'muse session recover {session}' makes them pending"
         )
 

@@ -14,7 +14,6 @@ from muse.disk.json_file import encode_json, field, field_items, read_json_objec
 from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, UsageError
-from muse.session.heads import Heads
 
 _SCHEMA_VERSION = 2
 """Version 1 has no `acknowledged`."""
@@ -45,7 +44,6 @@ class LocalCopy(Resource):
                     f"{directory} is in use by another client: end it, or give each a directory of its own"
                 )
             self.log = self._stack.enter_context(OpLog(directory, session_id))
-            self._heads = Heads(self.log)
             self._repo_id, self.cursor, self.acknowledged, self._sent, self.refused = self._read()
             self._stack = self._stack.pop_all()
 
@@ -127,8 +125,8 @@ class LocalCopy(Resource):
 
     def _seen(self, domain: str, frontier: Mapping[str, int] | None) -> list[str]:
         """Return the heads of what was seen, or of what is here."""
-        self._heads.catch_up()
-        return self._heads.names(domain) if frontier is None else self._heads.seen_by(domain, frontier)
+        self.log.heads.catch_up()
+        return self.log.heads.names(domain) if frontier is None else self.log.heads.seen_by(domain, frontier)
 
     def unsent(self) -> list[OpEntry]:
         """Return the actor's ops that the server may not have, in the order in which they were made."""

@@ -32,7 +32,6 @@ from muse.session.decisions import (
 )
 from muse.session.file_names import FileNames
 from muse.session.foresight import Foresight
-from muse.session.heads import Heads
 from muse.session.policy import Policy, read_policy
 from muse.session.proposals import Proposal, ProposalFile
 from muse.session.receipt import Receipt, Status
@@ -81,7 +80,7 @@ class GuardedLog:
         self._proposals = ProposalFile(layout.proposals_file(root, session_id), repository.storage)
         self._touches = Touches(log)
         self._names = FileNames(log, self._last_tree)
-        self._heads = Heads(log)
+        self._heads = log.heads
         self._foresight = Foresight(repository, log, self._branch)
 
     # -- appending ------------------------------------------------------------------------------

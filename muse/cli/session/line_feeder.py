@@ -12,7 +12,6 @@ from muse.core.other_sessions import OtherSessions
 from muse.core.strict_json import parse_strictly
 from muse.errors import ConflictError, InvalidEntryError, UsageError
 from muse.session.foresight import Foresight
-from muse.session.heads import Heads
 
 _READ_BYTES = 1 << 18
 _LINE_BYTES = 2 * DEFAULT_LIMITS.entry_bytes  # JSON that others write may be wider than ours
@@ -70,7 +69,7 @@ class LineFeeder:
         self._bare_ops = bare_ops
         self._others = others
         self._foresight = foresight
-        self._heads = Heads(log)
+        self._heads = log.heads
         self._has_heads = False
         self._lines: dict[str, int] = {}  # of the ops taken since it was last asked which have an effect
         self._entries: list[tuple[int, OpEntry]] = []  # consecutive ones, appended together

@@ -3,13 +3,14 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple
+from operator import attrgetter
 
+from muse.core.appends import Appends
+from muse.core.blocks import Link, link_of
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
-from muse.core.op_log import OpLog
-from muse.errors import MuseError
+from muse.core.file.checkpoint_store import CheckpointFile
+from muse.core.file.log_reader import LogReader
 
 _COMMITTED_BYTES = 1 << 22
 """How far back from the end of a log, at least, its ops are read; those that are pending always are."""
@@ -17,38 +18,27 @@ _REMEMBERED = 10_000
 """How many of the newest ops of a domain are known one by one, for authors that have not read the last."""
 
 
-class _Known(NamedTuple):
-    """An op, as far as those that rest on it are concerned."""
-
-    lamport_ts: int
-    op_id: str
-    actor_id: str
-    parents: tuple[str, ...]
-
-
 class _DomainHeads:
     """The heads among the ops of one domain."""
 
     def __init__(self) -> None:
-        self.last: dict[str, _Known] = {}
-        self.heads: dict[str, _Known] = {}
-        self.newest: deque[_Known] = deque(maxlen=_REMEMBERED)
+        self.last: dict[str, Link] = {}
+        self.heads: dict[str, Link] = {}
+        self.newest: deque[Link] = deque(maxlen=_REMEMBERED)
 
-    def add(self, entry: OpEntry) -> None:
+    def add(self, one: Link) -> None:
         """Take in an op; a line that repeats an earlier op changes nothing."""
-        actor_id = entry["actor_id"]
-        before = self.last.get(actor_id)
+        before = self.last.get(one.actor_id)
         if before is not None:
-            if entry["lamport_ts"] <= before.lamport_ts:
+            if one.lamport_ts <= before.lamport_ts:
                 return  # what its actor made later rests on it
             self.heads.pop(before.op_id, None)
-        one = _Known(entry["lamport_ts"], entry["op_id"], actor_id, tuple(entry["parent_op_ids"]))
-        for parent in one.parents:
+        for parent in one.parent_op_ids:
             self.heads.pop(parent, None)
-        self.last[actor_id] = self.heads[one.op_id] = one
+        self.last[one.actor_id] = self.heads[one.op_id] = one
         self.newest.append(one)
 
-    def seen_by(self, frontier: Mapping[str, int]) -> Iterable[_Known]:
+    def seen_by(self, frontier: Mapping[str, int]) -> Iterable[Link]:
         """Return the newest op of each actor that the frontier reaches, without those that others name."""
         found = {
             actor: one
@@ -62,7 +52,7 @@ class _DomainHeads:
             if one.actor_id in wanted and one.lamport_ts <= frontier[one.actor_id]:
                 found[one.actor_id] = one
                 wanted.discard(one.actor_id)
-        named = {parent for one in found.values() for parent in one.parents}
+        named = {parent for one in found.values() for parent in one.parent_op_ids}
         return [one for one in found.values() if one.op_id not in named]
 
 
@@ -73,32 +63,33 @@ class Heads:
     those that another op names. What is pending is read, and of what is committed the newest 4 MiB.
     """
 
-    def __init__(self, log: OpLog) -> None:
-        self._log = log
+    def __init__(self, appends: Appends, store: CheckpointFile, reader: LogReader) -> None:
+        self._appends = appends
+        self._store = store
+        self._reader = reader
         self._lock = threading.Lock()
         self._domains: dict[str, _DomainHeads] = {}
         self._read_to: int | None = None
 
     def catch_up(self) -> None:
         """Take in what anyone appended since."""
-        end = self._log.cut().offset
+        with self._appends.lock:
+            end = self._appends.take_in()
         with self._lock:
             start = self._start(end) if self._read_to is None else self._read_to
-            if start < end:
-                for entry in self._log.scan(start, end):
-                    self._add(entry)
+            for one in self._reader.links(start, end) if start < end else ():
+                self._add(one)
             self._read_to = max(start, end)
 
     def _start(self, end: int) -> int:
-        covered = 0
-        with suppress(MuseError):  # what cannot be told to be committed counts as pending
-            covered = self._log.checkpoints.coverage().cut.offset
+        """Return from where on the log is read first."""
+        covered = self._store.trusted_coverage().cut.offset
         return max(0, min(covered, end - _COMMITTED_BYTES))
 
     def note(self, entry: OpEntry) -> None:
         """Take in an op that this process appends, before it is read in the log."""
         with self._lock:
-            self._add(entry)
+            self._add(link_of(entry))
 
     def pass_over(self, start: int, end: int) -> None:
         """Note that between these bytes of the log is what was taken in already."""
@@ -112,8 +103,11 @@ class Heads:
             self._domains.clear()
             self._read_to = None
 
-    def _add(self, entry: OpEntry) -> None:
-        self._domains.setdefault(entry["domain"], _DomainHeads()).add(entry)
+    def _add(self, one: Link) -> None:
+        domain = self._domains.get(one.domain)
+        if domain is None:
+            domain = self._domains[one.domain] = _DomainHeads()
+        domain.add(one)
 
     def names(self, domain: str) -> list[str]:
         """Return the ids of the heads, at most so many as an op may have parents, the newest."""
@@ -131,6 +125,6 @@ class Heads:
             return [] if known is None else _newest(known.seen_by(frontier))
 
 
-def _newest(found: Iterable[_Known]) -> list[str]:
-    ordered = sorted(found)
+def _newest(found: Iterable[Link]) -> list[str]:
+    ordered = sorted(found, key=attrgetter("lamport_ts", "op_id"))
     return [one.op_id for one in islice(ordered, max(0, len(ordered) - DEFAULT_LIMITS.parents), None)]
