@@ -225,7 +225,7 @@ def decode_stamps(data: bytes) -> list[int] | None:
 
 
 def decode_links(data: bytes, offset: int) -> list[Link]:
-    """Decode what entries of whole lines rest on, at a third of the cost of the entries. Every crc is checked."""
+    """Decode what the entries of whole lines rest on, at a third of their cost. Every crc is checked."""
     lines = data.split(b"\n")
     lines.pop()
     try:

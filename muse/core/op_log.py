@@ -83,8 +83,8 @@ class OpLog(Resource):
     wait for one. Each appending call may ask for another durability than the log's. A context manager.
 
     `checkpoints` says what of the log is in history; `orphans` are entries whose parents have not come;
-    `cursors` turns places of the log into text that may leave the process, and back; `heads` names the ops that
-    no other rests on, for an op that is to rest on all that is here. `record` does not ask it.
+    `cursors` turns places of the log into text that may leave the process, and back; `heads` names the
+    ops that no other rests on, for an op that is to rest on all that is here. `record` does not ask it.
     """
 
     checkpoints: Checkpoints

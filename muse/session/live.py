@@ -8,7 +8,7 @@ commit of these ops, and the next `heal`, `commit` or `recover` goes on from the
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from muse.apply.domains import check_domain_is_known
@@ -97,13 +97,22 @@ class LiveSession(Resource):
     # -- commit ---------------------------------------------------------------------------------
 
     def commit(
-        self, message: str, *, author: str | None = None, salvage: bool = False, full: bool = False
+        self,
+        message: str,
+        *,
+        author: str | None = None,
+        salvage: bool = False,
+        full: bool = False,
+        at: str | None = None,
+        executable: Collection[str] | None = None,
     ) -> CommitOutcome:
         """Carry all pending ops into the branch: one commit for each domain, one update of the ref.
 
         The delta stored is the net of the ops, or with `full` every op; the seal covers them all. Each op
         gets into history once, even if others commit too. If nothing is pending, nothing is made, and the
-        outcome says so. Raises `CorruptionError` if the log is damaged where an op may be lost (unless
+        outcome says so. `at` is the time of the commit in ISO 8601, by default now; `executable` are the
+        files that may be run, by default those of the commit before. Raises `CorruptionError` if the log is
+        damaged where an op may be lost (unless
         `salvage`: the good ops go), `PluginError` if a plugin fails, `StorageError` if the disk does: then
         the branch is unchanged and the ops stay pending, or it says that the commit is made.
         `HandEditedError` comes after the commit, about files of the working tree.
@@ -124,7 +133,9 @@ class LiveSession(Resource):
                 self.log.sync()
                 by = self.author if author is None else author
                 with collector_paused():
-                    staged = self._writer.stage(entries, cut, head, message, by, full=full)
+                    staged = self._writer.stage(
+                        entries, cut, head, message, by, full=full, at=at, executable=executable
+                    )
                 try:
                     self.repository.dag.swap_head(self.branch, head, staged.newest)
                 except ConflictError:
