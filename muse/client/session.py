@@ -46,7 +46,7 @@ class AsyncSession:
     ) -> None:
         self.session_id = session_id
         self.actor_id = actor_id
-        self._requests = requests
+        self.requests = requests
         self._path = f"/sessions/{session_id}"
         self._copy = copy
         self._outbox = Outbox(linger_seconds=linger_seconds, is_kept=copy is not None)
@@ -181,7 +181,7 @@ class AsyncSession:
 
     def follow(self, since: str = START, *, patience_seconds: float | None = None) -> AsyncFollower:
         """Follow the ops of all actors after a cursor; "0" is the start. See `AsyncFollower`."""
-        return AsyncFollower(self._requests.address, self.session_id, self.actor_id, since, patience_seconds)
+        return AsyncFollower(self.requests.address, self.session_id, self.actor_id, since, patience_seconds)
 
     async def read(
         self,
@@ -196,7 +196,7 @@ class AsyncSession:
     ) -> AsyncIterator[OpEntry]:
         """Iterate over the ops that are there now; `address` is a prefix. Streams, and is not tried again."""
         params = {"since": since, "until": until, "actor": actor, "domain": domain, "address": address}
-        async with self._requests.lines(
+        async with self.requests.lines(
             f"{self._path}/ops", {**params, "order": order, "limit": limit}
         ) as lines:
             async for line in lines:
@@ -222,13 +222,13 @@ class AsyncSession:
     # -- history --------------------------------------------------------------------------------
 
     async def show(self) -> Any:
-        return await self._requests.json("GET", self._path)
+        return await self.requests.json("GET", self._path)
 
     async def checkpoint(self) -> Any:
-        return await self._requests.json("GET", f"{self._path}/checkpoint")
+        return await self.requests.json("GET", f"{self._path}/checkpoint")
 
     async def delta(self, domain: str) -> Any:
-        return await self._requests.json("GET", f"{self._path}/delta", params={"domain": domain})
+        return await self.requests.json("GET", f"{self._path}/delta", params={"domain": domain})
 
     async def commit(
         self, message: str, *, author: str | None = None, branch: str | None = None, full: bool = False
@@ -238,19 +238,19 @@ class AsyncSession:
         Tried again after its answer was lost, it finds nothing pending and says so.
         """
         document = {"message": message, "author": author or self.actor_id, "branch": branch, "full": full}
-        return await self._requests.json("POST", f"{self._path}/commit", document)
+        return await self.requests.json("POST", f"{self._path}/commit", document)
 
     async def proposals(self) -> Any:
         """Return the ops that were set aside and wait for somebody to decide."""
-        return await self._requests.json("GET", f"{self._path}/proposals")
+        return await self.requests.json("GET", f"{self._path}/proposals")
 
     async def accept(self, proposal_id: str) -> Any:
         document = {"actor_id": self.actor_id}
-        return await self._requests.json("POST", f"{self._path}/proposals/{proposal_id}/accept", document)
+        return await self.requests.json("POST", f"{self._path}/proposals/{proposal_id}/accept", document)
 
     async def reject(self, proposal_id: str, reason: str = "") -> Any:
         document = {"actor_id": self.actor_id, "reason": reason}
-        return await self._requests.json("POST", f"{self._path}/proposals/{proposal_id}/reject", document)
+        return await self.requests.json("POST", f"{self._path}/proposals/{proposal_id}/reject", document)
 
     # -- lifetime -------------------------------------------------------------------------------
 

@@ -117,7 +117,8 @@ def _left_out(history: GitHistory, made: MadeAgain) -> list[str]:
         told.append(f"the second parents of {count_of(made.merges, 'merge')}: each is one commit on one line")
     if made.without_change:
         some = _some([name[:SHORT_ID] for name in made.without_change])
-        told.append(f"{count_of(len(made.without_change), 'commit')} that change no file's content: {some}")
+        count = count_of(len(made.without_change), "commit")
+        told.append(f"{count} without a change of a file's content: {some}")
     if made.lost_permissions:
         told.append(f"that these may be run, or no more, by the last commit: {_some(made.lost_permissions)}")
     if history.left_out:
