@@ -77,6 +77,7 @@ class RemoteSource:
             )
         )
         self._branch = branch or self._peer.identity().branch
+        self._last_head: str | None = None
         self._objects: dict[str, bytes] = {}
         self._commits: dict[str, CommitRecord] = {}
 
@@ -84,10 +85,10 @@ class RemoteSource:
 
     def look(self, asked: Collection[str]) -> Present:
         for _ in range(_ATTEMPTS):
-            head = self.head()
+            head = self._last_head = self._head_there()
             coverage = self._coverage()
             found, place = self._read(START)
-            if self.head() == head:
+            if self._head_there() == head:
                 break
         else:
             raise ConflictError(f"branch {self._branch!r} moved at each of {_ATTEMPTS} attempts: try again")
@@ -106,13 +107,24 @@ class RemoteSource:
         try:
             found, place = self._read(place)
         except ServerError as error:
-            if self._session.log is None or not is_transient(error):
-                raise
-            return [], place  # the server is away: what is made here meanwhile is in the local log
+            self._check_may_go_on(error)
+            return [], place
         return [entry for _, entry in found], place
 
     def head(self) -> str | None:
+        try:
+            self._last_head = self._head_there()
+        except ServerError as error:
+            self._check_may_go_on(error)
+        return self._last_head
+
+    def _head_there(self) -> str | None:
         return self._peer.branches().get(self._branch)
+
+    def _check_may_go_on(self, error: ServerError) -> None:
+        """Raise `error`, unless the server is away and what is made here meanwhile goes to the local log."""
+        if self._session.log is None or not is_transient(error):
+            raise error
 
     def is_made_of_ops(self, before: str | None, after: str | None) -> bool:
         if after is None or before == after:

@@ -101,13 +101,13 @@ def test_what_another_session_committed_comes_in(server: ServerProcess) -> None:
 
 
 def test_an_edit_that_the_server_sets_aside_raises_and_is_not_shown(server: ServerProcess) -> None:
-    with client(server, "ada", "admin") as ada_client:
+    with client(server, "ada", "admin") as ada_client, client(server, "bob") as bob_client:
         ada_client.create_session("guarded", Policy("refuse", "report").to_json())
         with ada_client.session("guarded", "ada") as session:
             ada = CodeReplica(session)
             ada.create("guarded.py", "mine\n")
-            ada_client.reserve(["guarded.py"], "bob")
-            with pytest.raises(ConflictError, match="it was refused: .*bob"):
+            bob_client.reserve(["guarded.py"], "bob")
+            with pytest.raises(ConflictError, match=r"it was refused: .*bob"):
                 ada.insert("guarded.py", 0, "not ")
             assert ada.read("guarded.py") == "mine\n"
 
@@ -150,7 +150,7 @@ def test_wrong_uses_raise_at_the_first_call(server: ServerProcess, tmp_path: Pat
             mixed = CodeReplica(repository, session.log, "ada")
             with pytest.raises(UsageError, match="is a copy of the server's: record with the session"):
                 mixed.create("mixed.py", "")
-            with pytest.raises(DomainError, match="there is no file 'none.py'"):
+            with pytest.raises(DomainError, match=r"there is no file 'none\.py'"):
                 CodeReplica(session).read("none.py")
     wrong: Any = object()
     with pytest.raises(UsageError, match="not on object"):
