@@ -94,9 +94,7 @@ def test_an_op_that_is_sent_again_is_the_same_op(client: httpx.Client, session_i
     assert append(client, session_id, "ada", other)[0]["kind"] == "conflict"
 
 
-def test_a_receipt_says_that_an_op_has_no_effect(
-    client: httpx.Client, session_id: str, server: ServerProcess
-) -> None:
+def test_a_receipt_says_that_an_op_has_no_effect(client: httpx.Client, session_id: str) -> None:
     name = f"{session_id}.mid"
     patch = delete_note(name, "gone", Note(pitch=60, velocity=80, start_tick=0, duration_ticks=480))
     [lost] = append(client, session_id, "ada", {"op": "delete", "address": "no.txt", "position": None})
@@ -107,10 +105,8 @@ def test_a_receipt_says_that_an_op_has_no_effect(
     assert (lost["status"], lost["kind"]) == ("stored", "ineffective"), lost
     made, edit = append(client, session_id, "ada", FILE, EDIT)
     assert (made["kind"], edit["kind"]) == ("", "")
-    token = server.token("ada", "commit")
-    with server.client(token) as committer:
-        done = committer.post(f"/v1/sessions/{session_id}/commit", json={"message": "All"}).json()
-        assert {one["op_id"] for one in done["ignored"]} > {lost["op_id"]}
+    done = client.post(f"/v1/sessions/{session_id}/commit", json={"message": "All"}).json()
+    assert lost["op_id"] in {one["op_id"] for one in done["ignored"]}
     [again] = append(client, session_id, "bob", FILE)
     assert (again["kind"], "already there" in again["reason"]) == ("ineffective", True)
     [edit] = append(client, session_id, "bob", {**EDIT, "position": 0})
@@ -129,8 +125,8 @@ def test_the_client_says_what_the_receipt_says(
     server: ServerProcess, tmp_path: Path, *, cached: bool
 ) -> None:
     with (
-        Client(server.url, token=server.token("ada")) as ada_client,
-        Client(server.url, token=server.token("bob")) as bob_client,
+        Client(server.url) as ada_client,
+        Client(server.url) as bob_client,
     ):
         name = f"by-client-{cached}"
         ada_client.create_session(name)
