@@ -18,10 +18,10 @@ from muse.apply.merge_heads import (
 )
 from muse.checks.finding import Findings
 from muse.checks.sealed_ops import SealedOpsCheck
+from muse.checks.sessions import sessions_of
 from muse.core import content_id
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
-from muse.core.op_log import list_sessions
 from muse.disk import layout
 from muse.disk.json_file import read_json_object
 from muse.domain import Application, MergingPlugin, StructuredDelta
@@ -276,6 +276,7 @@ class _Replay:
     def check_other_checkpoints(self) -> None:
         """Check the checkpoints of the sessions that no commit names."""
         named = set(self.ops.commits.session_ids())
-        for session_id in list_sessions(self._repository.root, storage=self._repository.storage):
+        findings = self.report.findings
+        for session_id in sessions_of(self._repository.root, self._repository.storage, findings):
             if session_id not in named:
                 self.check_session(session_id)

@@ -82,7 +82,8 @@ class SealedOpsCheck:
     def read_commits(self) -> None:
         """Read every stored commit, and report those that cannot be read."""
         sealed: set[str | None] = set()
-        for commit_id in self._repository.dag.commit_ids():
+        directory = layout.commits_directory(self._repository.root)
+        for commit_id in self.findings.each_of(self._repository.dag.commit_ids, directory, "commit"):
             try:
                 record = self._repository.dag.read_commit(commit_id)
                 commit = self.commits.add(record)

@@ -43,7 +43,8 @@ def check_signatures(repository: Repository, keys: TrustedKeys, *, required: boo
         path = layout.keys_directory(repository.root)
         check.report.findings.add(path, "signature", f"signatures cannot be checked: {error}")
     else:
-        check.check_unsigned()
+        with check.report.findings.noting(layout.keys_directory(repository.root), "signature"):
+            check.check_unsigned()
     return check.report
 
 
@@ -66,7 +67,8 @@ class _SignatureCheck:
         return layout.commit_file(self._repository.root, commit_id)
 
     def check_keys(self) -> None:
-        for key_id in self._keys.ids():
+        directory = layout.keys_directory(self._repository.root)
+        for key_id in self.report.findings.each_of(self._keys.ids, directory, "signature"):
             try:
                 self._keys.check_file(key_id)
             except SigningUnavailableError:
@@ -75,7 +77,8 @@ class _SignatureCheck:
                 self._found(layout.public_key_file(self._repository.root, key_id), error)
 
     def check_commits(self) -> None:
-        for commit_id in self._repository.dag.commit_ids():
+        directory = layout.commits_directory(self._repository.root)
+        for commit_id in self.report.findings.each_of(self._repository.dag.commit_ids, directory, "commit"):
             path = self._commit_path(commit_id)
             try:
                 record = self._repository.dag.read_commit(commit_id)

@@ -1,6 +1,7 @@
 """The session and branch of a server, for a replica of text files. See `muse.session.replica_source`."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -213,8 +214,9 @@ class RemoteSource:
             "reservation_id": "",
         }
 
-    def store(self, data: bytes) -> None:
-        self._peer.put("object", object_id(data), data)
-
-    def store_again(self, data: bytes) -> None:
-        self.store(data)
+    @contextmanager
+    def keeping(self, data: bytes) -> Iterator[None]:
+        digest = object_id(data)
+        self._peer.put("object", digest, data)
+        yield
+        self._peer.put("object", digest, data)  # a collector that came in between may have found it unnamed

@@ -86,14 +86,25 @@ class LocalPeer:
 
     def offer(self, session_id: str, lines: bytes) -> MergeResult:
         entries = entries_in(lines)
-        if self._taking is None or self._taking.session_id() != session_id:
-            self._let_go()
-            self._taking = OpLog(self._root, session_id, storage=self.storage)
         try:
-            return self._taking.merge(entries, durability="disk")
+            return self._taker(session_id).merge(entries, durability="disk")
         except BaseException:
             self._let_go()
             raise
+
+    def clock(self, session_id: str) -> int:
+        """Return the highest stamp in a session's log, which is open for the batch that follows."""
+        try:
+            return self._taker(session_id).cut().lamport_ts
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _taker(self, session_id: str) -> OpLog:
+        if self._taking is None or self._taking.session_id() != session_id:
+            self._let_go()
+            self._taking = OpLog(self._root, session_id, storage=self.storage)
+        return self._taking
 
     def _let_go(self) -> None:
         """Close the log that batches come into: an archiver may want it."""

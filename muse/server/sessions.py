@@ -169,7 +169,7 @@ class Sessions:
         if session is not None and not session.is_spoilt:
             session.used_at = time.monotonic()
             return session
-        self.check(session_id)
+        self._check_on_disk(session_id)
         if session is not None:
             self._let_go(session)
         if len(self._open) >= self._settings.open_sessions and not self._close_one():
@@ -180,12 +180,17 @@ class Sessions:
 
     def check(self, session_id: str) -> str:
         """Give back the id of a session that is there; `NotFoundError` for any other."""
-        if not self.has(session_id):
-            raise NotFoundError(f"there is no session {session_id!r} here: GET /v1/sessions lists them")
+        session = self._open.get(session_id)  # of one that is open, nothing has to be looked up
+        if session is None or session.is_spoilt:
+            self._check_on_disk(session_id)
         return session_id
 
+    def _check_on_disk(self, session_id: str) -> None:
+        if not self.has(session_id):
+            raise NotFoundError(f"there is no session {session_id!r} here: GET /v1/sessions lists them")
+
     def has(self, session_id: str) -> bool:
-        """Return whether a session is there."""
+        """Return whether a session is on the disk."""
         return layout.is_session_id(session_id) and self._is_there(session_id)
 
     def _is_there(self, session_id: str) -> bool:

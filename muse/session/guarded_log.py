@@ -3,22 +3,23 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from muse.apply.domains import read_state
 from muse.coordination.record import Reservation, check_words, share_sessions
 from muse.coordination.reservations import Coordination, FrozenReservations, HeldError, describe
-from muse.core.address import AddressMap, addresses_of
+from muse.core.address import AddressMap
 from muse.core.entry import OpEntry
 from muse.core.op_log import Durability, OpLog
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.errors import ConflictError, InvalidEntryError, NotFoundError
 from muse.history.repository import Repository
+from muse.plugins.code.file_ids import DOMAIN
 from muse.session.decisions import (
     STAMPS_AHEAD,
     InLog,
@@ -30,7 +31,7 @@ from muse.session.decisions import (
     refused,
     settle_overlaps,
 )
-from muse.session.file_names import FileNames
+from muse.session.file_names import FileNames, Tree
 from muse.session.foresight import Foresight
 from muse.session.policy import Policy, read_policy
 from muse.session.proposals import Proposal, ProposalFile
@@ -115,15 +116,15 @@ class GuardedLog:
         reads = any(request.seen_frontier is not None for request in requests)
         if valid:
             self._foresight.catch_up()
-            if reads and self.policy().stale_reads != "off":
-                self._touches.catch_up()  # most of it, while others may append
+            if not all(offer.states_parents for offer in valid):
+                self._heads.catch_up()
+            self._catch_up(self.policy(), reads=reads)  # most of it, while others may append
             with self._log.exclusive():
                 policy = self.policy()
-                if reads and policy.stale_reads != "off":
-                    self._touches.catch_up()
                 several = reads and len({request.actor_id for request in requests}) > 1
                 arriving = Arriving() if several and policy.stale_reads != "off" else None
                 with self._frozen(policy) as reservations:
+                    self._catch_up(policy, reads=reads)
                     self._decide(valid, policy, reservations, arriving)
                     self._enter([offer for offer in valid if offer.is_admitted])
                 if arriving is not None:
@@ -150,6 +151,13 @@ class GuardedLog:
         with self._log.exclusive(wait=False) as is_exclusive:
             return self.append_requests(requests, durability="os") if is_exclusive else None
 
+    def _catch_up(self, policy: Policy, *, reads: bool) -> None:
+        """Take in what is in the log by now, as far as the policy asks for it."""
+        if reads and policy.stale_reads != "off":
+            self._touches.catch_up()
+        if policy.enforces_reservations and self.coordination.is_used():
+            self._names.catch_up()
+
     def _frozen(self, policy: Policy) -> AbstractContextManager[FrozenReservations | None]:
         if policy.reservations == "off":
             return nullcontext()
@@ -167,8 +175,8 @@ class GuardedLog:
         proposals = self._proposals.all()
         latest = self._log.cut().lamport_ts + len(offers) + STAMPS_AHEAD
         enforced = policy.enforces_reservations and reservations is not None and not reservations.is_empty
-        named_by = self._names.addresses_of if enforced else addresses_of
-        judge = Judge(policy, reservations, branch, self._touches, arriving, latest, named_by)
+        names = self._names if enforced else None
+        judge = Judge(policy, reservations, branch, self._touches, arriving, latest, names)
         judge.decide(offers, in_log, proposals, self._proposals.open, self._proposals.ever)
 
     def _enter(self, offers: list[Offer]) -> None:
@@ -219,20 +227,19 @@ class GuardedLog:
         self._heads.catch_up()
         before: dict[tuple[int, str], str] = {}
         for offer in offers:
-            entry, frontier = offer.entry, offer.request.seen_frontier
-            key = id(offer.request), entry["domain"]
-            if offer.states_parents:
-                pass
-            elif frontier is None:
-                entry["parent_op_ids"] = self._heads.names(entry["domain"])
-            elif key in before:
-                entry["parent_op_ids"] = [before[key]]
-            else:
-                entry["parent_op_ids"] = self._heads.seen_by(entry["domain"], frontier)
+            entry = offer.entry
             if not offer.states_parents:
+                key = id(offer.request), entry["domain"]
+                follows = key in before and offer.request.seen_frontier is not None
+                entry["parent_op_ids"] = [before[key]] if follows else self._seen_by_author(offer)
                 before[key] = entry["op_id"]
             self._heads.note(entry)
         return True
+
+    def _seen_by_author(self, offer: Offer) -> list[str]:
+        """Return the heads of what the author of an op says to have read, or of what is in the log."""
+        frontier, domain = offer.request.seen_frontier, offer.entry["domain"]
+        return self._heads.names(domain) if frontier is None else self._heads.seen_by(domain, frontier)
 
     def _tell_ineffective(self, offers: Sequence[Offer]) -> None:
         """Write into the receipts of ops that entered the log why they have no effect, as far as is known."""
@@ -243,16 +250,13 @@ class GuardedLog:
                 offer.receipt = msgspec.structs.replace(receipt, kind="ineffective", reason=reason)
 
     def _propose(self, offers: list[Offer]) -> None:
-        new = [offer for offer in offers if offer.entry["op_id"] not in self._proposals.all()]
+        known = self._proposals.all() if offers else {}
+        new = [offer for offer in offers if offer.entry["op_id"] not in known]
         if any(not offer.states_parents for offer in new):
             self._heads.catch_up()
         for offer in new:
             if not offer.states_parents:
-                frontier, domain = offer.request.seen_frontier, offer.entry["domain"]
-                names = (
-                    self._heads.names(domain) if frontier is None else self._heads.seen_by(domain, frontier)
-                )
-                offer.entry["parent_op_ids"] = names
+                offer.entry["parent_op_ids"] = self._seen_by_author(offer)
         if new:
             at = now_text()
             self._proposals.add(
@@ -290,10 +294,14 @@ class GuardedLog:
             self._branch_read = version, self._repository.dag.current_branch()
         return self._branch_read[1]
 
-    def _last_tree(self) -> tuple[str, Callable[[], Mapping[str, str]]]:
+    def _last_tree(self) -> tuple[str, Callable[[], Tree]]:
         """Return the last commit of the branch whose reservations count, and what reads its tree."""
-        commit_id = self._repository.dag.head(self._branch())
-        return commit_id or "", partial(self._repository.read_tree, commit_id)
+        repository = self._repository
+        commit_id = repository.dag.head(self._branch())
+        return commit_id or "", lambda: (
+            repository.read_tree(commit_id),
+            read_state(repository, commit_id, DOMAIN),
+        )
 
     def _version(self, path: str) -> object:
         found = self._repository.storage.look(path)
@@ -380,7 +388,8 @@ class GuardedLog:
     def _check_decides(self, proposal: Proposal, actor_id: str, reservations: FrozenReservations) -> None:
         if reservations.is_empty:
             return
-        addresses = self._names.addresses_of(proposal.entry["domain_op"])
+        self._names.catch_up()
+        addresses = self._names.addresses_of(cast("OpEntry", proposal.entry))
         others = reservations.of_others(addresses, self._branch(), actor_id)
         in_the_way = [one for one in others if one.epoch]
         if in_the_way:
@@ -401,12 +410,13 @@ class GuardedLog:
             for address in reservation.addresses if counts else ():
                 for values in held.places(address):
                     values[reservation.reservation_id] = reservation
+        self._names.catch_up()
         accepted = {one.proposal_id for one in self.proposals(settled=True) if one.state == "accepted"}
         entries = (one for one in self._log.entries(salvage=True) if one["op_id"] not in accepted)
         return [
             Trespass(entry, reservation)
             for entry in entries
-            for reservation in _touched(entry, held)
+            for reservation in _touched(self._names.addresses_of(entry), held)
             if reservation.actor_id != entry["actor_id"] and reservation.created_at <= entry["created_at"]
         ]
 
@@ -418,6 +428,6 @@ def _is_in(proposal: Proposal, in_log: InLog) -> bool:
     return found is not None and are_same(proposal.entry, found[2], is_draft=is_draft)
 
 
-def _touched(entry: OpEntry, held: AddressMap[Reservation]) -> Iterable[Reservation]:
-    found = (one for address in addresses_of(entry["domain_op"]) for one in held.touching(address))
+def _touched(addresses: Iterable[str], held: AddressMap[Reservation]) -> Iterable[Reservation]:
+    found = (one for address in addresses for one in held.touching(address))
     return {one.reservation_id: one for one in found}.values()

@@ -1,6 +1,7 @@
 """Where a replica of text files reads from and records to: a log and a repository here, or a server."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -58,12 +59,8 @@ class ReplicaSource(Protocol):
         """Bring ops into the log, each the cause of the next; all of them are in it, or it raises."""
         ...
 
-    def store(self, data: bytes) -> None:
-        """Store a content that an op is to name."""
-        ...
-
-    def store_again(self, data: bytes) -> None:
-        """Store a content that an op names now: a collector may have found it unnamed."""
+    def keeping(self, data: bytes) -> AbstractContextManager[None]:
+        """Store a content that an op in the block is to name; no collector comes in between."""
         ...
 
 
@@ -130,12 +127,11 @@ class LocalSource:
             return [self._log.record(self._actor_id, self._domain, ops[0], parent_op_ids=parents)]
         return self._log.record_many(self._actor_id, self._domain, ops, parent_op_ids=parents)
 
-    def store(self, data: bytes) -> None:
-        self._repository.objects.put(data)
-
-    def store_again(self, data: bytes) -> None:
+    @contextmanager
+    def keeping(self, data: bytes) -> Iterator[None]:
         with uncollected(self._repository.root, self._repository.storage):
             self._repository.objects.put(data)
+            yield
 
 
 def are_made_of_ops(

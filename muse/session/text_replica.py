@@ -13,6 +13,7 @@ from muse.errors import DomainError, UsageError
 from muse.history.repository import Repository
 from muse.plugins.code.document import Patch, TextDocument, check_place, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
+from muse.plugins.code.file_ids import DOMAIN
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Merger, is_raw
 from muse.plugins.code.ops import encoded, pieces_of, read_op, text_edit
@@ -21,7 +22,6 @@ from muse.plugins.code.update import write_vector
 from muse.session.live import LiveSession
 from muse.session.replica_source import HasReplicaSource, LocalSource, ReplicaSource
 
-DOMAIN = "code"
 PARENTS = 256
 INLINE_BYTES = 1 << 19
 
@@ -196,26 +196,26 @@ class CodeReplica:
             return self._bring(_replacement(path, old, new, file, base), new)
 
     def _bring(self, op: dict[str, Any], content: str | bytes) -> OpEntry:
-        """Record an op that brings a whole file. A large one is in the store, before the op and after it.
+        """Record an op that brings a whole file.
 
-        A collector that came in between may have found it unnamed.
+        A large one is in the store before the op is in the log, and no collector comes in between.
         """
         data = content.encode() if isinstance(content, str) else content
         if len(data) <= INLINE_BYTES:
             carried = {"text": content} if isinstance(content, str) else {"base64": encoded(content)}
             return self._take_own(op | carried)
-        self._source.store(data)
-        meant = read_op(op)
-        [entry] = self._record(op)
-        self._source.store_again(data)
-        self._tree.take(stamp_of(entry), meant)
-        return entry
+        with self._source.keeping(data):
+            return self._take_own(op)
 
     def _take_own(self, op: dict[str, Any]) -> OpEntry:
         """Record an op on a file, and take it in as every other replica does."""
         meant = read_op(op)
         (entry,) = self._record(op)
-        self._tree.take(stamp_of(entry), meant)
+        try:
+            self._tree.take(stamp_of(entry), meant)
+        except BaseException:
+            self._merger = None  # the log has it: go on from there
+            raise
         return entry
 
     def _encoding(self, path: str) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -12,6 +13,7 @@ from websockets.sync.client import connect
 
 from muse.core.timestamp import now_text
 from muse.history.repository import Repository
+from muse.replication.local_peer import LocalPeer
 from muse.server.peers import Peers
 from muse.server.shares import Shares
 from tests.samples.server_process import running_server
@@ -117,4 +119,38 @@ def test_the_peers_of_one_token_take_the_place_of_its_own(tmp_path: Path) -> Non
             pass
     with peers.use("ada", "her replica", is_new=False) as again:
         assert again is kept
+    peers.close()
+
+
+def test_without_tokens_each_replica_keeps_its_peer(tmp_path: Path) -> None:
+    Repository.init(str(tmp_path), now=now_text())
+    peers = Peers(str(tmp_path))
+
+    def used() -> list[LocalPeer]:
+        found = []
+        for number in range(20):
+            with peers.use("", f"replica {number}", is_new=False) as peer:
+                found.append(peer)
+        return found
+
+    assert used() == used()
+    peers.close()
+
+
+def test_a_peer_that_was_closed_while_its_replica_waited_for_it_is_not_used(tmp_path: Path) -> None:
+    Repository.init(str(tmp_path), now=now_text())
+    asked: list[str] = []
+
+    class Hasty(Peers):
+        def _take(self, *arguments: Any, **options: Any) -> Any:
+            taken = super()._take(*arguments, **options)
+            asked.append("took")
+            if len(asked) == 1:
+                self.close()  # as it happens while another thread uses the peer
+            return taken
+
+    peers = Hasty(str(tmp_path))
+    with peers.use("ada", "her replica", is_new=True) as peer:
+        assert asked == ["took", "took"]
+        assert peer is peers._kept["ada", "her replica"].peer  # what is closed with the others
     peers.close()

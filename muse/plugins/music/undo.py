@@ -41,6 +41,7 @@ from muse.plugins.music.trails import (
     file_content,
 )
 from muse.plugins.music.tree import MusicTree
+from muse.plugins.music.writes import writes_in_effect
 from muse.plugins.op_fields import Fetch, address_of, names_path
 
 _UNDOES_LIMIT = 256  # how many causes an entry can name
@@ -243,7 +244,9 @@ class _FileUndo:
         address = f"{self.path}/{NOTE_PREFIX}{entity_id}"
         wanted = {step.op_index for step in steps} & self.wanted
         current = steps[-1].after
-        kept = self._steps_left(address, _without_returns(steps, wanted), wanted)
+        lives, led_back = _lives_in_effect(steps, wanted)
+        kept = self._steps_left(address, lives, wanted)
+        self._leave_led_back(address, led_back, kept, wanted)
         self._leave_earlier_lives(address, kept, wanted)
         target = kept[-1].after if kept else steps[0].before
         if target is None and kept and wanted:
@@ -262,17 +265,24 @@ class _FileUndo:
         """Drop the insertions and deletions that are undone, with all that came after them."""
         while (place := _last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
             step = steps[place]
-            own = [one.op_index in wanted for one in steps]
-            last = len(own) - 1 - own[::-1].index(True)
-            between = next((one.op_index for one in steps[place:last] if one.op_index not in wanted), None)
-            after = [(one.op_index, one.after) for one in steps[last + 1 :]]
-            later = _in_the_way(after, steps[last].after, wanted) if between is None else between
+            later = _in_the_way(steps[place + 1 :], step.after, wanted)
             if later is not None:
                 self._leave(step.op_index, address, "the note was changed since", later, file_too=False)
                 wanted.discard(step.op_index)
                 break
             del steps[place:]
         return steps
+
+    def _leave_led_back(
+        self, address: str, led_back: Mapping[int, NoteStep], steps: Sequence[NoteStep], wanted: set[int]
+    ) -> None:
+        """Leave what others took back already: they deleted the note, or brought it back."""
+        birth = _last_change_of_life(steps)
+        for index in sorted(wanted & led_back.keys() - {step.op_index for step in steps}):
+            later = led_back[index] if birth is None or steps[birth].after is None else steps[birth]
+            reason = f"the note was {'deleted' if later.after is None else 'brought back'} since"
+            self._leave(index, address, reason, later.op_index, file_too=False)
+            wanted.discard(index)
 
     def _leave_earlier_lives(self, address: str, steps: Sequence[NoteStep], wanted: set[int]) -> None:
         """Leave what was done to a note before another actor deleted it and used its name again."""
@@ -298,19 +308,17 @@ class _FileUndo:
         values = _fields(start)
         blocked: dict[int, dict[str, int]] = {}
         taken: set[int] = set()
-        for name in values:
-            writers = [
-                (one.op_index, _fields(one.after)[name]) for one in life if name in one.wrote and one.after
-            ]
-            while place := _last_wanted(writers, wanted):
-                if _in_the_way(writers[place:], writers[place - 1][1], wanted) is not None:
-                    break
-                taken.add(writers[place - 1][0])
-                del writers[place - 1 :]
-            if writers:
-                values[name] = writers[-1][1]
-            for index in wanted & {index for index, _ in writers}:
-                blocked.setdefault(index, {})[name] = writers[-1][0]
+        for name, first in values.items():
+            writers = _writers(life, name)
+            in_effect, led_back = writes_in_effect(writers, first, wanted)
+            while in_effect and writers[in_effect[-1]][0] in wanted:
+                taken.add(writers[in_effect.pop()][0])
+            if in_effect:
+                values[name] = writers[in_effect[-1]][1]
+            why = {writers[place][0]: writers[later][0] for place, later in led_back.items()}
+            why |= {writers[place][0]: writers[in_effect[-1]][0] for place in in_effect}
+            for index in wanted & why.keys():
+                blocked.setdefault(index, {})[name] = why[index]
         for index, names in blocked.items():
             reason = f"the note's {' and '.join(sorted(names))} was changed since"
             self._leave(index, address, reason, max(names.values()), file_too=False)
@@ -404,41 +412,39 @@ def _grouped(
         yield group
 
 
-def _without_returns(steps: Sequence[NoteStep], wanted: Collection[int]) -> list[NoteStep]:
-    """Drop each deletion by others that an insertion of the very same note by others took back.
-
-    An undoing that was undone is such a pair.
-    """
-    kept: list[NoteStep] = []
-    for step in steps:
-        ours = bool(kept) and (kept[-1].op_index in wanted or step.op_index in wanted)
-        if kept and not ours and kept[-1].after is None and kept[-1].before == step.after:
-            kept.pop()
-        else:
-            kept.append(step)
-    return kept
-
-
 def _last_change_of_life(steps: Sequence[NoteStep]) -> int | None:
     """Find the last step that made the note or deleted it."""
     places = range(len(steps) - 1, -1, -1)
     return next((place for place in places if None in (steps[place].before, steps[place].after)), None)
 
 
-def _last_wanted(writers: Sequence[tuple[int, Any]], wanted: Collection[int]) -> int:
-    """Return the place after the last writer that is to be undone; 0 if no writer is."""
-    return next((place for place in range(len(writers), 0, -1) if writers[place - 1][0] in wanted), 0)
+def _lives_in_effect(
+    steps: Sequence[NoteStep], wanted: Collection[int]
+) -> tuple[list[NoteStep], dict[int, NoteStep]]:
+    """Return the steps that are still in effect, and for each op that is not, the step that led it back.
 
-
-def _in_the_way(later: Sequence[tuple[int, Any]], value: Any, wanted: Collection[int]) -> int | None:
-    """Return the op of another actor that changed `value` last; None if all `later` ones cancel out.
-
-    They cancel out when they lead away from the value and back to it, as an edit and its undoing do.
+    Only a deletion and an insertion lead back here: edits are looked at field by field.
     """
-    others = [index for index, _ in later if index not in wanted]
-    if not others or (later[-1][1] == value and any(new != value for _, new in later)):
-        return None
-    return others[-1]
+    edits = {step.op_index for step in steps if None not in (step.before, step.after)}
+    states = [(step.op_index, step.after) for step in steps]
+    places, led_back = writes_in_effect(states, steps[0].before, edits | set(wanted))
+    return [steps[place] for place in places], {
+        steps[place].op_index: steps[later] for place, later in led_back.items()
+    }
+
+
+def _in_the_way(steps: Sequence[NoteStep], note: Placed | None, wanted: Collection[int]) -> int | None:
+    """Return the last op of others whose edit of a `note` is in effect still, or None."""
+    found = set()
+    for name, first in _fields(note).items() if note else ():
+        writers = _writers(steps, name)
+        found |= {writers[place][0] for place in writes_in_effect(writers, first, wanted)[0]}
+    return max(found - set(wanted), default=None)
+
+
+def _writers(steps: Sequence[NoteStep], name: str) -> list[tuple[int, Any]]:
+    """Return the ops that wrote a field of a note, each with the value."""
+    return [(one.op_index, _fields(one.after)[name]) for one in steps if name in one.wrote and one.after]
 
 
 def _fields(placed: Placed) -> dict[str, Any]:

@@ -5,14 +5,15 @@ from itertools import groupby
 from typing import Any
 from unittest.mock import ANY
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muse.core.entry import DEFAULT_LIMITS
 from muse.domain import Compensation, Undoing, UndoingPlugin
-from muse.errors import NotFoundError
 from muse.plugins.music.identified_score import identified_notes
-from muse.plugins.music.midi_file import MidiScore, Note, Track, read_midi, without_notes, write_midi
+from muse.plugins.music.midi_file import MidiScore, Note, Track, read_midi, write_midi
 from muse.plugins.music.notes import (
     delete_file,
     delete_note,
@@ -27,16 +28,13 @@ from muse.plugins.music.notes import (
 )
 from muse.plugins.music.plugin import MusicPlugin, check_op
 from muse.plugins.music.trails import ALL_FIELDS, Trails
+from muse.plugins.op_fields import names_path
 from tests.plugins.music.test_music import Files, commit, music_ops, note_patches, taken_in, trees
-from tests.samples.midi_samples import real_file
+from tests.samples.midi_samples import no_store, real_file, without_notes
 
 C4 = Note(60, 64, 0, 480)
 SONG = commit({}, insert_note("a.mid", "x", C4))
 LOUD, SOFT = (mutate_note("a.mid", "x", C4, velocity=velocity) for velocity in (100, 20))
-
-
-def no_store(content_id: str) -> bytes:
-    raise NotFoundError(f"no object {content_id}")
 
 
 def apply(files: Files, ops: Sequence[Any]) -> Files:
@@ -132,7 +130,7 @@ def test_fields_that_others_led_back_go_and_the_field_that_they_changed_stays() 
     )
     after, outcome = undo([mine, short, back], [0])
     assert notes_in(after) == {"x": (0, C4)}
-    assert why(outcome) == [(0, "the note's channel was changed since", 2)]
+    assert why(outcome) == [(0, "the note's channel was changed since", 1)]
     after, outcome = undo([mine, short], [0])
     assert notes_in(after) == {"x": (0, Note(60, 64, 0, 0))}
     assert why(outcome) == [(0, "the note's channel and duration_ticks was changed since", 1)]
@@ -406,6 +404,17 @@ def test_a_deleted_file_comes_back_to_the_byte_with_the_names_that_it_had() -> N
     files = apply({"b.mid": real_file("die_forelle.mid")}, [insert_note("b.mid", "y", C4, track=1)])
     after, outcome = undo([delete_file("b.mid", b"")], [0], files)
     assert (after, len(outcome.compensations)) == (files, 1)
+
+
+def test_names_that_are_long_in_bytes_come_back_apart_from_their_file() -> None:
+    ops = [insert_note("b.mid", f"{number:04}{'音' * 96}", C4) for number in range(1000)]
+    files = apply({}, [one_patch("b.mid", ops)])
+    page = files[names_path("b.mid")]
+    assert len(page.decode()) < len(page) / 2
+    after, outcome = undo([delete_file("b.mid", b"")], [0], files)
+    assert outcome.left == []
+    assert notes_in(after, "b.mid") == notes_in(files, "b.mid")
+    assert max(len(orjson.dumps(done.op)) for done in outcome.compensations) < DEFAULT_LIMITS.entry_bytes / 2
 
 
 def test_a_note_that_ends_first_comes_back_as_it_was() -> None:
