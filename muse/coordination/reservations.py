@@ -121,15 +121,7 @@ class Coordination:
                     "wait, or ask for its release",
                     in_the_way,
                 )
-            room = _Room(
-                MOST_RESERVATIONS,
-                MOST_RESERVATIONS_OF_ONE,
-                MOST_ADDRESSES_HELD,
-                "reservations",
-                f"{MOST_ADDRESSES_HELD} addresses are reserved",
-                "release some",
-            )
-            _check_room(room, self._holdings.reservations.values(), actor_id, wanted)
+            _check_room(_ROOM_TO_RESERVE, self._holdings.reservations.values(), actor_id, wanted)
             now = self._now()
             made = Reservation(
                 reservation_id=own,
@@ -464,6 +456,16 @@ class _Room(NamedTuple):
     what: str
     addresses_taken: str
     advice: str
+
+
+_ROOM_TO_RESERVE = _Room(
+    MOST_RESERVATIONS,
+    MOST_RESERVATIONS_OF_ONE,
+    MOST_ADDRESSES_HELD,
+    "reservations",
+    f"{MOST_ADDRESSES_HELD} addresses are reserved",
+    "release some",
+)
 
 
 def _check_room(room: _Room, present: Collection[Plan], actor_id: str, wanted: tuple[str, ...]) -> None:

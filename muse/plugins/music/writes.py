@@ -92,7 +92,7 @@ class _History:
         return True
 
     def bring_back(self, value: Hashable, place: int) -> bool:
-        """Let the writes that led from here to `value` be in effect again; False if there are none."""
+        """Let the writes that led from here to `value` be in effect again; False without such."""
         off = self._off_path.get(value, [])
         while off and off[-1] not in self.led_back:
             off.pop()  # it is in effect again
