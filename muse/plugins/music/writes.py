@@ -88,11 +88,14 @@ class _History:
         found = self._on_path.get(value)
         if not found or found[-1] == self.path[-1]:
             return False
-        self._note(place, self.path[self.path.index(found[-1]) + 1 :], [])
+        count = 1
+        while self.path[-1 - count] != found[-1]:
+            count += 1
+        self._note(place, self.path[-count:], [])
         return True
 
     def bring_back(self, value: Hashable, place: int) -> bool:
-        """Let the writes that led from here to `value` be in effect again; False if there are none."""
+        """Let the writes that led from here to `value` be in effect again; False if none were taken back."""
         off = self._off_path.get(value, [])
         while off and off[-1] not in self.led_back:
             off.pop()  # it is in effect again
