@@ -32,12 +32,14 @@ def writes_in_effect(
 
     `writes` are ops with the values they wrote, `first` is the value before them. An op that is `wanted`
     leads nothing back: it is looked at to be taken back itself. Nor does one that writes the value that is
-    there already: that confirms it.
+    there already: that confirms it, unless it is an undoing.
     """
     history = _History(writes, first)
     for place, (index, value) in enumerate(writes):
+        undone = undoings.get(index, ())
         if index in wanted or not (
-            history.undo(value, place, undoings.get(index, ()))
+            history.undo(value, place, undone)
+            or (undone and history.is_at(value))
             or history.bring_back(value, place)
             or history.lead_back(value, place)
         ):
@@ -66,6 +68,9 @@ class _History:
         self._before[place] = self.path[-1]
         self._note(place, [], [place])
 
+    def is_at(self, value: Hashable) -> bool:
+        return self._value(self.path[-1]) == value
+
     def undo(self, value: Hashable, place: int, undone: Collection[int]) -> bool:
         """Turn back what the ops `undone` did last, if that leads to `value`."""
         path = self.path[:]
@@ -74,7 +79,7 @@ class _History:
             end = len(path) - len(added)
             if path[end:] == added and path[end - 1] == base:
                 path[end:] = removed
-        if path == self.path or self._value(path[-1]) != value:
+        if path == self.path or self._value(path[-1]) != value:  # it took back less, or something else
             return False
         shared = next(
             (n for n, both in enumerate(zip(path, self.path, strict=False)) if both[0] != both[1]),
@@ -99,7 +104,7 @@ class _History:
         off = self._off_path.get(value, [])
         while off and off[-1] not in self.led_back:
             off.pop()  # it is in effect again
-        if not off or value == self._value(self.path[-1]):
+        if not off or self.is_at(value):
             return False
         branch = [off[-1]]
         while (before := self._before[branch[-1]]) in self.led_back:
