@@ -6,6 +6,7 @@ bringing it back.
 """
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from muse.domain import UNDO_INTENT
@@ -72,14 +73,20 @@ class _History:
         return self._value(self.path[-1]) == value
 
     def undo(self, value: Hashable, place: int, undone: Collection[int]) -> bool:
-        """Turn back what the ops `undone` did last, if that leads to `value`."""
+        """Turn back what the ops `undone` did last, if that leads to `value`.
+
+        Where others wrote since, one of them is turned back together with what came after it.
+        """
+        theirs = sorted((one for op in undone for one in self._places.get(op, ())), reverse=True)
         path = self.path[:]
-        for one in sorted((one for op in undone for one in self._places.get(op, ())), reverse=True):
+        for one in theirs:
             base, removed, added = self._effects[one]
             end = len(path) - len(added)
             if path[end:] == added and path[end - 1] == base:
                 path[end:] = removed
-        if path == self.path or self._value(path[-1]) != value:  # it took back less, or something else
+        ways = chain((path,), map(self._turned_back, theirs))
+        path = next((way for way in ways if way != self.path and self._value(way[-1]) == value), self.path)
+        if path == self.path:  # they took back less, or something else
             return False
         shared = next(
             (n for n, both in enumerate(zip(path, self.path, strict=False)) if both[0] != both[1]),
@@ -87,6 +94,13 @@ class _History:
         )
         self._note(place, self.path[shared:], path[shared:])
         return True
+
+    def _turned_back(self, place: int) -> list[int]:
+        """Return the path as it was before the write at `place`, if what that followed is still on it."""
+        base, removed, _ = self._effects[place]
+        if base != _START and (base in self.led_back or base not in self._before):
+            return self.path
+        return [*self.path[: self.path.index(base) + 1], *removed]
 
     def lead_back(self, value: Hashable, place: int) -> bool:
         """Take back the writes since `value` was last there; False if it was not, or is there now."""
