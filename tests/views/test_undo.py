@@ -129,6 +129,18 @@ def test_two_who_wrote_a_field_in_turn_take_it_all_back_in_turn(session: LiveSes
     assert notes(session) == {"x": 100, "y": 64}
 
 
+def test_a_value_that_another_confirmed_can_go_once_the_confirming_is_undone(session: LiveSession) -> None:
+    session.edit("eve", "music", mutate_note("a.mid", "x", C4, velocity=100))
+    [left] = undo(session, by_actor("bob"), "bob").left
+    assert left.because is not None
+    assert left.because["actor_id"] == "eve"
+    outcome = undo(session, by_actor("eve"), "eve")
+    assert (outcome.undone, outcome.left) == ([left.because["op_id"]], [])
+    assert undo(session, by_op(outcome.undone), "eve").left[0].reason == "it is undone already"
+    assert undo(session, by_actor("bob"), "bob").left == []
+    assert notes(session) == {"x": 64, "y": 64}
+
+
 def by_turn(session: LiveSession, actor: str) -> list[OpEntry]:
     return [e for e in session.log.read_all() if (e["actor_id"], e["intent_id"]) == (actor, "turn")]
 
