@@ -21,6 +21,7 @@ from muse.cli.log import log
 from muse.cli.prove import prove
 from muse.cli.pull import pull
 from muse.cli.push import push
+from muse.cli.record import record
 from muse.cli.repair import repair
 from muse.cli.replay.command import replay
 from muse.cli.serve import serve
@@ -28,6 +29,7 @@ from muse.cli.session import command as session
 from muse.cli.shared.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.shared.output import abandon_stdout, facts_of, prepare_streams, print_error
 from muse.cli.show import show
+from muse.cli.status import status
 from muse.cli.undo import undo
 from muse.cli.verify.command import verify
 from muse.errors import MuseError, UsageError
@@ -70,6 +72,8 @@ def _root(
 
 
 app.command("init")(init)
+app.command("status")(status)
+app.command("record")(record)
 app.command("commit")(commit)
 app.command("log")(log)
 app.command("show")(show)

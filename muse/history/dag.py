@@ -85,6 +85,10 @@ class CommitDag:
 
     # -- commits --------------------------------------------------------------------------------
 
+    def path_of(self, commit_id: str) -> str:
+        """Return the file of a commit, whether it is stored or not."""
+        return layout.commit_file(self._root, commit_id)
+
     def write_commit(self, record: CommitRecord) -> str:
         """Store `record` and return its id, durable on return. No branch points at it yet.
 
@@ -92,7 +96,7 @@ class CommitDag:
         Raises `NotFoundError` if its snapshot or a parent is not stored, `UsageError` if the
         record does not match its id, `ConflictError` if another author or delta has the id.
         """
-        path = layout.commit_file(self._root, record["commit_id"])
+        path = self.path_of(record["commit_id"])
         data = encode_json(record, "the commit")
         try:
             parse_commit(record, path)
@@ -116,13 +120,13 @@ class CommitDag:
     @raises_about("commit")
     def read_commit(self, commit_id: str) -> CommitRecord:
         """Return a commit whose parents, snapshot, message and time hash to `commit_id`."""
-        path = layout.commit_file(self._root, commit_id)
+        path = self.path_of(commit_id)
         record = parse_commit(self._read(path, f"commit {commit_id}"), path)
         _check_name(record["commit_id"], commit_id, path)
         return record
 
     def has_commit(self, commit_id: str) -> bool:
-        return self._storage.file_size(layout.commit_file(self._root, commit_id)) is not None
+        return self._storage.file_size(self.path_of(commit_id)) is not None
 
     def has_snapshot(self, snapshot_id: str) -> bool:
         return self._storage.file_size(layout.snapshot_file(self._root, snapshot_id)) is not None
@@ -193,7 +197,7 @@ class CommitDag:
         except NotFoundError as error:
             if commit_id in starts:
                 raise
-            path = layout.commit_file(self._root, commit_id)
+            path = self.path_of(commit_id)
             raise CorruptionError(
                 f"the history is broken: {path} is missing, and it is the parent of a stored commit; "
                 "restore it from another copy",

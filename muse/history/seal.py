@@ -127,7 +127,11 @@ def position_text(entry: OpEntry) -> str:
 
 
 def json_digest(value: object) -> str:
-    return sha256_hex(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    """Return the SHA-256 of JSON with sorted keys; `InvalidEntryError` for what cannot be written as JSON."""
+    try:
+        return sha256_hex(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    except orjson.JSONEncodeError as error:  # what other tools wrote may be nested deeper
+        raise InvalidEntryError(f"what is to be sealed cannot be written as JSON here: {error}") from error
 
 
 def leaf_of(entry: OpEntry) -> bytes:

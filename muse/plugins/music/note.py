@@ -115,8 +115,11 @@ def note_between(events: Sequence[Event], on: int, off: int) -> Note:
     return Note(pitch, min(velocity, 127), start.tick, end.tick - start.tick, status & 0xF, release, off < on)
 
 
-def can_pair(start: Event, end: Event) -> bool:
-    """Tell whether `start` is a note_on and `end` one that may end it."""
+def can_pair(events: Sequence[Event], on: int, off: int) -> bool:
+    """Tell whether there is a note_on at the place `on`, and at `off` what may end it."""
+    if not 0 <= min(on, off) < max(on, off) < len(events):
+        return False
+    start, end = events[on], events[off]
     if not (key_of(start.message) == key_of(end.message) is not None and starts_note(start.message)):
         return False
     return start.tick <= end.tick <= LAST_TICK and not starts_note(end.message)
