@@ -17,7 +17,7 @@ def _git_user(directory: str) -> str:
         done = subprocess.run(  # noqa: S603 - a fixed command
             command, cwd=directory, capture_output=True, timeout=_GIT_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):  # without git, too
+    except (OSError, subprocess.TimeoutExpired):  # there may be no git
         return ""
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
 
