@@ -156,6 +156,8 @@ class SealedOpsCheck:
 
     def check_sessions_apart(self) -> None:
         """Check that no op of one session is covered by a later commit of another session too."""
+        if len(self.commits.session_ids()) < 2:
+            return
         of_all = [commit for name in self.commits.session_ids() for commit in self.commits.of_session(name)]
         self._report_twice(of_all, of_two_sessions=True)
 
