@@ -34,6 +34,9 @@ from muse.session.live import LiveSession
 from muse.session.working_files import update_to_branch
 from muse.upkeep.garbage import digests_in
 
+SESSIONS_OPEN = 64
+"""How many sessions a peer has open, and in memory, at once: the ones that were asked about last."""
+
 
 class LocalPeer(Resource):
     """The repository at `root` as a peer, for one synchronisation: what it compares is read once."""
@@ -61,10 +64,9 @@ class LocalPeer(Resource):
 
     def items(self, session_id: str) -> ItemSet:
         """Return what the session's log held when this was first asked."""
+        file, _ = self._session(session_id)
         if session_id not in self._items:
-            self._items[session_id] = read_items(
-                self._session(session_id)[0], lambda _damage: self.damaged_sessions.add(session_id)
-            )
+            self._items[session_id] = read_items(file, lambda _damage: self.damaged_sessions.add(session_id))
         return self._items[session_id]
 
     def reconcile(self, session_id: str, message: bytes) -> bytes:
@@ -86,14 +88,25 @@ class LocalPeer(Resource):
 
     def offer(self, session_id: str, lines: bytes) -> MergeResult:
         entries = entries_in(lines)
-        if self._taking is None or self._taking.session_id() != session_id:
-            self._let_go()
-            self._taking = OpLog(self._root, session_id, storage=self.storage)
         try:
-            return self._taking.merge(entries, durability="disk")
+            return self._taker(session_id).merge(entries, durability="disk")
         except BaseException:
             self._let_go()
             raise
+
+    def clock(self, session_id: str) -> int:
+        """Return the highest stamp in a session's log, which is open for the batch that follows."""
+        try:
+            return self._taker(session_id).cut().lamport_ts
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _taker(self, session_id: str) -> OpLog:
+        if self._taking is None or self._taking.session_id() != session_id:
+            self._let_go()
+            self._taking = OpLog(self._root, session_id, storage=self.storage)
+        return self._taking
 
     def _let_go(self) -> None:
         """Close the log that batches come into: an archiver may want it."""
@@ -102,11 +115,31 @@ class LocalPeer(Resource):
         self._taking = None
 
     def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
-        if session_id not in self._open:
+        found = self._open.pop(session_id, None)
+        if found is None:
+            if len(self._open) >= SESSIONS_OPEN:
+                self._close_session(next(iter(self._open)))
             file = SessionFile(self._root, session_id, self.storage)
             reader = LogReader(file, layout.op_index_file(self._root, session_id), self.storage)
-            self._open[session_id] = file, reader
-        return self._open[session_id]
+            found = file, reader
+        self._open[session_id] = found
+        return found
+
+    def _close_session(self, session_id: str) -> None:
+        file, reader = self._open.pop(session_id)
+        self._items.pop(session_id, None)
+        reader.close()
+        file.close()
+
+    def _ops_of(self, session_id: str) -> SessionOps:
+        """Return the ops of a session's log, to be looked up by their ids."""
+        found = self._logs.pop(session_id, None)
+        if found is None:
+            if len(self._logs) >= SESSIONS_OPEN:
+                self._logs.pop(next(iter(self._logs))).close()
+            found = open_session(self._root, session_id, self.storage)
+        self._logs[session_id] = found
+        return found
 
     # -- history --------------------------------------------------------------------------------
 
@@ -174,9 +207,7 @@ class LocalPeer(Resource):
         if seal is None:
             return
         name, op_ids = seal.session_id, op_ids_of(self.repository.objects, seal)
-        if name not in self._logs:
-            self._logs[name] = open_session(self._root, name, self.storage)
-        covered = self._logs[name].covered(op_ids, start=self._starts.get(name, 0))
+        covered = self._ops_of(name).covered(op_ids, start=self._starts.get(name, 0))
         if root_of(covered.entries) != seal.root and not self._let_in_orphans(seal, op_ids, covered.entries):
             lacking = len(op_ids) - len(covered.entries)
             what = f"lacks {lacking} ops" if lacking else "holds another body of an op"
@@ -287,10 +318,8 @@ class LocalPeer(Resource):
 
     def close(self) -> None:
         self._let_go()
-        for file, reader in self._open.values():
-            reader.close()
-            file.close()
-        self._open.clear()
+        for session_id in list(self._open):
+            self._close_session(session_id)
         for ops in self._logs.values():
             ops.close()
         self._logs.clear()

@@ -1,20 +1,22 @@
 """What becomes of an op that is handed to a session: it is stored, refused or set aside."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, cast
 
 import msgspec
 
-from muse.apply.domains import check_domain_op
+from muse.apply.domains import check_domain_is_known, check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
+from muse.core.address import addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
 from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
 from muse.errors import DomainError, InvalidEntryError
+from muse.session.file_names import FileNames
 from muse.session.policy import Policy
 from muse.session.proposals import Proposal, ProposalCounts
 from muse.session.receipt import Kind, Receipt, Status
@@ -56,7 +58,8 @@ class Request:
     An op is an entry with its nine fields, or a draft: `domain`, `domain_op`, and, if wanted, `op_id`,
     `actor_id`, `parent_op_ids`, `intent_id`, `reservation_id`; it is stamped when it enters the log. A draft
     that is sent again with its `op_id` is the same op. `seen_frontier` has for each actor the highest Lamport
-    that the author has read; where it is not given, nothing is called stale.
+    that the author has read; where it is not given, nothing is called stale. A draft without `parent_op_ids`
+    rests on the heads of what its author has read or, where that is not given, of what is in the log.
     """
 
     actor_id: str
@@ -74,6 +77,7 @@ class Offer:
     request: Request
     receipt: Receipt | None = None
     is_admitted: bool = False
+    states_parents: bool = True
     first: "Offer | None" = None  # the same op, earlier in the same requests
 
     @property
@@ -91,12 +95,15 @@ class Offer:
 
     def is_same(self, entry: Mapping[str, Any]) -> bool:
         """Return whether an op that was stored or set aside is this one."""
-        return are_same(self.entry, entry, is_draft=self.is_draft)
+        if self.states_parents:
+            return are_same(self.entry, entry, is_draft=self.is_draft)
+        return are_same({**self.entry, "parent_op_ids": entry["parent_op_ids"]}, entry, is_draft=True)
 
 
-def make_offer(op: Mapping[str, Any], request: Request) -> Offer:
+def make_offer(op: Mapping[str, Any], request: Request, *, any_domain: bool = False) -> Offer:
     """Complete an op, and check all that can be known of it without the log."""
     is_draft = isinstance(op, dict) and _STAMP_FIELDS.isdisjoint(op)
+    states_parents = not is_draft or op.get("parent_op_ids") is not None
     entry: Any = op
     try:
         if is_draft:
@@ -105,10 +112,12 @@ def make_offer(op: Mapping[str, Any], request: Request) -> Offer:
         if entry["actor_id"] != request.actor_id:
             reason = f"{request.actor_id} cannot append as {entry['actor_id']}: let each append their own"
             return Offer(entry, is_draft, request, refused(entry, "actor", reason))
+        if not any_domain:
+            check_domain_is_known(entry["domain"])
         check_domain_op(entry)
     except (InvalidEntryError, DomainError) as error:
         return Offer(entry, is_draft, request, refused(entry, "invalid", str(error)))
-    return Offer(entry, is_draft, request)
+    return Offer(entry, is_draft, request, states_parents=states_parents)
 
 
 def _completed(draft: Mapping[str, Any], actor_id: str) -> dict[str, Any]:
@@ -123,7 +132,7 @@ def _completed(draft: Mapping[str, Any], actor_id: str) -> dict[str, Any]:
         "op_id": draft["op_id"] if "op_id" in draft else OP_IDS.next(),
         "actor_id": draft.get("actor_id", actor_id),
         "lamport_ts": 1,
-        "parent_op_ids": draft.get("parent_op_ids", []),
+        "parent_op_ids": [] if draft.get("parent_op_ids") is None else draft["parent_op_ids"],
         "domain": draft["domain"],
         "domain_op": draft["domain_op"],
         "created_at": "-",
@@ -143,7 +152,7 @@ class Judge:
 
     `reservations` are missing where the policy does not ask for them. With `arriving`, ops that are admitted
     count as newer ops for those that come after them. `latest` is the highest stamp that an op may
-    bring, `addresses_of` finds the addresses that an op touches.
+    bring. `names`, where reservations are enforced, knows more of the addresses that an op touches.
     """
 
     policy: Policy
@@ -152,7 +161,7 @@ class Judge:
     touches: Touches
     arriving: Arriving | None
     latest: int
-    addresses_of: Callable[[Mapping[str, Any]], tuple[str, ...]]
+    names: FileNames | None
 
     def decide(
         self,
@@ -187,10 +196,18 @@ class Judge:
                 offer.receipt = self._receipt_of(offer, may_name=named[actor] < NAMED_AT_ONCE)
                 named[actor] += _named_in(offer.receipt)
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
-                if offer.is_admitted and self.arriving is not None:
-                    self.arriving.expect(offer.entry, is_stamped=not offer.is_draft)
+                if offer.is_admitted:
+                    self._expect(offer)
                 if offer.is_proposed:
                     _check_room(offer, are_open, ever)
+
+    def _expect(self, offer: Offer) -> None:
+        """Take what an admitted op touches into account for those that come after it."""
+        entry = offer.entry
+        if self.arriving is not None:
+            self.arriving.expect(entry, is_stamped=not offer.is_draft)
+        if self.names is not None:
+            self.names.expect(entry, self.latest - STAMPS_AHEAD if offer.is_draft else entry["lamport_ts"])
 
     def _too_late(self, entry: OpEntry) -> str:
         stamp = entry["lamport_ts"]
@@ -206,7 +223,8 @@ class Judge:
         may_be_held = reservations is not None and (entry["reservation_id"] or not reservations.is_empty)
         if request.seen_frontier is None and not may_be_held:
             return None
-        addresses = self.addresses_of(entry["domain_op"])
+        op = entry["domain_op"]
+        addresses = addresses_of(op) if self.names is None else self.names.addresses_of(entry)
         status: Status = "stored"
         others: list[Reservation] = []
         kind: Kind = ""

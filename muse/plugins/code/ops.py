@@ -11,6 +11,7 @@ import orjson
 from muse.core.content_id import CONTENT_ID_PATTERN, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
+from muse.plugins.code.file_ids import FRESH_DIGITS
 from muse.plugins.code.update import Update, Vector, read_update, read_vector
 from muse.plugins.op_fields import Fetch, check_patch, check_path, digest_of, shown
 
@@ -19,8 +20,7 @@ TEXT_DOMAIN = "code_text"
 
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
-_FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
-_FRESH_DIGITS = 32
+_FILE_ID = re.compile(rf"[0-9a-f]{{{FRESH_DIGITS}}}|{CONTENT_ID_PATTERN}")
 _MAX_POSITION = 2**31
 _OP_BYTES = 1_000_000  # the longest line has 1 MiB, with causes, path and names
 _PIECE_LENGTH = 1 << 15  # as many characters never take as much, whatever they are
@@ -134,7 +134,7 @@ def _read_insert(op: Mapping[str, Any]) -> CodeOp:
         decode(content, encoding)
     carried = text is not None or content is not None
     file_id = _file_id(op)
-    if len(file_id) > _FRESH_DIGITS:
+    if len(file_id) > FRESH_DIGITS:
         raise DomainError("the `file_id` of a new file has 32 digits: 64 are those of a file of the tree")
     return CodeOp(
         "create",

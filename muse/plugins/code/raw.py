@@ -11,7 +11,8 @@ from muse.core.content_id import object_id
 from muse.errors import DomainError
 from muse.plugins.code.document import Patch, patch_between
 from muse.plugins.code.encodings import check_text, decode
-from muse.plugins.code.live_tree import LiveFile, LiveTree, Stamp
+from muse.plugins.code.file_ids import Stamp, id_of_made
+from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.ops import AbsentObjectError, CodeOp, read_op
 from muse.plugins.code.update import client_of, read_update
 from muse.plugins.op_fields import Fetch
@@ -56,7 +57,7 @@ class RawOps:
         op_id = entry["op_id"]
         if op_id not in self._derived:
             self._derived[op_id] = []  # nothing, unless it can be told
-            self._derived[op_id] = _turned(self._version(entry, now), op_id, op)
+            self._derived[op_id] = meaning_of(self._version(entry, now), op_id, op)
         return self._derived[op_id]
 
     def _version(self, entry: Entry, now: LiveTree) -> LiveTree:
@@ -94,11 +95,12 @@ class RawOps:
             return  # it has no effect, as it had none in the tree
 
 
-def _turned(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
+def meaning_of(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
+    """Return what a raw op means in the version `tree` that its author saw; raises as `RawOps.turn` does."""
     if op.kind == "create":
         if op.path in tree.paths():
             raise DomainError(f"a file {op.path!r} is already there")
-        return [op._replace(file_id=op_id.replace("-", ""))]
+        return [op._replace(file_id=id_of_made(op_id))]
     file, base = tree.open(op.from_path or op.path)
     found = op._replace(path=op.from_path or op.path, file_id=file.file_id, base=base)
     if op.kind == "move":
