@@ -1,7 +1,7 @@
 """How pending ops become commits: they are applied domain by domain, and what comes of them is stored."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from muse.apply.domains import apply_entries, read_states, rules_text, without_effect, write_states
@@ -11,6 +11,7 @@ from muse.core.delta import collapse
 from muse.core.entry import OpEntry
 from muse.core.op_list import encode_op_list
 from muse.core.op_log import OpLog
+from muse.core.other_sessions import reason
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.domain import Application, IgnoredOp, StructuredDelta
@@ -36,14 +37,16 @@ from muse.history.tree import with_contents
 class CommitOutcome:
     """The commits that were made, one for each domain; none if nothing was pending.
 
-    `ignored` are ops that could not take effect. `written`, `removed` and `kept` are files of the working
-    tree; those in `kept` were changed by hand and are left as they are.
+    `ignored` are ops that could not take effect. `left_out` are ops that another session has in history:
+    op id -> that session; none of them takes effect twice. `written`, `removed` and `kept` are files of the
+    working tree; those in `kept` were changed by hand and are left as they are.
     """
 
     commit_ids: tuple[str, ...] = ()
     op_count: int = 0
     summary: str = "no ops"
     ignored: tuple[IgnoredOp, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
@@ -62,6 +65,9 @@ class CommitOutcome:
             "ignored": [
                 {"index": op.index, "op_id": op.op_id, "address": op.address, "reason": op.reason}
                 for op in self.ignored
+            ],
+            "left_out": [
+                {"op_id": op_id, "reason": reason(holder)} for op_id, holder in self.left_out.items()
             ],
             "written": list(self.written),
             "removed": list(self.removed),
