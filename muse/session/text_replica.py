@@ -344,6 +344,8 @@ def _removal(path: str, file: LiveFile, base: str) -> dict[str, Any]:
     }
     if file.document is not None:
         op["seen"] = encoded(write_vector(file.document.vector))
+    elif file.lifts:
+        op["lifts"] = file.lifts
     return op | ({"base": base} if base else {})
 
 

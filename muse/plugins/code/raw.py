@@ -11,8 +11,8 @@ from muse.core.content_id import object_id
 from muse.errors import DomainError
 from muse.plugins.code.document import Patch, patch_between
 from muse.plugins.code.encodings import check_text, decode
-from muse.plugins.code.live_tree import LiveFile, LiveTree, Stamp
-from muse.plugins.code.ops import AbsentObjectError, CodeOp, read_op
+from muse.plugins.code.live_tree import LiveFile, LiveTree
+from muse.plugins.code.ops import AbsentObjectError, CodeOp, Stamp, read_op
 from muse.plugins.code.update import client_of, read_update
 from muse.plugins.op_fields import Fetch
 
@@ -105,7 +105,7 @@ def _turned(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
         return [found]
     if op.kind == "remove":
         if file.document is None:
-            return [found._replace(content_id=object_id(file.content))]
+            return [found._replace(content_id=object_id(file.content), lifts=file.lifts)]
         return [found._replace(seen=dict(file.document.vector))]
     if op.kind == "patch":
         moved = [found._replace(kind="move", children=(), to_path=op.path)] if op.from_path else []
