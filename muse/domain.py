@@ -328,21 +328,27 @@ class Compensation:
 class NotUndone:
     """What was not taken back: of the op at `index`, at `address`, for a `reason` that people can read.
 
-    `because` is the place of the later op that is in the way, if one does.
+    `because` is the place of the later op that is in the way, if one does. `is_undone`: it took the op back already.
     """
 
     index: int
     address: str
     reason: str
     because: int | None = None
+    is_undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """The outcome of undoing: ops to append, and what is left as it is."""
+    """The outcome of undoing: ops to append, and what is left as it is.
+
+    `kept` is work of others that rests on what is undone, and stays: `index` is the op that is undone, `because`
+    that of the other.
+    """
 
     compensations: list[Compensation]
     left: list[NotUndone]
+    kept: list[NotUndone] = field(default_factory=list)
 
 
 @runtime_checkable
@@ -362,5 +368,30 @@ class UndoingPlugin(Protocol):
         `ops`, applied to `files`, are all that is known of the edits. `now` is the tree that the
         compensating ops will meet: where it differs from the outcome of `ops`, nothing is taken back. Others
         may write before they are applied: what they then find otherwise than it was, they leave alone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Entries of a domain in the total order, and the tree and the state that they came into."""
+
+    files: Mapping[str, bytes]
+    state: Mapping[str, bytes]
+    entries: Sequence[Mapping[str, Any]]
+
+
+@runtime_checkable
+class EntryUndoingPlugin(Protocol):
+    """A domain that can take ops back, but whose ops mean nothing alone: it needs whole entries. Pure."""
+
+    def undo_entries(
+        self, works: Sequence[Work], fetch: Callable[[str], bytes], undone: Collection[str]
+    ) -> Undoing:
+        """Do as `UndoingPlugin.undo` does, for the entries with the ids `undone`.
+
+        `works` are what came into the branch, commit by commit, and what is pending: the last one leads to the
+        present. Places count through the entries of all. An op that takes others back names them in its field
+        `undoes`: with it, they are among the entries too.
         """
         ...

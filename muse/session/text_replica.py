@@ -17,7 +17,7 @@ from muse.plugins.code.document import Patch, TextDocument, check_place, patch_b
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Merger, is_raw
-from muse.plugins.code.ops import encoded, pieces_of, read_op, text_edit
+from muse.plugins.code.ops import INLINE_BYTES, encoded, pieces_of, read_op, text_edit
 from muse.plugins.code.raw import stamp_of
 from muse.plugins.code.update import write_vector
 from muse.session.causes import committed_heads, is_made_of_ops
@@ -25,7 +25,6 @@ from muse.session.live import LiveSession
 
 DOMAIN = "code"
 PARENTS = 256
-INLINE_BYTES = 1 << 19
 
 
 class CodeReplica:

@@ -26,6 +26,9 @@ TEXT_DOMAIN = "code_text"
 
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 
+INLINE_BYTES = 1 << 19
+"""So much of a whole file is in its op; a larger one is in the store."""
+
 _FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
 _FRESH_DIGITS = 32
 _MAX_POSITION = 2**31
