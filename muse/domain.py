@@ -328,7 +328,8 @@ class Compensation:
 class NotUndone:
     """What was not taken back: of the op at `index`, at `address`, for a `reason` that people can read.
 
-    `because` is the place of the later op that is in the way, if one does. `is_undone`: it took the op back already.
+    `because` is the place of the later op that is in the way, if one does. `is_undone`: it took the op back
+    already.
     """
 
     index: int
@@ -342,8 +343,8 @@ class NotUndone:
 class Undoing:
     """The outcome of undoing: ops to append, and what is left as it is.
 
-    `kept` is work of others that rests on what is undone, and stays: `index` is the op that is undone, `because`
-    that of the other.
+    `kept` is work of others that rests on what is undone, and stays: `index` is the op that is undone,
+    `because` that of the other.
     """
 
     compensations: list[Compensation]
@@ -390,8 +391,8 @@ class EntryUndoingPlugin(Protocol):
     ) -> Undoing:
         """Do as `UndoingPlugin.undo` does, for the entries with the ids `undone`.
 
-        `works` are what came into the branch, commit by commit, and what is pending: the last one leads to the
-        present. Places count through the entries of all. An op that takes others back names them in its field
-        `undoes`: with it, they are among the entries too.
+        `works` are what came into the branch, commit by commit, and what is pending: the last one leads to
+        the present. Places count through the entries of all. An op that takes others back names them in its
+        field `undoes`: with it, they are among the entries too.
         """
         ...

@@ -333,7 +333,7 @@ class CodeReplica:
 
 
 def _removal(path: str, file: LiveFile, base: str) -> dict[str, Any]:
-    op = {
+    op: dict[str, Any] = {
         "op": "delete",
         "address": path,
         "position": None,

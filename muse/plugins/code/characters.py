@@ -1,7 +1,7 @@
 """All characters that a text ever had, deleted ones too, in their order. Pure.
 
-The order is asked of the CRDT library itself: it is given the document with a sign in the place of each character,
-and nothing deleted, and says where the signs are. Ids count in UTF-16 units, as Yjs does.
+The order is asked of the CRDT library itself: it is given the document with a sign in the place of each
+character, and nothing deleted, and says where the signs are. Ids count in UTF-16 units, as Yjs does.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What each op did to each file: which characters it brought and took, its moves, writes and removals. Pure."""
+"""What each op did to each file: the characters it brought and took, moves, writes and removals. Pure."""
 
 from bisect import bisect_right, insort
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +20,10 @@ BEFORE = -1
 
 @dataclass(frozen=True)
 class Deed:
-    """What an op did to a file: its place among all ops, and what it meant. `content`: the whole file it brought."""
+    """What an op did to a file: its place among all ops, and what it meant.
+
+    `content` is the whole file that it brought.
+    """
 
     place: int
     op_id: str
@@ -97,8 +100,8 @@ def _brought(deed: Deed) -> Iterator[tuple[int, int, int]]:
 class Deeds:
     """Follows works, one after the other, and notes what each op did.
 
-    `tree` is then the present one. `refused` says why an op had no effect. What ops took away is known of those in
-    `wanted`, and of those that another op takes back.
+    `tree` is then the present one. `refused` says why an op had no effect. What ops took away is known of
+    those in `wanted`, and of those that another op takes back.
     """
 
     def __init__(self, works: Sequence[Work], wanted: Collection[str], fetch: Fetch) -> None:

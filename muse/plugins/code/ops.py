@@ -73,9 +73,9 @@ class CodeOp(NamedTuple):
     "edit": `length` characters at `position` go and `text` comes. "create" and "rewrite": the whole file is
     `text`, or `content`, or the object `content_id`. `base` is the object that a file in the tree was.
 
-    An op that takes others back names them in `undoes`. `restores` has the ids of the deleted characters that its text
-    brings back, `instead_of` is the stamp of the op in whose place it counts, and `lifts` how often a binary file of
-    this content was brought back.
+    An op that takes others back names them in `undoes`. `restores` has the ids of the deleted characters that
+    its text brings back, `instead_of` is the stamp of the op in whose place it counts, and `lifts` how often
+    a binary file of this content was brought back.
     """
 
     kind: Kind

@@ -1,13 +1,14 @@
 """Takes code ops back with further ops, and leaves the work of others untouched. Pure.
 
-An op counts unless one that counts takes it back. A character is to be there if the op that brought it counts, and
-none does that took it away; a file, if the op that made it counts or something is in it, and no removal does. The
-ops that are made here lead from what is there to that, as far as what is undone makes a difference. Each names
-what it takes back, so undoing it brings that back, and the order in which ops are undone makes no difference.
+An op counts unless one that counts takes it back. A character is to be there if the op that brought it
+counts, and none does that took it away; a file, if the op that made it counts or something is in it, and no
+removal does. The ops that are made here lead from what is there to that, as far as what is undone makes a
+difference. Each names what it takes back, so undoing it brings that back, and the order in which ops are
+undone makes no difference.
 
-A character that comes back is a new one beside the old one, which its op names. Characters are deleted by their
-ids, and a move or a whole content counts just behind the op that it takes back. So what others write
-meanwhile is never taken back.
+A character that comes back is a new one beside the old one, which its op names. Characters are deleted by
+their ids, and a move or a whole content counts just behind the op that it takes back. So what others
+write meanwhile is never taken back.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -80,8 +81,9 @@ def _causes(
 
 @dataclass(slots=True)
 class _FileUndo:
-    """The undoing of ops in one file: `own` are the deeds of the wanted ones. `status`: which count, now and then.
+    """The undoing of ops in one file: `own` are the deeds of the wanted ones.
 
+    `status` says which ops count now, and which do then.
     `left` are the wanted ops that stay as they are, and are not marked as taken back.
     """
 
@@ -325,7 +327,7 @@ class _FileUndo:
         return next(found, None)
 
     def _add(self, op: dict[str, Any], undoes: Mapping[str, None]) -> None:
-        """Add a compensating op. The ops that it undoes may be too many for a line of a log: then it names some."""
+        """Add a compensating op. Of more ops than a line of a log takes, it names some."""
         named = [op_id for op_id in undoes if op_id not in self.left]
         if self.live.base and not self.marked:
             op["base"] = self.live.base

@@ -25,7 +25,8 @@ class Kept(NamedTuple):
 class Hunk:
     """A change at one place of a text: what goes, what comes, and which ops it takes back.
 
-    `position` counts in the text with all hunks before it. `restored` are the ids whose characters come again.
+    `position` counts in the text with all hunks before it. `restored` are the ids whose characters come
+    again.
     """
 
     position: int
@@ -211,7 +212,7 @@ class TextUndo:
             yield hunk
 
     def _end_run(self, hunk: Hunk, run: list[Id], following: Id | None) -> None:
-        """Let the characters that come again be behind the last of the old ones, where nothing is between these."""
+        """Put the characters that come again behind the last of the old ones, which are all side by side."""
         text = "".join(self._text_of(self._coming[identity]) for identity in run)
         hunk.insertions.append(Insertion(run[-1], following, text))
         run.clear()
@@ -232,7 +233,7 @@ class TextUndo:
 
 
 class _Gap:
-    """The characters that stay between two that go, as long as all may have been written in the midst of those."""
+    """The characters that stay between two that go, if all of them were written after those."""
 
     def __init__(self, file: FileDeeds) -> None:
         self._file = file

@@ -297,7 +297,7 @@ def write_edit(client: int, insertions: Sequence[Insertion], deletes: Sequence[I
 
 
 def write_trace(client: int, right: Id | None) -> bytes:
-    """Write the update that puts a character in and takes it away again: nobody who edited before has seen it."""
+    """Write the update that puts a character in and takes it away again: no earlier vector covers it."""
     return b"".join((b"\1\1", _client(client), number(0), *_head(_DELETED, None, right), number(1), b"\0"))
 
 
