@@ -12,6 +12,7 @@ from muse.disk import layout
 from muse.domain import Compensation, EntryUndoingPlugin, NotUndone, Undoing, UndoingPlugin, Work
 from muse.errors import InvalidEntryError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
+from muse.plugins.op_fields import undone_by
 from muse.plugins.registry import find_plugin
 from muse.session.causes import heads_of
 from muse.session.live import LiveSession
@@ -193,13 +194,14 @@ class _Undo:
                 for place in done.undoes
                 if place not in refused
             )
+            is_told = isinstance(find_plugin(domain), EntryUndoingPlugin)
             for found in (*plan.left, *left):
-                op_left = _left_op(entries, found, view)
+                op_left = _told(entries, found) if is_told else _left_op(entries, found, view)
                 if op_left.is_undone and op_left.because is not None and op_left.because["op_id"] in ours:
                     undone.add(op_left.op["op_id"])
                 else:
                     outcome.left.append(op_left)
-            outcome.kept += [_left_op(entries, found, view) for found in plan.kept]
+            outcome.kept += [_told(entries, found) for found in plan.kept]
             outcome.left += self._not_on_the_branch(domain, entries)
         outcome.undone = [op_id for op_id in self._wanted if op_id in undone]
         outcome.entries += appended
@@ -242,7 +244,7 @@ class _Undo:
             for entry in reversed(works[-1].entries):
                 met.add(entry["op_id"])
                 if entry["op_id"] in sought:
-                    sought.update(entry["domain_op"].get("undoes", ()))
+                    sought.update(undone_by(entry["domain_op"]))
             if sought <= met:
                 break
             commit = next(commits, None)
@@ -308,6 +310,12 @@ def _address(entry: OpEntry) -> str:
 
 def _left_op(entries: Sequence[OpEntry], found: NotUndone, view: _View) -> LeftOp:
     op, because = entries[found.index], None if found.because is None else entries[found.because]
-    if found.is_undone or (because is not None and view.is_undone_by(op, found.address, because)):
+    if because is not None and view.is_undone_by(op, found.address, because):
         return LeftOp(op, found.address, "it is undone already", because, is_undone=True)
     return LeftOp(op, found.address, found.reason, because)
+
+
+def _told(entries: Sequence[OpEntry], found: NotUndone) -> LeftOp:
+    """Return what a domain that knows the entries tells itself."""
+    because = None if found.because is None else entries[found.because]
+    return LeftOp(entries[found.index], found.address, found.reason, because, found.is_undone)

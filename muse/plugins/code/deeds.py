@@ -12,7 +12,7 @@ from muse.plugins.code.merge import Entry, Merger, waiting_entries
 from muse.plugins.code.ops import CodeOp, Stamp
 from muse.plugins.code.raw import stamp_of
 from muse.plugins.code.update import Id, Piece, client_of, pieces_in, utf16_length
-from muse.plugins.op_fields import Fetch
+from muse.plugins.op_fields import Fetch, undone_by
 
 BEFORE = -1
 """The place of what was done before all ops that are looked at."""
@@ -109,7 +109,8 @@ class Deeds:
         self.refused: dict[str, str] = {}
         self.places: dict[str, int] = {}
         self.undoers: dict[str, list[str]] = {}
-        self._wanted = {*wanted, *(target for work in works for target in _targets(work))}
+        undone = (name for work in works for entry in work.entries for name in undone_by(entry["domain_op"]))
+        self._wanted = {*wanted, *undone}
         self._count = 0
         self._fetch = fetch
         self._states: dict[str, bytes] = {}  # the texts as they were when this work opened them
@@ -175,13 +176,6 @@ class Deeds:
                 file.lost[identity] = texts[identity]
             elif not any(_takes(deed, identity) for deed in file.deeds if deed.op_id not in self._wanted):
                 file.lost_before.add(identity)
-
-
-def _targets(work: Work) -> Iterator[str]:
-    for entry in work.entries:
-        op = entry["domain_op"]
-        named = op.get("undoes") if isinstance(op, Mapping) else None
-        yield from (target for target in named or () if isinstance(target, str))
 
 
 def _takes(deed: Deed, identity: Id) -> bool:

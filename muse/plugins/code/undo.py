@@ -97,6 +97,7 @@ class _FileUndo:
     path: str = field(init=False)
     is_there: bool = field(init=False)
     marked: dict[str, None] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -127,6 +128,9 @@ class _FileUndo:
         if self.left < {deed.op_id for deed in self.own}:
             self._undo_moves()
             self._mark_the_rest()
+        for kept in self.kept:
+            if kept.op_id in self.marked:
+                self._note(self.outcome.kept, kept.op_id, kept.reason, kept.because)
 
     def _counts(self, op_id: str) -> bool:
         return self.status[1].get(op_id, True)
@@ -322,7 +326,8 @@ class _FileUndo:
             self._add(op, dict.fromkeys(rest[start : start + _UNDOES]))
 
     def _undoer(self, op_id: str) -> Deed | None:
-        counting = [undoer for undoer in self.deeds.undoers.get(op_id, ()) if self._counts(undoer)]
+        undoers = self.deeds.undoers.get(op_id, ())
+        counting = [undoer for undoer in undoers if self.status[0].get(undoer, True)]
         found = (deed for deed in self.file.deeds if deed.op_id in counting)
         return next(found, None)
 
@@ -342,7 +347,7 @@ class _FileUndo:
         self._note(self.outcome.left, op_id, reason, because, is_undone=is_undone)
 
     def _keep(self, kept: Kept) -> None:
-        self._note(self.outcome.kept, kept.op_id, kept.reason, kept.because)
+        self.kept.append(kept)
 
     def _note(
         self,
