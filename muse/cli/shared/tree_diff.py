@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from difflib import unified_diff
+from io import StringIO
 
 _NONE = "/dev/null"
 _NO_NEWLINE = "\\ No newline at end of file"
@@ -34,4 +35,4 @@ def _lines(content: bytes) -> list[str] | None:
         text = content.decode()
     except UnicodeDecodeError:
         return None
-    return None if "\0" in text else text.splitlines(keepends=True)
+    return None if "\0" in text else StringIO(text, newline="\n").readlines()
