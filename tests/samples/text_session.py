@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from muse.core.entry import total_order
+from muse.core.entry import OpEntry, total_order
 from muse.core.new_entries import make_op_entry
 from muse.domain import Undoing, Work
 from muse.plugins.code import CodePlugin
@@ -15,17 +15,15 @@ from muse.plugins.code.ops import encoded, text_edit
 from muse.plugins.code.update import write_vector
 from tests.samples.code_samples import Head
 
-Entry = Any
-
 
 @dataclass
 class TextSession:
-    """Commits, the entries that are pending, and all entries; an undoing is by "eve" unless said otherwise."""
+    """Commits, the entries that are pending, and all of them. Who undoes is "eve", unless said otherwise."""
 
     head: Head
     works: list[Work] = field(default_factory=list)
-    pending: list[Entry] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
+    pending: list[OpEntry] = field(default_factory=list)
+    entries: list[OpEntry] = field(default_factory=list)
 
     def tree(self, unseen: int = 0) -> LiveTree:
         """Return the files as an actor knows them that has not seen the last `unseen` pending entries."""
@@ -42,7 +40,7 @@ class TextSession:
         content = self.tree().content(path)
         return None if content is None else content.decode()
 
-    def add(self, actor: str, op: dict[str, Any]) -> Entry:
+    def add(self, actor: str, op: dict[str, Any]) -> OpEntry:
         entry = make_op_entry(actor, "code", op, len(self.entries) + 1)
         self.pending.append(entry)
         self.entries.append(entry)
@@ -61,11 +59,11 @@ class TextSession:
             self.add(actor, op | ({"base": file.base} if file.base else {}))
         return removed
 
-    def create(self, actor: str, path: str, content: bytes, encoding: str = "") -> Entry:
+    def create(self, actor: str, path: str, content: bytes, encoding: str = "") -> OpEntry:
         named = {"file_id": uuid.uuid4().hex, "base64": encoded(content), "encoding": encoding}
         return self.add(actor, {"op": "insert", "address": path, "position": None, **named})
 
-    def on_file(self, actor: str, kind: str, path: str, **fields: Any) -> Entry:
+    def on_file(self, actor: str, kind: str, path: str, **fields: Any) -> OpEntry:
         """Remove, move or replace a file as a whole."""
         file, base = self.tree().open(path)
         named: dict[str, Any] = {"file_id": file.file_id, "position": None, "content_id": ""}
@@ -85,7 +83,8 @@ class TextSession:
         self.pending = []
 
     def _work(self) -> Work:
-        return Work(self.head.files, self.head.state, sorted(self.pending, key=total_order))
+        pending: list[Any] = sorted(self.pending, key=total_order)
+        return Work(self.head.files, self.head.state, pending)
 
     def ops_of(self, *actors: str) -> list[str]:
         return [entry["op_id"] for entry in self.entries if entry["actor_id"] in actors]

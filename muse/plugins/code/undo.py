@@ -96,6 +96,7 @@ class _FileUndo:
     live: LiveFile = field(init=False)
     path: str = field(init=False)
     is_there: bool = field(init=False)
+    goal: str = field(init=False)
     marked: dict[str, None] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
@@ -105,6 +106,7 @@ class _FileUndo:
         self.live = tree.file(file_id)
         shown = tree.places().get(file_id)
         self.path, self.is_there = shown or self.placement.path, shown is not None
+        self.goal = self.placement.path
 
     @property
     def placement(self) -> Placement:
@@ -154,10 +156,21 @@ class _FileUndo:
     def _is_last_word(self, removal: Deed) -> bool:
         document = self.live.document
         if document is None:
-            return removal.op.content_id == object_id(self.live.content)
+            return self._saw_all_contents(removal)
         undone = {deed.op.update.client for deed in self.file.deeds if deed.is_undo and deed.op.update}
         written = {client: clock for client, clock in document.vector.items() if client not in undone}
         return covers(removal.op.seen or {}, written)
+
+    def _saw_all_contents(self, removal: Deed) -> bool:
+        """Tell whether a removal was of the content there was, and none that counts came since."""
+        writes = [deed for deed in self.file.deeds if deed.content is not None]
+        earlier = [deed for deed in writes if deed.place < removal.place]
+        last = max(earlier, key=lambda deed: deed.op.stamp(deed.stamp), default=None)
+        content = self.file.content if last is None else last.content
+        if content is None or object_id(content) != removal.op.content_id:
+            return False
+        later = (deed for deed in writes if deed.place > removal.place and not deed.is_undo)
+        return not any(self._counts(deed.op_id) for deed in later)
 
     def _remove(self) -> None:
         op: dict[str, Any] = {
@@ -188,9 +201,9 @@ class _FileUndo:
         if document is None:
             return
         state = document.state()
-        text = TextUndo(self.file, state, *self.status, self.causes)
+        text = TextUndo(self.file, state, *self.status, self.causes, is_hidden=not self.is_there)
         is_made = self._counts(self.live.born[2])
-        is_wanted = (is_made or text.length_after > 0) and removal is None
+        is_wanted = (is_made or not text.is_empty_after) and removal is None
         if not self.is_there and is_wanted and not self._has_room(self.path):
             return
         hunks = text.hunks() if is_wanted or (self.is_there and removal is not None) else []
@@ -291,6 +304,7 @@ class _FileUndo:
                 self._leave(op_id, f"another file is at {path!r} now", None)
         else:
             self._add(self._move(path), changed)
+            self.goal = path
 
     def _move(self, path: str) -> dict[str, Any]:
         return {
@@ -320,7 +334,7 @@ class _FileUndo:
                 self._leave(op_id, "it is undone already", self._undoer(op_id), is_undone=True)
         for start in range(0, len(rest), _UNDOES):
             if self.live.document is None:
-                op = self._move(self.placement.path)
+                op = self._move(self.goal)
             else:
                 op = text_edit(self.path, 0, "", "") | {"update": encoded(write_edit(0, (), ()))}
             self._add(op, dict.fromkeys(rest[start : start + _UNDOES]))

@@ -59,7 +59,8 @@ class TextUndo:
     """The undoing of ops in one text.
 
     `before` and `after` say which ops count, now and then; any other does. `causes` names, for each op that
-    changes or is to be undone, the wanted ops that this is owed to.
+    changes or is to be undone, the wanted ops that this is owed to. `is_hidden`: the file is gone, so what
+    does not count may still be in it.
     """
 
     def __init__(
@@ -69,8 +70,11 @@ class TextUndo:
         before: Mapping[str, bool],
         after: Mapping[str, bool],
         causes: Mapping[str, Mapping[str, None]],
+        *,
+        is_hidden: bool,
     ) -> None:
         self._file, self._before, self._after, self._causes = file, before, after, causes
+        self._is_hidden = is_hidden
         self._characters = Characters.of(state)
         self._roots: dict[Id, Id] = {}  # of each character that is a copy, the first one
         self._copies: dict[Id, list[Id]] = {}
@@ -89,9 +93,12 @@ class TextUndo:
         return self._characters.ids[0] if self._characters.ids else None
 
     @property
-    def length_after(self) -> int:
-        """How many characters there are afterwards."""
-        return len(self._characters.texts) - len(self._going) + len(self._coming)
+    def is_empty_after(self) -> bool:
+        """Whether no character is to be there afterwards; one in a file that is gone may still be there."""
+        staying = (identity for identity in self._characters.texts if identity not in self._going)
+        return not self._coming and not any(
+            self._counts(self._bringer(self._roots.get(identity, identity))) for identity in staying
+        )
 
     def hunks(self) -> list[Hunk]:
         """Return the changes, from the start of the text to its end."""
@@ -114,7 +121,8 @@ class TextUndo:
 
     def _touched(self) -> Iterator[Id]:
         for deed in self._file.deeds:
-            if deed.op_id in self._causes and not deed.is_undo:
+            is_changed = deed.op_id in self._causes or (self._is_hidden and not self._counts(deed))
+            if is_changed and not deed.is_undo:
                 for identity in (*deed.texts, *deed.deleted()):
                     yield self._roots.get(identity, identity)
 
@@ -138,6 +146,11 @@ class TextUndo:
                     root = self._roots.get((client, number), (client, number))
                     self._deleters[root][deed.op_id] = deed
 
+    def _bringer(self, root: Id) -> Deed | None:
+        """Return the op that brought a character first, None for one from before."""
+        bringer = self._file.bringer(root)
+        return None if bringer is None or bringer.is_undo else bringer
+
     def _counts(self, deed: Deed | None) -> bool:
         return deed is None or self._after.get(deed.op_id, True)
 
@@ -145,9 +158,7 @@ class TextUndo:
         return self._counts(deed) and not self._before.get(deed.op_id, True)
 
     def _decide(self, root: Id) -> None:
-        bringer, deleters = self._file.bringer(root), self._deleters[root]
-        if bringer is not None and bringer.is_undo:
-            bringer = None  # it brought again what is older than all that is known
+        bringer, deleters = self._bringer(root), self._deleters[root]
         copies = self._all_of(root)
         present = [identity for identity in copies if identity in self._characters.texts]
         is_lost = any(identity in self._file.lost_before for identity in copies)
@@ -229,7 +240,12 @@ class TextUndo:
         bringer, deleters = self._file.bringer(root), self._deleters[root]
         changed = [bringer.op_id] if bringer and bringer.op_id in self._causes else []
         changed += [op_id for op_id in deleters if op_id in self._causes]
+        if not changed:  # it was still in a file that comes back
+            changed = [next(op_id for op_id in self._causes if self._is_here(op_id))]
         return {wanted: None for op_id in changed for wanted in self._causes[op_id]}
+
+    def _is_here(self, op_id: str) -> bool:
+        return any(deed.op_id == op_id for deed in self._file.deeds)
 
 
 class _Gap:

@@ -1,7 +1,7 @@
 """Taking code ops back: character by character, file by file, in any order, and back again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from muse.core.entry import total_order
 from muse.errors import DomainError
-from muse.plugins.code.ops import read_op
+from muse.plugins.code.ops import encoded, read_op
 from tests.samples.code_samples import Head
 from tests.samples.text_session import TextSession
 
@@ -20,7 +20,7 @@ ACTORS = "ABC"
 
 @dataclass
 class Edited:
-    """A session, and of each character of its text, none of which is there twice: who wrote and who deleted it."""
+    """A session, and who wrote and who deleted each character of its text, none of which is there twice."""
 
     session: TextSession
     authors: dict[str, str] = field(default_factory=dict)
@@ -126,7 +126,7 @@ def test_once_all_actors_are_undone_in_any_order_the_text_is_the_first_one(
 
 @given(steps, st.lists(st.booleans(), min_size=8, max_size=8))
 def test_replicas_that_take_an_undoing_in_at_other_times_agree(steps: list[Step], cuts: list[bool]) -> None:
-    session = edited([Step(**{**vars(step), "commits": False}) for step in steps])  # type: ignore[arg-type]
+    session = edited([replace(step, commits=False) for step in steps])
     made = session.session
     own = made.undo(made.ops_of("A"))
     made.undo(made.last(len(own.compensations)))
@@ -217,7 +217,7 @@ def test_an_undoing_of_a_large_text_takes_several_ops_that_a_log_can_hold() -> N
     session.edit("B", (0, 5, ""))
     outcome = session.undo(session.ops_of("A"))
     assert len(outcome.compensations) > 1
-    assert session.text() == "😀"
+    assert session.text() == " 😀"
     session.undo(session.last(len(outcome.compensations)))
     assert len(session.text() or "") == 24_001
 
@@ -300,6 +300,60 @@ def test_what_is_done_again_can_be_undone_by_its_actor_too(deed: Any) -> None:
     session.undo(session.last(len(first.compensations)))
     assert session.undo(own).left == []
     assert session.files() == TREE
+
+
+file_steps = st.lists(
+    st.tuples(
+        st.sampled_from(ACTORS),
+        st.sampled_from(["create", "delete", "move", "replace", "edit", "edit", "commit"]),
+        st.integers(0, 9),
+    ),
+    max_size=12,
+)
+
+
+def do(session: TextSession, actor: str, kind: str, number: int, fresh: int) -> None:
+    """Do something to one of the files, with a path that no file had before."""
+    files = session.files()
+    if kind == "commit":
+        session.commit()
+    elif kind == "create":
+        content = b"\0%d" % fresh if number % 2 else b"text %d\n" % fresh
+        session.create(actor, f"new-{fresh}", content)
+    elif files:
+        path = sorted(files)[number % len(files)]
+        if kind == "move":
+            session.on_file(actor, kind, path, to_address=f"moved-{fresh}")
+        elif kind == "delete":
+            session.on_file(actor, kind, path)
+        elif b"\0" in files[path]:
+            session.on_file(actor, "replace", path, base64=encoded(b"\0%d" % fresh))
+        else:
+            session.edit(actor, (0, number % 3, f"<{fresh}>"), path=path)
+
+
+@given(file_steps, st.permutations(ACTORS))
+def test_once_all_actors_are_undone_in_any_order_the_files_are_the_first_ones(
+    steps: list[tuple[str, str, int]], order: list[str]
+) -> None:
+    """What is in a file that others removed is left, until they are undone: so each is undone twice."""
+    session = TextSession(Head(dict(TREE)))
+    for fresh, (actor, kind, number) in enumerate(steps):
+        do(session, actor, kind, number, fresh)
+    for actor in (*order, *order, *order):
+        if session.ops_of(actor):
+            before = session.files()
+            outcome = session.undo(session.ops_of(actor))
+            after, own = session.files(), session.last(len(outcome.compensations))
+            if own:
+                back = session.undo(own)
+                assert session.files() == before
+                session.undo(session.last(len(back.compensations)))
+                assert session.files() == after
+    assert session.files() == TREE
+    assert Head(dict(TREE)).commit(session.entries).files == TREE or any(
+        kind == "commit" for _, kind, _ in steps
+    )
 
 
 def test_a_file_that_others_wrote_in_stays_with_what_they_wrote_until_that_is_undone() -> None:
