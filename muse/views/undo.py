@@ -273,7 +273,8 @@ class _Undo:
                 appended += self._record(domain, group, list(dict.fromkeys([*undoes, *heads])), view)
             except InvalidEntryError as error:
                 reason = f"the log refuses: {error}"
-                left += [NotUndone(place, one.op["address"], reason) for one in group for place in one.undoes]
+                refused = {place: one.op["address"] for one in group for place in one.undoes}
+                left += [NotUndone(place, address, reason) for place, address in refused.items()]
         return appended, left
 
     def _record(

@@ -1,5 +1,6 @@
 """A session of the code domain without a repository: actors edit, in view of what they saw, and undo."""
 
+import json
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -27,9 +28,10 @@ class TextSession:
 
     def tree(self, unseen: int = 0) -> LiveTree:
         """Return the files as an actor knows them that has not seen the last `unseen` pending entries."""
-        seen = self.pending[: max(0, len(self.pending) - unseen)]
+        known = self.pending[: max(0, len(self.pending) - unseen)]
+        seen: list[Any] = sorted(known, key=total_order)
         merger = Merger(self.head.files, self.head.state, self.head.fetch, uuid.uuid4().hex)
-        assert merger.take(sorted(seen, key=total_order)) == []
+        assert merger.take(seen) == []
         return merger.tree
 
     def files(self) -> dict[str, bytes]:
@@ -41,6 +43,7 @@ class TextSession:
         return None if content is None else content.decode()
 
     def add(self, actor: str, op: dict[str, Any]) -> OpEntry:
+        assert json.loads(json.dumps(op)) == op  # as a log has it
         entry = make_op_entry(actor, "code", op, len(self.entries) + 1)
         self.pending.append(entry)
         self.entries.append(entry)

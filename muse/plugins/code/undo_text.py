@@ -44,14 +44,14 @@ class Hunk:
     def is_full(self) -> bool:
         return len(self.deletes) + len(self.restored) >= _CHARACTERS or len(self.undoes) >= _UNDOES
 
-    def restored_ranges(self) -> list[tuple[int, int, int]]:
+    def restored_ranges(self) -> list[list[int]]:
         """Return the restored ids as ranges: client, clock, length."""
-        ranges: list[tuple[int, int, int]] = []
+        ranges: list[list[int]] = []
         for client, clock in self.restored:
             if ranges and ranges[-1][0] == client and sum(ranges[-1][1:]) == clock:
-                ranges[-1] = (client, ranges[-1][1], ranges[-1][2] + 1)
+                ranges[-1][2] += 1
             else:
-                ranges.append((client, clock, 1))
+                ranges.append([client, clock, 1])
         return ranges
 
 
