@@ -374,7 +374,7 @@ class UndoingPlugin(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class DomainWork:
     """Entries of a domain in the total order, and the tree and the state that they came into."""
 
     files: Mapping[str, bytes]
@@ -387,7 +387,7 @@ class EntryUndoingPlugin(Protocol):
     """A domain that can take ops back, but whose ops mean nothing alone: it needs whole entries. Pure."""
 
     def undo_entries(
-        self, works: Sequence[Work], fetch: Callable[[str], bytes], undone: Collection[str]
+        self, works: Sequence[DomainWork], fetch: Callable[[str], bytes], undone: Collection[str]
     ) -> Undoing:
         """Do as `UndoingPlugin.undo` does, for the entries with the ids `undone`.
 

@@ -9,7 +9,7 @@ from muse.core.content_id import sha256_hex
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.core.new_entries import make_op_entry
 from muse.disk import layout
-from muse.domain import Compensation, EntryUndoingPlugin, NotUndone, Undoing, UndoingPlugin, Work
+from muse.domain import Compensation, EntryUndoingPlugin, NotUndone, Undoing, UndoingPlugin, DomainWork
 from muse.errors import InvalidEntryError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.op_fields import undone_by
@@ -233,7 +233,7 @@ class _Undo:
         left = [NotUndone(place, _address(entries[place]), reason) for place in places]
         return entries, Undoing([], left)
 
-    def _works(self, domain: str, view: _View) -> list[Work]:
+    def _works(self, domain: str, view: _View) -> list[DomainWork]:
         """Gather what came into the branch since the first wanted op, or the first that one took back."""
         repository, head = self._session.repository, view.read.tips.get(self._session.branch)
         sought, met = set(self._wanted), set[str]()
@@ -295,9 +295,11 @@ class _Undo:
         return record(self._actor_id, domain, ops, parent_op_ids=parents, intent_id=intent_id)
 
 
-def _work(repository: Repository, commit_id: str | None, domain: str, entries: Sequence[OpEntry]) -> Work:
+def _work(
+    repository: Repository, commit_id: str | None, domain: str, entries: Sequence[OpEntry]
+) -> DomainWork:
     files = TreeFiles(repository, repository.read_tree(commit_id))
-    return Work(files, read_state(repository, commit_id, domain), entries)
+    return DomainWork(files, read_state(repository, commit_id, domain), entries)
 
 
 def _intent_of(wanted: Iterable[str]) -> str:

@@ -124,8 +124,10 @@ def test_what_is_left_for_one_reason_is_one_line(muse: Muse, tmp_path: Path) -> 
     ran = muse("undo", "jam", "--actor", "ada", "--as", "eve")
     assert ran.status == 1
     assert ran.out.splitlines()[1:] == [
-        "  left as it is: 6 ops by ada, a.mid/note/u, a.mid/note/v, a.mid/note/w and 3 more: "
-        "the note was changed since (by bob, 6 ops)"
+        (
+            "  left as it is: 6 ops by ada, a.mid/note/u, a.mid/note/v, a.mid/note/w and 3 more: "
+            "the note was changed since (by bob, 6 ops)"
+        )
     ]
 
 
@@ -162,9 +164,8 @@ def test_undo_of_what_is_undone_already_is_no_failure(muse: Muse, written: list[
     assert "it is undone already (by eve" in ran.out
 
 
-def test_a_dry_run_of_undo_shows_the_difference_and_appends_nothing(
-    muse: Muse, written: list[str], tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("written")
+def test_a_dry_run_of_undo_shows_the_difference_and_appends_nothing(muse: Muse, tmp_path: Path) -> None:
     log = tmp_path / ".muse" / "op_log" / "text" / "ops.jsonl"
     before = log.read_bytes()
     ran = muse("undo", "text", "--actor", "bob", "--as", "eve", "--dry-run")
@@ -175,7 +176,8 @@ def test_a_dry_run_of_undo_shows_the_difference_and_appends_nothing(
     assert log.read_bytes() == before
 
 
-def test_undo_names_the_session_once(muse: Muse, written: list[str]) -> None:
+@pytest.mark.usefixtures("written")
+def test_undo_names_the_session_once(muse: Muse) -> None:
     assert muse("undo", "--actor", "ada", "--as", "eve").status == 2
     assert muse("undo", "text", "--session", "text", "--as", "eve").status == 2
     assert muse("undo", "--session", "text", "--actor", "ada", "--as", "eve").status == 2

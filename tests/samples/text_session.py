@@ -8,7 +8,7 @@ from typing import Any
 
 from muse.core.entry import OpEntry, total_order
 from muse.core.new_entries import make_op_entry
-from muse.domain import Undoing, Work
+from muse.domain import Undoing, DomainWork
 from muse.plugins.code import CodePlugin
 from muse.plugins.code.live_tree import LiveTree
 from muse.plugins.code.merge import Merger
@@ -22,7 +22,7 @@ class TextSession:
     """Commits, the entries that are pending, and all of them. Who undoes is "eve", unless said otherwise."""
 
     head: Head
-    works: list[Work] = field(default_factory=list)
+    works: list[DomainWork] = field(default_factory=list)
     pending: list[OpEntry] = field(default_factory=list)
     entries: list[OpEntry] = field(default_factory=list)
 
@@ -85,9 +85,9 @@ class TextSession:
         self.head.store(self.head.files)
         self.pending = []
 
-    def _work(self) -> Work:
+    def _work(self) -> DomainWork:
         pending: list[Any] = sorted(self.pending, key=total_order)
-        return Work(self.head.files, self.head.state, pending)
+        return DomainWork(self.head.files, self.head.state, pending)
 
     def ops_of(self, *actors: str) -> list[str]:
         return [entry["op_id"] for entry in self.entries if entry["actor_id"] in actors]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from muse.plugins.code.document import TextDocument
-from muse.plugins.code.update import Id, Piece, pieces_in, with_texts
+from muse.plugins.code.update import Id, TextPiece, pieces_in, with_texts
 
 _SIGNS = 50_000  # so many characters, from U+0001 on, count as one unit each
 
@@ -35,7 +35,7 @@ class Characters:
         return cls([ids[number] for number in order], texts)
 
 
-def texts_of(piece: Piece) -> Iterator[tuple[Id, str]]:
+def texts_of(piece: TextPiece) -> Iterator[tuple[Id, str]]:
     """Yield the ids of a piece that was not deleted, and the text of each."""
     clock = piece.clock
     for character in piece.text or "":
@@ -46,7 +46,7 @@ def texts_of(piece: Piece) -> Iterator[tuple[Id, str]]:
             clock += 1
 
 
-def _clocks(piece: Piece) -> range:
+def _clocks(piece: TextPiece) -> range:
     return range(piece.clock, piece.clock + piece.length)
 
 
@@ -54,7 +54,7 @@ def _signs_in_order(state: bytes, digit: int) -> list[int]:
     """Return a digit of the number of each character, in the order of the text."""
     count = 0
 
-    def signs(piece: Piece) -> str:
+    def signs(piece: TextPiece) -> str:
         nonlocal count
         numbers = range(count, count + piece.length)
         count += piece.length

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from muse.domain import Work
+from muse.domain import DomainWork
 from muse.plugins.code.characters import texts_of
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Entry, Merger, waiting_entries
 from muse.plugins.code.ops import CodeOp, Stamp
 from muse.plugins.code.raw import stamp_of
-from muse.plugins.code.update import Id, Piece, client_of, pieces_in, utf16_length
+from muse.plugins.code.update import Id, TextPiece, client_of, pieces_in, utf16_length
 from muse.plugins.op_fields import Fetch, undone_by
 
 BEFORE = -1
@@ -42,7 +42,7 @@ class Deed:
             pieces = pieces_in(self.op.update.data)
         elif self.op.kind == "create" and self.content is not None and self.op.encoding:
             text = self.content.decode(self.op.encoding)
-            pieces = iter([Piece(client_of(self.op.file_id), 0, utf16_length(text), text, 0, b"")])
+            pieces = iter([TextPiece(client_of(self.op.file_id), 0, utf16_length(text), text, 0, b"")])
         else:
             return {}
         return {identity: text for piece in pieces for identity, text in texts_of(piece)}
@@ -104,7 +104,7 @@ class Deeds:
     those in `wanted`, and of those that another op takes back.
     """
 
-    def __init__(self, works: Sequence[Work], wanted: Collection[str], fetch: Fetch) -> None:
+    def __init__(self, works: Sequence[DomainWork], wanted: Collection[str], fetch: Fetch) -> None:
         self.files: dict[str, FileDeeds] = {}
         self.refused: dict[str, str] = {}
         self.places: dict[str, int] = {}
@@ -117,7 +117,7 @@ class Deeds:
         for work in works:
             self.tree = self._follow(work)
 
-    def _follow(self, work: Work) -> LiveTree:
+    def _follow(self, work: DomainWork) -> LiveTree:
         for place, entry in enumerate(work.entries, self._count):
             self.places.setdefault(entry["op_id"], place)
         self._count += len(work.entries)

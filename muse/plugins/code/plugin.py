@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from muse.domain import Application, DomainOp, Origin, Overlap, Undoing, Work
+from muse.domain import Application, DomainOp, Origin, Overlap, Undoing, DomainWork
 from muse.plugins.code.merge import merge_code, waiting_entries
 from muse.plugins.code.net import net_ops
 from muse.plugins.code.ops import read_op
@@ -77,7 +77,7 @@ class CodePlugin:
         """List the edits that came in each other's way: see `overlaps_of_code`."""
         return overlaps_of_code(files, entries, fetch, state)
 
-    def undo_entries(self, works: Sequence[Work], fetch: Fetch, undone: Collection[str]) -> Undoing:
+    def undo_entries(self, works: Sequence[DomainWork], fetch: Fetch, undone: Collection[str]) -> Undoing:
         """Find ops that take others back, and nothing of what others wrote: see `undo_code`."""
         return undo_code(works, fetch, undone)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse.core.content_id import object_id
-from muse.domain import Compensation, NotUndone, Undoing, Work
+from muse.domain import Compensation, NotUndone, Undoing, DomainWork
 from muse.plugins.code.deeds import BEFORE, Deed, Deeds, FileDeeds, statuses
 from muse.plugins.code.live_tree import LiveFile, Placement
 from muse.plugins.code.ops import INLINE_BYTES, encoded, first_stamp, text_edit
@@ -27,7 +27,7 @@ from muse.plugins.op_fields import Fetch, address_of
 _UNDOES = 1_000
 
 
-def undo_code(works: Sequence[Work], fetch: Fetch, undone: Collection[str]) -> Undoing:
+def undo_code(works: Sequence[DomainWork], fetch: Fetch, undone: Collection[str]) -> Undoing:
     """Find the ops that take back those with the ids `undone`; see `EntryUndoingPlugin`."""
     deeds = Deeds(works, undone, fetch)
     outcome = Undoing([], [])
@@ -46,7 +46,7 @@ def undo_code(works: Sequence[Work], fetch: Fetch, undone: Collection[str]) -> U
     for file in deeds.files.values():
         own = [deed for deed in file.deeds if deed.op_id in wanted]
         if own:
-            _FileUndo(deeds, file, own, (before, after), causes, outcome).run()
+            _CodeFileUndo(deeds, file, own, (before, after), causes, outcome).run()
     dealt_with = {place for done in outcome.compensations for place in done.undoes}
     dealt_with |= {item.index for item in outcome.left}
     for op_id in wanted:
@@ -80,7 +80,7 @@ def _causes(
 
 
 @dataclass(slots=True)
-class _FileUndo:
+class _CodeFileUndo:
     """The undoing of ops in one file: `own` are the deeds of the wanted ones.
 
     `status` says which ops count now, and which do then.

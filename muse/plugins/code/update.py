@@ -231,7 +231,7 @@ def pairs_in(state: bytes) -> set[Id]:
     return found
 
 
-class Piece(NamedTuple):
+class TextPiece(NamedTuple):
     """A stretch of a whole document: `length` ids of `client` from `clock` on, and their text.
 
     Without a `text`, it was deleted. `kind` and `neighbours` are its bytes before that.
@@ -245,7 +245,7 @@ class Piece(NamedTuple):
     neighbours: bytes
 
 
-def pieces_in(data: bytes) -> Iterator[Piece]:
+def pieces_in(data: bytes) -> Iterator[TextPiece]:
     """Yield the pieces of an update or a whole document, each client's in the order of their clocks."""
     source = _Bytes(data)
     for _ in range(source.number()):
@@ -258,12 +258,12 @@ def pieces_in(data: bytes) -> Iterator[Piece]:
             length = reading.clock - clock
             content = number(length) if text is None else _string(text)
             neighbours = data[start + 1 : source.place - len(content)]
-            yield Piece(reading.client, clock, length, text, data[start], neighbours)
+            yield TextPiece(reading.client, clock, length, text, data[start], neighbours)
 
 
-def with_texts(data: bytes, text_of: Callable[[Piece], str]) -> bytes:
+def with_texts(data: bytes, text_of: Callable[[TextPiece], str]) -> bytes:
     """Write a whole document in which every piece has a text of its length, and nothing is deleted."""
-    by_client: dict[int, list[Piece]] = {}
+    by_client: dict[int, list[TextPiece]] = {}
     for piece in pieces_in(data):
         by_client.setdefault(piece.client, []).append(piece)
     parts = [number(len(by_client))]
