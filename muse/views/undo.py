@@ -9,7 +9,7 @@ from muse.core.content_id import sha256_hex
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.core.new_entries import make_op_entry
 from muse.disk import layout
-from muse.domain import Compensation, EntryUndoingPlugin, NotUndone, Undoing, UndoingPlugin, DomainWork
+from muse.domain import Compensation, DomainWork, EntryUndoingPlugin, NotUndone, Undoing, UndoingPlugin
 from muse.errors import InvalidEntryError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.op_fields import undone_by

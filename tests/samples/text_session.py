@@ -8,7 +8,7 @@ from typing import Any
 
 from muse.core.entry import OpEntry, total_order
 from muse.core.new_entries import make_op_entry
-from muse.domain import Undoing, DomainWork
+from muse.domain import DomainWork, Undoing
 from muse.plugins.code import CodePlugin
 from muse.plugins.code.live_tree import LiveTree
 from muse.plugins.code.merge import Merger

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from muse.domain import Application, DomainOp, Origin, Overlap, Undoing, DomainWork
+from muse.domain import Application, DomainOp, DomainWork, Origin, Overlap, Undoing
 from muse.plugins.code.merge import merge_code, waiting_entries
 from muse.plugins.code.net import net_ops
 from muse.plugins.code.ops import read_op

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse.core.content_id import object_id
-from muse.domain import Compensation, NotUndone, Undoing, DomainWork
+from muse.domain import Compensation, DomainWork, NotUndone, Undoing
 from muse.plugins.code.deeds import BEFORE, Deed, Deeds, FileDeeds, statuses
 from muse.plugins.code.live_tree import LiveFile, Placement
 from muse.plugins.code.ops import INLINE_BYTES, encoded, first_stamp, text_edit
