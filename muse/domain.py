@@ -373,6 +373,26 @@ class UndoingPlugin(Protocol):
         ...
 
 
+UNDO_INTENT = "undo-"
+"""How the intent of each entry starts that takes others back: those that it names as its parents."""
+
+
+@runtime_checkable
+class EntryUndoingPlugin(Protocol):
+    """An `UndoingPlugin` that takes whole entries, and learns from them what was taken back already. Pure."""
+
+    def undo_entries(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+        undone: Collection[int],
+        now: Mapping[str, bytes],
+    ) -> Undoing:
+        """Do as `undo` does, for the ops of log entries; see `UNDO_INTENT`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DomainWork:
     """Entries of a domain in the total order, and the tree and the state that they came into."""
@@ -383,10 +403,10 @@ class DomainWork:
 
 
 @runtime_checkable
-class EntryUndoingPlugin(Protocol):
-    """A domain that can take ops back, but whose ops mean nothing alone: it needs whole entries. Pure."""
+class WorkUndoingPlugin(Protocol):
+    """A domain that can take ops back, but whose ops mean nothing without what they came into. Pure."""
 
-    def undo_entries(
+    def undo_works(
         self, works: Sequence[DomainWork], fetch: Callable[[str], bytes], undone: Collection[str]
     ) -> Undoing:
         """Do as `UndoingPlugin.undo` does, for the entries with the ids `undone`.

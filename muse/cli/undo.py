@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
+from muse.cli.shared.diffs import print_diffs
 from muse.cli.shared.options import JsonOption, RepoOption, check_session, remember
 from muse.cli.shared.output import Output, count_of
-from muse.cli.shared.tree_diff import tree_diff
 from muse.core.entry import OpEntry
 from muse.errors import UsageError
 from muse.session.live import LiveSession
+from muse.views.file_diff import diff_states
 from muse.views.undo import LeftOp, UndoOutcome, by_actor, by_intent, by_op, named_ops
 from muse.views.undo import undo as undo_ops
 
@@ -56,7 +57,7 @@ def undo(
     output = invocation.output
     session_id = _check_choice(session, whole, (actor, intent, op or None), as_actor)
     repository = invocation.repository()
-    check_session(repository, session_id)
+    session_id = check_session(repository, session_id)
     with LiveSession(repository.root, session_id) as live, output.progress("undoing"):
         choice = _choice(actor, intent, named_ops(live, op or ()), is_all=whole is not None)
         outcome = undo_ops(live, choice, as_actor, dry_run=dry_run)
@@ -103,10 +104,7 @@ def _record(outcome: UndoOutcome, *, is_dry: bool) -> dict[str, Any]:
         "kept": list(map(_left_record, outcome.kept)),
     }
     if is_dry:
-        record["changes"] = [
-            {"path": path, "diff": "".join(f"{line}\n" for line in lines)}
-            for path, lines in tree_diff(outcome.before, outcome.after)
-        ]
+        record["changes"] = [diff.as_record() for diff in diff_states(outcome.before, outcome.after)]
     return record
 
 
@@ -133,9 +131,7 @@ def _print(output: Output, outcome: UndoOutcome, *, is_dry: bool) -> None:
         output.line(
             f"  left as it is: {_ops(group)} by {group[0].op['actor_id']}, {_places(group)}: {_why(group)}"
         )
-    for _, lines in tree_diff(outcome.before, outcome.after):
-        for line in lines:
-            output.line(line)
+    print_diffs(output, diff_states(outcome.before, outcome.after))
 
 
 def _grouped(items: Iterable[LeftOp]) -> list[list[LeftOp]]:

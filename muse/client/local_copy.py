@@ -36,6 +36,7 @@ class LocalCopy(Resource):
         self._stack = ExitStack()
         self._lock = threading.Lock()  # a thread may be at work here when the session is closed
         self._is_closed = False
+        self._saved = b""
         LOCAL.make_directories(layout.session_directory(directory, session_id))
         with self._stack:
             lock = layout.client_lock_file(directory, session_id)
@@ -168,8 +169,11 @@ class LocalCopy(Resource):
             "sent": self._sent,
             "refused": sorted(self.refused),
         }
-        self.log.sync()
-        LOCAL.write_atomically(self._path, encode_json(document, self._path))
+        data = encode_json(document, self._path)
+        if data != self._saved:
+            self.log.sync()
+            LOCAL.write_atomically(self._path, data)
+            self._saved = data
 
     def close(self) -> None:
         with self._lock:

@@ -14,8 +14,8 @@ MOST_STEPS = 32
 """How deep addresses are told apart, which bounds what one costs: a deeper one counts as what it is below."""
 
 _SEPARATOR = re.compile(r"/|::")
-_ADDRESS_FIELDS = ("from_address", "to_address")
-_MORE_FIELDS = frozenset({"child_ops", *_ADDRESS_FIELDS})
+_ADDRESS_FIELDS = ("address", "from_address", "to_address")
+_MORE_FIELDS = frozenset({"child_ops", "from_address", "to_address"})
 
 
 @lru_cache(maxsize=1 << 16)
@@ -60,14 +60,19 @@ def addresses_of(op: Mapping[str, Any]) -> tuple[str, ...]:
     if _MORE_FIELDS.isdisjoint(op):
         return (address,)
     found = {address}
-    pending = [op]
-    for one in pending:  # grows while it is walked
+    for one in with_inner(op):
         found |= {one[name] for name in _ADDRESS_FIELDS if isinstance(one.get(name), str)}
-        children = one.get("child_ops")
-        inner = [child for child in children if isinstance(child, dict)] if isinstance(children, list) else []
-        found |= {child["address"] for child in inner if isinstance(child.get("address"), str)}
-        pending += inner
     return tuple(sorted({one if len(one) <= ADDRESS_LENGTH else "" for one in found}))
+
+
+def with_inner(op: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return an op and all its inner ops."""
+    found = [op]
+    for one in found:  # grows while it is walked
+        children = one.get("child_ops")
+        if isinstance(children, list):
+            found += [child for child in children if isinstance(child, dict)]
+    return found
 
 
 class AddressMap(Generic[_V]):

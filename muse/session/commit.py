@@ -179,7 +179,7 @@ class CommitWriter:
             raise
         except Exception as error:
             raise PluginError(
-                f"the plugin of domain {domain!r} failed: {error or error!r}; nothing is committed, "
+                f"the plugin of domain {domain!r} failed: {str(error) or repr(error)}; nothing is committed, "
                 f"the ops stay in the log of session {self._log.session_id()!r}"
             ) from error
         return application

@@ -1,7 +1,7 @@
 """What becomes of an op that is handed to a session: it is stored, refused or set aside."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, cast
@@ -11,10 +11,12 @@ import msgspec
 from muse.apply.domains import check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
+from muse.core.address import addresses_of
 from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
 from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
 from muse.errors import DomainError, InvalidEntryError
+from muse.session.file_names import FileNames
 from muse.session.policy import Policy
 from muse.session.proposals import Proposal, ProposalCounts
 from muse.session.receipt import Kind, Receipt, Status
@@ -143,7 +145,7 @@ class Judge:
 
     `reservations` are missing where the policy does not ask for them. With `arriving`, ops that are admitted
     count as newer ops for those that come after them. `latest` is the highest stamp that an op may
-    bring, `addresses_of` finds the addresses that an op touches.
+    bring. `names`, where reservations are enforced, knows more of the addresses that an op touches.
     """
 
     policy: Policy
@@ -152,7 +154,7 @@ class Judge:
     touches: Touches
     arriving: Arriving | None
     latest: int
-    addresses_of: Callable[[Mapping[str, Any]], tuple[str, ...]]
+    names: FileNames | None
 
     def decide(
         self,
@@ -187,10 +189,18 @@ class Judge:
                 offer.receipt = self._receipt_of(offer, may_name=named[actor] < NAMED_AT_ONCE)
                 named[actor] += _named_in(offer.receipt)
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
-                if offer.is_admitted and self.arriving is not None:
-                    self.arriving.expect(offer.entry, is_stamped=not offer.is_draft)
+                if offer.is_admitted:
+                    self._expect(offer)
                 if offer.is_proposed:
                     _check_room(offer, are_open, ever)
+
+    def _expect(self, offer: Offer) -> None:
+        """Take what an admitted op touches into account for those that come after it."""
+        entry = offer.entry
+        if self.arriving is not None:
+            self.arriving.expect(entry, is_stamped=not offer.is_draft)
+        if self.names is not None:
+            self.names.expect(entry, self.latest - STAMPS_AHEAD if offer.is_draft else entry["lamport_ts"])
 
     def _too_late(self, entry: OpEntry) -> str:
         stamp = entry["lamport_ts"]
@@ -206,7 +216,8 @@ class Judge:
         may_be_held = reservations is not None and (entry["reservation_id"] or not reservations.is_empty)
         if request.seen_frontier is None and not may_be_held:
             return None
-        addresses = self.addresses_of(entry["domain_op"])
+        op = entry["domain_op"]
+        addresses = addresses_of(op) if self.names is None else self.names.addresses_of(entry)
         status: Status = "stored"
         others: list[Reservation] = []
         kind: Kind = ""

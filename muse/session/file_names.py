@@ -1,20 +1,32 @@
 """FileNames: the addresses that a file has had, so that an op that names a file by its id is known by them.
 
 The author of an op writes beside `file_id` what address it likes. So a file counts as touched at the address
-that it was made at, at each that it was moved to, and at the one that it has in the last commit.
+that it was made at, at those that it was moved to, and at those that it has in the last commit. An op on a
+file that nobody knows may touch anything.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeGuard
 
-from muse.core.address import ADDRESS_LENGTH, addresses_of
-from muse.core.content_id import NUL, sha256_hex
+from muse.core.address import ADDRESS_LENGTH, addresses_of, with_inner
+from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
+from muse.plugins.code.file_ids import DOMAIN, FRESH_DIGITS, id_of_made, ids_of, is_id_of, read_index
 
-_FRESH_ID_LENGTH = 32  # other ids are those of files that were in the tree before
-ReadTree = Callable[[], tuple[str, Callable[[], Mapping[str, str]]]]
-"""Returns the id of the last commit, and what returns its tree, path -> object id."""
+MOST_MOVES = 64
+"""To how many addresses a file is remembered to have been moved: those of the moves that count most."""
+
+MOST_NAMES = 256
+"""A file that has more addresses may be anywhere."""
+
+_ANYTHING = ""
+
+Tree = tuple[Mapping[str, str], Mapping[str, bytes]]
+"""The files of a commit, path -> object id, and what the domain keeps beside them, name -> bytes."""
+
+ReadTree = Callable[[], tuple[str, Callable[[], Tree]]]
+"""Returns the id of the last commit, and what returns its tree."""
 
 
 class FileNames:
@@ -23,62 +35,123 @@ class FileNames:
     def __init__(self, log: OpLog, read_tree: ReadTree) -> None:
         self._log = log
         self._read_tree = read_tree
-        self._lock = threading.Lock()
-        self._named: dict[str, set[str]] = {}
+        self._lock = threading.RLock()
+        self._made: dict[str, str] = {}  # file id -> the address that the file was made at
+        self._moved_to: dict[str, dict[str, int]] = {}  # file id -> address -> the stamp of the move
+        self._moved_from: dict[
+            str, dict[str, int]
+        ] = {}  # as that, of the file at an address, whichever it was
         self._read_to = 0
-        self._tree: tuple[str, dict[str, str]] = "", {}
+        self._commit_id = ""
+        self._committed: dict[str, set[str]] = {}
 
-    def addresses_of(self, op: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return every address that an op names, and those of the files that it names by their ids."""
-        named = addresses_of(op)
-        file_ids = set(_file_ids(op))
-        if not file_ids:
-            return named
+    def catch_up(self) -> None:
+        """Take in what anyone appended and committed since."""
         with self._lock:
-            self._catch_up()
-            found = (address for file_id in file_ids for address in self._named.get(file_id, ()))
-            committed = (
-                tree[file_id] for tree in [self._committed()] for file_id in file_ids if file_id in tree
+            commit_id, tree = self._read_tree()
+            if commit_id != self._commit_id:
+                self._committed = _names_in(*tree())
+                self._commit_id = commit_id
+            end = self._log.cut().offset
+            for entry in self._log.scan(self._read_to, end):
+                self.expect(entry, entry["lamport_ts"])
+            self._read_to = end
+
+    def expect(self, entry: OpEntry, stamp: int) -> None:
+        """Take in an op that is in the log, or about to enter it."""
+        with self._lock:
+            for one in with_inner(entry["domain_op"]):
+                self._take(one, stamp)
+            op = entry["domain_op"]
+            if entry["domain"] == DOMAIN and _makes_file(op) and not op.get("file_id"):
+                self._make(id_of_made(entry["op_id"]), op.get("address"))
+
+    def addresses_of(self, entry: OpEntry) -> tuple[str, ...]:
+        """Return every address that an op names, and those of the files that it names by their ids.
+
+        They are as at the last `catch_up`.
+        """
+        named = addresses_of(entry["domain_op"])
+        found = set(named)
+        with self._lock:
+            for one in with_inner(entry["domain_op"]):
+                file_id = one.get("file_id")
+                if isinstance(file_id, str) and file_id:
+                    found.update(self._names_of(file_id, one, is_code=entry["domain"] == DOMAIN))
+        return named if len(found) == len(named) else tuple(sorted(found))
+
+    # -- taking in ------------------------------------------------------------------------------
+
+    def _take(self, op: Mapping[str, Any], stamp: int) -> None:
+        file_id, address, kind = op.get("file_id"), op.get("address"), op.get("op")
+        if not isinstance(file_id, str) or not file_id:
+            source, to = (
+                (address, op.get("to_address")) if kind == "move" else (op.get("from_address"), address)
             )
-            return tuple(sorted({*named, *found, *committed}))
+            if _is_address(source) and _is_address(to) and source != to:
+                _note_move(self._moved_from.setdefault(source, {}), to, stamp)
+            return
+        makes = _makes_file(op) and len(file_id) == FRESH_DIGITS
+        if makes or (file_id not in self._made and _proves_its_address(op)):
+            self._make(file_id, address)
+        if kind == "move" and _is_address(to := op.get("to_address")):
+            _note_move(self._moved_to.setdefault(file_id, {}), to, stamp)
 
-    def _catch_up(self) -> None:
-        """Take in what anyone appended since."""
-        end = self._log.cut().offset
-        for entry in self._log.scan(self._read_to, end):
-            for one in _with_inner(entry["domain_op"]):
-                file_id, address = one.get("file_id"), self._new_name(one)
-                if isinstance(file_id, str) and isinstance(address, str) and len(address) <= ADDRESS_LENGTH:
-                    self._named.setdefault(file_id, set()).add(address)
-        self._read_to = end
+    def _make(self, file_id: str, address: object) -> None:
+        if isinstance(address, str) and _is_address(address):
+            self._made.setdefault(file_id, address)
 
-    def _new_name(self, op: Mapping[str, Any]) -> object:
-        """Return the address that an op gives its file; None if it gives none, or only says it."""
-        if op.get("op") == "move":
-            return op.get("to_address")
-        file_id = op.get("file_id")
-        makes = op.get("op") == "insert" and op.get("position") is None and file_id not in self._named
-        return op.get("address") if makes and len(str(file_id)) == _FRESH_ID_LENGTH else None
+    # -- looking up -----------------------------------------------------------------------------
 
-    def _committed(self) -> Mapping[str, str]:
-        """Return the paths of the last commit by the ids that a file has that is in the tree before."""
-        commit_id, tree = self._read_tree()
-        if commit_id != self._tree[0]:
-            files = tree()
-            ids = {sha256_hex(f"{path}{NUL}{object_id}".encode()): path for path, object_id in files.items()}
-            self._tree = commit_id, ids
-        return self._tree[1]
+    def _names_of(self, file_id: str, op: Mapping[str, Any], *, is_code: bool) -> Iterable[str]:
+        made = self._made.get(file_id)
+        found = {*self._committed.get(file_id, ()), *([] if made is None else [made])}
+        if not found and _proves_its_address(op):
+            found.add(op["address"])
+        if is_code and not found and not _makes_file(op):
+            return (_ANYTHING,)
+        found.update(self._moved_to.get(file_id, ()))
+        pending = list(found)
+        for address in pending:  # grows while it is walked
+            fresh = self._moved_from.get(address, {}).keys() - found
+            found |= fresh
+            pending += fresh
+            if len(found) > MOST_NAMES:
+                return (_ANYTHING,)
+        return found
 
 
-def _file_ids(op: Mapping[str, Any]) -> Iterator[str]:
-    return (one["file_id"] for one in _with_inner(op) if isinstance(one.get("file_id"), str))
-
-
-def _with_inner(op: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """Return an op and all its inner ops."""
-    found = [op]
-    for one in found:  # grows while it is walked
-        children = one.get("child_ops")
-        if isinstance(children, list):
-            found += [child for child in children if isinstance(child, dict)]
+def _names_in(files: Mapping[str, str], state: Mapping[str, bytes]) -> dict[str, set[str]]:
+    """Return the addresses of each file of a commit by its id; one that nobody edited yet has an id too."""
+    placements = read_index(state)
+    found = {
+        file_id: {placement.path, placement.shown or placement.path}
+        for file_id, placement in placements.items()
+    }
+    for path, object_id in files.items():
+        file_id = next(one for one in ids_of(path, object_id) if one not in placements)
+        found[file_id] = {path}
     return found
+
+
+def _note_move(moves: dict[str, int], to: str, stamp: int) -> None:
+    """Keep the address of a move; the one with the highest stamp counts in the end."""
+    moves[to] = max(stamp, moves.get(to, 0))
+    if len(moves) > MOST_MOVES:
+        del moves[min(moves, key=moves.__getitem__)]
+
+
+def _makes_file(op: Mapping[str, Any]) -> bool:
+    return op.get("op") == "insert" and op.get("position") is None
+
+
+def _proves_its_address(op: Mapping[str, Any]) -> bool:
+    """Return whether the id of a file of the tree, which is made of its address, shows that it was there."""
+    file_id, address, base = op.get("file_id"), op.get("address"), op.get("base")
+    if not (isinstance(file_id, str) and _is_address(address) and isinstance(base, str)):
+        return False
+    return is_id_of(file_id, address, base)
+
+
+def _is_address(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= ADDRESS_LENGTH

@@ -3,22 +3,23 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from muse.apply.domains import read_state
 from muse.coordination.record import Reservation, check_words, share_sessions
 from muse.coordination.reservations import Coordination, FrozenReservations, HeldError, describe
-from muse.core.address import AddressMap, addresses_of
+from muse.core.address import AddressMap
 from muse.core.entry import OpEntry
 from muse.core.op_log import Durability, OpLog
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.errors import ConflictError, InvalidEntryError, NotFoundError
 from muse.history.repository import Repository
+from muse.plugins.code.file_ids import DOMAIN
 from muse.session.decisions import (
     STAMPS_AHEAD,
     InLog,
@@ -30,9 +31,9 @@ from muse.session.decisions import (
     refused,
     settle_overlaps,
 )
-from muse.session.file_names import FileNames
+from muse.session.file_names import FileNames, Tree
 from muse.session.policy import Policy, read_policy
-from muse.session.proposals import Proposal, ProposalFile
+from muse.session.proposals import PAGE_PROPOSALS, Proposal, ProposalFile
 from muse.session.receipt import Receipt, Status
 from muse.session.stale_reads import Arriving, Touches
 
@@ -105,15 +106,13 @@ class GuardedLog:
         valid = [offer for some in offers for offer in some if offer.receipt is None]
         reads = any(request.seen_frontier is not None for request in requests)
         if valid:
-            if reads and self.policy().stale_reads != "off":
-                self._touches.catch_up()  # most of it, while others may append
+            self._catch_up(self.policy(), reads=reads)  # most of it, while others may append
             with self._log.exclusive():
                 policy = self.policy()
-                if reads and policy.stale_reads != "off":
-                    self._touches.catch_up()
                 several = reads and len({request.actor_id for request in requests}) > 1
                 arriving = Arriving() if several and policy.stale_reads != "off" else None
                 with self._frozen(policy) as reservations:
+                    self._catch_up(policy, reads=reads)
                     self._decide(valid, policy, reservations, arriving)
                     self._enter([offer for offer in valid if offer.is_admitted])
                 if arriving is not None:
@@ -137,6 +136,13 @@ class GuardedLog:
         with self._log.exclusive(wait=False) as is_exclusive:
             return self.append_requests(requests, durability="os") if is_exclusive else None
 
+    def _catch_up(self, policy: Policy, *, reads: bool) -> None:
+        """Take in what is in the log by now, as far as the policy asks for it."""
+        if reads and policy.stale_reads != "off":
+            self._touches.catch_up()
+        if policy.enforces_reservations and self.coordination.is_used():
+            self._names.catch_up()
+
     def _frozen(self, policy: Policy) -> AbstractContextManager[FrozenReservations | None]:
         if policy.reservations == "off":
             return nullcontext()
@@ -154,8 +160,8 @@ class GuardedLog:
         proposals = self._proposals.all()
         latest = self._log.cut().lamport_ts + len(offers) + STAMPS_AHEAD
         enforced = policy.enforces_reservations and reservations is not None and not reservations.is_empty
-        named_by = self._names.addresses_of if enforced else addresses_of
-        judge = Judge(policy, reservations, branch, self._touches, arriving, latest, named_by)
+        names = self._names if enforced else None
+        judge = Judge(policy, reservations, branch, self._touches, arriving, latest, names)
         judge.decide(offers, in_log, proposals, self._proposals.open, self._proposals.ever)
 
     def _enter(self, offers: list[Offer]) -> None:
@@ -190,7 +196,8 @@ class GuardedLog:
                 )
 
     def _propose(self, offers: list[Offer]) -> None:
-        new = [offer for offer in offers if offer.entry["op_id"] not in self._proposals.all()]
+        known = self._proposals.all() if offers else {}
+        new = [offer for offer in offers if offer.entry["op_id"] not in known]
         if new:
             at = now_text()
             self._proposals.add(
@@ -228,10 +235,14 @@ class GuardedLog:
             self._branch_read = version, self._repository.dag.current_branch()
         return self._branch_read[1]
 
-    def _last_tree(self) -> tuple[str, Callable[[], Mapping[str, str]]]:
+    def _last_tree(self) -> tuple[str, Callable[[], Tree]]:
         """Return the last commit of the branch whose reservations count, and what reads its tree."""
-        commit_id = self._repository.dag.head(self._branch())
-        return commit_id or "", partial(self._repository.read_tree, commit_id)
+        repository = self._repository
+        commit_id = repository.dag.head(self._branch())
+        return commit_id or "", lambda: (
+            repository.read_tree(commit_id),
+            read_state(repository, commit_id, DOMAIN),
+        )
 
     def _version(self, path: str) -> object:
         found = self._repository.storage.look(path)
@@ -242,9 +253,28 @@ class GuardedLog:
     def proposals(self, *, settled: bool = False) -> list[Proposal]:
         """Return the open proposals in the order they came; with `settled` the decided ones too."""
         with self._log.exclusive():
-            found = list(self._proposals.all().values())
-            in_log = self._log.find(one.proposal_id for one in found if one.state == "open")
-        seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in found]
+            return self._seen(self._proposals.all().values(), settled=settled)
+
+    def proposals_after(
+        self, proposal_id: str, *, settled: bool = False, at_most: int = PAGE_PROPOSALS
+    ) -> tuple[list[Proposal], str | None]:
+        """Return the proposals that came after one, the first ones after "", and the one to go on from.
+
+        There are no more than `at_most`, nor so many that they take over a mebibyte, unless one alone does.
+        To go on from None is not possible: there are no more.
+        """
+        with self._log.exclusive():
+            page, is_last = self._proposals.after(
+                self._proposal(proposal_id) if proposal_id else None, at_most
+            )
+            seen = self._seen(page, settled=settled)
+        return seen, None if is_last else page[-1].proposal_id
+
+    def _seen(self, found: Iterable[Proposal], *, settled: bool) -> list[Proposal]:
+        """Return proposals as the log says: one whose op is there is accepted."""
+        looked_up = [one for one in found if settled or one.state == "open"]
+        in_log = self._log.find(one.proposal_id for one in looked_up if one.state == "open")
+        seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in looked_up]
         return [one for one in seen if settled or one.state == "open"]
 
     def accept(self, proposal_id: str, *, actor_id: str) -> Receipt:
@@ -318,7 +348,8 @@ class GuardedLog:
     def _check_decides(self, proposal: Proposal, actor_id: str, reservations: FrozenReservations) -> None:
         if reservations.is_empty:
             return
-        addresses = self._names.addresses_of(proposal.entry["domain_op"])
+        self._names.catch_up()
+        addresses = self._names.addresses_of(cast("OpEntry", proposal.entry))
         others = reservations.of_others(addresses, self._branch(), actor_id)
         in_the_way = [one for one in others if one.epoch]
         if in_the_way:
@@ -339,12 +370,13 @@ class GuardedLog:
             for address in reservation.addresses if counts else ():
                 for values in held.places(address):
                     values[reservation.reservation_id] = reservation
+        self._names.catch_up()
         accepted = {one.proposal_id for one in self.proposals(settled=True) if one.state == "accepted"}
         entries = (one for one in self._log.entries(salvage=True) if one["op_id"] not in accepted)
         return [
             Trespass(entry, reservation)
             for entry in entries
-            for reservation in _touched(entry, held)
+            for reservation in _touched(self._names.addresses_of(entry), held)
             if reservation.actor_id != entry["actor_id"] and reservation.created_at <= entry["created_at"]
         ]
 
@@ -356,6 +388,6 @@ def _is_in(proposal: Proposal, in_log: InLog) -> bool:
     return found is not None and are_same(proposal.entry, found[2], is_draft=is_draft)
 
 
-def _touched(entry: OpEntry, held: AddressMap[Reservation]) -> Iterable[Reservation]:
-    found = (one for address in addresses_of(entry["domain_op"]) for one in held.touching(address))
+def _touched(addresses: Iterable[str], held: AddressMap[Reservation]) -> Iterable[Reservation]:
+    found = (one for address in addresses for one in held.touching(address))
     return {one.reservation_id: one for one in found}.values()

@@ -59,7 +59,6 @@ class LiveSession(Resource):
         self._writer = CommitWriter(self.repository, self.log, self.branch, signer)
         self._recovery = Recovery(self.repository, self.log, self.branch)
         self._salvage = salvage
-        self._storage = storage
         self._is_healed = False
         self._was_behind = False
 
@@ -139,12 +138,12 @@ class LiveSession(Resource):
         what another process appends meanwhile is for the next commit.
         """
         directory = layout.session_directory(self.repository.root, self.log.session_id())
-        if not self._storage.exists(directory):
+        if not self.repository.storage.exists(directory):
             yield False
             return
         path = layout.session_commit_lock_file(self.repository.root, self.log.session_id())
         # What is stored for a commit is nobody's until the ref names it: no garbage is collected meanwhile.
-        with self._storage.locked(path), uncollected(self.repository.root, self._storage):
+        with self.repository.storage.locked(path), uncollected(self.repository.root, self.repository.storage):
             yield True
 
     def _finish(
@@ -185,7 +184,7 @@ class LiveSession(Resource):
     def _heal(self, *, salvage: bool, found_before: SessionHistories | None = None) -> None:
         if self._is_healed:
             return
-        if self._storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
+        if self.repository.storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
             self.log.orphans.release()
             with self._committing(), contextlib.suppress(LostCommitError):  # edits go on; a commit says it
                 self._was_behind = self._recovery.catch_up(

@@ -9,12 +9,13 @@ from muse.disk.path_watch import PathWatch
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import MuseError
 
-Fault = Literal["ENOSPC", "EIO", "short", "sync", "crash"]
-"""What goes wrong. "ENOSPC", "EIO": one call fails with that error and does nothing. "short": as "ENOSPC",
-but a write takes half of its bytes and says so, as on a disk that fills up. "sync": one sync fails with EIO.
-"crash": the call and all later ones fail, and a write has taken half of its bytes, as when a process is
-killed in it."""
+Fault = Literal["ENOSPC", "EIO", "EACCES", "short", "sync", "crash"]
+"""What goes wrong. "ENOSPC", "EIO", "EACCES": one call fails with that error and does nothing. "short": as
+"ENOSPC", but a write takes half of its bytes and says so, as on a disk that fills up. "sync": one sync fails
+with EIO. "crash": the call and all later ones fail, and a write has taken half of its bytes, as when a
+process is killed in it."""
 
+_CODES = {"ENOSPC": errno.ENOSPC, "short": errno.ENOSPC, "EACCES": errno.EACCES}
 _MOST_CALLS = 10_000
 
 
@@ -36,6 +37,10 @@ class FailingStorage(Storage):
         """Whether the chosen call was made, and failed."""
         return len(self.calls) >= self._fails_at
 
+    def fail_at(self, number: int) -> None:
+        """Choose another call, counted from the first that was ever made."""
+        self._fails_at = number
+
     def _fails(self, call: str) -> bool:
         if self._fault == "sync" and call != "sync_data":
             return False
@@ -48,7 +53,7 @@ class FailingStorage(Storage):
             raise self._error()
 
     def _error(self) -> OSError:
-        code = errno.ENOSPC if self._fault in {"ENOSPC", "short"} else errno.EIO
+        code = _CODES.get(self._fault, errno.EIO)
         return OSError(code, os.strerror(code))
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> int:

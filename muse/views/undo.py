@@ -9,7 +9,16 @@ from muse.core.content_id import sha256_hex
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.core.new_entries import make_op_entry
 from muse.disk import layout
-from muse.domain import Compensation, DomainWork, EntryUndoingPlugin, NotUndone, Undoing, UndoingPlugin
+from muse.domain import (
+    UNDO_INTENT,
+    Compensation,
+    DomainWork,
+    EntryUndoingPlugin,
+    NotUndone,
+    Undoing,
+    UndoingPlugin,
+    WorkUndoingPlugin,
+)
 from muse.errors import InvalidEntryError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.op_fields import undone_by
@@ -194,7 +203,7 @@ class _Undo:
                 for place in done.undoes
                 if place not in refused
             )
-            is_told = isinstance(find_plugin(domain), EntryUndoingPlugin)
+            is_told = isinstance(find_plugin(domain), WorkUndoingPlugin)
             for found in (*plan.left, *left):
                 op_left = _told(entries, found) if is_told else _left_op(entries, found, view)
                 if op_left.is_undone and op_left.because is not None and op_left.because["op_id"] in ours:
@@ -220,12 +229,14 @@ class _Undo:
         """Return the entries of a domain that matter, and what is to be done, by their places."""
         plugin: object = find_plugin(domain)
         fetch = self._session.repository.objects.get
-        if isinstance(plugin, EntryUndoingPlugin):
+        if isinstance(plugin, WorkUndoingPlugin):
             works = self._works(domain, view)
             own: Any = [entry for work in works for entry in work.entries]
-            return own, plugin.undo_entries(works, fetch, self._wanted)
+            return own, plugin.undo_works(works, fetch, self._wanted)
         entries = [entry for entry in view.entries if entry["domain"] == domain]
         places = [place for place, entry in enumerate(entries) if entry["op_id"] in self._wanted]
+        if isinstance(plugin, EntryUndoingPlugin):
+            return entries, plugin.undo_entries(view.base, entries, fetch, places, view.now)
         if isinstance(plugin, UndoingPlugin):
             ops = [entry["domain_op"] for entry in entries]
             return entries, plugin.undo(view.base, ops, fetch, places, view.now)
@@ -262,7 +273,7 @@ class _Undo:
         """Append the compensating ops; return them, and what the log refuses to take back."""
         appended: list[OpEntry] = []
         left: list[NotUndone] = []
-        if isinstance(find_plugin(domain), EntryUndoingPlugin):
+        if isinstance(find_plugin(domain), WorkUndoingPlugin):
             groups = [plan.compensations] if plan.compensations else []
             heads = heads_of(entry for entry in view.read.entries if entry["domain"] == domain)[-_HEADS:]
         else:
@@ -304,7 +315,7 @@ def _work(
 
 def _intent_of(wanted: Iterable[str]) -> str:
     """Name the undoing after what it undoes."""
-    return f"undo-{sha256_hex(' '.join(wanted).encode())[:16]}"
+    return f"{UNDO_INTENT}{sha256_hex(' '.join(wanted).encode())[:16]}"
 
 
 def _address(entry: OpEntry) -> str:

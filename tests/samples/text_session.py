@@ -100,7 +100,7 @@ class TextSession:
         return plan
 
     def plan(self, op_ids: Collection[str]) -> Undoing:
-        return CodePlugin().undo_entries([*self.works, self._work()], self.head.fetch, op_ids)
+        return CodePlugin().undo_works([*self.works, self._work()], self.head.fetch, op_ids)
 
     def last(self, count: int) -> list[str]:
         """Return the ids of the last entries."""

@@ -386,7 +386,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path, server: ServerProcess) -> 
     assert (done.status, "could not listen" in done.complaint) == (2, True)
 
 
-def test_it_speaks_tls_with_amake_certificate(tmp_path: Path) -> None:
+def test_it_speaks_tls_with_a_certificate(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     with ServerProcess(tmp_path, certificate=str(certificate), private_key=str(key)) as server:
         assert server.url.startswith("https://")

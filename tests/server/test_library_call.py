@@ -143,7 +143,8 @@ def by_a_handler_of_the_program(process: "subprocess.Popen[bytes]") -> None:
 @pytest.mark.parametrize(
     ("prelude", "end"),
     [
-        ("", by_ctrl_c),
+        # What is begun in the background by a shell would ignore it.
+        ("signal.signal(signal.SIGINT, signal.default_int_handler)", by_ctrl_c),
         ("signal.signal(signal.SIGTERM, lambda *_: over.append(1))", by_a_handler_of_the_program),
     ],
 )

@@ -8,8 +8,9 @@ import time
 import uuid
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,13 +22,16 @@ from muse.core.entry import MAX_LAMPORT
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.history.repository import Repository
+from muse.plugins.code.file_ids import INDEX
 from muse.session import decisions
 from muse.session.decisions import STAMPS_AHEAD
-from muse.session.file_names import FileNames
+from muse.session.file_names import MOST_MOVES, FileNames
 from muse.session.guarded_log import GuardedLog, Request
+from muse.session.live import LiveSession
 from muse.session.policy import Policy, read_policy, write_policy
 from muse.session.receipt import Receipt
 from muse.session.stale_reads import Touches
+from muse.session.text_replica import CodeReplica
 from muse.testing import FailingStorage, InMemoryStorage
 from tests.samples.waiting import wait_until
 
@@ -159,12 +163,119 @@ def test_an_op_that_names_a_file_by_its_id_touches_it_wherever_it_is(scene: Scen
     assert status("bob", {**edit, "address": "free.py", "file_id": other}) == "stored"
 
 
+def test_a_file_that_another_session_made_is_guarded_by_its_id_after_a_commit(scene: Scene) -> None:
+    with LiveSession(scene.root, "first") as first:
+        made = CodeReplica(first, first.log, "ada").create("held.py", "text\n")
+        first.commit("made")
+    write_policy(str(scene.root), "jam", REFUSE)
+    scene.coordination.reserve("ada", ["held.py"], branch="main")
+    file_id = cast("Any", made["domain_op"])["file_id"]
+    for file in (file_id, "7" * 32):  # the other one is of no file that anybody knows
+        op = {
+            "op": "move",
+            "address": "x.py",
+            "to_address": "stolen.py",
+            "from_position": 0,
+            "to_position": 0,
+        }
+        sent = [{"domain": "code", "domain_op": {**op, "file_id": file}}]
+        assert [one.status for one in scene.guarded.append(sent, actor_id="bob")] == ["refused"]
+        assert [one.status for one in scene.guarded.append(sent, actor_id="ada")] == ["stored"]
+
+
+def test_a_file_is_known_to_the_ops_that_come_with_the_one_that_makes_it(scene: Scene) -> None:
+    write_policy(str(scene.root), "jam", REFUSE)
+    scene.coordination.reserve("ada", ["held.py"], branch="main")
+    digest, file_id = "1" * 64, "8" * 32
+    made = {"op": "insert", "position": None, "file_id": file_id, "content_id": digest, "address": "free.py"}
+    move = {"op": "move", "from_position": 0, "to_position": 0, "file_id": file_id, "address": "x.py"}
+    ops = [made, {**move, "to_address": "other.py"}, {**move, "to_address": "held.py"}]
+    receipts = scene.guarded.append([{"domain": "code", "domain_op": op} for op in ops], actor_id="bob")
+    assert [one.status for one in receipts] == ["stored", "stored", "refused"]
+
+
 def test_a_file_of_the_last_commit_is_known_by_its_id(scene: Scene) -> None:
     digest = "1" * 64
-    names = FileNames(scene.log, lambda: ("commit", lambda: {"held.py": digest, "other.py": digest}))
-    file_id = sha256_hex(f"held.py\0{digest}".encode())
-    assert names.addresses_of({"op": "replace", "address": "x", "file_id": file_id}) == ("held.py", "x")
-    assert names.addresses_of({"op": "replace", "address": "x", "file_id": "2" * 64}) == ("x",)
+    made, tree_id, second_id = "2" * 32, sha256_hex(f"held.py\0{digest}".encode()), "3" * 64
+    placements = {
+        made: ((1, "ada", ""), "wanted.py", "shown.py"),
+        second_id: ((1, "ada", ""), "gone.py", None),
+    }
+    state = {INDEX: orjson.dumps(placements)}
+    names = FileNames(scene.log, lambda: ("commit", lambda: ({"held.py": digest, "other.py": digest}, state)))
+    names.catch_up()
+
+    def touched(file_id: str, domain: str = "code", **more: Any) -> tuple[str, ...]:
+        op = {"op": "replace", "address": "x", "file_id": file_id, **more}
+        return names.addresses_of(entry(op, domain))
+
+    assert touched(tree_id) == ("held.py", "x")
+    assert touched(made) == ("shown.py", "wanted.py", "x")
+    assert touched(second_id) == ("gone.py", "x")
+    # A file that nobody knows may be anywhere, unless its id shows where it is, or is made just now.
+    assert touched("4" * 64) == ("", "x")
+    assert touched("4" * 64, "sketch") == ("x",)
+    of_x = sha256_hex(f"x\0{digest}".encode())
+    assert touched(of_x, base=digest) == ("x",)
+    assert touched(of_x, base=digest, address="y") == ("", "y")
+    assert touched("4" * 32, op="insert", position=None) == ("x",)
+
+
+def entry(op: dict[str, Any], domain: str) -> OpEntry:
+    return {
+        "op_id": str(uuid.uuid4()),
+        "actor_id": "bob",
+        "lamport_ts": 1,
+        "parent_op_ids": [],
+        "domain": domain,
+        "domain_op": cast("Any", op),
+        "created_at": "",
+        "intent_id": "",
+        "reservation_id": "",
+    }
+
+
+def test_a_file_is_known_by_the_id_that_a_raw_op_or_an_op_on_the_tree_gave_it(scene: Scene) -> None:
+    digest = "1" * 64
+    names = FileNames(scene.log, lambda: ("", lambda: ({}, {})))
+    raw = scene.log.record("ada", "code", {"op": "insert", "address": "raw.py", "position": None})
+    move = {"op": "move", "address": "raw.py", "to_address": "moved.py"}
+    scene.log.record("ada", "code", move)
+    of_tree = sha256_hex(f"tree.py\0{digest}".encode())
+    again = sha256_hex(f"{of_tree}\0{digest}".encode())  # it was removed, and came back from outside
+    scene.log.record(
+        "ada",
+        "code",
+        {"op": "move", "address": "tree.py", "file_id": again, "base": digest, "to_address": "new.py"},
+    )
+    names.catch_up()
+    edit = {"op": "replace", "address": "x"}
+    made = raw["op_id"].replace("-", "")
+    assert names.addresses_of(entry({**edit, "file_id": made}, "code")) == ("moved.py", "raw.py", "x")
+    assert names.addresses_of(entry({**edit, "file_id": again}, "code")) == ("new.py", "tree.py", "x")
+
+
+def test_however_often_files_are_moved_their_names_are_bounded(scene: Scene) -> None:
+    names = FileNames(scene.log, lambda: ("", lambda: ({}, {})))
+    often, chained = "5" * 32, "6" * 32
+    for file_id in (often, chained):
+        scene.log.record(
+            "ada", "code", {"op": "insert", "address": f"{file_id}.py", "file_id": file_id, "position": None}
+        )
+    for number in range(300):
+        scene.log.record(
+            "ada", "code", {"op": "move", "address": "x", "file_id": often, "to_address": f"{number}.py"}
+        )
+    for number, here in enumerate([f"{chained}.py", *(f"at/{number}.py" for number in range(300))]):
+        scene.log.record("ada", "code", {"op": "move", "address": here, "to_address": f"at/{number}.py"})
+    names.catch_up()
+    found = names.addresses_of(entry({"op": "replace", "address": "x", "file_id": often}, "code"))
+    assert {f"{often}.py", "299.py", "236.py"} <= set(found)
+    assert len(found) == 2 + MOST_MOVES
+    assert names.addresses_of(entry({"op": "replace", "address": "x", "file_id": chained}, "code")) == (
+        "",
+        "x",
+    )
 
 
 def test_receipts_name_a_bounded_part_of_what_others_hold(
@@ -227,7 +338,9 @@ def test_a_position_is_right_though_others_record_at_the_same_time(scene: Scene)
 
     def record() -> None:
         with OpLog(scene.root, "jam") as other:
-            while not stop.is_set():
+            for _ in range(20_000):  # no more: on a busy machine, it could outrun the reader without end
+                if stop.is_set():
+                    break
                 other.record("bob", DOMAIN, {"address": "b"})
 
     thread = threading.Thread(target=record)

@@ -7,9 +7,10 @@ from functools import cached_property
 
 from muse.domain import DomainWork
 from muse.plugins.code.characters import texts_of
+from muse.plugins.code.file_ids import Stamp
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Entry, Merger, waiting_entries
-from muse.plugins.code.ops import CodeOp, Stamp
+from muse.plugins.code.ops import CodeOp
 from muse.plugins.code.raw import stamp_of
 from muse.plugins.code.update import Id, TextPiece, client_of, pieces_in, utf16_length
 from muse.plugins.op_fields import Fetch, undone_by

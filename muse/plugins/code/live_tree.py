@@ -7,17 +7,17 @@ the file.
 
 import binascii
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
-from muse.core.content_id import NUL, object_id, sha256_hex
+from muse.core.content_id import object_id
 from muse.errors import DomainError
 from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
+from muse.plugins.code.file_ids import INDEX, Placement, Stamp, ids_of, is_id_of, read_index, read_stamp
 from muse.plugins.code.names import Places
-from muse.plugins.code.ops import AbsentCauseError, CodeOp, Stamp, encoded, fetched, own_stamp
+from muse.plugins.code.ops import AbsentCauseError, CodeOp, encoded, fetched, own_stamp
 from muse.plugins.code.update import (
     Update,
     client_of,
@@ -30,18 +30,6 @@ from muse.plugins.code.update import (
 from muse.plugins.op_fields import Fetch
 
 IN_TREE: Stamp = (0, "", "")
-INDEX = "index"
-_LIVES = 100
-"""So often may one content come back to one path, and be known by its id elsewhere."""
-
-
-@dataclass(slots=True)
-class Placement:
-    """The path that a file was given last, and where the tree shows it: None for a removed one."""
-
-    stamp: Stamp
-    path: str
-    shown: str | None = None
 
 
 @dataclass(slots=True)
@@ -124,7 +112,7 @@ class LiveTree:
         self._state = state
         self._seed = seed
         self._rank = rank
-        self.placements = _read_index(state)
+        self.placements = read_index(state)
         self._live: dict[str, LiveFile] = {}
         self._places: dict[str, str] | None = None
         self._by_path: dict[str, str] = {}
@@ -222,7 +210,7 @@ class LiveTree:
         if path not in self.files or self._was_live(path):
             raise DomainError(f"there is no file {path!r}: it was removed or moved, or never made")
         base = object_id(self.files[path])
-        file_id = next(known for known in _ids_of(path, base) if known not in self.placements)
+        file_id = next(known for known in ids_of(path, base) if known not in self.placements)
         return self._begin(file_id, path, base), base
 
     # -- taking in ------------------------------------------------------------------------------
@@ -252,7 +240,7 @@ class LiveTree:
     def _opened(self, op: CodeOp) -> LiveFile:
         if not op.base:
             return self.file(op.file_id)
-        if op.file_id not in self.placements and op.file_id in islice(_ids_of(op.path, op.base), _LIVES):
+        if op.file_id not in self.placements and is_id_of(op.file_id, op.path, op.base):
             return self._begin(op.file_id, op.path, op.base)
         file = self.file(op.file_id)
         if op.base not in file.bases:
@@ -402,8 +390,8 @@ class LiveTree:
         file = LiveFile(
             file_id,
             header["encoding"],
-            _stamp(header["born"]),
-            _stamp(header["written"]),
+            read_stamp(header["born"]),
+            read_stamp(header["written"]),
             removals=set(header["removals"]),
             blob=header["blob"],
             bases=set(header["bases"]),
@@ -413,14 +401,6 @@ class LiveTree:
         else:
             file.document = TextDocument(self._client(file_id), body)
         return file
-
-
-def _ids_of(path: str, base: str) -> Iterator[str]:
-    """Yield the ids of a file of the tree: the next one where it was removed and came back from outside."""
-    file_id = path
-    while True:
-        file_id = sha256_hex(f"{file_id}{NUL}{base}".encode())
-        yield file_id
 
 
 def _removed(content_id: str, lifts: int) -> str:
@@ -446,13 +426,6 @@ def _write_file(file: LiveFile, blob: str) -> bytes:
     return _json(header) + b"\n" + body
 
 
-def _read_index(state: Mapping[str, bytes]) -> dict[str, Placement]:
-    document = json.loads(state[INDEX]) if INDEX in state else {}
-    return {
-        file_id: Placement(_stamp(stamp), path, shown) for file_id, (stamp, path, shown) in document.items()
-    }
-
-
 def _write_index(placements: Mapping[str, Placement]) -> bytes:
     return _json(
         {
@@ -464,11 +437,6 @@ def _write_index(placements: Mapping[str, Placement]) -> bytes:
 
 def _json(document: Any) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _stamp(parts: Any) -> Stamp:
-    lamport, actor_id, op_id = parts
-    return lamport, actor_id, op_id
 
 
 def _decoded(text: str) -> bytes:

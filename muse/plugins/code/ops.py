@@ -11,6 +11,7 @@ import orjson
 from muse.core.content_id import CONTENT_ID_PATTERN, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
+from muse.plugins.code.file_ids import FRESH_DIGITS, Stamp
 from muse.plugins.code.update import (
     MAX_CLIENT,
     Update,
@@ -29,8 +30,7 @@ Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
 INLINE_BYTES = 1 << 19
 """So much of a whole file is in its op; a larger one is in the store."""
 
-_FILE_ID = re.compile(rf"[0-9a-f]{{32}}|{CONTENT_ID_PATTERN}")
-_FRESH_DIGITS = 32
+_FILE_ID = re.compile(rf"[0-9a-f]{{{FRESH_DIGITS}}}|{CONTENT_ID_PATTERN}")
 _MAX_POSITION = 2**31
 _OP_BYTES = 1_000_000  # the longest line has 1 MiB, with causes, path and names
 _PIECE_LENGTH = 1 << 15  # as many characters never take as much, whatever they are
@@ -49,9 +49,6 @@ class AbsentObjectError(AbsentCauseError):
         super().__init__(f"no object {content_id} is in the store: put it there, or the content in the op")
         self.content_id = content_id
 
-
-Stamp = tuple[int, str, str]
-"""The place of an entry in the total order."""
 
 _BEHIND = "+"
 
@@ -177,7 +174,7 @@ def _read_insert(op: Mapping[str, Any]) -> CodeOp:
         decode(content, encoding)
     carried = text is not None or content is not None
     file_id = _file_id(op)
-    if len(file_id) > _FRESH_DIGITS:
+    if len(file_id) > FRESH_DIGITS:
         raise DomainError("the `file_id` of a new file has 32 digits: 64 are those of a file of the tree")
     return CodeOp(
         "create",

@@ -77,7 +77,7 @@ class CodePlugin:
         """List the edits that came in each other's way: see `overlaps_of_code`."""
         return overlaps_of_code(files, entries, fetch, state)
 
-    def undo_entries(self, works: Sequence[DomainWork], fetch: Fetch, undone: Collection[str]) -> Undoing:
+    def undo_works(self, works: Sequence[DomainWork], fetch: Fetch, undone: Collection[str]) -> Undoing:
         """Find ops that take others back, and nothing of what others wrote: see `undo_code`."""
         return undo_code(works, fetch, undone)
 

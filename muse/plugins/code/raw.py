@@ -11,8 +11,9 @@ from muse.core.content_id import object_id
 from muse.errors import DomainError
 from muse.plugins.code.document import Patch, patch_between
 from muse.plugins.code.encodings import check_text, decode
+from muse.plugins.code.file_ids import Stamp, id_of_made
 from muse.plugins.code.live_tree import LiveFile, LiveTree
-from muse.plugins.code.ops import AbsentObjectError, CodeOp, Stamp, read_op
+from muse.plugins.code.ops import AbsentObjectError, CodeOp, read_op
 from muse.plugins.code.update import client_of, read_update
 from muse.plugins.op_fields import Fetch
 
@@ -98,7 +99,7 @@ def _turned(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
     if op.kind == "create":
         if op.path in tree.paths():
             raise DomainError(f"a file {op.path!r} is already there")
-        return [op._replace(file_id=op_id.replace("-", ""))]
+        return [op._replace(file_id=id_of_made(op_id))]
     file, base = tree.open(op.from_path or op.path)
     found = op._replace(path=op.from_path or op.path, file_id=file.file_id, base=base)
     if op.kind == "move":

@@ -18,9 +18,11 @@ from typing import Any
 from muse.core.content_id import object_id
 from muse.domain import Compensation, DomainWork, NotUndone, Undoing
 from muse.plugins.code.deeds import BEFORE, Deed, Deeds, FileDeeds, statuses
-from muse.plugins.code.live_tree import LiveFile, Placement
+from muse.plugins.code.file_ids import Placement
+from muse.plugins.code.file_ops import removal_op, renaming_op, replacement_op
+from muse.plugins.code.live_tree import LiveFile
 from muse.plugins.code.ops import INLINE_BYTES, encoded, first_stamp, text_edit
-from muse.plugins.code.undo_text import Hunk, Kept, TextUndo
+from muse.plugins.code.undo_text import Kept, TextHunk, TextUndo
 from muse.plugins.code.update import Id, client_of, covers, read_update, write_edit, write_trace, write_vector
 from muse.plugins.op_fields import Fetch, address_of
 
@@ -28,7 +30,7 @@ _UNDOES = 1_000
 
 
 def undo_code(works: Sequence[DomainWork], fetch: Fetch, undone: Collection[str]) -> Undoing:
-    """Find the ops that take back those with the ids `undone`; see `EntryUndoingPlugin`."""
+    """Find the ops that take back those with the ids `undone`; see `WorkUndoingPlugin`."""
     deeds = Deeds(works, undone, fetch)
     outcome = Undoing([], [])
     addresses = {
@@ -173,18 +175,11 @@ class _CodeFileUndo:
         return not any(self._counts(deed.op_id) for deed in later)
 
     def _remove(self) -> None:
-        op: dict[str, Any] = {
-            "op": "delete",
-            "address": self.path,
-            "position": None,
-            "content_id": object_id(self.live.whole()),
-            "content_summary": f"{self.path} goes",
-        }
-        if self.live.document is not None:
-            op["seen"] = encoded(write_vector(self.live.document.vector))
-        elif self.live.lifts:
-            op["lifts"] = self.live.lifts
-        self._add(op, self._not_left())
+        live = self.live
+        vector, lifts = (None, live.lifts) if live.document is None else (live.document.vector, 0)
+        self._add(
+            removal_op(self.path, live.file_id, live.whole(), vector, "", lifts=lifts), self._not_left()
+        )
 
     def _has_room(self, path: str) -> bool:
         """Tell whether the file can be at `path`; if it cannot, leave all of its ops."""
@@ -228,7 +223,7 @@ class _CodeFileUndo:
         last = list(writers.values())[-1:]
         self._keep(Kept(wanted, "the file stays with what others wrote in it", last[0] if last else None))
 
-    def _edited(self, hunk: Hunk) -> dict[str, Any]:
+    def _edited(self, hunk: TextHunk) -> dict[str, Any]:
         """Make the op of a hunk, and take it into the text."""
         document = self.live.require_document(self.path)
         seed = repr((hunk.insertions, hunk.restored_ranges()))
@@ -267,17 +262,8 @@ class _CodeFileUndo:
             self._write(content)
 
     def _write(self, content: bytes) -> None:
-        old, new = object_id(self.live.content), object_id(content)
-        op: dict[str, Any] = {
-            "op": "replace",
-            "address": self.path,
-            "position": None,
-            "old_content_id": old,
-            "new_content_id": new,
-            "old_summary": f"{len(self.live.content)} bytes",
-            "new_summary": f"{len(content)} bytes",
-            "instead_of": list(first_stamp(self.live.written)),
-        }
+        op = replacement_op(self.path, self.live.file_id, self.live.content, content, "")
+        op["instead_of"] = list(first_stamp(self.live.written))
         if len(content) <= INLINE_BYTES:
             op["base64"] = encoded(content)
         self.live.content = content
@@ -307,15 +293,8 @@ class _CodeFileUndo:
             self.goal = path
 
     def _move(self, path: str) -> dict[str, Any]:
-        return {
-            "op": "move",
-            "address": self.path,
-            "from_position": 0,
-            "to_position": 0,
-            "content_id": object_id(self.live.whole()),
-            "to_address": path,
-            "instead_of": list(first_stamp(self.placement.stamp)),
-        }
+        op = renaming_op(self.path, path, self.live.file_id, self.live.whole(), "")
+        return op | {"instead_of": list(first_stamp(self.placement.stamp))}
 
     # -- the outcome ----------------------------------------------------------------------------
 

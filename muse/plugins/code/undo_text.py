@@ -22,7 +22,7 @@ class Kept(NamedTuple):
 
 
 @dataclass(slots=True)
-class Hunk:
+class TextHunk:
     """A change at one place of a text: what goes, what comes, and which ops it takes back.
 
     `position` counts in the text with all hunks before it. `restored` are the ids whose characters come
@@ -100,7 +100,7 @@ class TextUndo:
             self._counts(self._bringer(self._roots.get(identity, identity))) for identity in staying
         )
 
-    def hunks(self) -> list[Hunk]:
+    def hunks(self) -> list[TextHunk]:
         """Return the changes, from the start of the text to its end."""
         return list(self._hunks())
 
@@ -185,10 +185,10 @@ class TextUndo:
 
     # -- the changes ----------------------------------------------------------------------------
 
-    def _hunks(self) -> Iterator[Hunk]:
+    def _hunks(self) -> Iterator[TextHunk]:
         ids, texts = self._characters.ids, self._characters.texts
         gap = _Gap(self._file)
-        hunk, run = Hunk(0), list[Id]()
+        hunk, run = TextHunk(0), list[Id]()
         for place, identity in enumerate(ids):
             is_coming = identity in self._coming
             if run and not is_coming:
@@ -202,7 +202,7 @@ class TextUndo:
                     self._end_run(hunk, run, identity)
                 if hunk.undoes:
                     yield hunk
-                    hunk = Hunk(hunk.position + len(hunk.text))
+                    hunk = TextHunk(hunk.position + len(hunk.text))
             if root is None:
                 hunk.position += bool(text)
                 gap.add(identity)
@@ -222,7 +222,7 @@ class TextUndo:
         if hunk.undoes:
             yield hunk
 
-    def _end_run(self, hunk: Hunk, run: list[Id], following: Id | None) -> None:
+    def _end_run(self, hunk: TextHunk, run: list[Id], following: Id | None) -> None:
         """Put the characters that come again behind the last of the old ones, which are all side by side."""
         text = "".join(self._text_of(self._coming[identity]) for identity in run)
         hunk.insertions.append(Insertion(run[-1], following, text))
