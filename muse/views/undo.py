@@ -105,7 +105,8 @@ class _View:
     def is_undone_by(self, op: OpEntry, address: str, later: OpEntry) -> bool:
         """Tell whether a later op names `op` as undone, and had its effect at `address`."""
         effects = {(later["op_id"], address), (later["op_id"], _address(later))}
-        return op["op_id"] in later["parent_op_ids"] and not effects & self.ignored
+        is_undo = later["intent_id"].startswith(UNDO_INTENT) and op["op_id"] in later["parent_op_ids"]
+        return is_undo and not effects & self.ignored
 
 
 def undo(

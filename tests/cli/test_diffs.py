@@ -14,13 +14,14 @@ from muse.cli.shared.diff_lines import header_lines, text_lines
 from muse.cli.shared.note_rows import note_rows
 from muse.cli.shared.piano_roll import piano_roll
 from muse.history.repository import Repository
-from muse.plugins.music.midi_file import MidiScore, Note, Track, without_notes, write_midi
+from muse.plugins.music.midi_file import MidiScore, Note, Track, write_midi
 from muse.plugins.music.notes import delete_note, insert_note, mutate_note, replace_file
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from muse.views.file_diff import diff_states
 from muse.views.file_diff_notes import NotesDiff
 from muse.views.file_diff_text import TextDiff
+from tests.samples.midi_samples import without_notes
 from tests.samples.muse_command import COMMAND, Muse, make_muse
 
 C4 = Note(60, 64, 0, 480)

@@ -114,7 +114,7 @@ def test_undo_says_what_it_did_and_what_it_left(muse: Muse, op_ids: list[str]) -
     record = muse("undo", "jam", "--intent", ran.out.split()[-1], "--as", "eve", "--json").record
     assert (len(record["op_ids"]), len(record["undone"]), record["left"]) == (1, 1, [])
     ran = muse("undo", "jam", "--op", op_ids[0], "--as", "eve", "--json")
-    assert (ran.status, ran.record["left"][0]["because_actor_id"]) == (1, "eve")
+    assert (ran.status, ran.record["left"][0]["because_actor_id"]) == (1, "bob")
 
 
 def test_what_is_left_for_one_reason_is_one_line(muse: Muse, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_undo_of_what_is_undone_already_is_no_failure(muse: Muse, written: list[
     assert "it is undone already (by eve" in ran.out
 
 
-@pytest.mark.usefixtures("written")
+@pytest.mark.usefixtures("muse", "written")
 def test_a_dry_run_of_undo_shows_the_difference_and_appends_nothing(muse: Muse, tmp_path: Path) -> None:
     log = tmp_path / ".muse" / "op_log" / "text" / "ops.jsonl"
     before = log.read_bytes()
@@ -178,7 +178,7 @@ def test_a_dry_run_of_undo_shows_the_difference_and_appends_nothing(muse: Muse, 
     assert log.read_bytes() == before
 
 
-@pytest.mark.usefixtures("written")
+@pytest.mark.usefixtures("muse", "written")
 def test_undo_names_the_session_once(muse: Muse) -> None:
     assert muse("undo", "--actor", "ada", "--as", "eve").status == 2
     assert muse("undo", "text", "--session", "text", "--as", "eve").status == 2

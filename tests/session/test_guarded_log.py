@@ -56,7 +56,7 @@ class Scene:
     def __init__(self, root: Path, policy: Policy | None = None) -> None:
         self.root = root
         self.clock = Clock()
-        self.repository, _ = Repository.init(str(root), now=NOW)
+        self.repository, _ = Repository.init(str(root), now=NOW, any_domain=True)
         self.log = OpLog(root, "jam")
         self.coordination = Coordination(str(root), now=self.clock)
         self.guarded = GuardedLog(self.repository, self.log, policy=policy, coordination=self.coordination)
