@@ -22,7 +22,7 @@ from muse.plugins.code.file_ids import Placement
 from muse.plugins.code.file_ops import removal_op, renaming_op, replacement_op
 from muse.plugins.code.live_tree import LiveFile
 from muse.plugins.code.ops import INLINE_BYTES, encoded, first_stamp, text_edit
-from muse.plugins.code.undo_text import Kept, TextHunk, TextUndo
+from muse.plugins.code.undo_text import KeptWork, TextHunk, TextUndo
 from muse.plugins.code.update import Id, client_of, covers, read_update, write_edit, write_trace, write_vector
 from muse.plugins.op_fields import Fetch, address_of
 
@@ -100,7 +100,7 @@ class _CodeFileUndo:
     is_there: bool = field(init=False)
     goal: str = field(init=False)
     marked: dict[str, None] = field(default_factory=dict)
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[KeptWork] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -221,7 +221,7 @@ class _CodeFileUndo:
             if deed.op.update and deed.op.update.text and not deed.is_undo and self._counts(deed.op_id)
         }
         last = list(writers.values())[-1:]
-        self._keep(Kept(wanted, "the file stays with what others wrote in it", last[0] if last else None))
+        self._keep(KeptWork(wanted, "the file stays with what others wrote in it", last[0] if last else None))
 
     def _edited(self, hunk: TextHunk) -> dict[str, Any]:
         """Make the op of a hunk, and take it into the text."""
@@ -257,7 +257,7 @@ class _CodeFileUndo:
         wanted = [deed for deed in writes if deed.op_id in self.causes]
         if last is not None and wanted and last.place > wanted[0].place and last.op_id not in self.causes:
             for deed in wanted:
-                self._keep(Kept(deed.op_id, "others replaced the whole file since: that stays", last))
+                self._keep(KeptWork(deed.op_id, "others replaced the whole file since: that stays", last))
         if content != self.live.content or not self.is_there:
             self._write(content)
 
@@ -284,7 +284,7 @@ class _CodeFileUndo:
         if path == self.placement.path:
             if last is not None and last.op_id not in self.causes:
                 for op_id in changed:
-                    self._keep(Kept(op_id, "others moved the file since: it stays where it is", last))
+                    self._keep(KeptWork(op_id, "others moved the file since: it stays where it is", last))
         elif self.deeds.tree.has(path):
             for op_id in changed:
                 self._leave(op_id, f"another file is at {path!r} now", None)
@@ -339,7 +339,7 @@ class _CodeFileUndo:
         self.left.add(op_id)
         self._note(self.outcome.left, op_id, reason, because, is_undone=is_undone)
 
-    def _keep(self, kept: Kept) -> None:
+    def _keep(self, kept: KeptWork) -> None:
         self.kept.append(kept)
 
     def _note(

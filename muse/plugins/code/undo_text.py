@@ -13,7 +13,7 @@ _CHARACTERS = 8_192  # so many change in one op at most,
 _UNDOES = 1_000  # and so many does it take back: its line is one that a log takes
 
 
-class Kept(NamedTuple):
+class KeptWork(NamedTuple):
     """What stays although `op_id` is undone, and the op of another that it is owed to, if it is known."""
 
     op_id: str
@@ -81,7 +81,7 @@ class TextUndo:
         self._find_copies()
         self._deleters: dict[Id, dict[str, Deed]] = {root: {} for root in self._touched()}
         self._find_deleters()
-        self.kept: list[Kept] = []
+        self.kept: list[KeptWork] = []
         self._going: dict[Id, Id] = {}  # what goes -> its root
         self._coming: dict[Id, Id] = {}  # beside what something comes -> its root
         for root in self._deleters:
@@ -177,9 +177,9 @@ class TextUndo:
             return
         for op_id in deleters:
             for wanted in self._causes.get(op_id, ()):
-                self._keep(Kept(wanted, "others deleted the same text: it stays deleted", other))
+                self._keep(KeptWork(wanted, "others deleted the same text: it stays deleted", other))
 
-    def _keep(self, kept: Kept) -> None:
+    def _keep(self, kept: KeptWork) -> None:
         if kept not in self.kept:
             self.kept.append(kept)
 
@@ -218,7 +218,7 @@ class TextUndo:
                 hunk.deletes.append(identity)
                 hunk.removed += text
                 for wanted, other in gap.between(root, causes):
-                    self._keep(Kept(wanted, "what others wrote in the midst of it stays", other))
+                    self._keep(KeptWork(wanted, "what others wrote in the midst of it stays", other))
         if hunk.undoes:
             yield hunk
 
