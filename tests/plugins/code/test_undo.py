@@ -203,6 +203,17 @@ def test_text_that_one_wrote_another_deleted_and_an_undoing_brought_back_is_stil
     assert session.text() == "rest"
 
 
+def test_what_comes_back_again_is_around_what_was_written_in_it_meanwhile() -> None:
+    session = TextSession(Head({"a.txt": b"one two"}))
+    session.edit("A", (0, 7, ""))
+    session.undo(session.ops_of("A"))
+    session.edit("C", (4, 0, "and "))
+    session.undo(session.ops_of("eve"))
+    assert session.text() == "and "
+    session.undo(session.ops_of("A"))
+    assert session.text() == "one and two"
+
+
 def test_one_of_many_ops_is_undone_alone() -> None:
     session = TextSession(Head({"a.txt": b""}))
     for number in range(5):
