@@ -315,14 +315,16 @@ def _deletions(deletes: Sequence[Id]) -> Iterator[bytes]:
         yield from (number(part) for found in ranges for part in found)
 
 
-def _head(kind: int, left: Id | None, right: Id | None) -> Iterator[bytes]:
-    """Yield how an inserted piece begins: its kind, and where it is."""
-    yield _BYTE[kind | (_ORIGIN if left else 0) | (_RIGHT_ORIGIN if right else 0)]
-    for neighbour in (left, right):
-        if neighbour:
-            yield from (_client(neighbour[0]), number(neighbour[1]))
+def _head(kind: int, left: Id | None, right: Id | None) -> list[bytes]:
+    """Return how an inserted piece begins: its kind, and where it is."""
+    parts = [_BYTE[kind | (_ORIGIN if left else 0) | (_RIGHT_ORIGIN if right else 0)]]
+    if left:
+        parts += (_client(left[0]), number(left[1]))
+    if right:
+        parts += (_client(right[0]), number(right[1]))
     if not left and not right:
-        yield from (b"\1", _string(ROOT))
+        parts += (b"\1", _string(ROOT))
+    return parts
 
 
 def _string(text: str) -> bytes:
