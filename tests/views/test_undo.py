@@ -301,7 +301,7 @@ def test_what_no_line_of_the_log_can_hold_is_left_and_named(session: LiveSession
 
 
 def test_a_domain_that_cannot_undo_says_so(session: LiveSession) -> None:
-    session.edit("ada", "no-such-domain", {"op": "insert", "address": "a"}, intent_id="i")
+    session.log.record("ada", "no-such-domain", {"op": "insert", "address": "a"}, intent_id="i")
     [left] = undo(session, by_intent("i"), "eve").left
     assert (left.address, left.reason) == ("a", "the domain 'no-such-domain' cannot take ops back")
 
