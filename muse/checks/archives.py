@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from muse.checks.finding import Findings, Progress
+from muse.checks.sessions import sessions_of
 from muse.core.content_id import sha256_hex
 from muse.core.coverage import decode_checkpoint
 from muse.core.file.archive_frames import ArchiveFile
@@ -37,11 +38,7 @@ Fault = tuple[str, str]
 def check_archives(root: str, storage: Storage, progress: Progress) -> tuple[int, Findings]:
     """Check every archive of a repository; return their number, and the findings."""
     findings = Findings()
-    try:
-        names = _archive_names(root, storage)
-    except MuseError as error:
-        findings.add(layout.archives_directory(root), "archive", error)
-        return 0, findings
+    names = _archive_names(root, storage, findings)
     for count, session_id in enumerate(names, 1):
         try:
             for path, message in _archive_faults(root, session_id, storage):
@@ -52,16 +49,13 @@ def check_archives(root: str, storage: Storage, progress: Progress) -> tuple[int
     return len(names), findings
 
 
-def _archive_names(root: str, storage: Storage) -> list[str]:
+def _archive_names(root: str, storage: Storage, findings: Findings) -> list[str]:
     """Return the ids of all sessions that have an archive or a tombstone, sorted."""
-    found = {
-        name
-        for name, is_directory in storage.list_directory(layout.op_log_directory(root))
-        if is_directory and layout.is_session_id(name) and is_archived(root, name, storage=storage)
-    }
-    for name, is_directory in storage.list_directory(layout.archives_directory(root)):
-        if is_directory and layout.is_session_id(name):
-            found.add(name)
+    found = set(sessions_of(root, storage, findings, is_archived))
+    with findings.noting(layout.archives_directory(root), "archive"):
+        for name, is_directory in storage.list_directory(layout.archives_directory(root)):
+            if is_directory and layout.is_session_id(name):
+                found.add(name)
     return sorted(found)
 
 

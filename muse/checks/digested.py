@@ -4,8 +4,8 @@ Reads only. A file of an earlier version, or of another tool, has no digest and 
 """
 
 from muse.checks.finding import Findings, Kind
+from muse.checks.sessions import sessions_of
 from muse.coordination.store import COMPANIONS, KINDS, RecordStore
-from muse.core.op_log import list_sessions
 from muse.disk import layout
 from muse.disk.json_file import read_with_digest
 from muse.disk.storage import Storage
@@ -27,7 +27,7 @@ def check_digested(root: str, storage: Storage) -> Findings:
         for path in paths:
             _check(path, "coordination", storage, findings)
     _check(layout.tokens_file(root), "tokens", storage, findings)
-    for session_id in list_sessions(root, storage=storage):
+    for session_id in sessions_of(root, storage, findings):
         try:
             read_policy(root, session_id, storage)
         except MuseError as error:

@@ -1,10 +1,13 @@
 """A finding: one fault of a repository, and what kind of stored thing it is about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 from muse.errors import MuseError
+
+_T = TypeVar("_T")
 
 Kind = Literal[
     "repo",
@@ -50,6 +53,19 @@ class Findings(list[Finding]):
         """Add what `error` tells, or `message`; the kind and the path of the error itself count first."""
         path = getattr(error, "path", "") or path
         self.add(path, cast("Kind", error.kind or kind), error if message is None else message)
+
+    @contextmanager
+    def noting(self, path: str, kind: Kind) -> Iterator[None]:
+        """Add what the block raises, which ends there; see `add_error`."""
+        try:
+            yield
+        except MuseError as error:
+            self.add_error(error, path, kind)
+
+    def each_of(self, items: Callable[[], Iterable[_T]], path: str, kind: Kind) -> Iterator[_T]:
+        """Yield what `items` gives, as far as it can be read; what hinders that is added."""
+        with self.noting(path, kind):
+            yield from items()
 
 
 def _printable(text: str) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from contextlib import closing
 
 from muse.checks.finding import Findings
+from muse.checks.sessions import sessions_of
 from muse.core.blocks import decode_block
 from muse.core.file.log_file import LONGEST_LINE_BYTES, LogFile
 from muse.core.line import frame_holds
-from muse.core.op_log import OpLog, list_sessions
+from muse.core.op_log import OpLog
 from muse.core.orphan_file import OrphanFile
 from muse.disk import layout
 from muse.disk.storage import Storage
@@ -18,8 +19,8 @@ _ENTRIES_BETWEEN_CALLS = 4096
 
 def check_logs(root: str, storage: Storage, progress: Callable[[int], None]) -> tuple[int, Findings]:
     """Check every live session; return the number of entries, and the findings."""
-    names = list_sessions(root, storage=storage)
     findings, count = Findings(), 0
+    names = sessions_of(root, storage, findings)
     for name in names:
         _check_end(root, name, storage, findings)
     for name in names:

@@ -9,7 +9,7 @@ was made by a pull needs no signature: it is made again from what it merges, and
 from dataclasses import dataclass, field
 
 from muse.checks.finding import Findings, Needed
-from muse.checks.merges import follows_from_parents
+from muse.checks.merges import MergeCheck
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
@@ -43,7 +43,8 @@ def check_signatures(repository: Repository, keys: TrustedKeys, *, required: boo
         path = layout.keys_directory(repository.root)
         check.report.findings.add(path, "signature", f"signatures cannot be checked: {error}")
     else:
-        check.check_unsigned()
+        with check.report.findings.noting(layout.keys_directory(repository.root), "signature"):
+            check.check_unsigned()
     return check.report
 
 
@@ -55,6 +56,7 @@ class _SignatureCheck:
         self._repository = repository
         self._keys = keys
         self._required = required
+        self._merges = MergeCheck(repository)
         self._parents: dict[str, list[str]] = {}
         self._signed: set[str] = set()
         self._stripped: set[str] = set()
@@ -62,11 +64,9 @@ class _SignatureCheck:
     def _found(self, path: str, message: object, needs: Needed | None = None) -> None:
         self.report.findings.add(path, "signature", message, needs)
 
-    def _commit_path(self, commit_id: str) -> str:
-        return layout.commit_file(self._repository.root, commit_id)
-
     def check_keys(self) -> None:
-        for key_id in self._keys.ids():
+        directory = layout.keys_directory(self._repository.root)
+        for key_id in self.report.findings.each_of(self._keys.ids, directory, "signature"):
             try:
                 self._keys.check_file(key_id)
             except SigningUnavailableError:
@@ -75,8 +75,9 @@ class _SignatureCheck:
                 self._found(layout.public_key_file(self._repository.root, key_id), error)
 
     def check_commits(self) -> None:
-        for commit_id in self._repository.dag.commit_ids():
-            path = self._commit_path(commit_id)
+        directory = layout.commits_directory(self._repository.root)
+        for commit_id in self.report.findings.each_of(self._repository.dag.commit_ids, directory, "commit"):
+            path = self._repository.dag.path_of(commit_id)
             try:
                 record = self._repository.dag.read_commit(commit_id)
             except MuseError:
@@ -111,8 +112,8 @@ class _SignatureCheck:
             self._found(path, message, needs)
 
     def _follows_from_parents(self, commit_id: str) -> bool:
-        return len(self._parents[commit_id]) > 1 and follows_from_parents(
-            self._repository, self._repository.dag.read_commit(commit_id)
+        return len(self._parents[commit_id]) > 1 and self._merges.follows_from_parents(
+            self._repository.dag.read_commit(commit_id)
         )
 
     def check_unsigned(self) -> None:
@@ -127,7 +128,7 @@ class _SignatureCheck:
                 continue
             if not self._required and self._follows_from_parents(commit_id):
                 continue
-            path = self._commit_path(commit_id)
+            path = self._repository.dag.path_of(commit_id)
             why = ""
             if not self._required:
                 why = ", and a commit before it is: ask who made it"

@@ -4,6 +4,7 @@ It may run while others commit: they only add, so what seems to be missing is lo
 before it is reported.
 """
 
+import contextlib
 import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -123,6 +124,14 @@ class _StoredCheck:
     def _found(self, path: str, kind: Kind, message: object, needs: Needed | None = None) -> None:
         self.report.findings.add(path, kind, message, needs if needs and is_content_id(needs[1]) else None)
 
+    @contextlib.contextmanager
+    def _noting(self, path: str, kind: Kind) -> Iterator[None]:
+        """Note the error of the block, which ends there, as a fault of `path`."""
+        try:
+            yield
+        except MuseError as error:
+            self._found(path, kind, error)
+
     def _names(self, directory: str, kind: Kind) -> list[tuple[str, bool]]:
         try:
             entries = self._storage.list_directory(directory)
@@ -141,13 +150,14 @@ class _StoredCheck:
 
     def check_git_attributes(self) -> None:
         path = layout.git_attributes_file(self._root)
-        if self._storage.exists(path) and self._storage.read_bytes(path) != ATTRIBUTES:
-            self._found(
-                path,
-                "repo",
-                f"{path} is not what 'muse init' writes, so git may damage what it carries: remove the file, "
-                "and run 'muse init' again",
-            )
+        advice = "so git may damage what it carries: remove it, and run 'muse init' again"
+        try:
+            is_ours = not self._storage.exists(path) or self._storage.read_bytes(path) == ATTRIBUTES
+        except MuseError as error:
+            self._found(path, "repo", f"{error}, {advice}")
+        else:
+            if not is_ours:
+                self._found(path, "repo", f"{path} is not what 'muse init' writes, {advice}")
 
     def check_objects(self) -> None:
         for object_id, path in self._object_files():
@@ -241,6 +251,10 @@ class _StoredCheck:
         if not self._repo_id or not self._repo_seals:
             return
         path = layout.repo_file(self._root)
+        with self._noting(path, "repo"):
+            self._compare_repo_seals(path)
+
+    def _compare_repo_seals(self, path: str) -> None:
         found = repository_digest(self._root, self._storage)
         others = [state for digest, state in self._repo_seals.items() if digest != found]
         if found in self._repo_seals:  # then a commit that names another repository is what was changed
@@ -274,7 +288,8 @@ class _StoredCheck:
                 self._found(path, "snapshot", error, ("snapshot", snapshot_id))
             else:
                 self._check_manifest(manifest, path)
-                self._check_snapshot_seals(snapshot_id, path)
+                with self._noting(path, "snapshot"):
+                    self._check_snapshot_seals(snapshot_id, path)
                 self._snapshot_ids.add(snapshot_id)
                 if snapshot_id in self._reached_snapshots:
                     self._reached_objects.update(manifest.values())
@@ -309,9 +324,10 @@ class _StoredCheck:
                 layout.check_tree_path(name)
             except UsageError as error:
                 self._found(path, "snapshot", error)
-            if object_id not in self._object_ids and not self._objects.has(object_id):
-                message = f"{path} names object {object_id} for {name!r}, which is missing"
-                self._found(path, "snapshot", message, ("object", object_id))
+            with self._noting(path, "snapshot"):
+                if object_id not in self._object_ids and not self._objects.has(object_id):
+                    message = f"{path} names object {object_id} for {name!r}, which is missing"
+                    self._found(path, "snapshot", message, ("object", object_id))
 
     # -- what leads to it -----------------------------------------------------------------------
 
@@ -363,18 +379,22 @@ class _StoredCheck:
     def check_commit_links(self) -> None:
         for commit_id, links in self._commits.items():
             path = layout.commit_file(self._root, commit_id)
-            for parent_id in links.parent_ids:
-                if not self._has_commit(parent_id):
-                    message = f"{path} has parent {parent_id}, which is missing"
-                    self._found(path, "commit", message, ("commit", parent_id))
-            for snapshot_id in links.snapshot_ids:
-                if not is_content_id(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
-                    message = f"{path} has snapshot {snapshot_id}, which is missing"
-                    self._found(path, "commit", message, ("snapshot", snapshot_id))
-            if links.op_list and links.op_list not in self._object_ids:
-                message = f"{path} names {links.op_list}, its list of ops, which is missing"
-                self._found(path, "commit", message, ("object", links.op_list))
+            with self._noting(path, "commit"):
+                self._check_links(links, path)
         self._reach()
+
+    def _check_links(self, links: _Links, path: str) -> None:
+        for parent_id in links.parent_ids:
+            if not self._has_commit(parent_id):
+                message = f"{path} has parent {parent_id}, which is missing"
+                self._found(path, "commit", message, ("commit", parent_id))
+        for snapshot_id in links.snapshot_ids:
+            if not is_content_id(snapshot_id) or not self._dag.has_snapshot(snapshot_id):
+                message = f"{path} has snapshot {snapshot_id}, which is missing"
+                self._found(path, "commit", message, ("snapshot", snapshot_id))
+        if links.op_list and links.op_list not in self._object_ids:
+            message = f"{path} names {links.op_list}, its list of ops, which is missing"
+            self._found(path, "commit", message, ("object", links.op_list))
 
     def _reach(self) -> None:
         parents_of = {commit_id: links.parent_ids for commit_id, links in self._commits.items()}

@@ -15,7 +15,7 @@ from muse.checks.sealed_ops import check_archived_logs
 from muse.checks.signatures import check_signatures
 from muse.checks.stored import StoredReport, check_stored
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import CorruptionError, NotFoundError
+from muse.errors import CorruptionError, NotFoundError, StorageError
 from muse.history.repo_record import RepoRecord
 from muse.history.repository import Repository
 from muse.history.signing import TrustedKeys
@@ -105,6 +105,6 @@ def _open(root: str, storage: Storage) -> Repository:
     """Open a repository, even if its `repo.json` is damaged: that is a finding, and the rest is checked."""
     try:
         return Repository.open(root, storage)
-    except (CorruptionError, NotFoundError):
+    except (CorruptionError, NotFoundError, StorageError):
         record = RepoRecord(repo_id="", schema_version="", created_at="", domain="")
         return Repository(root, storage, record)

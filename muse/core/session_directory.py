@@ -13,11 +13,20 @@ from muse.errors import UsageError
 def list_sessions(repo_root: str | os.PathLike[str], *, storage: Storage = LOCAL) -> list[str]:
     """Return the ids of all sessions in the repository, archived ones too, sorted."""
     root = os.fspath(repo_root)
-    return sorted(
+    return [
+        name
+        for name in names_of_sessions(root, storage=storage)
+        if session_exists(root, name, storage=storage)
+    ]
+
+
+def names_of_sessions(root: str, *, storage: Storage = LOCAL) -> list[str]:
+    """Return the names of all directories that a session may have, sorted; not each has a log."""
+    return [
         name
         for name, is_directory in storage.list_directory(layout.op_log_directory(root))
-        if is_directory and layout.is_session_id(name) and session_exists(root, name, storage=storage)
-    )
+        if is_directory and layout.is_session_id(name)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,11 @@
 import contextlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 import orjson
 
-from muse.apply.merge_heads import is_same_work
+from muse.apply.merge_heads import is_merge_of_ops, is_same_work
+from muse.checks.merges import MergeCheck
 from muse.core import content_id
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import SessionFile
@@ -18,10 +17,11 @@ from muse.core.op_log import MergeResult, OpLog, list_sessions
 from muse.disk import layout
 from muse.disk.aside import keep_aside
 from muse.disk.json_file import is_as_written
+from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, MuseError, NotFoundError, StorageError
 from muse.history.commit_record import CommitRecord
-from muse.history.covered_ops import SessionOps, op_ids_of, open_session
+from muse.history.covered_ops import SessionLogs, SessionOps, op_ids_of, open_session
 from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
@@ -38,7 +38,7 @@ SESSIONS_OPEN = 64
 """How many sessions a peer has open, and in memory, at once: the ones that were asked about last."""
 
 
-class LocalPeer:
+class LocalPeer(Resource):
     """The repository at `root` as a peer, for one synchronisation: what it compares is read once."""
 
     def __init__(self, root: str, storage: Storage = LOCAL) -> None:
@@ -237,6 +237,32 @@ class LocalPeer:
             yield
 
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
+        self.check_merges(new, expected)
+        return self.move(branch, expected, new)
+
+    def check_merges(self, new: str, known: str | None) -> None:
+        """Raise `ConflictError` if a merge behind `new`, and not behind `known`, is not what it merges.
+
+        No actor vouches for a merge, so it is made again, as far as the plugins here can.
+        """
+        dag = self.repository.dag
+        came = [record for record in dag.history(new, stop={known}) if is_merge_of_ops(record)]
+        if not came:
+            return
+        behind = {record["commit_id"] for record in dag.history(known)} if known else set()
+        merges = MergeCheck(self.repository)
+        with SessionLogs(self._root, self.storage) as logs:
+            for record in came:
+                if record["commit_id"] in behind:
+                    continue
+                for _, difference in merges.differences(record, merges.make_again(record, logs)):
+                    raise ConflictError(
+                        f"merge {record['commit_id']} {difference}: it was forged or damaged where it comes "
+                        "from, and the branch stays; 'muse verify --replay' there names it"
+                    )
+
+    def move(self, branch: str, expected: str | None, new: str) -> list[str]:
+        """Do `advance` to a commit whose merges were checked, or made here."""
         repository = self.repository
         if expected is not None and not (
             repository.dag.descends(new, expected) or is_same_work(repository, new, expected)
@@ -297,14 +323,3 @@ class LocalPeer:
         for ops in self._logs.values():
             ops.close()
         self._logs.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

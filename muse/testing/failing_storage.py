@@ -9,12 +9,13 @@ from muse.disk.path_watch import PathWatch
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import MuseError
 
-Fault = Literal["ENOSPC", "EIO", "short", "sync", "crash"]
-"""What goes wrong. "ENOSPC", "EIO": one call fails with that error and does nothing. "short": as "ENOSPC",
-but a write takes half of its bytes and says so, as on a disk that fills up. "sync": one sync fails with EIO.
-"crash": the call and all later ones fail, and a write has taken half of its bytes, as when a process is
-killed in it."""
+Fault = Literal["ENOSPC", "EIO", "EACCES", "short", "sync", "crash"]
+"""What goes wrong. "ENOSPC", "EIO", "EACCES": one call fails with that error and does nothing. "short": as
+"ENOSPC", but a write takes half of its bytes and says so, as on a disk that fills up. "sync": one sync fails
+with EIO. "crash": the call and all later ones fail, and a write has taken half of its bytes, as when a
+process is killed in it."""
 
+_CODES = {"ENOSPC": errno.ENOSPC, "short": errno.ENOSPC, "EACCES": errno.EACCES}
 _MOST_CALLS = 10_000
 
 
@@ -52,7 +53,7 @@ class FailingStorage(Storage):
             raise self._error()
 
     def _error(self) -> OSError:
-        code = errno.ENOSPC if self._fault in {"ENOSPC", "short"} else errno.EIO
+        code = _CODES.get(self._fault, errno.EIO)
         return OSError(code, os.strerror(code))
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> int:

@@ -11,6 +11,7 @@ holds what its session's log does not.
 
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, suppress
@@ -22,10 +23,11 @@ from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
+from muse.core.file.objects import ObjectStore
 from muse.core.op_log import list_sessions
 from muse.disk import layout
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
-from muse.errors import CorruptionError, MuseError, NotFoundError, UsageError
+from muse.errors import CorruptionError, MuseError, NotFoundError, StorageError, UsageError
 from muse.history.commit_record import parents, state_snapshots
 from muse.history.dag import CommitDag
 from muse.history.garbage_lock import collecting
@@ -110,7 +112,6 @@ class _Collector:
         self._commits: set[str] = set()
         self._snapshots: set[str] = set()
         self._objects: set[str] = set()
-        self._stored_objects: dict[str, str] = {}
         self._unneeded: set[str] = set()
 
     # -- mark -----------------------------------------------------------------------------------
@@ -133,8 +134,7 @@ class _Collector:
         for snapshot_id in self._snapshots:
             if snapshot_id in stored:
                 self._objects.update(self._dag.read_snapshot(snapshot_id)["manifest"].values())
-        self._stored_objects = dict(self._object_files())
-        self._unneeded = self._stored_objects.keys() - self._objects
+        self._unneeded = set(ObjectStore(self._root, self._storage).ids()) - self._objects
         self._keep_named()
 
     def _mark_session(self, session_id: str, tips: set[str]) -> None:
@@ -192,8 +192,8 @@ class _Collector:
         for commit_id in self._commits:
             yield layout.commit_file(self._root, commit_id)
         for path in self._files_below(layout.muse_directory(self._root), apart):
-            if os.path.basename(path) not in _LOG_NAMES:
-                yield path
+            if os.path.basename(path) not in _LOG_NAMES and self._storage.is_file(path):
+                yield path  # no tool of ours reads through a link, or from a pipe
 
     def _files_below(self, directory: str, apart: Collection[str] = ()) -> Iterator[str]:
         waiting = [directory]
@@ -207,8 +207,9 @@ class _Collector:
                     waiting.append(path)
 
     def _is_young(self, path: str) -> bool:
+        """Return whether a regular file was changed after the grace period began."""
         status = self._storage.look(path)
-        return status is not None and status.st_mtime > self._young
+        return status is not None and stat.S_ISREG(status.st_mode) and status.st_mtime > self._young
 
     # -- what is stored -------------------------------------------------------------------------
 
@@ -221,14 +222,6 @@ class _Collector:
                 found[stem] = os.path.join(directory, name)
         return found
 
-    def _object_files(self) -> Iterator[tuple[str, str]]:
-        directory = layout.objects_directory(self._root)
-        for prefix, is_directory in self._storage.list_directory(directory):
-            inner = os.path.join(directory, prefix)
-            for name, _ in self._storage.list_directory(inner) if is_directory else ():
-                if is_content_id(prefix + name):
-                    yield prefix + name, os.path.join(inner, name)
-
     # -- sweep ----------------------------------------------------------------------------------
 
     def sweep(self) -> None:
@@ -239,7 +232,7 @@ class _Collector:
             if snapshot_id not in self._snapshots:
                 self._remove(path, self.collected.snapshots)
         for object_id in sorted(self._unneeded):
-            path = self._stored_objects[object_id]
+            path = layout.object_file(self._root, object_id)
             with self._storage.locked(layout.objects_lock_file(self._root)):
                 if not self._is_young(path):
                     self._remove(path, self.collected.objects)
@@ -258,7 +251,7 @@ class _Collector:
     def _parents_of(self, commit_id: str) -> set[str]:
         try:
             return set(parents(self._dag.read_commit(commit_id)))
-        except (CorruptionError, NotFoundError):
+        except (CorruptionError, NotFoundError, StorageError):
             return set()  # damaged, and nothing needs it
 
     def _remove(self, path: str, removed: list[str]) -> None:

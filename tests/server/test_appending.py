@@ -54,7 +54,7 @@ async def append_all(
 
 
 def test_nobody_waits_behind_the_flood_of_another(tmp_path: Path) -> None:
-    repository, _ = Repository.init(str(tmp_path), now=now_text())
+    repository, _ = Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     flood = [request("flooder", 100) for _ in range(60)]
     with OpLog(str(tmp_path), "jam") as log:
         came = asyncio.run(append_all(log, repository, [*flood, request("ada", 1)]))
@@ -95,7 +95,7 @@ def test_what_others_wrote_is_summed_up_off_the_loop(tmp_path: Path, monkeypatch
 
 
 def test_after_a_write_that_failed_nothing_that_waited_is_written_behind_newer_ops(tmp_path: Path) -> None:
-    repository, _ = Repository.init(str(tmp_path), now=now_text())
+    repository, _ = Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     requests = [request("ada", 600) for _ in range(5)]
 
     def move_log_away() -> None:

@@ -24,7 +24,7 @@ def prepared() -> DiskModelStorage:
     disk = DiskModelStorage()
     disk.make_directory(ROOT)
     disk.sync_directory("/")
-    Repository.init(ROOT, now="2026-02-02T02:40:00+00:00", storage=disk)
+    Repository.init(ROOT, now="2026-02-02T02:40:00+00:00", storage=disk, any_domain=True)
     disk.power_cut(0)
     return disk
 

@@ -42,7 +42,7 @@ def disk() -> DiskModelStorage:
     disk = DiskModelStorage()
     disk.make_directory(ROOT)
     disk.sync_directory("/")
-    Repository.init(ROOT, now=NOW, storage=disk)
+    Repository.init(ROOT, now=NOW, storage=disk, any_domain=True)
     with opened(disk) as guarded:
         guarded.coordination.reserve("ada", ["a"], branch="main")
         guarded.append([{**DRAFT, "op_id": str(uuid.uuid4())}], actor_id="ada", durability="disk")
@@ -233,7 +233,7 @@ def prepared() -> DiskModelStorage:
     disk = DiskModelStorage()
     disk.make_directory(ROOT)
     disk.sync_directory("/")
-    Repository.init(ROOT, now=NOW, storage=disk)
+    Repository.init(ROOT, now=NOW, storage=disk, any_domain=True)
     with opened(disk) as guarded:
         guarded.coordination.reserve("ada", ["a"], branch="main")
     disk.power_cut(0)
@@ -357,7 +357,7 @@ def test_proposals_that_became_fewer_under_an_open_handle_are_noticed(
 
 def test_each_line_of_the_file_is_json_with_a_crc(tmp_path: Path) -> None:
     root = str(tmp_path)
-    Repository.init(root, now=NOW)
+    Repository.init(root, now=NOW, any_domain=True)
     with OpLog(root, "jam") as log:
         guarded = GuardedLog(Repository.open(root), log, policy=POLICY)
         guarded.coordination.reserve("ada", ["a"], branch="main")

@@ -25,6 +25,7 @@ from muse.plugins.code.update import read_update
 from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import clone, pull
 from muse.session.live import LiveSession
+from muse.session.replica_source import LocalSource
 from muse.session.text_replica import INLINE_BYTES, CodeReplica
 from muse.testing import FailingStorage
 from muse.views.blame import blame_file
@@ -237,10 +238,11 @@ def test_an_edit_that_the_log_refused_is_not_in_the_text_either(root: str) -> No
         ada = CodeReplica(Repository.open(root), log, "ada")
         ada.insert("a.py", 0, "kept ")
         with OpLog(root, "jam", limits=Limits(entry_bytes=2000)) as narrow:
-            ada._log = narrow
+            assert isinstance(ada._source, LocalSource)
+            ada._source._log = narrow
             with pytest.raises(InvalidEntryError, match="bytes"):
                 ada.insert("a.py", 0, "x" * 3000)
-        ada._log = log
+        ada._source._log = log
         ada.insert("a.py", 0, "and ")
         assert ada.read("a.py") == "and kept x = 1\n"
         assert CodeReplica(Repository.open(root), log, "bob").read("a.py") == "and kept x = 1\n"

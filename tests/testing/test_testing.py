@@ -82,7 +82,10 @@ class TestMusicPlugin(DomainPluginConformance):
 # -- a storage that fails ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fault", "code"), [("ENOSPC", errno.ENOSPC), ("EIO", errno.EIO)])
+FAILURES = [("ENOSPC", errno.ENOSPC), ("EIO", errno.EIO), ("EACCES", errno.EACCES)]
+
+
+@pytest.mark.parametrize(("fault", "code"), FAILURES)
 def test_one_call_fails_and_the_others_do_not(tmp_path: Path, fault: Fault, code: int) -> None:
     storage = FailingStorage(2, fault)
     descriptor = storage.open(str(tmp_path / "file"), NEW)

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from muse.core.op_log import OpLog
 from muse.disk import layout
 from muse.disk.storage import LOCAL, READ_BLOCK_BYTES, Storage
 from muse.domain import Application
-from muse.errors import ConflictError, MuseError, NotFoundError, UsageError
+from muse.errors import ConflictError, MuseError, NotFoundError, StorageError, UsageError
 from muse.history.dag import make_commit_record
 from muse.history.repository import Repository
 from muse.session.guarded_log import GuardedLog
@@ -478,3 +479,53 @@ def test_a_large_file_outlives_a_collector_that_comes_before_its_op(
         editor = CodeReplica(session, session.log, "ada")
         editor.create("large.txt", "line\n" * 200_000)
         assert session.commit("Large").written == ("large.txt",)
+
+
+# -- what is no file -----------------------------------------------------------------------------
+
+
+def put_link(path: Path) -> None:
+    path.symlink_to("elsewhere")
+
+
+def put_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def put_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("put", [put_link, put_directory, put_pipe])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "note",
+        "op_log/note",
+        "keys/note",
+        f"commits/{'a' * 64}.json",
+        f"snapshots/{'a' * 64}.json",
+        f"objects/aa/{'a' * 62}",
+        "objects/aa/.x.tmp-1-1",
+    ],
+)
+def test_what_is_no_file_is_left_alone_and_the_rest_is_collected(
+    sample: Sample, put: Callable[[Path], None], name: str
+) -> None:
+    path = Path(sample.root, ".muse", name)
+    path.parent.mkdir(exist_ok=True)
+    put(path)
+    collected = collect_garbage(sample.root, grace_seconds=0)
+    assert len(collected.commits) == 2
+    assert os.path.lexists(path)
+    assert str(path) not in collected.paths
+
+
+def test_a_link_in_the_place_of_a_log_stops_the_collector(sample: Sample) -> None:
+    make_session(sample.root)
+    log = Path(layout.ops_file(sample.root, "jam"))
+    log.rename(log.with_name("elsewhere"))
+    log.symlink_to("elsewhere")
+    with pytest.raises(StorageError, match=r"ops\.jsonl"):
+        collect_garbage(sample.root, grace_seconds=0)
+    assert sample.repository.dag.has_commit(sample.lost)

@@ -181,6 +181,14 @@ def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
     return score.write()[0], score.page()
 
 
+def renamed_page(data: bytes, names: Mapping[str, str]) -> bytes:
+    """Write a page of a file as it was read, in which notes have other names than those of their content."""
+    read = _paired(data, ())
+    places = {names.get(name, name): place for name, place in read.places.items()}
+    notes = {names.get(name, name): placed for name, placed in read.notes.items()}
+    return _write_page(data, replace(read, places=places, notes=notes, named=True), {})
+
+
 def is_page_of(data: bytes, page: bytes) -> bool:
     """Tell whether a page names all notes of a file."""
     content = _page_content(page)
@@ -230,7 +238,7 @@ def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> IdentifiedScore | 
     used: set[tuple[int, int]] = set()
     count = 0
     for name, track, on, off in rows:
-        if track >= len(file.tracks) or not _fits(file.tracks[track].events, on, off):
+        if track >= len(file.tracks) or not can_pair(file.tracks[track].events, on, off):
             return None
         used |= {(track, on), (track, off)}
         places[name] = (track, on, off)
@@ -239,10 +247,6 @@ def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> IdentifiedScore | 
     if len(used) != 2 * count or len(places) != count:  # two rows share a name or an event
         return None
     return IdentifiedScore(ReadFile(data, file, places, notes, named=True), dict(notes))
-
-
-def _fits(events: Sequence[Event], on: int, off: int) -> bool:
-    return 0 <= min(on, off) < max(on, off) < len(events) and can_pair(events[on], events[off])
 
 
 def _paired(data: bytes, old: Iterable[tuple[str, tuple[Any, ...]]]) -> ReadFile:
