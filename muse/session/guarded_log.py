@@ -118,7 +118,8 @@ class GuardedLog:
             self._foresight.catch_up()
             if not all(offer.states_parents for offer in valid):
                 self._heads.catch_up()
-            self._catch_up(self.policy(), reads=reads)  # most of it, while others may append
+            recent = self._policy_read[1] if self._policy_read is not None else self.policy()
+            self._catch_up(recent, reads=reads)  # most of it, while others may append
             with self._log.exclusive():
                 policy = self.policy()
                 several = reads and len({request.actor_id for request in requests}) > 1
