@@ -389,3 +389,23 @@ class UndoingPlugin(Protocol):
         may write before they are applied: what they then find otherwise than it was, they leave alone.
         """
         ...
+
+
+UNDO_INTENT = "undo-"
+"""How the intent of each entry starts that takes others back: those that it names as its parents."""
+
+
+@runtime_checkable
+class EntryUndoingPlugin(Protocol):
+    """An `UndoingPlugin` that takes whole entries, and learns from them what was taken back already. Pure."""
+
+    def undo_entries(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+        undone: Collection[int],
+        now: Mapping[str, bytes],
+    ) -> Undoing:
+        """Do as `undo` does, for the ops of log entries; see `UNDO_INTENT`."""
+        ...

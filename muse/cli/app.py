@@ -8,17 +8,20 @@ import typer
 from muse import __version__
 from muse.cli import INTERRUPTED, key, token
 from muse.cli.blame import blame
+from muse.cli.branch import command as branch
 from muse.cli.checkout import checkout
 from muse.cli.clone import clone
 from muse.cli.commit import commit
 from muse.cli.coord import command as coord
 from muse.cli.demo.command import demo
+from muse.cli.diff import diff
 from muse.cli.gc import gc
 from muse.cli.init import init
 from muse.cli.log import log
 from muse.cli.prove import prove
 from muse.cli.pull import pull
 from muse.cli.push import push
+from muse.cli.record import record
 from muse.cli.repair import repair
 from muse.cli.replay.command import replay
 from muse.cli.serve import serve
@@ -26,6 +29,7 @@ from muse.cli.session import command as session
 from muse.cli.shared.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.shared.output import abandon_stdout, facts_of, prepare_streams, print_error
 from muse.cli.show import show
+from muse.cli.status import status
 from muse.cli.undo import undo
 from muse.cli.verify.command import verify
 from muse.errors import MuseError, UsageError
@@ -40,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(session.app, name="session")
+app.add_typer(branch.app, name="branch")
 app.add_typer(key.app, name="key")
 app.add_typer(coord.app, name="coord")
 app.add_typer(token.app, name="token")
@@ -67,9 +72,12 @@ def _root(
 
 
 app.command("init")(init)
+app.command("status")(status)
+app.command("record")(record)
 app.command("commit")(commit)
 app.command("log")(log)
 app.command("show")(show)
+app.command("diff")(diff)
 app.command("verify")(verify)
 app.command("prove")(prove)
 app.command("blame")(blame)

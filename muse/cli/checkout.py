@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import MuseError
@@ -55,7 +55,14 @@ def checkout(
     Example: muse checkout 1f2e3d4c
     """
     invocation = remember(ctx, repo, as_json=as_json)
-    repository = invocation.repository()
+    bring(invocation, invocation.repository(), revision, force=force)
+
+
+def bring(invocation: Invocation, repository: Repository, revision: str, *, force: bool) -> None:
+    """Bring the files to a commit or a branch, and say what was changed.
+
+    Raises `ChangedByHandError` about files that were left as they are.
+    """
     with invocation.output.progress("checking out"):
         commit_id, branch, update = _check_out(repository, revision, force=force)
     if invocation.output.as_json:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from muse.cli.shared.author import author_or_person
 from muse.cli.shared.options import (
     JsonOption,
     RepoOption,
@@ -26,7 +27,12 @@ def commit(
     *,
     session: SessionArgument,
     message: Annotated[str, typer.Option("--message", "-m", help="What was done.", show_default=False)],
-    author: Annotated[str, typer.Option(envvar="MUSE_AUTHOR", help="Whose commit it is.")] = "",
+    author: Annotated[
+        str,
+        typer.Option(
+            envvar="MUSE_AUTHOR", help="Whose commit it is. Default: git's user.name, or the login."
+        ),
+    ] = "",
     salvage: Annotated[bool, typer.Option("--salvage", help="Commit the good ops of a damaged log.")] = False,
     sign: SignOption = None,
     allow_ineffective: Annotated[
@@ -49,11 +55,13 @@ def commit(
     if not message.strip():
         raise UsageError("the commit message is empty: say what was done, with -m MESSAGE")
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     output = invocation.output
     signer = load_signer(sign)
     with (
-        LiveSession(repository.root, session, author=author, signer=signer) as live,
+        LiveSession(
+            repository.root, session, author=author_or_person(author, repository.root), signer=signer
+        ) as live,
         output.progress("committing"),
     ):
         try:

@@ -242,7 +242,14 @@ class AsyncSession:
 
     async def proposals(self) -> Any:
         """Return the ops that were set aside and wait for somebody to decide."""
-        return await self.requests.json("GET", f"{self._path}/proposals")
+        found: list[Any] = []
+        after: str | None = None
+        while True:
+            page = await self.requests.json("GET", f"{self._path}/proposals", params={"after": after})
+            found += page["proposals"]
+            after = page.get("next")
+            if after is None:
+                return {"proposals": found}
 
     async def accept(self, proposal_id: str) -> Any:
         document = {"actor_id": self.actor_id}

@@ -53,6 +53,15 @@ def check_branch(branch: str) -> str:
     return branch
 
 
+def is_branch(name: str) -> bool:
+    """Return whether `name` may be the name of a branch."""
+    try:
+        check_branch(name)
+    except UsageError:
+        return False
+    return True
+
+
 def check_digest(digest: str, what: str) -> str:
     """Give back `digest` if it is 64 lower-case hex digits; else raise `UsageError` naming `what`."""
     if not is_content_id(digest):
@@ -270,3 +279,34 @@ def client_state_file(root: str, session_id: str) -> str:
 def client_lock_file(root: str, session_id: str) -> str:
     """Return the file that is locked exclusively by the client that uses a local log."""
     return os.path.join(session_directory(root, session_id), "client.lock")
+
+
+def workdir_directory(root: str) -> str:
+    """Return the directory of what is remembered of the files that people work on."""
+    return os.path.join(root, MUSE_DIRECTORY, "workdir")
+
+
+def workdir_file(root: str, name: str) -> str:
+    """Return the file that says how the files of one working directory and a session last agreed."""
+    return os.path.join(workdir_directory(root), f"{name}.json")
+
+
+def workdir_journal_file(root: str, name: str) -> str:
+    """Return the file of what is being done to a working directory; it exists only meanwhile."""
+    return os.path.join(workdir_directory(root), f"{name}.journal.json")
+
+
+def workdir_lock_file(root: str, name: str) -> str:
+    """Return the file that is locked exclusively while a working directory is recorded or brought up."""
+    return os.path.join(workdir_directory(root), f"{name}.lock")
+
+
+def workdir_written_directory(root: str) -> str:
+    """Return the directory of notes about which files of the working tree Muse itself replaced."""
+    return os.path.join(workdir_directory(root), "written")
+
+
+def workdir_part_file(root: str, name: str, digest: str) -> str:
+    """Return the file of a part of a base: bytes that are named by their SHA-256."""
+    check_digest(digest, "digest")
+    return os.path.join(workdir_directory(root), f"{name}.parts", digest[:2], digest[2:])

@@ -21,6 +21,16 @@ TEMPORARY_MARK = ".tmp-"
 READ_BLOCK_BYTES = 1 << 20
 
 
+def is_same_version(one: os.stat_result, other: os.stat_result) -> bool:
+    """Return whether two looks at a path found one file that nobody wrote to in between."""
+    return version_of(one) == version_of(other)
+
+
+def version_of(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what changes when a file is written: its size, its time in nanoseconds, its inode."""
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
 class Storage(Lookups, LockFiles, Processes):
     """The operating system's files, read and replaced as a whole, and all that its roles do."""
 
@@ -83,6 +93,18 @@ class Storage(Lookups, LockFiles, Processes):
                 return b"".join(self._blocks(descriptor))
         finally:
             self.close(descriptor)
+
+    def read_settled(self, path: str) -> tuple[bytes, os.stat_result]:
+        """Return the whole of a regular file that others may write to, and its status.
+
+        Raises as `read_bytes` does, and `StorageError` for a file that changes while it is read.
+        """
+        before = self.look(path)
+        content = self.read_bytes(path)
+        after = self.look(path)
+        if before is None or after is None or not is_same_version(before, after):
+            raise StorageError(f"{path} changed while it was read: try again once it is written", path=path)
+        return content, after
 
     def _blocks(self, descriptor: int) -> Iterator[bytes]:
         offset = 0

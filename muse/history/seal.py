@@ -177,6 +177,13 @@ def _trailers(message: str) -> dict[str, str]:
     return {match[1]: match[2] for match in matches}
 
 
+def without_trailers(message: str) -> str:
+    """Return what a person wrote of a commit message: without the trailers at its end, if it has any."""
+    text, _, paragraph = message.rstrip("\n").rpartition("\n\n")
+    is_ours = all(map(_TRAILER.match, paragraph.split("\n")))
+    return text if is_ours else message
+
+
 def read_seal(message: str) -> Seal | None:
     """Return the seal at the end of a commit message, None if there is no complete one."""
     found = _trailers(message)

@@ -5,7 +5,7 @@ that a person changed by hand is never overwritten and never removed.
 """
 
 import contextlib
-import os.path
+import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from enum import Enum
 from muse.core import content_id
 from muse.core.file.objects import ObjectStore
 from muse.disk import layout
+from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, UsageError
 from muse.history.tree import tree_changes
@@ -61,9 +62,11 @@ def update_working_tree(
     """
     before = before or {}
     tree = _FilesOnDisk(root, before, after, known, storage)
-    changed = list(tree_changes(before, after))
+    changes = tree_changes(before, after)
+    changed = list(changes)
     _check_paths(changed)
-    update = WorkingTreeUpdate()
+    update, notes = WorkingTreeUpdate(), _Notes(root, storage)
+    notes.write(changes, done=False)
     # Removals first: where the file 'a' was, there may now be 'a/b'.
     for path in (path for path in changed if path not in after):
         _remove(tree, path, update)
@@ -71,8 +74,57 @@ def update_working_tree(
         _write(tree, path, objects, update, may_run=path in executable)
     for path in sorted(after.keys() & set(executable)):
         _let_run(tree, path, objects)
+    notes.write({path: changes[path] for path in (*update.written, *update.removed)}, done=True)
     update.kept.sort()
     return update
+
+
+class _Notes:
+    """Notes which files an update replaces, for those who remember what was in the tree.
+
+    Nothing is noted where nobody does. Before the update they name all that it may replace, and say so; after
+    it, what it did replace.
+    """
+
+    def __init__(self, root: str, storage: Storage) -> None:
+        name = f"{os.getpid()}-{int.from_bytes(os.urandom(8))}.json"
+        self._place = os.path.join(layout.workdir_written_directory(root), name)
+        self._storage = storage
+        self._is_wanted = storage.exists(layout.workdir_directory(root))
+
+    def write(self, files: Mapping[str, str | None], *, done: bool) -> None:
+        """Note what files are replaced by; None: they are removed."""
+        if self._is_wanted and files:
+            data = encode_json({"done": done, "files": dict(files)}, self._place)
+            self._storage.write_atomically(self._place, data, sync=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFiles:
+    """What an update of the tree replaced: path -> object id, None for one that was removed.
+
+    Unless it `is_done`, a crash cut it off, and it did so with some of the files only. `place` is where it is
+    noted.
+    """
+
+    place: str
+    is_done: bool
+    files: Mapping[str, str | None]
+
+
+def notes_of_written(root: str, storage: Storage) -> list[WrittenFiles]:
+    """Return what each update noted. No update is at work meanwhile."""
+    directory = layout.workdir_written_directory(root)
+    found: list[WrittenFiles] = []
+    if not storage.exists(directory):
+        return found
+    with storage.locked(layout.working_tree_lock_file(root)):
+        for name, _ in storage.list_directory(directory):
+            place = os.path.join(directory, name)
+            with contextlib.suppress(CorruptionError, KeyError):
+                note = read_json_object(place, storage)
+                found.append(WrittenFiles(place, note["done"] is True, note["files"]))
+    return found
 
 
 def _check_paths(paths: Iterable[str]) -> None:

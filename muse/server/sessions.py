@@ -100,8 +100,10 @@ class OpenSession:
     def arrive(self, connection: int, actor: str) -> bytes:
         """Note that an actor is here, and tell the others; return the message that lists the others."""
         here = self.present()
+        is_here = self._is_here(actor)
         self._present[connection] = (actor, None)
-        self._tell({"actor": actor, "state": "here", "where": None})
+        if not is_here:  # an actor that comes and goes costs the others nothing while it is here anyway
+            self._tell({"actor": actor, "state": "here", "where": None})
         return _encoded({"type": "presence", "here": here})
 
     def move(self, connection: int, where: Any) -> None:
@@ -113,8 +115,11 @@ class OpenSession:
     def leave(self, connection: int) -> None:
         """Note that a connection is gone; an actor is gone with its last connection."""
         actor, _ = self._present.pop(connection)
-        if all(name != actor for name, _ in self._present.values()):
+        if not self._is_here(actor):
             self._tell({"actor": actor, "state": "gone", "where": None})
+
+    def _is_here(self, actor: str) -> bool:
+        return any(name == actor for name, _ in self._present.values())
 
     def _tell(self, change: dict[str, Any]) -> None:
         if self._feed is not None:

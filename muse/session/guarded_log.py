@@ -34,7 +34,7 @@ from muse.session.decisions import (
 from muse.session.file_names import FileNames, Tree
 from muse.session.foresight import Foresight
 from muse.session.policy import Policy, read_policy
-from muse.session.proposals import Proposal, ProposalFile
+from muse.session.proposals import PAGE_PROPOSALS, Proposal, ProposalFile
 from muse.session.receipt import Receipt, Status
 from muse.session.stale_reads import Arriving, Touches
 
@@ -312,9 +312,28 @@ class GuardedLog:
     def proposals(self, *, settled: bool = False) -> list[Proposal]:
         """Return the open proposals in the order they came; with `settled` the decided ones too."""
         with self._log.exclusive():
-            found = list(self._proposals.all().values())
-            in_log = self._log.find(one.proposal_id for one in found if one.state == "open")
-        seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in found]
+            return self._seen(self._proposals.all().values(), settled=settled)
+
+    def proposals_after(
+        self, proposal_id: str, *, settled: bool = False, at_most: int = PAGE_PROPOSALS
+    ) -> tuple[list[Proposal], str | None]:
+        """Return the proposals that came after one, the first ones after "", and the one to go on from.
+
+        There are no more than `at_most`, nor so many that they take over a mebibyte, unless one alone does.
+        To go on from None is not possible: there are no more.
+        """
+        with self._log.exclusive():
+            page, is_last = self._proposals.after(
+                self._proposal(proposal_id) if proposal_id else None, at_most
+            )
+            seen = self._seen(page, settled=settled)
+        return seen, None if is_last else page[-1].proposal_id
+
+    def _seen(self, found: Iterable[Proposal], *, settled: bool) -> list[Proposal]:
+        """Return proposals as the log says: one whose op is there is accepted."""
+        looked_up = [one for one in found if settled or one.state == "open"]
+        in_log = self._log.find(one.proposal_id for one in looked_up if one.state == "open")
+        seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in looked_up]
         return [one for one in seen if settled or one.state == "open"]
 
     def accept(self, proposal_id: str, *, actor_id: str) -> Receipt:

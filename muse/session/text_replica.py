@@ -6,19 +6,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from muse.core.content_id import object_id
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import OpLog
 from muse.errors import DomainError, UsageError
 from muse.history.repository import Repository
-from muse.plugins.code.document import Patch, TextDocument, check_place, patch_between
-from muse.plugins.code.encodings import check_text, decode, detect
+from muse.plugins.code.document import Patch, patch_between
+from muse.plugins.code.encodings import decode, detect
 from muse.plugins.code.file_ids import DOMAIN
+from muse.plugins.code.file_ops import (
+    check_patch_of_text,
+    creation_op,
+    edit_op,
+    removal_op,
+    renaming_op,
+    replacement_op,
+)
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Merger, is_raw
-from muse.plugins.code.ops import encoded, pieces_of, read_op, text_edit
+from muse.plugins.code.ops import encoded, pieces_of, read_op
 from muse.plugins.code.raw import stamp_of
-from muse.plugins.code.update import write_vector
 from muse.session.live import LiveSession
 from muse.session.replica_source import HasReplicaSource, LocalSource, ReplicaSource
 
@@ -102,6 +108,27 @@ class CodeReplica:
         encoding = detect(content)
         return content if encoding is None else decode(content, encoding)
 
+    def changed_files(self) -> dict[str, bytes | None]:
+        """Return what differs here from the branch: path -> content, None for a file that is gone."""
+        return self._tree.changed_files()
+
+    def live_file(self, path: str) -> tuple[LiveFile, str]:
+        """Return the file at `path` with all that its merging needs, and the object that an op on it names.
+
+        The object is what the file was in the tree, or "" where the log knows that. The file is not to be
+        changed. Raises `DomainError` if it does not exist.
+        """
+        return self._open(path)
+
+    def file_of(self, file_id: str) -> LiveFile | None:
+        """Return the live file of an id; None for one that no op and no commit has named."""
+        tree = self._tree
+        return tree.file(file_id) if file_id in tree.placements else None
+
+    def path_of(self, file_id: str) -> str | None:
+        """Return the path of a live file; None for one that was removed or is not live."""
+        return self._tree.places().get(file_id)
+
     # -- editing text ---------------------------------------------------------------------------
 
     def insert(self, path: str, position: int, text: str) -> OpEntry:
@@ -135,9 +162,9 @@ class CodeReplica:
         try:
             document = file.require_document(path)
             for patch in patches:
-                _check_patch(path, document, file.encoding, patch)
+                check_patch_of_text(path, document, file.encoding, patch)
                 named = {"file_id": file.file_id}
-                ops.extend(_text_op(path, document, piece) | named for piece in pieces_of(patch))
+                ops.extend(edit_op(path, document, piece) | named for piece in pieces_of(patch))
             if base:
                 ops[0]["base"] = base
             return self._record(*ops)
@@ -169,31 +196,24 @@ class CodeReplica:
         if self._tree.has(path):
             raise DomainError(f"a file {path!r} is already there", path=path)
         data = content.encode() if isinstance(content, str) else content
-        op = {
-            "op": "insert",
-            "address": path,
-            "position": None,
-            "content_id": object_id(data),
-            "content_summary": f"a new file of {len(data)} bytes",
-            "file_id": uuid.uuid4().hex,
-        }
-        return self._bring(op, content)
+        return self._bring(creation_op(path, data, uuid.uuid4().hex), content)
 
     def remove(self, path: str) -> OpEntry:
         """Remove a file. It stays if others are writing to it meanwhile."""
         with self._opened(path) as (file, base):
-            return self._take_own(_removal(path, file, base))
+            vector = None if file.document is None else file.document.vector
+            return self._take_own(removal_op(path, file.file_id, file.whole(), vector, base))
 
     def move(self, path: str, to: str) -> OpEntry:
         """Give a file another path. Edits that others make meanwhile follow it."""
         if self._tree.has(to):
             raise DomainError(f"a file {to!r} is already there", path=to)
         with self._opened(path) as (file, base):
-            return self._take_own(_renaming(path, to, file, base))
+            return self._take_own(renaming_op(path, to, file.file_id, file.whole(), base))
 
     def _replace_whole(self, path: str, old: bytes, new: bytes) -> OpEntry:
         with self._opened(path) as (file, base):
-            return self._bring(_replacement(path, old, new, file, base), new)
+            return self._bring(replacement_op(path, file.file_id, old, new, base), new)
 
     def _bring(self, op: dict[str, Any], content: str | bytes) -> OpEntry:
         """Record an op that brings a whole file.
@@ -326,68 +346,6 @@ def _source(
     else:
         repository = work_on
     return LocalSource(repository, log, actor_id, DOMAIN, branch or repository.dag.current_branch())
-
-
-def _removal(path: str, file: LiveFile, base: str) -> dict[str, Any]:
-    op = {
-        "op": "delete",
-        "address": path,
-        "position": None,
-        "content_id": object_id(file.whole()),
-        "content_summary": f"{path} goes",
-        "file_id": file.file_id,
-    }
-    if file.document is not None:
-        op["seen"] = encoded(write_vector(file.document.vector))
-    return op | ({"base": base} if base else {})
-
-
-def _renaming(path: str, to: str, file: LiveFile, base: str) -> dict[str, Any]:
-    op = {
-        "op": "move",
-        "address": path,
-        "from_position": 0,
-        "to_position": 0,
-        "content_id": object_id(file.whole()),
-        "file_id": file.file_id,
-        "to_address": to,
-    }
-    return op | ({"base": base} if base else {})
-
-
-def _replacement(path: str, old: bytes, new: bytes, file: LiveFile, base: str) -> dict[str, Any]:
-    op = {
-        "op": "replace",
-        "address": path,
-        "position": None,
-        "old_content_id": object_id(old),
-        "new_content_id": object_id(new),
-        "old_summary": f"{len(old)} bytes",
-        "new_summary": f"{len(new)} bytes",
-        "file_id": file.file_id,
-    }
-    return op | ({"base": base} if base else {})
-
-
-def _check_patch(path: str, document: TextDocument, encoding: str | None, patch: Patch) -> None:
-    """Raise `DomainError` for an edit that a text cannot take; a place where it only adds is not checked."""
-    position, length, text = patch
-    if text:
-        check_text(text, encoding or "utf-8")
-    if length:
-        check_place(position, length, len(document.text))
-    elif not text:
-        raise DomainError(f"the edit of {path!r} changes nothing: give text, or a length to delete")
-
-
-def _text_op(path: str, document: TextDocument, patch: Patch) -> dict[str, Any]:
-    """Apply one patch to a text; return the op that says so."""
-    position, length, text = patch
-    update, removed = b"" if length else document.type_on(position, text), ""
-    if not update:
-        removed = document.text[position : position + length]
-        update = document.edit([patch])
-    return text_edit(path, position, removed, text) | {"update": encoded(update)}
 
 
 def _joined(patches: Iterable[Patch]) -> Sequence[Patch]:

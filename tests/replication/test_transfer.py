@@ -193,10 +193,10 @@ class Moving(LocalPeer):
 
     moved_to = ""
 
-    def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
+    def move(self, branch: str, expected: str | None, new: str) -> list[str]:
         if not self.moved_to:
             self.moved_to = play(Path(self.repository.root), 62)
-        return super().advance(branch, expected, new)
+        return super().move(branch, expected, new)
 
 
 def test_a_branch_that_moves_meanwhile_is_joined_with_what_it_moved_to(two: Two) -> None:

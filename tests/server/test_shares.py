@@ -1,9 +1,11 @@
 """What one token wants keeps no thread, session or peer from others."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from muse.history.repository import Repository
 from muse.replication.local_peer import LocalPeer
 from muse.server.peers import Peers
 from muse.server.shares import Shares
-from tests.samples.server_process import running_server
+from tests.samples.code_samples import commit_files
+from tests.samples.server_process import raw_connection, running_server
 from tests.samples.waiting import wait_until
 
 SECONDS = 30
@@ -97,6 +100,50 @@ def test_a_token_uses_so_many_sessions_at_once_and_leaves_the_rest_to_others() -
                     assert client.get(f"/v1/sessions/{name}/ops").status_code == 200
         with server.client(eve) as client:
             assert client.get("/v1/sessions/c/ops").status_code == 200
+
+
+def test_what_a_work_that_failed_had_in_memory_goes_with_its_error() -> None:
+    class Large:
+        pass
+
+    made: list[weakref.ref[Large]] = []
+
+    def fail() -> None:
+        large = Large()
+        made.append(weakref.ref(large))
+        raise ValueError
+
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            failed = Shares(threads, 1).of("eve").submit(fail)
+            assert isinstance(failed.exception(SECONDS), ValueError)
+            assert made[0]() is not None
+        del failed
+        assert made[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_answers_that_nobody_reads_take_bounded_memory() -> None:
+    size = 32 << 20
+    with running_server(bodies_bytes=2 * size, send_seconds=600) as server:
+        commit_files(Repository.open(str(server.root)), {"large.bin": bytes(size)})
+        eve = server.token("eve", "read")
+        request = "GET /v1/commits/main/files/large.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        request += f"Authorization: Bearer {eve}\r\n\r\n"
+        with ExitStack() as held:
+            for _ in range(2):
+                connection = held.enter_context(raw_connection(server))
+                connection.sendall(request.encode())
+                assert connection.recv(12) == b"HTTP/1.1 200"
+            with server.client(eve) as client:
+                answer = client.get("/v1/commits/main/files/large.bin")
+                assert (answer.status_code, "too large together" in answer.text) == (429, True)
+            with server.client(server.token("ada", "read")) as client:
+                assert len(client.get("/v1/commits/main/files/large.bin").content) == size
+        with server.client(eve) as client:
+            wait_until(lambda: client.get("/v1/commits/main/files/large.bin").status_code == 200)
 
 
 def test_an_actor_makes_so_many_sessions() -> None:

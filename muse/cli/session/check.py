@@ -30,7 +30,7 @@ def check(
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     corrupt = torn = 0
     with OpLog(repository.root, session) as log, output.progress("checking") as progress:
         for damage in log.damages():

@@ -26,7 +26,7 @@ def conflicts(
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     with output.progress("looking for overlaps"):
         found = session_overlaps(repository, session)
         without_effect = ineffective_ops(repository, session)

@@ -40,7 +40,7 @@ def show(
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     point = chosen_point(at, lamport, time)
     if point is not None:
         show_state(invocation, session, point, out)

@@ -181,6 +181,14 @@ def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
     return score.write()[0], score.page()
 
 
+def renamed_page(data: bytes, names: Mapping[str, str]) -> bytes:
+    """Write a page of a file as it was read, in which notes have other names than those of their content."""
+    read = _paired(data, ())
+    places = {names.get(name, name): place for name, place in read.places.items()}
+    notes = {names.get(name, name): placed for name, placed in read.notes.items()}
+    return _write_page(data, replace(read, places=places, notes=notes, named=True), {})
+
+
 def is_page_of(data: bytes, page: bytes) -> bool:
     """Tell whether a page names all notes of a file."""
     content = _page_content(page)

@@ -70,9 +70,14 @@ class Note:
 
     def summary(self) -> str:
         """Describe the note in a line for people; C4 is pitch 60."""
-        name = f"{_PITCH_NAMES[self.pitch % 12]}{self.pitch // 12 - 1}"
+        name = pitch_name(self.pitch)
         when = f"at {self.start_tick} for {self.duration_ticks}"
         return f"{name} v{self.velocity} {when} on channel {self.channel}"
+
+
+def pitch_name(pitch: int) -> str:
+    """Return the name of a pitch; C4 is pitch 60."""
+    return f"{_PITCH_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def pair_notes(events: Sequence[Event]) -> list[tuple[int, int]]:

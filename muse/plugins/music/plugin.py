@@ -29,6 +29,7 @@ from muse.plugins.music.tree import (
     names_of_op,
 )
 from muse.plugins.music.undo import undo_music
+from muse.plugins.music.writes import undoings_in
 from muse.plugins.op_fields import Fetch, address_of, check_patch, check_path
 
 MIDI_ENDINGS = (".mid", ".midi")
@@ -116,6 +117,18 @@ class MusicPlugin:
     ) -> Undoing:
         """Take ops back, field by field, and leave the later work of others; see `undo_music`."""
         return undo_music(files, ops, fetch, undone, now)
+
+    def undo_entries(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Fetch,
+        undone: Collection[int],
+        now: Mapping[str, bytes],
+    ) -> Undoing:
+        """Do as `undo` does; which entries took others back is known then, and not told from values."""
+        ops = [entry["domain_op"] for entry in entries]
+        return undo_music(files, ops, fetch, undone, now, undoings=undoings_in(entries))
 
     def overlaps(
         self,

@@ -4,8 +4,10 @@ It goes field by field: what an op wrote is taken back where this op is still th
 and the field gets the value from before all that is undone with it. A note that an op inserted goes
 unless others changed it since; one that an op deleted comes back as it was. The same for whole
 files, which come back with the names of their notes. What others took away and brought back as it was
-counts as never gone, so an undoing that was undone is not in the way of the next. A field that others
-changed and gave the same value again counts as not written since: by whom and why, an op does not tell.
+counts as never gone, so an undoing that was undone is not in the way of the next. Entries say which ops an
+undoing took back; of other ops only the values are known, so a field that others changed and gave the
+same value again counts as not written since. One that was given the value that it had stays with
+the actor that confirmed it: to take such a value away, both are undone together.
 
 Others may write before a compensating op is applied. So each says what it `expected` to find, and has
 no effect where it finds something else. A field that another actor meanwhile wrote again with the same
@@ -20,6 +22,13 @@ from muse.core.content_id import object_id
 from muse.domain import Compensation, DomainOp, NotUndone, PatchOp, Undoing
 from muse.errors import DomainError
 from muse.plugins.music.identified_score import NEW_FILE, IdentifiedScore, Placed, identify
+from muse.plugins.music.note_lives import (
+    fields_of,
+    in_the_way,
+    last_change_of_life,
+    lives_in_effect,
+    writers_of,
+)
 from muse.plugins.music.note_ops import NOTE_PREFIX
 from muse.plugins.music.notes import (
     delete_file,
@@ -32,7 +41,6 @@ from muse.plugins.music.notes import (
 )
 from muse.plugins.music.squash import change_note
 from muse.plugins.music.trails import (
-    ALL_FIELDS,
     FileContent,
     FileStep,
     FileTrail,
@@ -41,7 +49,7 @@ from muse.plugins.music.trails import (
     file_content,
 )
 from muse.plugins.music.tree import MusicTree
-from muse.plugins.music.writes import writes_in_effect
+from muse.plugins.music.writes import Undoings, writes_in_effect
 from muse.plugins.op_fields import Fetch, address_of, names_path
 
 _UNDOES_LIMIT = 256  # how many causes an entry can name
@@ -56,6 +64,8 @@ def undo_music(
     fetch: Fetch,
     undone: Collection[int],
     now: Mapping[str, bytes],
+    *,
+    undoings: Undoings | None = None,
 ) -> Undoing:
     """Find the ops that take back the ops at the places `undone`; see `UndoingPlugin`."""
     trails = Trails(files, fetch)
@@ -69,7 +79,7 @@ def undo_music(
     for trail in trails.all:
         wanted = set(undone) & set(trail.touched_by)
         if wanted:
-            _FileUndo(trail, wanted, trails, now_tree, after_tree, outcome).run()
+            _FileUndo(trail, wanted, trails, now_tree, after_tree, outcome, undoings or {}).run()
     dealt_with = {index for done in outcome.compensations for index in done.undoes}
     dealt_with |= {item.index for item in outcome.left}
     for index in sorted(set(undone) - dealt_with):
@@ -91,6 +101,7 @@ class _FileUndo:
     now: MusicTree
     after: MusicTree
     outcome: Undoing
+    undoings: Undoings
     path: str = ""
     agrees: bool = False
     content: FileContent | None = None
@@ -244,7 +255,7 @@ class _FileUndo:
         address = f"{self.path}/{NOTE_PREFIX}{entity_id}"
         wanted = {step.op_index for step in steps} & self.wanted
         current = steps[-1].after
-        lives, led_back = _lives_in_effect(steps, wanted)
+        lives, led_back = lives_in_effect(steps, wanted, self.undoings)
         kept = self._steps_left(address, lives, wanted)
         self._leave_led_back(address, led_back, kept, wanted)
         self._leave_earlier_lives(address, kept, wanted)
@@ -263,9 +274,9 @@ class _FileUndo:
 
     def _steps_left(self, address: str, steps: list[NoteStep], wanted: set[int]) -> list[NoteStep]:
         """Drop the insertions and deletions that are undone, with all that came after them."""
-        while (place := _last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
+        while (place := last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
             step = steps[place]
-            later = _in_the_way(steps[place + 1 :], step.after, wanted)
+            later = in_the_way(steps[place + 1 :], step.after, wanted, self.undoings)
             if later is not None:
                 self._leave(step.op_index, address, "the note was changed since", later, file_too=False)
                 wanted.discard(step.op_index)
@@ -277,7 +288,7 @@ class _FileUndo:
         self, address: str, led_back: Mapping[int, NoteStep], steps: Sequence[NoteStep], wanted: set[int]
     ) -> None:
         """Leave what others took back already: they deleted the note, or brought it back."""
-        birth = _last_change_of_life(steps)
+        birth = last_change_of_life(steps)
         for index in sorted(wanted & led_back.keys() - {step.op_index for step in steps}):
             later = led_back[index] if birth is None or steps[birth].after is None else steps[birth]
             reason = f"the note was {'deleted' if later.after is None else 'brought back'} since"
@@ -286,7 +297,7 @@ class _FileUndo:
 
     def _leave_earlier_lives(self, address: str, steps: Sequence[NoteStep], wanted: set[int]) -> None:
         """Leave what was done to a note before another actor deleted it and used its name again."""
-        birth = _last_change_of_life(steps)
+        birth = last_change_of_life(steps)
         if birth is None or steps[birth].after is None:
             return
         lives = [{one.op_index for one in part} for part in (steps[:birth], steps[birth:])]
@@ -300,17 +311,17 @@ class _FileUndo:
         self, address: str, steps: list[NoteStep], base: Placed | None, state: Placed, wanted: set[int]
     ) -> Placed:
         """Return the note with each field as the last one to write it, of those not undone, left it."""
-        birth = _last_change_of_life(steps)
+        birth = last_change_of_life(steps)
         life = steps if birth is None else steps[birth + 1 :]
         start = base if birth is None else steps[birth].after
         if start is None:
             return state
-        values = _fields(start)
+        values = fields_of(start)
         blocked: dict[int, dict[str, int]] = {}
         taken: set[int] = set()
         for name, first in values.items():
-            writers = _writers(life, name)
-            in_effect, led_back = writes_in_effect(writers, first, wanted)
+            writers = writers_of(life, name)
+            in_effect, led_back = writes_in_effect(writers, first, wanted, self.undoings)
             while in_effect and writers[in_effect[-1]][0] in wanted:
                 taken.add(writers[in_effect.pop()][0])
             if in_effect:
@@ -340,9 +351,9 @@ class _FileUndo:
                 agrees = found == current
                 edit = _made_or_gone(entity_id, current, target)
             else:
-                old, new = _fields(current), _fields(target)
+                old, new = fields_of(current), fields_of(target)
                 differing = {name: new[name] for name in old if old[name] != new[name]}
-                agrees = found is not None and all(_fields(found)[name] == old[name] for name in differing)
+                agrees = found is not None and all(fields_of(found)[name] == old[name] for name in differing)
                 wanted = _with(found or current, differing, ends_first=target[1].ends_first)
                 patch = change_note("", entity_id, found or current, wanted)
                 edit = {**_child(patch), "expected": {name: old[name] for name in differing}}
@@ -412,48 +423,8 @@ def _grouped(
         yield group
 
 
-def _last_change_of_life(steps: Sequence[NoteStep]) -> int | None:
-    """Find the last step that made the note or deleted it."""
-    places = range(len(steps) - 1, -1, -1)
-    return next((place for place in places if None in (steps[place].before, steps[place].after)), None)
-
-
-def _lives_in_effect(
-    steps: Sequence[NoteStep], wanted: Collection[int]
-) -> tuple[list[NoteStep], dict[int, NoteStep]]:
-    """Return the steps that are still in effect, and for each op that is not, the step that led it back.
-
-    Only a deletion and an insertion lead back here: edits are looked at field by field.
-    """
-    edits = {step.op_index for step in steps if None not in (step.before, step.after)}
-    states = [(step.op_index, step.after) for step in steps]
-    places, led_back = writes_in_effect(states, steps[0].before, edits | set(wanted))
-    return [steps[place] for place in places], {
-        steps[place].op_index: steps[later] for place, later in led_back.items()
-    }
-
-
-def _in_the_way(steps: Sequence[NoteStep], note: Placed | None, wanted: Collection[int]) -> int | None:
-    """Return the last op of others whose edit of a `note` is in effect still, or None."""
-    found = set()
-    for name, first in _fields(note).items() if note else ():
-        writers = _writers(steps, name)
-        found |= {writers[place][0] for place in writes_in_effect(writers, first, wanted)[0]}
-    return max(found - set(wanted), default=None)
-
-
-def _writers(steps: Sequence[NoteStep], name: str) -> list[tuple[int, Any]]:
-    """Return the ops that wrote a field of a note, each with the value."""
-    return [(one.op_index, _fields(one.after)[name]) for one in steps if name in one.wrote and one.after]
-
-
-def _fields(placed: Placed) -> dict[str, Any]:
-    """Return the fields that an edit may write, by name."""
-    return {**{name: getattr(placed[1], name) for name in ALL_FIELDS - {"track"}}, "track": placed[0]}
-
-
 def _with(placed: Placed, values: Mapping[str, Any], *, ends_first: bool) -> Placed:
-    fields = {**_fields(placed), **values}
+    fields = {**fields_of(placed), **values}
     track = fields.pop("track")
     return track, replace(placed[1], **fields, ends_first=ends_first)
 
@@ -463,7 +434,7 @@ def _made_or_gone(entity_id: str, current: Placed | None, target: Placed | None)
         return _child(insert_note("", entity_id, target[1], track=target[0]))
     if current is None:
         raise AssertionError("a note that is in neither state needs no edit")
-    return {**_child(delete_note("", entity_id, current[1])), "expected": _fields(current)}
+    return {**_child(delete_note("", entity_id, current[1])), "expected": fields_of(current)}
 
 
 def _child(patch: PatchOp) -> DomainOp:

@@ -50,7 +50,7 @@ async def message(call: Call) -> Response:
             raise
 
     with service.tracing.span("sync", call=name):
-        return Response(await call.in_thread(respond), media_type="application/octet-stream")
+        return call.answer_bytes(await call.in_thread(respond), "application/octet-stream")
 
 
 def _may_bring_all(principal: Principal) -> bool:

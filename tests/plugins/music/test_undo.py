@@ -1,6 +1,7 @@
 """What undoing makes of music ops: field by field, note by note, file by file."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 from unittest.mock import ANY
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muse.core.entry import DEFAULT_LIMITS
-from muse.domain import Compensation, Undoing, UndoingPlugin
+from muse.domain import UNDO_INTENT, Compensation, Undoing, UndoingPlugin
 from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_file import MidiScore, Note, Track, read_midi, write_midi
 from muse.plugins.music.notes import (
@@ -364,6 +365,55 @@ def test_once_all_edits_are_undone_the_bytes_are_those_from_before(
     after, second = undo(so_far, set(range(len(ops))) - hers, files)
     if all(left.because is None for left in (*first.left, *second.left)):
         assert after == files
+
+
+NAMES, ACTORS = st.sampled_from("xy"), st.integers(0, 2)
+few = st.integers(60, 63)
+edits = st.one_of(
+    st.builds(lambda name, value: mutate_note("a.mid", name, C4, velocity=value), NAMES, few),
+    st.builds(lambda name, value: mutate_note("a.mid", name, C4, pitch=value, channel=1), NAMES, few),
+    st.builds(lambda name, value: insert_note("a.mid", name, replace(C4, pitch=value)), NAMES, few),
+    st.builds(lambda name: delete_note("a.mid", name, C4), NAMES),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(ACTORS, edits), max_size=8), st.data())
+def test_in_whatever_order_actors_undo_all_their_edits_of_notes_the_bytes_are_those_from_before(
+    made: Sequence[tuple[int, Any]], data: st.DataObject
+) -> None:
+    """Each undoes until nothing is left to do. Edits that confirm what is there are not among them."""
+    now, entries = SONG, list[Any]()
+
+    def add(actor: int | None, op: Any, undoes: Collection[int] = ()) -> None:
+        intent_id = UNDO_INTENT if undoes else ""
+        parents = [str(index) for index in undoes]
+        entries.append({
+            "op_id": str(len(entries)), "actor_id": actor, "domain_op": op, "parent_op_ids": parents,
+            "intent_id": intent_id,
+        })  # fmt: skip
+
+    for actor, op in made:
+        after = apply(now, [op])
+        if after != now and not _confirms(notes_in(now), op["child_ops"][0]):
+            now = after
+            add(actor, op)
+    rounds, is_quiet = 0, False
+    while not is_quiet:
+        is_quiet, rounds = True, rounds + 1
+        assert rounds <= len(made) + 1
+        for actor in data.draw(st.permutations(range(3))):
+            own = [index for index, entry in enumerate(entries) if entry["actor_id"] == actor]
+            for done in MusicPlugin().undo_entries(SONG, entries, no_store, own, now).compensations:
+                add(None, done.op, done.undoes)
+                now, is_quiet = apply(now, [done.op]), False
+    assert now == SONG
+
+
+def _confirms(notes: dict[str, tuple[int, Note]], edit: Any) -> bool:
+    """Tell whether an edit writes a value that is there already."""
+    fields = edit.get("fields", {})
+    return any(notes[edit["entity_id"]][1].fields()[name] == fields[name]["new"] for name in fields)
 
 
 def test_an_edit_on_a_second_track_that_is_undone_leaves_format_and_tracks_as_they_were() -> None:

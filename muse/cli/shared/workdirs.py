@@ -1,0 +1,81 @@
+"""What the commands on files of a directory share: their options, and how changes are shown."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from muse.cli.shared.options import Invocation, current_directory
+from muse.cli.shared.output import Output
+from muse.errors import UsageError
+from muse.history.repository import Repository
+from muse.workdir.scan import FileFault
+from muse.workdir.sessions import ChosenSession
+from muse.workdir.status import ChangedFile
+
+PathsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PATH]...", help="Only these files, and those in these directories."),
+]
+SessionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--session",
+        metavar="SESSION",
+        help="Default: the last one of this directory, or the only one that is open.",
+    ),
+]
+_COLOURS = {"new": 2, "modified": 4, "deleted": 1, "renamed": 0}
+_CONFLICT_COLOUR = 3
+
+
+def tree_paths(invocation: Invocation, repository: Repository, paths: Sequence[str] | None) -> list[str]:
+    """Return the paths in the tree of files named on the command line; `UsageError` for one outside of it."""
+    root = os.path.realpath(repository.root)
+    start = root if invocation.repo is not None else os.path.realpath(current_directory())
+    found = []
+    for path in paths or ():
+        inside = os.path.relpath(os.path.normpath(os.path.join(start, path)), root)
+        if inside == ".":
+            return []
+        if inside == ".." or inside.startswith("../"):
+            raise UsageError(f"{path} is outside of {root}: name a file in it")
+        found.append(inside)
+    return found
+
+
+def print_session(output: Output, chosen: ChosenSession, branch: str) -> None:
+    """Say which session it is, and why."""
+    named = f"Session {chosen.session_id}, {chosen.because}" if chosen.session_id else "No session"
+    output.line(f"{named}; branch {branch}")
+
+
+def print_changes(output: Output, heading: str, changes: Iterable[ChangedFile]) -> None:
+    """Print changes, one a line, below a heading; nothing without any."""
+    found = list(changes)
+    if not found:
+        return
+    output.line(heading)
+    for change in found:
+        output.coloured([("  ", None), (f"{change.kind:<9}", _COLOURS[change.kind]), *_rest(change)])
+
+
+def _rest(change: ChangedFile) -> list[tuple[str, int | None]]:
+    moved = f"{change.from_path} -> {change.path}" if change.from_path else change.path
+    edited = " (and edited)" if change.is_edited else ""
+    meets: list[tuple[str, int | None]] = [(" (on both sides)", _CONFLICT_COLOUR)] if change.meets else []
+    return [(f"{moved}{edited}", None), *meets]
+
+
+def print_faults(output: Output, faults: Sequence[FileFault]) -> None:
+    """Print files that are left out, with the reasons."""
+    if faults:
+        output.line("Left out:")
+    for fault in faults:
+        output.line(f"  {fault.path}: {fault.reason}")
+
+
+def fault_records(faults: Iterable[FileFault]) -> list[dict[str, Any]]:
+    """Return files that are left out as JSON has them."""
+    return [{"path": fault.path, "reason": fault.reason} for fault in faults]

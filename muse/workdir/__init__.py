@@ -1,0 +1,1 @@
+"""How do files in a directory and a session meet?"""

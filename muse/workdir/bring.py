@@ -1,0 +1,115 @@
+"""Brings what others did into the files of a directory, never over what was done there."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from muse.core.content_id import object_id
+from muse.disk.storage import is_same_version
+from muse.errors import MuseError
+from muse.workdir.base import Base, BaseFile, BaseStore
+from muse.workdir.code_steps import CodeSteps
+from muse.workdir.newest import Newest
+from muse.workdir.record import Recorder
+from muse.workdir.scan import Directory, FileFault
+from muse.workdir.status import Divergence
+
+
+@dataclass(slots=True)
+class Brought:
+    """The files that were written, merged with what was done here, and removed; and those that were left."""
+
+    written: list[str] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    faults: list[FileFault] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A file that is to have this content, None for none; `row` is what is remembered of it then."""
+
+    path: str
+    content: bytes | None
+    row: BaseFile | None
+    is_merged: bool = False
+
+
+class Bringer:
+    """Writes the newest state of a session into the files of a directory."""
+
+    def __init__(self, newest: Newest, recorder: Recorder, store: BaseStore, directory: Directory) -> None:
+        self._newest = newest
+        self._recorder = recorder
+        self._store = store
+        self._directory = directory
+
+    def bring(self, found: Divergence, is_wanted: Callable[[str], bool], *, merges: bool) -> Brought:
+        """Write what the session has into files that are as they were, and merge where `merges` says so.
+
+        `found` says how the files are; they are looked at again before they are touched. What is about to be
+        done is kept before it is done: after a crash, each file is known to be old or new.
+        """
+        outcome = Brought()
+        coming = [one for one in self._coming(found, outcome, merges=merges) if is_wanted(one.path)]
+        if coming:
+            found.base.coming = {one.path: one.row for one in coming if one.row is not None}
+            self._store.write_journal(found.base)
+        for one in sorted(coming, key=lambda one: (one.content is not None, one.path)):
+            try:
+                self._put(found, one, outcome)
+            except MuseError as error:
+                outcome.faults.append(FileFault(one.path, str(error)))
+        return outcome
+
+    def _coming(self, found: Divergence, outcome: Brought, *, merges: bool) -> Iterator[_Coming]:
+        base, newest = found.base, self._newest.digests
+        for path in sorted({*base.files, *newest}):
+            row, digest = base.files.get(path), newest.get(path)
+            before = None if row is None else row.digest
+            if before == digest or found.scan.is_unknown(path):
+                continue
+            now = found.disk.get(path, "") if path in found.scan.files else None
+            if now == digest:
+                self._agree(base, path, found)
+            elif now == before:
+                content = None if digest is None else self._newest.files[path]
+                yield _Coming(path, content, None if digest is None else self._recorder.row_of(path))
+            elif merges and row is not None and digest is not None and path in found.contents:
+                try:
+                    yield self._merged(path, row, found.contents[path])
+                except MuseError as error:
+                    outcome.faults.append(FileFault(path, str(error)))
+
+    def _agree(self, base: Base, path: str, found: Divergence) -> None:
+        if path in self._newest.digests:
+            base.files[path] = self._recorder.row_of(path).seen_as(found.scan.files[path])
+        else:
+            base.files.pop(path, None)
+
+    def _merged(self, path: str, row: BaseFile, content: bytes) -> _Coming:
+        steps = self._recorder.steps_for(path)
+        if not isinstance(steps, CodeSteps):
+            raise MuseError(
+                f"others changed {path} since you had it, and so did you: record yours, which merges them"
+            )
+        merged = steps.merged(path, row, content)
+        return _Coming(path, merged, self._recorder.row_of(path), is_merged=True)
+
+    def _put(self, found: Divergence, one: _Coming, outcome: Brought) -> None:
+        """Replace or remove one file, if it is still as it was found."""
+        path, directory = one.path, self._directory
+        before, now = found.scan.files.get(path), directory.look(path)
+        is_same = before is now is None or (before and now and is_same_version(before, now))
+        if not is_same or not directory.is_in_plain_directories(path):
+            raise MuseError(f"{path} was changed while others' work was brought: it stays, run this again")
+        if one.content is None:
+            directory.remove(path)
+            found.base.files.pop(path, None)
+            outcome.removed.append(path)
+            return
+        mode = None if before is None else before.st_mode & 0o7777
+        status = directory.replace(path, one.content, mode)
+        if one.row is not None:
+            is_as_known = object_id(one.content) == one.row.digest
+            found.base.files[path] = one.row.seen_as(status) if is_as_known else one.row
+        (outcome.merged if one.is_merged else outcome.written).append(path)

@@ -1,0 +1,262 @@
+"""Makes the ops of what was done to texts, and to all files that are no MIDI files."""
+
+import secrets
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from muse.apply.domains import read_state
+from muse.core.content_id import object_id
+from muse.errors import CorruptionError, DomainError, NotFoundError
+from muse.history.repository import TreeFiles
+from muse.plugins.code.document import Patch, TextDocument
+from muse.plugins.code.encodings import decode, detect
+from muse.plugins.code.file_ids import DOMAIN as CODE
+from muse.plugins.code.file_ops import (
+    check_patch_of_text,
+    creation_op,
+    edit_op,
+    removal_op,
+    renaming_op,
+    replacement_op,
+)
+from muse.plugins.code.hunks import additions_between, patches_between
+from muse.plugins.code.live_tree import LiveFile, LiveTree
+from muse.plugins.code.ops import encoded, pieces_of
+from muse.plugins.code.update import client_of, read_update, write_insert
+from muse.workdir.base import BaseFile, BaseStore
+from muse.workdir.newest import Newest
+from muse.workdir.step import INLINE_BYTES, LeftOutError, Step
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A file as it was in the base: `state` is the document of a text, of which `encoding` is known."""
+
+    file_id: str
+    blob: str
+    content: bytes
+    encoding: str | None = None
+    state: bytes = b""
+    heads: tuple[str, ...] = ()
+
+    def document(self, seed: str) -> TextDocument:
+        return TextDocument(client_of(seed, self.file_id), self.state)
+
+
+class CodeSteps:
+    """Makes steps for files of the code domain, from their base and the newest state of a session."""
+
+    def __init__(self, newest: Newest, store: BaseStore) -> None:
+        self._newest = newest
+        self._store = store
+        self._seed = secrets.token_hex(16)
+        self._tree_at = lru_cache(maxsize=4)(self._read_tree)
+
+    def create(self, path: str, content: bytes) -> Step:
+        """Make a new file."""
+        file_id = uuid.uuid4().hex
+        op, stored = _carrying(creation_op(path, content, file_id), content)
+        state = b""
+        if (encoding := detect(content)) is not None:
+            state = new_document(file_id, decode(content, encoding)).state()
+        row = BaseFile(object_id(content), file_id=file_id, part=self._store.keep(state) if state else "")
+        return Step(path, CODE, [op], {path: row}, self._newest.heads(CODE), stored)
+
+    def change(self, path: str, row: BaseFile, content: bytes) -> Step:
+        """Say what was done to a file since its base: to a text by its characters, else as a whole."""
+        copy = self._copy(path, row)
+        is_changed = self._newest.digests.get(path) != row.digest
+        if is_changed and (self._is_binary(row) if copy is None else copy.encoding is None):
+            raise LeftOutError(
+                f"others changed or moved {path} since you had it, and a file of this kind cannot be merged: "
+                "move yours to another name, then theirs is brought"
+            )
+        if copy is None:
+            return self.add_to(path, content)
+        if copy.encoding is None:
+            return self._replace(path, copy, content)
+        document = copy.document(self._seed)
+        ops = _edits(path, document, copy, _text_of(path, content, copy.encoding))
+        after = self._row(copy, object_id(content), document)
+        return Step(path, CODE, ops, {path: after}, copy.heads)
+
+    def add_to(self, path: str, content: bytes) -> Step:
+        """Say what a file has that the session has not, where nothing is known of their base.
+
+        Nothing is taken away: what is missing here may be what others wrote.
+        """
+        if path not in self._newest.digests:
+            return self.create(path, content)
+        copy = self._present(path)
+        if copy.encoding is None:
+            raise LeftOutError(
+                f"the session has another file {path}, and what was here before is not known: move yours to "
+                "another name"
+            )
+        document = copy.document(self._seed)
+        text = _text_of(path, content, copy.encoding)
+        ops = _patched(path, document, copy, additions_between(document.text, text))
+        # The document is not of this content: should it be a base once more, nothing is known of it again.
+        return Step(path, CODE, ops, {path: self._row(copy, object_id(content), document)}, copy.heads)
+
+    def remove(self, path: str, row: BaseFile) -> Step:
+        """Remove a file. A text stays if others wrote in it since."""
+        copy = self._copy(path, row)
+        if copy is None or (copy.encoding is None and self._newest.digests.get(path) != row.digest):
+            return Step(path, CODE, [], {path: None})
+        vector = None if copy.encoding is None else copy.document(self._seed).vector
+        op = removal_op(path, copy.file_id, copy.content, vector, copy.blob)
+        return Step(path, CODE, [op], {path: None}, copy.heads)
+
+    def rename(self, path: str, to: str, row: BaseFile) -> Step:
+        """Give a file another path. What others do to it meanwhile follows it."""
+        copy = self._copy(path, row)
+        if copy is None:
+            raise LeftOutError(
+                f"nothing is known of {path}, so {to} cannot be the same file: record it as new"
+            )
+        op = renaming_op(path, to, copy.file_id, copy.content, copy.blob)
+        after = BaseFile(row.digest, file_id=copy.file_id, blob=copy.blob)
+        after = replace(after, part=self._store.keep(copy.state) if copy.state else "")
+        return Step(to, CODE, [op], {path: None, to: after}, copy.heads)
+
+    def merged(self, path: str, row: BaseFile, content: bytes) -> bytes:
+        """Return what the session has at `path`, with what was done here since the base, not recorded.
+
+        Raises `LeftOutError` for what is no text on all sides.
+        """
+        copy = self._copy(path, row)
+        file, _ = self._newest.replica.live_file(path)
+        if copy is None or copy.encoding is None or file.document is None or file.file_id != copy.file_id:
+            raise LeftOutError(
+                f"others changed {path} since you had it, and so did you, and it is no text "
+                "that could be merged: move yours to another name, then it is brought"
+            )
+        document = copy.document(self._seed)
+        merging = file.document.fork(client_of(self._seed))
+        text = _text_of(path, content, copy.encoding)
+        for position, length, added in patches_between(document.text, text):
+            if update := document.edit([(position, length, added)]):
+                merging.apply(read_update(update))
+        return merging.text.encode(copy.encoding)
+
+    def row_of(self, path: str) -> BaseFile:
+        """Return what is to be remembered of a file that is as the session has it now."""
+        digest = self._newest.digests[path]
+        if self._newest.is_committed(path):
+            return BaseFile(digest, commit=self._newest.head or "")
+        copy = self._present(path)
+        part = self._store.keep(copy.state) if copy.encoding is not None else ""
+        return BaseFile(digest, file_id=copy.file_id, blob=copy.blob, part=part, heads=copy.heads)
+
+    def content_of(self, path: str, row: BaseFile) -> bytes | None:
+        """Return the content that a file had in its base; None if that is lost."""
+        try:
+            copy = self._copy(path, row)
+        except DomainError:
+            return None
+        return None if copy is None else copy.content
+
+    # -- the base --------------------------------------------------------------------------------
+
+    def _copy(self, path: str, row: BaseFile) -> _Copy | None:
+        """Return a file as it was in the base; None if that is lost."""
+        if self._newest.digests.get(path) == row.digest:
+            return self._present(path)
+        copy = self._kept(row) if row.file_id else self._committed(path, row)
+        return copy if copy is not None and object_id(copy.content) == row.digest else None
+
+    def _present(self, path: str) -> _Copy:
+        file, blob = self._newest.replica.live_file(path)
+        return _copy_of(file, blob, self._newest.heads(CODE))
+
+    def _kept(self, row: BaseFile) -> _Copy | None:
+        file = self._newest.replica.file_of(row.file_id)
+        if file is None:
+            return None
+        if file.encoding is None:
+            content = self._store.part(row.digest)
+            return None if content is None else _Copy(row.file_id, row.blob, content, heads=row.heads)
+        state = self._store.part(row.part)
+        if state is None:
+            return None
+        content = TextDocument(0, state).text.encode(file.encoding)
+        return _Copy(row.file_id, row.blob, content, file.encoding, state, row.heads)
+
+    def _committed(self, path: str, row: BaseFile) -> _Copy | None:
+        try:
+            file, blob = self._tree_at(row.commit).open(path)
+        except (DomainError, NotFoundError, CorruptionError):
+            return None
+        return _copy_of(file, blob or file.base, self._newest.heads_at(CODE, row.commit))
+
+    def _read_tree(self, commit_id: str) -> LiveTree:
+        repository = self._newest.repository
+        files = TreeFiles(repository, repository.read_tree(commit_id or None))
+        state = read_state(repository, commit_id or None, CODE)
+        return LiveTree(files, state, repository.objects.get, self._seed)
+
+    def _row(self, copy: _Copy, digest: str, document: TextDocument) -> BaseFile:
+        return BaseFile(digest, file_id=copy.file_id, part=self._store.keep(document.state()))
+
+    def _is_binary(self, row: BaseFile) -> bool:
+        file = self._newest.replica.file_of(row.file_id) if row.file_id else None
+        return file is not None and file.encoding is None
+
+    def _replace(self, path: str, copy: _Copy, content: bytes) -> Step:
+        op, stored = _carrying(replacement_op(path, copy.file_id, copy.content, content, copy.blob), content)
+        after = BaseFile(object_id(content), file_id=copy.file_id)
+        return Step(path, CODE, [op], {path: after}, copy.heads, stored)
+
+
+def _copy_of(file: LiveFile, blob: str, heads: tuple[str, ...]) -> _Copy:
+    state = b"" if file.document is None else file.document.state()
+    return _Copy(file.file_id, blob, file.whole(), file.encoding, state, heads)
+
+
+def new_document(file_id: str, text: str) -> TextDocument:
+    """Return the document of a file that came with `text`: the same on every replica."""
+    document = TextDocument(client_of("new", file_id))
+    if text:
+        document.apply(read_update(write_insert(client_of(file_id), 0, None, None, text)))
+    return document
+
+
+def _text_of(path: str, content: bytes, encoding: str) -> str:
+    try:
+        return decode(content, encoding)
+    except DomainError as error:
+        raise LeftOutError(
+            f"{path} was a text in {encoding} and is no longer one: if that is meant, move it away, record, "
+            "and put it there again"
+        ) from error
+
+
+def _edits(path: str, document: TextDocument, copy: _Copy, text: str) -> list[dict[str, Any]]:
+    return _patched(path, document, copy, patches_between(document.text, text))
+
+
+def _patched(
+    path: str, document: TextDocument, copy: _Copy, patches: Sequence[Patch]
+) -> list[dict[str, Any]]:
+    """Apply patches to the copy of a file; return the ops that say so."""
+    ops: list[dict[str, Any]] = []
+    for patch in patches:
+        check_patch_of_text(path, document, copy.encoding, patch)
+        ops += [edit_op(path, document, piece) | {"file_id": copy.file_id} for piece in pieces_of(patch)]
+    if ops and copy.blob:
+        ops[0]["base"] = copy.blob
+    return ops
+
+
+def _carrying(op: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Put a content into its op; a large one is to be stored."""
+    if len(content) > INLINE_BYTES:
+        return dict(op), [content]
+    encoding = detect(content)
+    if encoding == "utf-8" and op["op"] == "insert":
+        return {**op, "text": content.decode()}, []
+    return {**op, "base64": encoded(content)}, []

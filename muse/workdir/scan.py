@@ -1,0 +1,156 @@
+"""Looks through a directory for the files that people work on."""
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from muse.disk.storage import TEMPORARY_MARK, Storage
+from muse.disk.system_calls import storage_error
+from muse.errors import NotFoundError, StorageError
+from muse.plugins.op_fields import place_fault
+from muse.workdir.ignore import IGNORE_FILE, Skips, skips_of
+
+
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    """A file that is left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Scan:
+    """The plain files of a directory, path -> status, and what in it cannot be a file of a tree."""
+
+    files: dict[str, os.stat_result] = field(default_factory=dict)
+    faults: list[FileFault] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+    """Directories that could not be listed: nothing is known of the files in them."""
+
+    def is_unknown(self, path: str) -> bool:
+        """Return whether a path is below a directory that could not be listed, or is itself at fault."""
+        return bool(self.unknown) and any(path == one or path.startswith(f"{one}/") for one in self.unknown)
+
+
+class Directory:
+    """A directory of files that other programs write."""
+
+    def __init__(self, path: str, storage: Storage) -> None:
+        self.path = path
+        self._storage = storage
+
+    def place(self, path: str) -> str:
+        """Return where a file of the tree is."""
+        return os.path.join(self.path, *path.split("/"))
+
+    def scan(self, known: Collection[str]) -> Scan:
+        """Look through all of it; no link is followed.
+
+        Files that are left out are not in the outcome, unless they are `known`: those are in the session.
+        """
+        found = Scan()
+        skips = self._skips()
+        waiting = [""]
+        while waiting:
+            inner = waiting.pop()
+            try:
+                names = list(self._storage.names(self.place(inner) if inner else self.path))
+            except OSError as error:
+                found.unknown.add(inner)
+                found.faults.append(FileFault(inner or ".", _why(error, inner or ".", "list")))
+                continue
+            for name, is_directory in names:
+                path = f"{inner}/{name}" if inner else name
+                if skips(path, is_directory):
+                    continue
+                if is_directory:
+                    waiting.append(path)
+                else:
+                    self._take(path, found)
+        for path in known:
+            if path not in found.files and not found.is_unknown(path) and self.is_in_plain_directories(path):
+                self._take(path, found)
+        found.faults.sort(key=lambda fault: fault.path)
+        return found
+
+    def _skips(self) -> Skips:
+        try:
+            return skips_of(self._storage.read_bytes(self.place(IGNORE_FILE)))
+        except NotFoundError:
+            return skips_of(None)
+
+    def _take(self, path: str, found: Scan) -> None:
+        if (fault := place_fault(path)) is not None:
+            found.faults.append(FileFault(path, fault))
+            return
+        try:
+            status = self._storage.path_status(self.place(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return  # it went meanwhile
+        except OSError as error:
+            found.unknown.add(path)
+            found.faults.append(FileFault(path, _why(error, path, "look at")))
+            return
+        if stat.S_ISREG(status.st_mode):
+            found.files[path] = status
+        elif not stat.S_ISDIR(status.st_mode):
+            what = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no plain file"
+            reason = f"it is {what}, which no tree holds: name it in {IGNORE_FILE}, or put a file there"
+            found.unknown.add(path)
+            found.faults.append(FileFault(path, reason))
+
+    def read(self, path: str) -> tuple[bytes, os.stat_result]:
+        """Return a file and its status. Raises `StorageError` for one that is written to, or not readable."""
+        return self._storage.read_settled(self.place(path))
+
+    def look(self, path: str) -> os.stat_result | None:
+        """Return the status of what is at a path; None if nothing is, or a parent is no directory."""
+        return self._storage.look(self.place(path))
+
+    def is_in_plain_directories(self, path: str) -> bool:
+        """Return whether a file may be made at a path: each parent is a directory, or is not there."""
+        parts = path.split("/")
+        for count in range(1, len(parts)):
+            found = self.look("/".join(parts[:count]))
+            if found is None:
+                return True
+            if not stat.S_ISDIR(found.st_mode):
+                return False
+        return True
+
+    def replace(self, path: str, content: bytes, mode: int | None) -> os.stat_result:
+        """Put a new content at a path, whole, and return its status."""
+        self._storage.write_atomically(self.place(path), content, sync=False, mode=mode)
+        found = self.look(path)
+        if found is None:
+            raise StorageError(f"{self.place(path)} is gone as soon as it was written", path=path)
+        return found
+
+    def remove(self, path: str) -> None:
+        """Remove a file, and the directories that are empty then."""
+        self._storage.remove(self.place(path))
+        for parent in self._parents(path):
+            try:
+                self._storage.remove_directory(parent)
+            except OSError:
+                return
+
+    def sweep(self, path: str) -> None:
+        """Remove what a crash left behind of a file that was to be put at a path."""
+        place, name = os.path.split(self.place(path))
+        start = f".{name[:40]}{TEMPORARY_MARK}"
+        for found, is_directory in self._storage.list_directory(place):
+            process = found.removeprefix(start).partition("-")[0]
+            is_left = found.startswith(start) and process.isdecimal() and not is_directory
+            if is_left and not self._storage.is_running(int(process)):
+                self._storage.remove(os.path.join(place, found))
+
+    def _parents(self, path: str) -> Iterator[str]:
+        parts = path.split("/")
+        return (self.place("/".join(parts[:count])) for count in range(len(parts) - 1, 0, -1))
+
+
+def _why(error: OSError, path: str, action: str) -> str:
+    return str(storage_error(error, path, action))

@@ -1,0 +1,106 @@
+"""Finds what a file is a copy of, where Muse may have replaced it since the base was written."""
+
+from muse.core.content_id import object_id
+from muse.errors import MuseError
+from muse.history.working_tree import WrittenFiles
+from muse.plugins.code.encodings import detect
+from muse.plugins.code.hunks import patches_between
+from muse.workdir.base import Base, BaseFile
+from muse.workdir.newest import Newest
+from muse.workdir.record import Recorder
+from muse.workdir.scan import Directory, Scan
+
+_COMMITS = 1_000
+
+
+class Settler:
+    """Settles the base of files that a commit, a checkout or a call that was cut off has to do with."""
+
+    def __init__(
+        self, base: Base, scan: Scan, directory: Directory, newest: Newest, recorder: Recorder
+    ) -> None:
+        self._base = base
+        self._scan = scan
+        self._directory = directory
+        self._newest = newest
+        self._recorder = recorder
+
+    def take_notes(self, written: WrittenFiles) -> None:
+        """Take into the base that files were replaced; of an update that was cut off, only what is seen."""
+        for path, digest in written.files.items():
+            if self._is_as_known(path) or (not written.is_done and not self._is(path, digest)):
+                continue
+            if digest is None:
+                self._base.files.pop(path, None)
+            elif path in self._base.files or self._newest.digests.get(path) != digest:
+                self._base.files[path] = self._committed(path, digest)
+
+    def take_coming(self) -> None:
+        """Decide for each file that was about to be replaced whether it was.
+
+        It was not if it is the file of before. If somebody went on from there, what it differs from least
+        was there.
+        """
+        for path, coming in sorted(self._base.coming.items()):
+            self._directory.sweep(path)
+            row, status = self._base.files.get(path), self._scan.files.get(path)
+            if status is None or self._is_as_known(path):
+                continue
+            content = self._content(path)
+            if content is None or (row is not None and row.inode == status.st_ino):
+                continue
+            candidates = [one for one in (row, coming) if one is not None]
+            self._base.files[path] = self._nearest(path, content, candidates)
+        self._base.coming = {}
+
+    def _content(self, path: str) -> bytes | None:
+        try:
+            return self._directory.read(path)[0]
+        except MuseError:
+            return None  # the comparison reads it again, and says so
+
+    def _is_as_known(self, path: str) -> bool:
+        """Return whether a file is as the base has it."""
+        row, status = self._base.files.get(path), self._scan.files.get(path)
+        if row is None or status is None:
+            return False
+        if row.is_version(status, self._base.taken_ns):
+            return True
+        content = self._content(path)
+        return content is not None and object_id(content) == row.digest
+
+    def _is(self, path: str, digest: str | None) -> bool:
+        if path not in self._scan.files:
+            return digest is None
+        content = self._content(path)
+        return content is not None and object_id(content) == digest
+
+    def _committed(self, path: str, digest: str) -> BaseFile:
+        """Return what is to be remembered of a file of some commit."""
+        repository, head = self._newest.repository, self._newest.head
+        if self._newest.committed.get(path) == digest or head is None:
+            return BaseFile(digest, commit=head or "")
+        for _, record in zip(range(_COMMITS), repository.dag.history(head), strict=False):
+            if repository.dag.read_snapshot(record["snapshot_id"])["manifest"].get(path) == digest:
+                return BaseFile(digest, commit=record["commit_id"])
+        return BaseFile(digest)
+
+    def _nearest(self, path: str, content: bytes, candidates: list[BaseFile]) -> BaseFile:
+        digest, steps = object_id(content), self._recorder.steps_for(path)
+        found: list[tuple[int, int]] = []
+        for place, row in enumerate(candidates):
+            if row.digest == digest:
+                return row
+            before = steps.content_of(path, row)
+            if before is not None:
+                found.append((_difference(before, content), place))
+        return candidates[min(found)[1]] if found else candidates[0]
+
+
+def _difference(one: bytes, other: bytes) -> int:
+    """Count the characters in which two texts differ, or the bytes of what is no text."""
+    encoding = detect(one)
+    if encoding is None or encoding != detect(other):
+        return len(one) + len(other)
+    patches = patches_between(one.decode(encoding), other.decode(encoding))
+    return sum(length + len(added) for _, length, added in patches)

@@ -1,0 +1,175 @@
+"""Compares three states of each file: that on the disk, that on which both agreed, that of the session."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from muse.core.content_id import object_id
+from muse.errors import MuseError
+from muse.workdir.base import Base, BaseFile
+from muse.workdir.scan import Directory, FileFault, Scan
+
+ChangeKind = Literal["new", "modified", "deleted", "renamed"]
+_SIMILAR = 0.6
+"""So much of the larger of two texts has to be in the other, for the one to be the other under a new name."""
+
+_PAIRS = 10_000
+_EMPTY = object_id(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFile:
+    """A file that is not as it was.
+
+    One that is renamed was `from_path`; `is_edited`: its content changed too. `meets` is true where the other
+    side changed the file as well.
+    """
+
+    path: str
+    kind: ChangeKind
+    from_path: str = ""
+    is_edited: bool = False
+    meets: bool = False
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the change as JSON has it."""
+        found: dict[str, Any] = {"path": self.path, "change": self.kind}
+        if self.from_path:
+            found |= {"from_path": self.from_path, "edited": self.is_edited}
+        return found | {"on_both_sides": self.meets}
+
+
+@dataclass(slots=True)
+class Divergence:
+    """What differs: `here` from the base, by path, and `ahead` in the session: path -> digest, None if gone.
+
+    `disk` has the digests of the files that are there, as far as they matter; `contents` what was read.
+    `agreed` are files that are as the session has them, and differ from the base. `is_news`: the base is
+    not as it was read any more.
+    """
+
+    base: Base
+    scan: Scan
+    newest: Mapping[str, str]
+    disk: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    here: dict[str, ChangedFile] = field(default_factory=dict)
+    ahead: dict[str, str | None] = field(default_factory=dict)
+    agreed: list[str] = field(default_factory=list)
+    faults: list[FileFault] = field(default_factory=list)
+    is_news: bool = False
+
+    def row(self, path: str) -> BaseFile | None:
+        return self.base.files.get(path)
+
+    def read(self, path: str, directory: Directory) -> None:
+        """Read a file; one that cannot be read is at fault, and nothing more is said of it."""
+        try:
+            content, status = directory.read(path)
+        except MuseError as error:
+            self.faults.append(FileFault(path, str(error)))
+            self.scan.unknown.add(path)
+            return
+        self.scan.files[path] = status
+        self.contents[path] = content
+        self.disk[path] = object_id(content)
+
+    def ahead_changes(self) -> list[ChangedFile]:
+        """List what the session has that the files have not, in the order of the paths."""
+        return [
+            ChangedFile(path, _kind(self.row(path) is not None, digest is not None), meets=path in self.here)
+            for path, digest in sorted(self.ahead.items())
+        ]
+
+
+def _kind(was: bool, is_there: bool) -> ChangeKind:  # noqa: FBT001 - a table of two
+    return "modified" if was and is_there else "new" if is_there else "deleted"
+
+
+def compare(base: Base, scan: Scan, newest: Mapping[str, str], directory: Directory) -> Divergence:
+    """Compare the files of a directory with their base and with the session, reading as little as needed."""
+    found = Divergence(base, scan, newest, faults=list(scan.faults))
+    missing = [path for path in base.files if path not in scan.files and not scan.is_unknown(path)]
+    for path, status in scan.files.items():
+        row = base.files.get(path)
+        if row is not None and row.is_version(status, base.taken_ns):
+            found.disk[path] = row.digest
+        elif row is not None or missing or path in newest:
+            found.read(path, directory)
+    for path in sorted({*scan.files, *base.files, *newest}):
+        if not scan.is_unknown(path):
+            _compare_file(found, path)
+    _find_renames(found, missing)
+    return found
+
+
+def _compare_file(found: Divergence, path: str) -> None:
+    row, newest = found.row(path), found.newest.get(path)
+    is_there = path in found.scan.files
+    before = None if row is None else row.digest
+    now = found.disk.get(path, "") if is_there else None
+    if now == newest and before != newest:
+        found.agreed.append(path)
+        return
+    if before != newest:
+        found.ahead[path] = newest
+    if before != now:
+        found.here[path] = ChangedFile(path, _kind(row is not None, is_there), meets=path in found.ahead)
+
+
+# -- renames -------------------------------------------------------------------------------------
+
+
+def _find_renames(found: Divergence, missing: Iterable[str]) -> None:
+    """Take a file that is gone and one that is new for one file, if they have the same content."""
+    gone = [path for path in missing if path in found.here]
+    new = [path for path, change in sorted(found.here.items()) if change.kind == "new"]
+    if not gone:
+        return
+    by_digest: dict[str, list[str]] = {}
+    for path in new:
+        by_digest.setdefault(found.disk[path], []).append(path)
+    for path in gone:
+        row = found.base.files[path]
+        if row.digest != _EMPTY and (same := by_digest.get(row.digest)):
+            _rename(found, path, same.pop(0), is_edited=False)
+
+
+def _rename(found: Divergence, path: str, to: str, *, is_edited: bool) -> None:
+    meets = found.here.pop(path).meets or found.here[to].meets
+    found.here[to] = ChangedFile(to, "renamed", path, is_edited, meets)
+
+
+def find_similar(found: Divergence, before: Mapping[str, bytes]) -> None:
+    """Take texts for renamed that are nearly the same. `before` has the contents of files that are gone."""
+    new = [path for path, change in sorted(found.here.items()) if change.kind == "new"]
+    new = [path for path in new if path in found.contents]
+    if len(new) * len(before) > _PAIRS:
+        return
+    scores = [
+        (likeness, path, to)
+        for path, content in before.items()
+        for to in new
+        if (likeness := _likeness(content, found.contents[to])) >= _SIMILAR
+    ]
+    taken: set[str] = set()
+    for _, path, to in sorted(scores, key=lambda score: (-score[0], score[1:])):
+        if not {path, to} & taken:
+            taken |= {path, to}
+            _rename(found, path, to, is_edited=True)
+
+
+def _likeness(one: bytes, other: bytes) -> float:
+    """Return how much of the larger of two texts is in lines that both have; 0 for what is no text."""
+    size = max(len(one), len(other))
+    if not size or min(len(one), len(other)) < _SIMILAR * size or b"\0" in one + other:
+        return 0
+    left: dict[bytes, int] = {}
+    for line in one.splitlines(keepends=True):
+        left[line] = left.get(line, 0) + 1
+    shared = 0
+    for line in other.splitlines(keepends=True):
+        if left.get(line):
+            left[line] -= 1
+            shared += len(line)
+    return shared / size

@@ -1,0 +1,378 @@
+"""Workdir: a directory of files, and the session that they are recorded in and brought up to date from."""
+
+import os.path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from muse.core.content_id import sha256_hex
+from muse.disk import layout
+from muse.errors import NotFoundError, UsageError
+from muse.history.repository import Repository
+from muse.history.working_tree import WrittenFiles, notes_of_written
+from muse.plugins.op_fields import NAMES_DIRECTORY
+from muse.workdir.base import ROOT_NAME, Base, BaseFile, BaseStore, Seen, now_ns
+from muse.workdir.scan import Directory, FileFault
+from muse.workdir.sessions import ChosenSession, choose_session
+from muse.workdir.status import ChangedFile, Divergence, compare
+
+if TYPE_CHECKING:
+    from muse.workdir.bring import Brought
+    from muse.workdir.newest import Newest
+    from muse.workdir.record import RecordedFile, Recorder
+
+
+@dataclass(slots=True)
+class WorkdirStatus:
+    """How a directory and a session differ: what was done `here`, what the session has `ahead` of that.
+
+    `faults` are files that are left out, and why.
+    """
+
+    session: ChosenSession
+    branch: str
+    here: list[ChangedFile] = field(default_factory=list)
+    ahead: list[ChangedFile] = field(default_factory=list)
+    faults: list[FileFault] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RecordOutcome:
+    """What was recorded, what came in from others, and the files that are left out, with the reasons."""
+
+    session: ChosenSession
+    recorded: "list[RecordedFile]" = field(default_factory=list)
+    brought: "Brought | None" = None
+    faults: list[FileFault] = field(default_factory=list)
+
+
+class Workdir:
+    """A directory of files that people and programs edit, beside a session that others edit too.
+
+    `directory` is by default the root of the repository. Each method looks at files and session again, and
+    may be called from several processes at once. Nothing that was typed, here or by others, is lost: what
+    both sides did since they last agreed is merged, and a crash at any moment is made good by the next call.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        directory: str | None = None,
+        actor_id: str = "",
+        *,
+        session_id: str | None = None,
+    ) -> None:
+        root = os.path.abspath(repository.root)
+        path = root if directory is None else os.path.abspath(directory)
+        name = ROOT_NAME if path == root else sha256_hex(path.encode(errors="surrogateescape"))[:16]
+        self.repository = repository
+        self.actor_id = actor_id
+        self.directory = Directory(path, repository.storage)
+        self._is_root = path == root
+        self._session_id = session_id
+        self._store = BaseStore(root, name, repository.storage)
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def status(self, paths: Iterable[str] = ()) -> WorkdirStatus:
+        """Compare the files with their base and with the newest state of the session; nothing is recorded.
+
+        With `paths`, only those files, and those in those directories; `NotFoundError` where nothing is.
+        """
+        wanted = _scope(paths)
+        with self._locked(wait=False) as is_ours:
+            base = self._store.read()
+            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
+            if is_ours and base.plan is not None:
+                self._finish(base)
+            found = self._quick_comparison(base, chosen)
+            if found is None:
+                with self._newest(chosen) as newest:
+                    found, _ = self._compared(base, newest)
+            wanted.check(found)
+            outcome = WorkdirStatus(
+                chosen,
+                self.repository.dag.current_branch(),
+                [change for change in _sorted(found) if wanted.has(change.path)],
+                [change for change in found.ahead_changes() if wanted.has(change.path)],
+                [fault for fault in found.faults if wanted.has(fault.path)],
+            )
+            if is_ours and found.is_news:
+                self._store.write(base)
+        return outcome
+
+    def _quick_comparison(self, base: Base, chosen: ChosenSession) -> Divergence | None:
+        """Compare with the state of the session that is known from the last time; None if it moved since."""
+        dag = self.repository.dag
+        branch = dag.current_branch()
+        is_known = not (base.is_new or base.is_lost or base.coming or base.plan)
+        if not is_known or (base.session_id, base.branch) != (chosen.session_id, branch):
+            return None
+        if self._notes():
+            return None
+        if base.seen.head != dag.head(branch) or base.seen.log != self._log_version(chosen.session_id):
+            return None
+        newest = {path: row.digest for path, row in base.files.items()}
+        for path, digest in base.seen.ahead.items():
+            if digest is None:
+                newest.pop(path, None)
+            else:
+                newest[path] = digest
+        taken_ns = now_ns()
+        found = compare(base, self.directory.scan({**base.files, **newest}), newest, self.directory)
+        if found.agreed:
+            return None
+        self._note_looks(base, found, taken_ns)
+        return found
+
+    def _log_version(self, session_id: str) -> tuple[int, ...]:
+        from muse.workdir.log_version import log_version  # noqa: PLC0415
+
+        return log_version(self.repository, session_id)
+
+    # -- recording ------------------------------------------------------------------------------
+
+    def record(
+        self, paths: Iterable[str] = (), *, intent_id: str = "", is_trial: bool = False
+    ) -> RecordOutcome:
+        """Record what was done to files since the directory and the session last agreed, and merge.
+
+        With `paths`, only those files, and those in those directories. What others did is brought into the
+        files then. Files that cannot be recorded are left out and named, the rest is recorded; of one file
+        all is, or nothing. With `is_trial`, it is only said what would be recorded. Raises `UsageError` where
+        there is no actor, `NotFoundError` for a path that nothing is at.
+        """
+        if not self.actor_id:
+            raise UsageError("nobody is named whose edits these are: name an actor")
+        wanted = _scope(paths)
+        with self._locked():
+            base = self._store.read()
+            self._finish(base)
+            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
+            with self._newest(chosen) as newest:
+                found, recorder = self._compared(base, newest)
+                wanted.check(found)
+                outcome = self._record(found, recorder, wanted, chosen, intent_id, is_trial=is_trial)
+                if not is_trial:
+                    self._bring(found, recorder, newest, wanted, outcome)
+        return outcome
+
+    def _record(
+        self,
+        found: Divergence,
+        recorder: "Recorder",
+        wanted: "_Scope",
+        chosen: ChosenSession,
+        intent_id: str,
+        *,
+        is_trial: bool,
+    ) -> RecordOutcome:
+        from muse.workdir.record import recorded_files  # noqa: PLC0415
+
+        changes = [change for change in _sorted(found) if wanted.has(change.path)]
+        plan = recorder.plan(found, changes, self._contents(found, changes))
+        faults = [fault for fault in found.faults if wanted.has(fault.path)]
+        outcome = RecordOutcome(chosen, faults=[*faults, *plan.faults])
+        if plan.changes and is_trial:
+            outcome.recorded = recorded_files(plan, None, [])
+        elif plan.changes:
+            recorder.store_plan(found.base, plan, self.actor_id, intent_id)
+            steps: Sequence[Mapping[str, Any]] = found.base.plan["steps"] if found.base.plan else ()
+            refusals = recorder.carry_out(found.base)
+            outcome.recorded = recorded_files(plan, steps, refusals)
+            for step, reasons in zip(steps, refusals, strict=True):
+                outcome.faults += [FileFault(step["path"], reason) for reason in reasons[:1]]
+        return outcome
+
+    def _contents(self, found: Divergence, changes: Iterable[ChangedFile]) -> Mapping[str, bytes]:
+        """Read what changed files hold, as far as that was not read before."""
+        for change in changes:
+            if change.kind != "deleted" and change.path not in found.contents:
+                found.read(change.path, self.directory)
+        return found.contents
+
+    # -- bringing -------------------------------------------------------------------------------
+
+    def bring(self, paths: Iterable[str] = ()) -> RecordOutcome:
+        """Write what others did into the files, and record nothing.
+
+        A file that was changed here too, and not recorded, has the changes of both sides then, if it is a
+        text; any other stays as it is and is named.
+        """
+        wanted = _scope(paths)
+        with self._locked():
+            base = self._store.read()
+            self._finish(base)
+            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
+            with self._newest(chosen) as newest:
+                found, recorder = self._compared(base, newest)
+                wanted.check(found)
+                faults = [fault for fault in found.faults if wanted.has(fault.path)]
+                outcome = RecordOutcome(chosen, faults=faults)
+                self._bring(found, recorder, newest, wanted, outcome, merges=True)
+        return outcome
+
+    def _bring(
+        self,
+        found: Divergence,
+        recorder: "Recorder",
+        newest: "Newest",
+        wanted: "_Scope",
+        outcome: RecordOutcome,
+        *,
+        merges: bool = False,
+    ) -> None:
+        from muse.workdir.bring import Bringer  # noqa: PLC0415
+
+        if outcome.recorded:
+            newest.refresh()
+        bringer = Bringer(newest, recorder, self._store, self.directory)
+        tree_lock = layout.working_tree_lock_file(self.repository.root)
+        with self.repository.storage.locked(tree_lock) if self._is_root else nullcontext():
+            outcome.brought = bringer.bring(found, wanted.has, merges=merges)
+        outcome.faults += outcome.brought.faults
+        self._note_session(found.base, newest)
+        self._store.write(found.base)
+        self._store.sweep(found.base)
+
+    # -- the base -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self, *, wait: bool = True) -> Iterator[bool]:
+        storage = self.repository.storage
+        storage.make_directories(os.path.dirname(self._store.lock_path))
+        with storage.locked(self._store.lock_path, wait=wait) as is_ours:
+            yield is_ours
+
+    def _newest(self, chosen: ChosenSession) -> "Newest":
+        from muse.workdir.newest import Newest  # noqa: PLC0415 - it is not needed where nothing moved
+
+        branch = self.repository.dag.current_branch()
+        return Newest(self.repository, chosen.session_id, branch, self.actor_id)
+
+    def _finish(self, base: Base) -> None:
+        """Do what is left of a plan that a crash cut off."""
+        if base.plan is None:
+            return
+        from muse.workdir.record import Recorder  # noqa: PLC0415
+
+        chosen = ChosenSession(base.plan["session_id"], "that of the plan")
+        with self._newest(chosen) as newest:
+            Recorder(newest, self._store).carry_out(base)
+        base.session_id = chosen.session_id
+        base.done, base.plan = base.plan["plan_id"], None
+
+    def _compared(self, base: Base, newest: "Newest") -> "tuple[Divergence, Recorder]":
+        """Compare with the newest state of the session; take files that agree with it into the base."""
+        from muse.workdir.record import Recorder  # noqa: PLC0415
+        from muse.workdir.settle import Settler  # noqa: PLC0415
+
+        self._check_session(base, newest)
+        recorder = Recorder(newest, self._store)
+        if base.is_new and self._is_root:
+            head = newest.head or ""
+            base.files = {
+                path: BaseFile(digest, commit=head)
+                for path, digest in newest.committed.items()
+                if not path.startswith(f"{NAMES_DIRECTORY}/")
+            }
+        while True:
+            taken_ns, notes = now_ns(), self._notes()
+            scan = self.directory.scan({**base.files, **newest.digests})
+            settler = Settler(base, scan, self.directory, newest, recorder)
+            settler.take_coming()
+            for one in notes:
+                settler.take_notes(one)
+            found = compare(base, scan, newest.digests, self.directory)
+            if notes == self._notes():
+                break  # or else a commit or checkout replaced files meanwhile
+        base.notes = [one.place for one in notes]
+        recorder.find_renames(found)
+        for path in found.agreed:
+            if path in newest.digests:
+                base.files[path] = recorder.row_of(path).seen_as(scan.files[path])
+            else:
+                base.files.pop(path, None)
+        self._note_looks(base, found, taken_ns)
+        found.is_news |= bool(found.agreed or notes) or base.is_new or _is_other(base, newest)
+        self._note_session(base, newest)
+        return found, recorder
+
+    def _notes(self) -> list[WrittenFiles]:
+        """Return what Muse replaced in the working tree since the base was written."""
+        return notes_of_written(self.repository.root, self.repository.storage) if self._is_root else []
+
+    def _check_session(self, base: Base, newest: "Newest") -> None:
+        """Refuse to go on in another session while the last one has ops that no commit has."""
+        from muse.workdir.newest import pending_count  # noqa: PLC0415
+
+        last = base.session_id
+        if last and last != newest.session_id:
+            if count := pending_count(self.repository, last, base.branch):
+                raise UsageError(
+                    f"the files here show session {last!r}, of which {count} ops are in no commit: commit "
+                    f"them first, with 'muse commit {last} -m MESSAGE', or go on with --session {last}"
+                )
+            base.files = {path: replace(row, heads=()) for path, row in base.files.items()}
+        if last == newest.session_id and base.seen.log and _is_older(newest.version, base.seen.log):
+            base.files = {path: row for path, row in base.files.items() if row.commit}
+            base.is_lost = True
+
+    def _note_looks(self, base: Base, found: Divergence, taken_ns: int) -> None:
+        """Remember how files are on the disk that are as the base has them."""
+        for path in found.contents:
+            row, status = base.files.get(path), found.scan.files.get(path)
+            if row is not None and status is not None and found.disk[path] == row.digest:
+                seen = row.seen_as(status)
+                found.is_news |= seen != row
+                base.files[path] = seen
+        base.taken_ns = taken_ns
+
+    def _note_session(self, base: Base, newest: "Newest") -> None:
+        base.session_id, base.branch = newest.session_id, newest.branch
+        ahead = {
+            path: newest.digests.get(path)
+            for path in base.files.keys() | newest.digests.keys()
+            if newest.digests.get(path) != (base.files[path].digest if path in base.files else None)
+        }
+        base.seen = Seen(newest.head, newest.version, ahead)
+
+
+# -- which files are meant -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The paths that are meant: those files, and all in those directories; all without any."""
+
+    paths: tuple[str, ...]
+
+    def has(self, path: str) -> bool:
+        return not self.paths or any(path == one or path.startswith(f"{one}/") for one in self.paths)
+
+    def check(self, found: Divergence) -> None:
+        """Raise `NotFoundError` for a path at which neither side has anything."""
+        known = {*found.scan.files, *found.base.files, *found.newest, *(fault.path for fault in found.faults)}
+        for path in self.paths:
+            if not any(name == path or name.startswith(f"{path}/") for name in known):
+                raise NotFoundError(f"there is no file {path!r}, here or in the session: see 'muse status'")
+
+
+def _scope(paths: Iterable[str]) -> _Scope:
+    return _Scope(tuple(path.strip("/") for path in paths))
+
+
+def _sorted(found: Divergence) -> list[ChangedFile]:
+    return [found.here[path] for path in sorted(found.here)]
+
+
+def _is_other(base: Base, newest: "Newest") -> bool:
+    """Return whether the session is another one, or moved on, since the base was written."""
+    seen = base.session_id, base.branch, base.seen.head, base.seen.log
+    return seen != (newest.session_id, newest.branch, newest.head, newest.version)
+
+
+def _is_older(version: tuple[int, ...], seen: tuple[int, ...]) -> bool:
+    """Return whether a log is shorter than it was: another one was put in its place."""
+    return not version or version[0] < seen[0]

@@ -1,0 +1,276 @@
+"""What else is in a directory: junk, files that no tree may have, files of any kind."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from muse.core.op_log import OpLog
+from muse.disk.storage import Storage
+from muse.errors import NotFoundError, UsageError
+from muse.history.repository import Repository
+from muse.session.guarded_log import GuardedLog
+from muse.session.live import LiveSession
+from muse.session.policy import Policy, write_policy
+from muse.session.text_replica import CodeReplica
+from muse.workdir.workdir import RecordOutcome, Workdir
+from tests.workdir.test_midi import TUNE, midi
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    Repository.init(str(tmp_path / "project"))
+    return tmp_path / "project"
+
+
+def workdir(root: Path, actor: str = "ada", storage: Storage | None = None) -> Workdir:
+    repository = Repository.open(str(root), storage) if storage else Repository.open(str(root))
+    return Workdir(repository, None, actor, session_id="jam")
+
+
+def recorded(outcome: RecordOutcome) -> list[str]:
+    return [one.change.path for one in outcome.recorded]
+
+
+def faults(outcome: RecordOutcome) -> dict[str, str]:
+    return {fault.path: fault.reason for fault in outcome.faults}
+
+
+def test_junk_and_what_the_ignore_file_names_is_left_alone(root: Path) -> None:
+    for path in (
+        ".git/config",
+        "node_modules/x/index.js",
+        "a/__pycache__/b.pyc",
+        ".venv/bin/python",
+        ".DS_Store",
+        "a/.x.txt.swp",
+        "x.txt~",
+        "build/out.txt",
+        "debug.log",
+    ):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("junk")
+    (root / "keep.log").write_text("kept")
+    (root / ".museignore").write_text("# ours\nbuild/\n*.log\n!keep.log\n")
+    outcome = workdir(root).record()
+    assert (recorded(outcome), faults(outcome)) == ([".museignore", "keep.log"], {})
+
+
+def test_a_file_that_the_session_has_is_recorded_though_it_is_ignored_now(root: Path) -> None:
+    (root / "a.log").write_text("one\n")
+    workdir(root).record()
+    (root / ".museignore").write_text("*.log\n")
+    (root / "a.log").write_text("one\ntwo\n")
+    assert recorded(workdir(root).record()) == [".museignore", "a.log"]
+    (root / "a.log").unlink()
+    [outcome] = workdir(root).record().recorded
+    assert (outcome.change.path, outcome.change.kind) == ("a.log", "deleted")
+
+
+def test_patterns_that_cannot_be_read_are_named(root: Path) -> None:
+    (root / ".museignore").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"\.museignore cannot be read as patterns"):
+        workdir(root).record()
+
+
+def test_what_cannot_be_recorded_is_named_and_the_rest_is_recorded(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("outside")
+    (root / "page.mid").write_text("<!DOCTYPE html><html></html>")
+    (root / "cut.mid").write_bytes(midi(*TUNE)[:30])
+    (root / "out").symlink_to(tmp_path / "secret")
+    os.mkfifo(root / "pipe")
+    (root / "line\nbreak.txt").write_text("x")
+    (root / "good.txt").write_text("good\n")
+    outcome = workdir(root).record()
+    found = faults(outcome)
+    assert recorded(outcome) == ["good.txt"]
+    assert set(found) == {"page.mid", "cut.mid", "out", "pipe", "line\nbreak.txt"}
+    assert "an HTML page" in found["page.mid"]
+    assert "not a MIDI file that can be read" in found["cut.mid"]
+    assert "a symbolic link" in found["out"]
+    assert "control characters" in found["line\nbreak.txt"]
+    with OpLog(str(root), "jam") as log:
+        assert len(log.read_all()) == 1
+
+
+def test_a_link_in_the_place_of_a_file_is_no_removal(root: Path, tmp_path: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    (root / "a.txt").unlink()
+    (root / "a.txt").symlink_to(tmp_path / "elsewhere")
+    outcome = workdir(root).record()
+    assert (recorded(outcome), list(faults(outcome))) == ([], ["a.txt"])
+    assert (root / "a.txt").is_symlink()
+
+
+def test_a_text_that_turned_binary_is_named_and_stays(root: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    (root / "a.txt").write_bytes(b"one\0two")
+    outcome = workdir(root).record()
+    assert "a.txt was a text in utf-8 and is no longer one" in faults(outcome)["a.txt"]
+    assert (root / "a.txt").read_bytes() == b"one\0two"
+
+
+class ChangingStorage(Storage):
+    """Has a file written by another program whenever it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read_bytes(self, path: str) -> bytes:
+        content = super().read_bytes(path)
+        if path == str(self.path):
+            with self.path.open("ab") as file:
+                file.write(b"more\n")
+        return content
+
+
+class ClosedStorage(Storage):
+    """May not open one file, and not list one directory: what a process without permission meets."""
+
+    def __init__(self, *closed: Path) -> None:
+        self.closed = {str(path) for path in closed}
+
+    def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+        if path in self.closed:
+            raise PermissionError(13, "Permission denied", path)
+        return super().open(path, flags, mode)
+
+    def names(self, path: str):  # type: ignore[no-untyped-def] # noqa: ANN201
+        if path in self.closed:
+            raise PermissionError(13, "Permission denied", path)
+        return super().names(path)
+
+
+def test_a_file_that_is_written_while_it_is_read_waits(root: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    (root / "b.txt").write_text("two\n")
+    outcome = workdir(root, storage=ChangingStorage(root / "a.txt")).record()
+    assert recorded(outcome) == ["b.txt"]
+    assert "changed while it was read" in faults(outcome)["a.txt"]
+    assert recorded(workdir(root).record()) == ["a.txt"]
+
+
+def test_what_may_not_be_read_is_named_and_is_no_removal(root: Path) -> None:
+    (root / "d").mkdir()
+    (root / "d" / "a.txt").write_text("one\n")
+    (root / "b.txt").write_text("two\n")
+    workdir(root).record()
+    (root / "b.txt").write_text("two and more\n")
+    (root / "c.txt").write_text("three\n")
+    storage = ClosedStorage(root / "d", root / "b.txt")
+    outcome = workdir(root, storage=storage).record()
+    assert recorded(outcome) == ["c.txt"]
+    assert set(faults(outcome)) == {"b.txt", "d"}
+    assert all("permission denied" in reason for reason in faults(outcome).values())
+
+
+def test_files_of_any_kind_are_recorded_whole(root: Path) -> None:
+    content = bytes(range(256)) * 4096  # too much for an op
+    (root / "logo.bin").write_bytes(content)
+    workdir(root).record()
+    (root / "logo.bin").write_bytes(content[::-1])
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        assert CodeReplica(session, session.log, "reader").read("logo.bin") == content[::-1]
+        assert session.commit("all").ignored == ()
+
+
+def test_a_whole_file_that_both_sides_changed_is_named_and_both_versions_stay(root: Path) -> None:
+    (root / "logo.bin").write_bytes(b"\0one")
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        CodeReplica(session, session.log, "bob").write("logo.bin", b"\0bob")
+    (root / "logo.bin").write_bytes(b"\0ada")
+    outcome = workdir(root).record()
+    assert "others changed or moved logo.bin since you had it" in faults(outcome)["logo.bin"]
+    assert (root / "logo.bin").read_bytes() == b"\0ada"
+    (root / "logo.bin").rename(root / "mine.bin")
+    outcome = workdir(root).record()
+    assert recorded(outcome) == ["mine.bin"]
+    assert (root / "logo.bin").read_bytes() == b"\0bob"
+
+
+def test_a_script_stays_executable_when_others_change_it(root: Path) -> None:
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "run.sh").chmod(0o755)
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        CodeReplica(session, session.log, "bob").insert("run.sh", 10, "true\n")
+    workdir(root).record()
+    assert (root / "run.sh").read_text() == "#!/bin/sh\ntrue\n"
+    assert (root / "run.sh").stat().st_mode & 0o777 == 0o755
+
+
+def test_what_another_reserved_is_refused_and_named(root: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    (root / "b.txt").write_text("two\n")
+    workdir(root).record()
+    repository = Repository.open(str(root))
+    write_policy(str(root), "jam", Policy(reservations="propose"))
+    repository.coordination.reserve("bob", ["a.txt"], branch="main")
+    (root / "a.txt").write_text("one by ada\n")
+    (root / "b.txt").write_text("two by ada\n")
+    outcome = workdir(root).record()
+    assert recorded(outcome) == ["b.txt"]
+    assert "bob" in faults(outcome)["a.txt"]
+    assert (root / "a.txt").read_text() == "one by ada\n"
+    with OpLog(str(root), "jam") as log:
+        assert GuardedLog(repository, log).proposals() == []
+
+
+def test_paths_limit_what_is_recorded_and_brought(root: Path) -> None:
+    (root / "d").mkdir()
+    (root / "d" / "a.txt").write_text("one\n")
+    (root / "b.txt").write_text("two\n")
+    assert recorded(workdir(root).record(["d"])) == ["d/a.txt"]
+    assert [change.path for change in workdir(root).status().here] == ["b.txt"]
+    with pytest.raises(NotFoundError, match="no file 'nothing'"):
+        workdir(root).record(["nothing"])
+
+
+def test_a_trial_records_nothing(root: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    assert recorded(workdir(root).record(is_trial=True)) == ["a.txt"]
+    assert not (root / ".muse" / "op_log" / "jam" / "ops.jsonl").exists()
+    assert recorded(workdir(root).record()) == ["a.txt"]
+
+
+def test_a_file_written_in_the_same_tick_with_the_same_size_is_noticed(root: Path) -> None:
+    place = root / "a.txt"
+    place.write_text("one\n")
+    workdir(root).record()
+    status = place.stat()
+    with place.open("r+") as file:
+        file.write("two\n")
+    os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert recorded(workdir(root).record()) == ["a.txt"]
+
+
+def test_a_status_of_files_that_nobody_touched_reads_none_of_them(root: Path) -> None:
+    for number in range(20):
+        place = root / f"{number}.txt"
+        place.write_text(f"{number}\n")
+        os.utime(place, ns=(0, 10**18))
+    workdir(root).record()
+    workdir(root).status()
+
+    class NoFiles(Storage):
+        def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+            assert ".muse" in path, path
+            return super().open(path, flags, mode)
+
+    assert workdir(root, storage=NoFiles()).status().here == []
+
+
+def test_a_commit_does_not_call_a_file_changed_by_hand_that_was_recorded(root: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        assert session.commit("first").kept == ()
+    (root / "a.txt").write_text("one\ntwo\n")
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        assert session.commit("second").kept == ()
+    assert workdir(root).status().here == []

@@ -1,0 +1,174 @@
+"""MIDI files in a directory, and a session: recorded note by note, merged in three ways."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muse.core.op_log import OpLog
+from muse.history.repository import Repository
+from muse.plugins.music.identified_score import identified_notes, identify
+from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, encode
+from muse.plugins.music.midi_file import notes_of, other_events
+from muse.plugins.music.note import Note
+from muse.plugins.music.notes import delete_note, insert_note, move_note
+from muse.session.live import LiveSession
+from muse.views.as_of import read_session, state_at, up_to_lamport
+from muse.workdir.workdir import RecordOutcome, Workdir
+
+TEMPO = Event(0, b"\xff\x51\x03\x07\xa1\x20")
+FASTER = Event(0, b"\xff\x51\x03\x05\x00\x00")
+
+
+def midi(*notes: tuple[int, int, int], tempo: Event = TEMPO, velocity: int = 80) -> bytes:
+    """A file of notes: pitch, start and length in ticks."""
+    empty = encode(EventFile(1, 480, (EventTrack((tempo,), 0),)))
+    score = identify(empty, None)
+    for number, (pitch, start, length) in enumerate(notes):
+        score.place(f"{number}", 0, Note(pitch, velocity, start, length))
+    return score.data()
+
+
+TUNE = ((60, 0, 240), (64, 480, 240), (67, 960, 240))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    Repository.init(str(tmp_path / "song"))
+    return tmp_path / "song"
+
+
+def record(root: Path) -> RecordOutcome:
+    outcome = Workdir(Repository.open(str(root)), None, "ada", session_id="jam").record()
+    assert outcome.faults == []
+    return outcome
+
+
+def ops(root: Path) -> list[dict[str, Any]]:
+    with OpLog(str(root), "jam") as log:
+        return [dict(entry["domain_op"]) for entry in log.read_all()]
+
+
+def files(root: Path) -> dict[str, bytes]:
+    repository = Repository.open(str(root))
+    return dict(state_at(repository, read_session(repository, "jam"), up_to_lamport(10**9)).files)
+
+
+def names(root: Path, path: str = "a.mid") -> dict[int, str]:
+    """The name of each note, by its pitch."""
+    return {placed[1].pitch: name for name, placed in identified_notes(files(root), path).items()}
+
+
+def bob(root: Path, *made: Any) -> None:
+    with LiveSession(str(root), "jam") as session:
+        for op in made:
+            session.edit("bob", "music", op)
+
+
+def sound(data: bytes) -> list[tuple[int, int, int]]:
+    return [(note.pitch, note.start_tick, note.duration_ticks) for _, note in notes_of(data)]
+
+
+def test_a_note_that_was_moved_stays_the_same_note(root: Path) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    before = names(root)
+    (root / "a.mid").write_bytes(midi((60, 0, 240), (64, 720, 240), (67, 960, 240)))
+    record(root)
+    [child] = ops(root)[-1]["child_ops"]
+    assert (child["op"], child["address"], child["to_position"]) == ("move", f"note/{before[64]}", 720)
+    assert names(root) == before
+
+
+def test_each_kind_of_edit_is_one_op_of_a_note(root: Path) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    before = names(root)
+    (root / "a.mid").write_bytes(midi((61, 0, 240), (64, 480, 480), (72, 1920, 120)))
+    record(root)
+    children = ops(root)[-1]["child_ops"]
+    kinds = sorted((child["op"], *child.get("fields", ())) for child in children)
+    assert kinds == [("delete",), ("insert",), ("mutate", "duration_ticks"), ("mutate", "pitch")]
+    after = names(root)
+    assert (after[61], after[64]) == (before[60], before[64])
+    assert after[72] not in before.values()
+
+
+def test_notes_of_others_are_merged_and_come_to_the_disk(root: Path) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    before = names(root)
+    bob(root, insert_note("a.mid", "bobs", Note(48, 80, 0, 960)))
+    bob(root, move_note("a.mid", before[60], Note(60, 80, 0, 240), 120))
+    (root / "a.mid").write_bytes(midi((60, 0, 240), (64, 480, 240), (67, 1440, 240)))
+    record(root)
+    merged = [(48, 0, 960), (60, 120, 240), (64, 480, 240), (67, 1440, 240)]
+    assert sorted(sound((root / "a.mid").read_bytes())) == merged
+    assert (root / "a.mid").read_bytes() == files(root)["a.mid"]
+    assert record(root).recorded == []
+
+
+def test_a_note_that_others_deleted_comes_back_as_it_was_changed_here(root: Path) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    bob(root, delete_note("a.mid", names(root)[64], Note(64, 80, 480, 240)))
+    (root / "a.mid").write_bytes(midi((60, 0, 240), (64, 480, 999), (67, 960, 240)))
+    record(root)
+    assert sorted(sound((root / "a.mid").read_bytes())) == [(60, 0, 240), (64, 480, 999), (67, 960, 240)]
+
+
+def test_what_is_no_note_replaces_the_file_and_keeps_names_and_notes_of_others(root: Path) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    before = names(root)
+    bob(root, insert_note("a.mid", "bobs", Note(48, 80, 0, 960)))
+    (root / "a.mid").write_bytes(midi((60, 0, 240), (64, 480, 240), (67, 1200, 240), tempo=FASTER))
+    record(root)
+    assert ops(root)[-1]["op"] == "replace"
+    data = (root / "a.mid").read_bytes()
+    assert data == files(root)["a.mid"]
+    assert sorted(sound(data)) == [(48, 0, 960), (60, 0, 240), (64, 480, 240), (67, 1200, 240)]
+    assert FASTER in [event for track in other_events(data) for event in track]
+    assert {**before, 48: "bobs"} == names(root)
+
+
+def test_names_last_through_a_rename_and_a_commit(root: Path) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    (root / "a.mid").write_bytes(midi((60, 0, 240), (64, 480, 240), (69, 960, 240)))
+    record(root)
+    before = names(root)
+    with LiveSession(str(root), "jam") as session:
+        session.commit("first")
+    os.rename(root / "a.mid", root / "b.mid")
+    outcome = record(root)
+    assert [one.change.kind for one in outcome.recorded] == ["renamed"]
+    assert ops(root)[-1]["from_address"] == "a.mid"
+    (root / "b.mid").write_bytes(midi((60, 0, 240), (64, 480, 240), (69, 1440, 240)))
+    record(root)
+    assert names(root, "b.mid") == before
+
+
+def test_many_notes_are_several_ops_and_all_take_effect(root: Path) -> None:
+    many = [(30 + number % 60, 120 * number, 100) for number in range(1200)]
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    (root / "a.mid").write_bytes(midi(*many))
+    record(root)
+    assert sorted(sound(files(root)["a.mid"])) == sorted(many)
+
+
+def test_a_removal_is_no_removal_of_what_others_changed(root: Path) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    bob(root, insert_note("a.mid", "bobs", Note(48, 80, 0, 960)))
+    (root / "a.mid").unlink()
+    outcome = Workdir(Repository.open(str(root)), None, "ada", session_id="jam").record()
+    assert [(fault.path, fault.reason) for fault in outcome.faults] == [
+        ("a.mid", "others changed it since you had it: it stays")
+    ]
+    assert (root / "a.mid").read_bytes() == files(root)["a.mid"]
+    (root / "a.mid").unlink()
+    record(root)
+    assert "a.mid" not in files(root)
