@@ -230,8 +230,8 @@ def test_the_first_op_starts_a_session(muse: Muse, tmp_path: Path) -> None:
 
 
 def test_ops_carry_domain_intent_and_reservation(muse: Muse, tmp_path: Path) -> None:
-    options = ("--actor", "anna", "--domain", "text", "--any-domain", "--intent", "i-1")
-    options += ("--reservation", "r-1")
+    named = ("--actor", "anna", "--domain", "text", "--intent", "i-1", "--reservation", "r-1")
+    options = (*named, "--any-domain")
     assert muse("session", "append", "jam", *options, stdin=lines({"op": "anything"})).status == 0
     (entry,) = OpLog(tmp_path, "jam").read_all()
     assert (entry["domain"], entry["intent_id"], entry["reservation_id"]) == ("text", "i-1", "r-1")
