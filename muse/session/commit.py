@@ -16,6 +16,7 @@ from muse.disk import layout
 from muse.domain import Application, IgnoredOp, StructuredDelta
 from muse.errors import CorruptionError, MuseError, PluginError, StorageError
 from muse.history.commit_record import (
+    CommitRecord,
     executable_metadata,
     executable_paths,
     make_commit_record,
@@ -26,7 +27,7 @@ from muse.history.commit_record import (
 )
 from muse.history.repo_record import canonical_time, repository_digest
 from muse.history.repository import Repository, TreeFiles
-from muse.history.seal import make_seal
+from muse.history.seal import Seal, make_seal
 from muse.history.signing import Signer
 from muse.history.tree import with_contents
 
@@ -163,24 +164,26 @@ class CommitWriter:
                     **executable_metadata(manifest.keys() & set(executable)),
                 },
             )
-            seal = replace(
-                make_seal(self._log.session_id(), cut.offset, own, frontier, delta),
-                # A tree that was there already kept its time.
-                snapshot_digest=snapshot_digest(repository.dag.read_snapshot(snapshot_id)),
-                repository_digest=self._repository_digest,
-                signer_key_id=self._signer.key_id if self._signer else None,
-                state_digests=state_digests(
-                    map(repository.dag.read_snapshot, state_snapshots(record).values())
-                ),
-                rules=rules_text([domain]),
-            )
-            record = seal_commit(record, seal)
-            if self._signer is not None:
-                record = self._signer.sign(record)
-            commit_ids.append(repository.dag.write_commit(record))
+            seal = make_seal(self._log.session_id(), cut.offset, own, frontier, delta)
+            commit_ids.append(repository.dag.write_commit(self._sealed(record, seal, domain)))
             deltas.append(delta)
             ignored += without_effect(domain, own, application, any_domain=repository.any_domain)
         return StagedCommits(tuple(commit_ids), record["snapshot_id"], tuple(deltas), tuple(ignored))
+
+    def _sealed(self, record: CommitRecord, seal: Seal, domain: str) -> CommitRecord:
+        """Return a commit of one domain with its seal, which covers its snapshots too, and its signature."""
+        dag = self._repository.dag
+        seal = replace(
+            seal,
+            # A tree that was there already kept its time.
+            snapshot_digest=snapshot_digest(dag.read_snapshot(record["snapshot_id"])),
+            repository_digest=self._repository_digest,
+            signer_key_id=self._signer.key_id if self._signer else None,
+            state_digests=state_digests(map(dag.read_snapshot, state_snapshots(record).values())),
+            rules=rules_text([domain]),
+        )
+        record = seal_commit(record, seal)
+        return record if self._signer is None else self._signer.sign(record)
 
     def _apply(
         self, domain: str, entries: list[OpEntry], files: Mapping[str, bytes], state: Mapping[str, bytes]
