@@ -110,7 +110,7 @@ class Repository:
 
 
 def _logs_without_repository(root: str, storage: Storage) -> str:
-    """Say what is missing where programs have begun logs without a repository; "" where they have not."""
+    """Say what is missing where programs have begun logs without a repository; "" elsewhere."""
     if not storage.is_directory(layout.op_log_directory(root)):
         return ""
     found = list_sessions(root, storage=storage)

@@ -177,9 +177,9 @@ class CommitWriter:
         return StagedCommits(tuple(commit_ids), record["snapshot_id"], tuple(deltas), tuple(ignored))
 
     def _sealed(self, record: CommitRecord, seal: Seal, domain: str) -> CommitRecord:
-        """Seal a commit and all that it names, and sign it where there is a signer."""
+        """Return a commit of one domain with its seal, which covers its snapshots too, and its signature."""
         dag = self._repository.dag
-        whole = replace(
+        seal = replace(
             seal,
             # A tree that was there already kept its time.
             snapshot_digest=snapshot_digest(dag.read_snapshot(record["snapshot_id"])),
@@ -188,7 +188,7 @@ class CommitWriter:
             state_digests=state_digests(map(dag.read_snapshot, state_snapshots(record).values())),
             rules=rules_text([domain]),
         )
-        record = seal_commit(record, whole)
+        record = seal_commit(record, seal)
         return record if self._signer is None else self._signer.sign(record)
 
     def _apply(

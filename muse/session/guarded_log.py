@@ -220,7 +220,7 @@ class GuardedLog:
                 )
 
     def _name_parents(self, offers: Sequence[Offer]) -> bool:
-        """Let each draft without parents rest on what its author could have seen; False if there is none.
+        """Let each draft without parents rest on what its author could have seen; False if all have some.
 
         Of a request that says what was read, an op after the first rests on the one before it.
         """

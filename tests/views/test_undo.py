@@ -34,7 +34,7 @@ C4 = Note(60, 64, 0, 480)
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[LiveSession]:
     """A session in which ada put in a note, bob made it louder, and ada put in another."""
-    Repository.init(str(tmp_path), now="2026-01-02T03:04:05+00:00")
+    Repository.init(str(tmp_path), now="2026-01-02T03:04:05+00:00", any_domain=True)
     with LiveSession(tmp_path, "jam") as session:
         session.edit("ada", "music", insert_note("a.mid", "x", C4))
         session.edit("bob", "music", mutate_note("a.mid", "x", C4, velocity=100), intent_id="louder")

@@ -42,6 +42,24 @@ _MIDI_MAGIC = b"MThd"
 _MIDI_ENDINGS = (".mid", ".midi", ".rmi")
 
 
+_Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A MIDI file, an editing trace, a git repository or a text.",
+        show_default=False,
+    ),
+]
+_Name = Annotated[
+    str | None,
+    typer.Option(help="The file's name in the repository; of a git history, a directory for it."),
+]
+_Limit = Annotated[
+    int | None,
+    typer.Option(min=1, max=100_000, help=f"How many commits of git, the newest. Default: {COMMITS}."),
+]
+
+
 class Piece(Protocol):
     """What is replayed: its jobs, and how the outcome is compared."""
 
@@ -80,14 +98,7 @@ _AsCommits = Annotated[
 def replay(
     ctx: typer.Context,
     *,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A MIDI file, an editing trace, a git repository or a text.",
-            show_default=False,
-        ),
-    ],
+    source: _Source,
     session: Annotated[
         str | None, typer.Option(help="A new session's id. Default: from the source's name.")
     ] = None,
@@ -95,17 +106,11 @@ def replay(
     commit_every: Annotated[
         float, typer.Option(min=0.05, metavar="SECONDS", help="How often to commit.")
     ] = 1.0,
-    name: Annotated[
-        str | None,
-        typer.Option(help="The file's name in the repository; of a git history, a directory for it."),
-    ] = None,
+    name: _Name = None,
     actors: Annotated[
         int | None, typer.Option(min=1, max=64, help=f"How many type a text. Default: {ACTORS}.")
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, max=100_000, help=f"How many commits of git, the newest. Default: {COMMITS}."),
-    ] = None,
+    limit: _Limit = None,
     as_commits: _AsCommits = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
