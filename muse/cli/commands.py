@@ -95,7 +95,7 @@ COMMANDS = (
     ),
     CommandRow(
         "branch",
-        "muse.cli.branch",
+        "muse.cli.branch.command",
         "Lines of commits: list, make, switch and delete branches.",
         is_group=True,
     ),
