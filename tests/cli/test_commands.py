@@ -61,7 +61,7 @@ try:
     run({arguments!r})
 except SystemExit:
     pass
-heavy = {"muse.cli.replay", "muse.server", "pycrdt", "httpx"} & set(sys.modules)
+heavy = set("muse.cli.replay muse.server pycrdt httpx".split()) & set(sys.modules)
 print(sorted(heavy), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
