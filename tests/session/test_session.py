@@ -674,10 +674,10 @@ def test_a_commit_takes_its_time_and_its_executable_files_from_its_caller(root: 
         assert executable_paths(record) == {"run.sh"}
         CodeReplica(session, session.log, "ada").insert("run.sh", 10, "true\n")
         session.commit("Second")
-        assert executable_paths(history(root)[0]) == {"run.sh"}
+        assert executable_paths(history(root)[-1]) == {"run.sh"}
         assert (root / "run.sh").stat().st_mode & 0o111 == 0o111
         session.edit("ada", DOMAIN, {"n": 0})
         with pytest.raises(UsageError, match="ISO 8601"):
             session.commit("Third", at="yesterday")
         session.commit("Third", executable=[])
-        assert executable_paths(history(root)[0]) == frozenset()
+        assert executable_paths(history(root)[-1]) == frozenset()
