@@ -65,7 +65,8 @@ class Workdir:
     ) -> None:
         root = os.path.abspath(repository.root)
         path = root if directory is None else os.path.abspath(directory)
-        name = (
+        digest = sha256_hex(path.encode(errors="surrogateescape"))
+        name = layout.WORKDIR_OF_ROOT if path == root else digest[:16]
             layout.WORKDIR_OF_ROOT if path == root else sha256_hex(path.encode(errors="surrogateescape"))[:16]
         )
         self.repository = repository
