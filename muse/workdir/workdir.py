@@ -67,8 +67,6 @@ class Workdir:
         path = root if directory is None else os.path.abspath(directory)
         digest = sha256_hex(path.encode(errors="surrogateescape"))
         name = layout.WORKDIR_OF_ROOT if path == root else digest[:16]
-            layout.WORKDIR_OF_ROOT if path == root else sha256_hex(path.encode(errors="surrogateescape"))[:16]
-        )
         self.repository = repository
         self.actor_id = actor_id
         self.directory = Directory(path, repository.storage)
