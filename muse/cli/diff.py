@@ -1,4 +1,4 @@
-"""`muse diff`: shows what differs between two commits."""
+"""`muse diff`: shows what differs between a session and the files here, or between two commits."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,9 +8,11 @@ import typer
 
 from muse.cli.shared.diffs import print_diffs
 from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.workdirs import SessionOption, tree_paths
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
-from muse.views.file_diff import diff_commits, is_within
+from muse.views.file_diff import diff_commits, diff_states, is_within
+from muse.workdir.workdir import Workdir
 
 _RANGE = ".."
 
@@ -26,21 +28,29 @@ def diff(
         str | None,
         typer.Option("--commit", metavar="A", help="The commit to compare with; A..B names both."),
     ] = None,
+    session: SessionOption = None,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what differs from commit A to commit B, which by default is what HEAD names.
+    """Show what differs from the session to the files here, or from commit A to commit B (default: HEAD).
 
     Texts are compared line by line, MIDI files note by note. A commit is named as in 'muse log': HEAD~2, a
     branch, the first digits of an id. In a pipe the diff of texts is one that 'patch' and 'git apply' read.
 
+    Example: muse diff song.mid
     Example: muse diff --commit HEAD~2
     Example: muse diff --commit HEAD~2 HEAD~1 song.mid
     """
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
     if commit is None:
-        raise UsageError("name the commit to compare with: muse diff --commit HEAD~1")
+        workdir = Workdir(repository, session_id=session)
+        print_diffs(
+            invocation.output, diff_states(*workdir.contents(tree_paths(invocation, repository, paths)))
+        )
+        return
+    if session is not None:
+        raise UsageError("--session is for the files here: leave it out, or leave out --commit")
     before, after, wanted = _sides(repository, commit, [_tree_path(path) for path in paths or ()])
     print_diffs(invocation.output, diff_commits(repository, before, after, wanted))
 

@@ -128,7 +128,6 @@ def test_two_commits_and_paths_may_be_named(muse: Muse, write: Write) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "name the commit"),
         (("--commit", "nobody"), "names no commit or branch"),
         (("--commit", "HEAD", "nothing"), "no file or directory 'nothing'"),
         (("--commit", "HEAD", "take"), "names a commit and a path: write --commit HEAD..take"),

@@ -107,3 +107,17 @@ def test_output_in_a_pipe_has_no_colours(muse: Muse, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n")
     assert "\x1b" not in muse("status").out
     assert "\x1b" not in run_muse("status", cwd=tmp_path).out
+
+
+def test_a_diff_is_of_what_the_session_has_and_the_files_here(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    muse("record", "--actor", "anna")
+    assert muse("diff").out == ""
+    (tmp_path / "a.txt").write_text("one\nTWO\n")
+    (tmp_path / "b.txt").write_text("new\n")
+    shown = muse("diff", "a.txt")
+    assert shown.status == 0
+    assert "-two\n+TWO\n" in shown.out
+    assert "b.txt" not in shown.out
+    assert "+new\n" in muse("diff").out
+    assert muse("diff", "--commit", "HEAD", "--session", "anna").status == 2
