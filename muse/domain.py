@@ -103,12 +103,13 @@ class IgnoredOp:
     """An op that could not take effect, an edit of a note already deleted for example.
 
     `index` is its place in the ops handed to the plugin, `address` what it named, `reason` a line
-    for people.
+    for people. Where entries were applied, `op_id` is that of the entry; plugins leave it empty.
     """
 
     index: int
     address: str
     reason: str
+    op_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,30 @@ class CheckingPlugin(Protocol):
 
     def check_op(self, op: Mapping[str, Any]) -> None:
         """Raise `DomainError`, saying what is wrong, for an op that could never take effect."""
+        ...
+
+
+@runtime_checkable
+class FileKnowingPlugin(Protocol):
+    """A domain that knows its files by their names. Pure, as `DomainPlugin` is."""
+
+    def knows_file(self, path: str) -> bool:
+        """Return whether a file of this name is of the domain."""
+        ...
+
+
+@runtime_checkable
+class ForeseeingPlugin(Protocol):
+    """A domain that can tell, of each op as it is logged, whether it takes effect. Pure."""
+
+    def foresee(
+        self, files: Mapping[str, bytes], fetch: Callable[[str], bytes], state: Mapping[str, bytes]
+    ) -> Callable[[Mapping[str, Any]], str]:
+        """Return what takes in the entries that come next, one by one.
+
+        It returns the reason why an entry has no effect as things are now, "" if it has or that cannot be
+        told. The reasons are those of `apply` or `merge`, which decide in the end, in the total order.
+        """
         ...
 
 
@@ -363,4 +388,24 @@ class UndoingPlugin(Protocol):
         compensating ops will meet: where it differs from the outcome of `ops`, nothing is taken back. Others
         may write before they are applied: what they then find otherwise than it was, they leave alone.
         """
+        ...
+
+
+UNDO_INTENT = "undo-"
+"""How the intent of each entry starts that takes others back: those that it names as its parents."""
+
+
+@runtime_checkable
+class EntryUndoingPlugin(Protocol):
+    """An `UndoingPlugin` that takes whole entries, and learns from them what was taken back already. Pure."""
+
+    def undo_entries(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Callable[[str], bytes],
+        undone: Collection[int],
+        now: Mapping[str, bytes],
+    ) -> Undoing:
+        """Do as `undo` does, for the ops of log entries; see `UNDO_INTENT`."""
         ...

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -11,18 +12,24 @@ from muse.domain import (
     Application,
     CheckingPlugin,
     DomainPlugin,
+    FileKnowingPlugin,
+    IgnoredOp,
     MergingPlugin,
     RuledPlugin,
     WaitingPlugin,
 )
-from muse.errors import NotFoundError
+from muse.errors import DomainError, NotFoundError
 from muse.history.commit_record import STATE_KEY, state_snapshots
+from muse.history.repo_record import is_name_for_others
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_seal
-from muse.plugins.registry import find_plugin
+from muse.plugins.registry import find_plugin, plugin_names
 
 ABSENT = "absent"
 """The file of a domain's state that names, one a line, the objects that a commit did not find."""
+
+OTHER_FILES = "code"
+"""The domain of files that no plugin knows by their names."""
 
 _RULES = re.compile(r"^Muse-Rules: (.*)$", re.MULTILINE)
 _RULE = re.compile(r"(\S+) ([1-9][0-9]{0,8})(?:, |$)")
@@ -62,6 +69,24 @@ def apply_entries(
     return applied if kept == state.get(ABSENT) else replace(applied, state={ABSENT: kept})
 
 
+def without_effect(
+    domain: str, entries: Sequence[OpEntry], application: Application, *, any_domain: bool = False
+) -> list[IgnoredOp]:
+    """Return which of the applied `entries` had no effect, with their ids and the reasons of the domain.
+
+    Ops of a domain without a plugin change no file: unless `any_domain` says that this is meant, all of
+    them are told. `Application.ignored` of a plugin names places only.
+    """
+    found = application.ignored
+    if not any_domain and find_plugin(domain) is None:
+        reason = f"no plugin of domain {domain!r} is installed here: it is in history, and changes no file"
+        found = [
+            IgnoredOp(place, str(entry["domain_op"].get("address", "")), reason)
+            for place, entry in enumerate(entries)
+        ]
+    return [replace(one, op_id=entries[one.index]["op_id"]) for one in found if one.index < len(entries)]
+
+
 def plugin_by_rules(domain: str, rules: Mapping[str, int]) -> DomainPlugin | None:
     """Find the plugin of a domain as it was by the rules that a commit names."""
     plugin = find_plugin(domain)
@@ -89,6 +114,43 @@ def stated_rules(message: str) -> dict[str, int]:
     seal, found = read_seal(message), _RULES.search(message)
     text = (found[1] if found else "") if seal is None else seal.rules or ""
     return {domain: int(rule) for domain, rule in _RULE.findall(text)}
+
+
+def check_domain_is_known(domain: str) -> None:
+    """Raise `DomainError`, with the names that there are, for a domain that no installed package offers."""
+    if find_plugin(domain) is None:
+        known = " and ".join(map(repr, plugin_names())) or "none"
+        raise DomainError(
+            f"no domain {domain!r} is known here, but {known}: name one of them, install the package that "
+            "offers it, or take ops of any domain with --any-domain, or once and for all with "
+            "'muse init --any-domain'"
+        )
+
+
+def domain_of_file(path: object, default: str) -> str:
+    """Return the domain whose plugin knows a file by its name; `default` if none does."""
+    if not isinstance(path, str):
+        return default
+    return next((name for name, plugin in _knowing_files() if plugin.knows_file(path)), default)
+
+
+def domain_of_other_files(repository: Repository) -> str:
+    """Return the domain of the files that no plugin knows by their names.
+
+    It is the one in `repo.json`, unless only other tools know that name: it is then one of a kind of files.
+    """
+    return OTHER_FILES if is_name_for_others(repository.domain) else repository.domain
+
+
+@lru_cache(maxsize=1)
+def _knowing_files() -> list[tuple[str, FileKnowingPlugin]]:
+    found: list[tuple[str, FileKnowingPlugin]] = []
+    for name in plugin_names():
+        with suppress(DomainError):  # what does not load knows no file
+            plugin: object = find_plugin(name)
+            if isinstance(plugin, FileKnowingPlugin):
+                found.append((name, plugin))
+    return found
 
 
 @lru_cache(maxsize=64)

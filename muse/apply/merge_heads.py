@@ -29,6 +29,8 @@ from muse.errors import CorruptionError, DomainError
 from muse.history.commit_record import (
     STATE_KEY,
     CommitRecord,
+    executable_metadata,
+    executable_paths,
     make_commit_record,
     make_snapshot,
     parents,
@@ -107,7 +109,9 @@ def merge_record(repository: Repository, branch: str, work: "MergedWork", merged
     """Return the commit of a merge: the same wherever, and by whatever actor, the two heads are merged."""
     (first, second), base = work.heads, work.base
     text = text_of_rules(merged.rules)
-    committed_at = max(repository.dag.read_commit(head)["committed_at"] for head in work.heads)
+    joined = [repository.dag.read_commit(head) for head in work.heads]
+    committed_at = max(record["committed_at"] for record in joined)
+    may_run = merged.files.keys() & frozenset[str]().union(*map(executable_paths, joined))
     files = make_snapshot(merged.files, committed_at)
     states = {
         domain: make_snapshot(state, committed_at) for domain, state in sorted(merged.states.items()) if state
@@ -125,7 +129,10 @@ def merge_record(repository: Repository, branch: str, work: "MergedWork", merged
         parent2_commit_id=second,
         author="muse",
         structured_delta=file_delta(repository.read_tree(first), merged.files),
-        metadata={f"{STATE_KEY}{domain}": state["snapshot_id"] for domain, state in states.items()},
+        metadata={
+            **{f"{STATE_KEY}{domain}": state["snapshot_id"] for domain, state in states.items()},
+            **executable_metadata(may_run),
+        },
     )
     seal = MergeSeal(
         base,

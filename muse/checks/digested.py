@@ -1,4 +1,4 @@
-"""Checks the files that nothing else vouches for, by their digests: coordination, policies, tokens.
+"""Checks the files that nothing else vouches for: coordination, policies, proposals, tokens.
 
 Reads only. A file of an earlier version, or of another tool, has no digest and passes if it can be read.
 """
@@ -11,6 +11,7 @@ from muse.disk.json_file import read_with_digest
 from muse.disk.storage import Storage
 from muse.errors import MuseError, NotFoundError
 from muse.session.policy import read_policy
+from muse.session.proposals import ProposalFile
 
 
 def check_digested(root: str, storage: Storage) -> Findings:
@@ -31,6 +32,11 @@ def check_digested(root: str, storage: Storage) -> Findings:
             read_policy(root, session_id, storage)
         except MuseError as error:
             findings.add(layout.policy_file(root, session_id), "session", error)
+        proposals = layout.proposals_file(root, session_id)
+        try:
+            ProposalFile(proposals, storage).all()
+        except MuseError as error:
+            findings.add(proposals, "session", error)
     return findings
 
 

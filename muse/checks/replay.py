@@ -10,23 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse.apply.domains import apply_entries, fetch_at, plugin_by_rules, read_states, stated_rules
-from muse.apply.merge_heads import (
-    file_delta,
-    merged_tree,
-    merged_work,
-    stated_base,
-)
-from muse.checks.finding import Findings
+from muse.checks.finding import Findings, Needed
+from muse.checks.merges import MergeCheck, named
 from muse.checks.sealed_ops import SealedOpsCheck
 from muse.checks.sessions import sessions_of
 from muse.core import content_id
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry
-from muse.disk import layout
 from muse.disk.json_file import read_json_object
 from muse.domain import Application, MergingPlugin, StructuredDelta
 from muse.errors import CorruptionError, MuseError
-from muse.history.commit_record import FORMAT_VERSION, CommitRecord, parents
+from muse.history.commit_record import FORMAT_VERSION, CommitRecord
 from muse.history.covered_ops import SealedCommit, SessionLogs
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import json_digest
@@ -73,14 +67,14 @@ class _Replay:
         self.ops = SealedOpsCheck(repository)
         self.report = ReplayReport(self.ops.findings)
         self._repository = repository
-        self._dominators = repository.dag.dominators()
+        self._merges = MergeCheck(repository)
         self._progress = progress
 
     def check_session(self, session_id: str) -> None:
         self.ops.check_session(session_id, self._check_commit)
 
     def _check_commit(self, commit: SealedCommit, covered: list[OpEntry] | None) -> None:
-        path = self._commit_path(commit.commit_id)
+        path = self._repository.dag.path_of(commit.commit_id)
         try:
             record = self._repository.dag.read_commit(commit.commit_id)
             self._check_fields(record, path)
@@ -92,9 +86,6 @@ class _Replay:
         self.report.commits += 1
         self.report.ops += commit.seal.op_count
         self._progress(self.report.ops)
-
-    def _commit_path(self, commit_id: str) -> str:
-        return layout.commit_file(self._repository.root, commit_id)
 
     def _check_fields(self, record: CommitRecord, path: str) -> None:
         """Compare the fields that neither id nor seal covers with what they must be."""
@@ -148,7 +139,7 @@ class _Replay:
             parent = self._repository.read_tree(record["parent_commit_id"])
             full = None if covered is None else collapse(covered, domain)
             if find_plugin(domain) is None:
-                self._compare_without_plugin(record, delta, full)
+                self._compare_without_plugin(record, parent, delta, full)
                 return
             if full is None or full["ops"] != delta["ops"]:
                 self._compare(record, self._apply(delta["ops"], record, parent), path, "its delta makes")
@@ -158,10 +149,13 @@ class _Replay:
             self.report.findings.add_error(error, path, "commit", f"{path} cannot be made again: {error}")
 
     def _compare_without_plugin(
-        self, record: CommitRecord, delta: StructuredDelta, full: StructuredDelta | None
+        self,
+        record: CommitRecord,
+        parent: Mapping[str, str],
+        delta: StructuredDelta,
+        full: StructuredDelta | None,
     ) -> None:
         """Note that the plugin of a domain is missing, if its ops changed a file or have a net."""
-        parent = self._repository.read_tree(record["parent_commit_id"])
         if content_id.snapshot_id(parent) == record["snapshot_id"] and (
             full is None or full["ops"] == delta["ops"]
         ):
@@ -227,8 +221,7 @@ class _Replay:
             stored = self._repository.dag.read_snapshot(snapshot_id)["manifest"]
         except MuseError:
             return ""
-        names = list(tree_changes(stored, made))
-        return f": {', '.join(names[:5])}" + (" and more" if len(names) > 5 else "")
+        return named(list(tree_changes(stored, made)))
 
     # -- merges ---------------------------------------------------------------------------------
 
@@ -237,7 +230,7 @@ class _Replay:
         with SessionLogs(self._repository.root, self._repository.storage) as logs:
             logs.begins = self.ops.begins
             for commit_id in self.ops.merges:
-                path = self._commit_path(commit_id)
+                path = self._repository.dag.path_of(commit_id)
                 try:
                     self._check_merge(self._repository.dag.read_commit(commit_id), logs, path)
                 except MuseError as error:
@@ -246,30 +239,13 @@ class _Replay:
                 self.report.commits += 1
 
     def _check_merge(self, record: CommitRecord, logs: SessionLogs, path: str) -> None:
-        first, second = parents(record)
-        base = self._dominators.common((first, second))
-        if base != stated_base(record):
-            self.report.findings.add(
-                path, "commit", f"{path} names {stated_base(record)} as its base, it is {base}"
-            )
-        work = merged_work(self._repository, first, second, base, logs)
-        domains = {entry["domain"] for entry in work.entries}
-        missing = {domain for domain in domains if find_plugin(domain) is None}
-        merged = merged_tree(self._repository, work, made=record)
-        kept = {domain: state for domain, state in merged.states.items() if state}
-        if content_id.snapshot_id(merged.files) != record["snapshot_id"] and missing:
-            self.report.without_plugin |= missing
+        again = self._merges.make_again(record, logs)
+        if not self._merges.is_told(record, again):
+            self.report.without_plugin |= again.without_plugin
             self.report.not_made += 1
-            return
-        self._compare(record, merged.files, path, "the ops of both sides make")
-        if kept != read_states(self._repository, record["commit_id"]):
-            self.report.findings.add(
-                path, "commit", f"{path} keeps something else beside the files than its ops make"
-            )
-        delta = file_delta(self._repository.read_tree(first), merged.files)
-        if record["structured_delta"] != delta:
-            message = f"{path} holds another delta than its merge makes: it was changed"
-            self.report.findings.add(path, "delta", message, ("commit", record["commit_id"]))
+        for kind, difference in self._merges.differences(record, again):
+            needs: Needed | None = ("commit", record["commit_id"]) if kind == "delta" else None
+            self.report.findings.add(path, kind, f"{path} {difference}", needs)
 
     # -- sessions without commits -----------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class SealedOpsCheck:
                 if is_merge_of_ops(record):
                     self.merges.append(commit_id)
             except MuseError as error:
-                self.findings.add(self._commit_path(commit_id), "commit", error)
+                self.findings.add(self._repository.dag.path_of(commit_id), "commit", error)
             else:
                 sealed.add(commit.seal.repository_digest if commit else None)
         sealed.discard(None)
@@ -99,9 +99,6 @@ class SealedOpsCheck:
             self.repo_file_is_sealed = not sealed or digest in sealed
         except MuseError:  # `muse.checks.stored` names it
             self.repo_file_is_sealed = False
-
-    def _commit_path(self, commit_id: str) -> str:
-        return layout.commit_file(self._repository.root, commit_id)
 
     def check_session(
         self, session_id: str, after: AfterCommit = _ignore, *, checkpoint: bool = True
@@ -166,7 +163,7 @@ class SealedOpsCheck:
         for ancestor, commit in covered_twice(self._repository.objects, self.commits, among):
             sessions = ancestor.seal.session_id, commit.seal.session_id
             if (sessions[0] != sessions[1]) == of_two_sessions:
-                path = self._commit_path(commit.commit_id)
+                path = self._repository.dag.path_of(commit.commit_id)
                 where = f", as session {sessions[0]!r} holds them too" if of_two_sessions else ""
                 message = f"{path} covers ops that its ancestor {ancestor.commit_id} covers already{where}"
                 self.findings.add(path, "commit", message)

@@ -9,7 +9,7 @@ was made by a pull needs no signature: it is made again from what it merges, and
 from dataclasses import dataclass, field
 
 from muse.checks.finding import Findings, Needed
-from muse.checks.merges import follows_from_parents
+from muse.checks.merges import MergeCheck
 from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
@@ -56,15 +56,13 @@ class _SignatureCheck:
         self._repository = repository
         self._keys = keys
         self._required = required
+        self._merges = MergeCheck(repository)
         self._parents: dict[str, list[str]] = {}
         self._signed: set[str] = set()
         self._stripped: set[str] = set()
 
     def _found(self, path: str, message: object, needs: Needed | None = None) -> None:
         self.report.findings.add(path, "signature", message, needs)
-
-    def _commit_path(self, commit_id: str) -> str:
-        return layout.commit_file(self._repository.root, commit_id)
 
     def check_keys(self) -> None:
         directory = layout.keys_directory(self._repository.root)
@@ -79,7 +77,7 @@ class _SignatureCheck:
     def check_commits(self) -> None:
         directory = layout.commits_directory(self._repository.root)
         for commit_id in self.report.findings.each_of(self._repository.dag.commit_ids, directory, "commit"):
-            path = self._commit_path(commit_id)
+            path = self._repository.dag.path_of(commit_id)
             try:
                 record = self._repository.dag.read_commit(commit_id)
             except MuseError:
@@ -114,8 +112,8 @@ class _SignatureCheck:
             self._found(path, message, needs)
 
     def _follows_from_parents(self, commit_id: str) -> bool:
-        return len(self._parents[commit_id]) > 1 and follows_from_parents(
-            self._repository, self._repository.dag.read_commit(commit_id)
+        return len(self._parents[commit_id]) > 1 and self._merges.follows_from_parents(
+            self._repository.dag.read_commit(commit_id)
         )
 
     def check_unsigned(self) -> None:
@@ -130,7 +128,7 @@ class _SignatureCheck:
                 continue
             if not self._required and self._follows_from_parents(commit_id):
                 continue
-            path = self._commit_path(commit_id)
+            path = self._repository.dag.path_of(commit_id)
             why = ""
             if not self._required:
                 why = ", and a commit before it is: ask who made it"

@@ -8,11 +8,13 @@ import typer
 from muse import __version__
 from muse.cli import INTERRUPTED, key, token
 from muse.cli.blame import blame
+from muse.cli.branch import command as branch
 from muse.cli.checkout import checkout
 from muse.cli.clone import clone
 from muse.cli.commit import commit
 from muse.cli.coord import command as coord
 from muse.cli.demo.command import demo
+from muse.cli.diff import diff
 from muse.cli.gc import gc
 from muse.cli.init import init
 from muse.cli.log import log
@@ -42,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(session.app, name="session")
+app.add_typer(branch.app, name="branch")
 app.add_typer(key.app, name="key")
 app.add_typer(coord.app, name="coord")
 app.add_typer(token.app, name="token")
@@ -74,6 +77,7 @@ app.command("record")(record)
 app.command("commit")(commit)
 app.command("log")(log)
 app.command("show")(show)
+app.command("diff")(diff)
 app.command("verify")(verify)
 app.command("prove")(prove)
 app.command("blame")(blame)

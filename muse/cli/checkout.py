@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import MuseError
+from muse.history.commit_record import executable_paths
 from muse.history.repository import Repository
 from muse.history.working_tree import WorkingTreeUpdate, update_working_tree
 
@@ -54,7 +55,14 @@ def checkout(
     Example: muse checkout 1f2e3d4c
     """
     invocation = remember(ctx, repo, as_json=as_json)
-    repository = invocation.repository()
+    bring(invocation, invocation.repository(), revision, force=force)
+
+
+def bring(invocation: Invocation, repository: Repository, revision: str, *, force: bool) -> None:
+    """Bring the files to a commit or a branch, and say what was changed.
+
+    Raises `ChangedByHandError` about files that were left as they are.
+    """
     with invocation.output.progress("checking out"):
         commit_id, branch, update = _check_out(repository, revision, force=force)
     if invocation.output.as_json:
@@ -114,25 +122,32 @@ def _bring_files(repository: Repository, commit_id: str | None, *, force: bool) 
     # The tree may be at any commit, an earlier checkout's too: so every path of history is looked at.
     before = {path: _UNKNOWN for path, _ in versions}
     if not force:
-        kept = _update(repository, before, after, known, _Rehearsal()).kept
+        kept = _update(repository, before, commit_id, known, _Rehearsal()).kept
         if kept:
             raise ChangedByHandError(
                 kept,
                 f"changed by hand: {', '.join(kept)}; nothing was touched: save your versions under "
                 "other names, or replace them with --force",
             )
-    return _update(repository, before, after, replaceable if force else known, repository.storage)
+    return _update(repository, before, commit_id, replaceable if force else known, repository.storage)
 
 
 def _update(
     repository: Repository,
     before: dict[str, str],
-    after: dict[str, str],
+    commit_id: str | None,
     known: Callable[[str, str], bool],
     storage: Storage,
 ) -> WorkingTreeUpdate:
+    record = None if commit_id is None else repository.dag.read_commit(commit_id)
     return update_working_tree(
-        repository.root, repository.objects, before=before, after=after, known=known, storage=storage
+        repository.root,
+        repository.objects,
+        before=before,
+        after=repository.read_tree(commit_id),
+        known=known,
+        executable=() if record is None else executable_paths(record),
+        storage=storage,
     )
 
 

@@ -1,15 +1,19 @@
-"""`muse show`: one commit, what it changed, and its ops."""
+"""`muse show`: one commit, and what it changed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 
+from muse.cli.shared.commit_text import commit_lines
+from muse.cli.shared.diffs import print_diffs
 from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.shared.output import count_of
 from muse.history.commit_record import CommitRecord, brief_record, covered_count
 from muse.history.repository import Repository
 from muse.history.tree import tree_changes
+from muse.plugins.op_fields import NAMES_DIRECTORY
+from muse.views.file_diff import diff_commits
 
 _OPS_SHOWN = 20
 
@@ -18,27 +22,46 @@ def show(
     ctx: typer.Context,
     *,
     revision: Annotated[
-        str, typer.Argument(metavar="[COMMIT]", help="A commit id, a branch or HEAD.")
+        str, typer.Argument(metavar="[COMMIT]", help="A commit id, a branch, HEAD or HEAD~2.")
     ] = "HEAD",
+    show_ops: Annotated[
+        bool, typer.Option("--ops", help="List the ops instead of what differs in the files.")
+    ] = False,
     show_all: Annotated[bool, typer.Option("--all", help=f"All ops, not the first {_OPS_SHOWN}.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show the trailers of the message too.")] = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one commit: its author, its time, what it changed, and its ops.
+    """Show one commit: its author, its time, and what it changed since its first parent.
 
-    Example: muse show HEAD --all
+    Texts are compared line by line, MIDI files note by note. With --ops or --all its ops are listed.
+
+    Example: muse show HEAD~1
+    Example: muse show HEAD --ops --all
     """
     invocation = remember(ctx, repo, as_json=as_json)
+    output = invocation.output
     repository = invocation.repository()
     record = repository.dag.read_commit(repository.dag.resolve(revision))
     changes = _changed_files(repository, record)
-    ops = _ops_of(record)
-    shown = ops if show_all else ops[:_OPS_SHOWN]
-    if invocation.output.as_json:
-        files = [{"path": path, "change": change} for path, change in changes]
-        invocation.output.record({**brief_record(record), "files": files, "ops": shown})
-    else:
-        _print_commit(invocation, record, changes, show_all=show_all)
+    diffs = diff_commits(repository, record["parent_commit_id"], record["commit_id"])
+    if output.as_json:
+        ops = _ops_of(record)
+        output.record(
+            {
+                **brief_record(record),
+                "files": [{"path": path, "change": change} for path, change in changes],
+                "ops": ops if show_all else ops[:_OPS_SHOWN],
+                "diff": [diff.as_record() for diff in diffs],
+            }
+        )
+        return
+    _print_commit(invocation, record, changes, full=full)
+    if show_ops or show_all:
+        _print_ops(invocation, record, show_all=show_all)
+    elif changes:
+        output.line()
+        print_diffs(output, diffs)
 
 
 def _ops_of(record: CommitRecord) -> list[Mapping[str, Any]]:
@@ -57,33 +80,25 @@ def _changed_files(repository: Repository, record: CommitRecord) -> list[tuple[s
 
 
 def _print_commit(
-    invocation: Invocation,
-    record: CommitRecord,
-    changes: list[tuple[str, str]],
-    *,
-    show_all: bool,
+    invocation: Invocation, record: CommitRecord, changes: list[tuple[str, str]], *, full: bool
 ) -> None:
     output = invocation.output
-    output.line(f"Commit    {record['commit_id']}")
-    for heading, key in (("Parent", "parent_commit_id"), ("Parent", "parent2_commit_id")):
-        if record[key]:  # type: ignore[literal-required]
-            output.line(f"{heading:<9} {record[key]}")  # type: ignore[literal-required]
-    output.line(f"Snapshot  {record['snapshot_id']}")
-    output.line(f"Branch    {record['branch']}")
-    output.line(f"Author    {record['author'] or '-'}")
-    output.line(f"When      {record['committed_at']}")
-    output.line()
-    for text in record["message"].splitlines():
-        output.line(f"    {text}".rstrip())
+    for text in commit_lines(record, full=full):
+        output.line(text)
     if changes:
         output.line()
     for path, change in changes:
-        output.line(f"{change:<8} {path}")
+        if not path.startswith(f"{NAMES_DIRECTORY}/"):
+            output.line(f"{change:<8} {path}")
     if delta := record["structured_delta"]:
         output.line()
         count = count_of(covered_count(record), "op")
         net = " net" if delta["ops"] != [] and len(delta["ops"]) != covered_count(record) else ""
         output.line(f"{count} of domain {delta['domain']}:{net} {delta['summary']}")
+
+
+def _print_ops(invocation: Invocation, record: CommitRecord, *, show_all: bool) -> None:
+    output = invocation.output
     lines = [line for op in _ops_of(record) for line in _op_lines(op)]
     shown = lines if show_all else lines[:_OPS_SHOWN]
     for line in shown:

@@ -43,7 +43,7 @@ def undo(
     if "" in (actor, intent, as_actor, *(op or ())):
         raise UsageError("an empty text names nobody and nothing: give the actor, intent or op id")
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     with LiveSession(repository.root, session) as live, output.progress("undoing"):
         outcome = undo_ops(live, _choice(actor, intent, named_ops(live, op or ())), as_actor)
     if output.as_json:

@@ -12,6 +12,7 @@ from muse.client.follower import START, AsyncFollower
 from muse.client.loop_thread import LoopThread
 from muse.client.ops import Ack
 from muse.client.outbox import LINGER_SECONDS
+from muse.client.replica_source import RemoteSource
 from muse.client.requests import Requests
 from muse.client.session import AsyncSession
 from muse.core.entry import OpEntry
@@ -99,6 +100,10 @@ class Session(_Facade[AsyncSession]):
 
     def follow(self, since: str = START, *, patience_seconds: float | None = None) -> BlockingFollower:
         return BlockingFollower(self._loop, self._inner.follow(since, patience_seconds=patience_seconds))
+
+    def replica_source(self, actor_id: str | None, domain: str, branch: str | None) -> RemoteSource:
+        """Return what a `CodeReplica` on this session reads from and records to."""
+        return RemoteSource(self._inner, self._loop, actor_id=actor_id, domain=domain, branch=branch)
 
     @property
     def unacknowledged(self) -> int:

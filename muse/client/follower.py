@@ -201,3 +201,9 @@ def _entries_in(message: dict[str, Any]) -> list[OpEntry]:
     if not (isinstance(entries, list) and {dict}.issuperset(map(type, entries)) and "cursor" in message):
         raise ServerError("the message holds no ops: is this a Muse server?")
     return entries
+
+
+def byte_of(cursor: str) -> int:
+    """Return how far in its log a cursor is; 0 for one of an unknown form."""
+    number, _, _ = cursor.partition("-")
+    return int(number) if number.isascii() and number.isdigit() else 0

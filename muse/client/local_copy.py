@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 from muse.client.failures import OtherRepositoryError
-from muse.client.follower import START
+from muse.client.follower import START, byte_of
 from muse.core.entry import OpEntry, check_entry
 from muse.core.op_log import OpLog, make_op_entry
 from muse.disk import layout
@@ -17,6 +17,27 @@ from muse.errors import ConflictError, UsageError
 
 _SCHEMA_VERSION = 2
 """Version 1 has no `acknowledged`."""
+
+
+class CopiedLog(OpLog):
+    """A log that is a copy of a server's: it is read, and gets ops through its session alone.
+
+    An op that was put into it past the session would be sent at the next start only, and then as if it were
+    of now.
+    """
+
+    def record(self, *_: Any, **_named: Any) -> NoReturn:
+        """Raise `UsageError`: the session records."""
+        raise UsageError(
+            f"the log of session {self.session_id()!r} here is a copy of the server's: record with the "
+            "session, or give the session to CodeReplica, and the op is sent"
+        )
+
+    record_many = record
+
+    def take_own(self, actor_id: str, domain: str, domain_op: Mapping[str, Any], **named: Any) -> OpEntry:
+        """Record an op of the session; see `OpLog.record`."""
+        return super().record(actor_id, domain, domain_op, **named)
 
 
 class LocalCopy(Resource):
@@ -36,6 +57,7 @@ class LocalCopy(Resource):
         self._stack = ExitStack()
         self._lock = threading.Lock()  # a thread may be at work here when the session is closed
         self._is_closed = False
+        self._saved = b""
         LOCAL.make_directories(layout.session_directory(directory, session_id))
         with self._stack:
             lock = layout.client_lock_file(directory, session_id)
@@ -43,7 +65,7 @@ class LocalCopy(Resource):
                 raise ConflictError(
                     f"{directory} is in use by another client: end it, or give each a directory of its own"
                 )
-            self.log = self._stack.enter_context(OpLog(directory, session_id))
+            self.log = self._stack.enter_context(CopiedLog(directory, session_id))
             self._repo_id, self.cursor, self.acknowledged, self._sent, self.refused = self._read()
             self._stack = self._stack.pop_all()
 
@@ -85,13 +107,21 @@ class LocalCopy(Resource):
         domain_op: Mapping[str, Any],
         *,
         op_id: str | None = None,
-        parent_op_ids: Sequence[str] = (),
+        parent_op_ids: Sequence[str] | None = None,
         intent_id: str = "",
         reservation_id: str = "",
+        seen: Mapping[str, int] | None = None,
     ) -> OpEntry:
-        """Append an op, stamped above all that was taken in; one whose `op_id` is known stays as it was."""
+        """Append an op, stamped above all that was taken in; one whose `op_id` is known stays as it was.
+
+        Without `parent_op_ids` it rests on what was `seen`, or is here where that is not said.
+        """
+        found = {} if op_id is None else self.log.find([op_id])
+        known = found[op_id][2] if op_id in found else None
+        if parent_op_ids is None:
+            parent_op_ids = self._seen(domain, seen) if known is None else known["parent_op_ids"]
         if op_id is None:
-            return self.log.record(
+            return self.log.take_own(
                 self._actor_id,
                 domain,
                 domain_op,
@@ -110,10 +140,15 @@ class LocalCopy(Resource):
         )
         entry["op_id"] = op_id
         check_entry(entry)
-        for _, _, known in self.log.find([op_id]).values():
+        if known is not None:
             entry |= {"lamport_ts": known["lamport_ts"], "created_at": known["created_at"]}
         self.log.append(entry)
         return entry
+
+    def _seen(self, domain: str, frontier: Mapping[str, int] | None) -> list[str]:
+        """Return the heads of what was seen, or of what is here."""
+        self.log.heads.catch_up()
+        return self.log.heads.names(domain) if frontier is None else self.log.heads.seen_by(domain, frontier)
 
     def unsent(self) -> list[OpEntry]:
         """Return the actor's ops that the server may not have, in the order in which they were made."""
@@ -130,11 +165,11 @@ class LocalCopy(Resource):
     @property
     def furthest(self) -> str:
         """The cursor that is furthest in the server's log, of those that the server told."""
-        return max(self.cursor, self.acknowledged, key=_byte)
+        return max(self.cursor, self.acknowledged, key=byte_of)
 
     def note_acknowledged(self, cursor: str) -> None:
         """Note a cursor of the server behind ops of the actor that it has."""
-        self.acknowledged = max(self.acknowledged, cursor, key=_byte)
+        self.acknowledged = max(self.acknowledged, cursor, key=byte_of)
 
     def take(self, entries: Sequence[OpEntry], cursor: str) -> None:
         """Take in what the server has before `cursor`."""
@@ -168,16 +203,13 @@ class LocalCopy(Resource):
             "sent": self._sent,
             "refused": sorted(self.refused),
         }
-        self.log.sync()
-        LOCAL.write_atomically(self._path, encode_json(document, self._path))
+        data = encode_json(document, self._path)
+        if data != self._saved:
+            self.log.sync()
+            LOCAL.write_atomically(self._path, data)
+            self._saved = data
 
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
             self._stack.close()
-
-
-def _byte(cursor: str) -> int:
-    """Return how far in its log a cursor is; 0 for one of an unknown form."""
-    number, _, _ = cursor.partition("-")
-    return int(number) if number.isascii() and number.isdigit() else 0

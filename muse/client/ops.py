@@ -17,18 +17,17 @@ def draft(
     domain_op: Mapping[str, Any],
     *,
     op_id: str | None = None,
-    parent_op_ids: Sequence[str] = (),
+    parent_op_ids: Sequence[str] | None = None,
     intent_id: str = "",
     reservation_id: str = "",
 ) -> dict[str, Any]:
-    """Return an op without stamp and time, which the server adds.
+    """Return an op without stamp and time, which the server adds; parents too, where they are not given.
 
     Raises `InvalidEntryError` for what a log would refuse.
     """
     made = {
         "op_id": OP_IDS.next() if op_id is None else op_id,
         "actor_id": actor_id,
-        "parent_op_ids": list(parent_op_ids),
         "domain": domain,
         "domain_op": dict(domain_op),
         "intent_id": intent_id,
@@ -38,7 +37,9 @@ def draft(
         raise InvalidEntryError(f"op_id {op_id!r} is not a lower-case UUID4", field="op_id")
     for field in ("actor_id", "domain", "intent_id", "reservation_id"):
         check_text(field, made[field])
-    check_parents(parent_op_ids)
+    if parent_op_ids is not None:
+        check_parents(parent_op_ids)
+        made["parent_op_ids"] = list(parent_op_ids)
     return made
 
 

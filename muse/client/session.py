@@ -46,7 +46,7 @@ class AsyncSession:
     ) -> None:
         self.session_id = session_id
         self.actor_id = actor_id
-        self._requests = requests
+        self.requests = requests
         self._path = f"/sessions/{session_id}"
         self._copy = copy
         self._outbox = Outbox(linger_seconds=linger_seconds, is_kept=copy is not None)
@@ -65,7 +65,7 @@ class AsyncSession:
         domain_op: Mapping[str, Any],
         *,
         op_id: str | None = None,
-        parent_op_ids: Sequence[str] = (),
+        parent_op_ids: Sequence[str] | None = None,
         intent_id: str = "",
         reservation_id: str = "",
         seen_frontier: Mapping[str, int] | None = None,
@@ -81,7 +81,7 @@ class AsyncSession:
         if self._copy is None:
             op: Mapping[str, Any] = draft(self.actor_id, domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
         else:
-            op = self._copy.record(domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
+            op = self._copy.record(domain, domain_op, op_id=op_id, seen=seen_frontier, **names)  # type: ignore[arg-type]
         return self._outbox.add(op["op_id"], encoded(op), orjson.dumps(seen_frontier))
 
     async def record(
@@ -90,7 +90,7 @@ class AsyncSession:
         domain_op: Mapping[str, Any],
         *,
         op_id: str | None = None,
-        parent_op_ids: Sequence[str] = (),
+        parent_op_ids: Sequence[str] | None = None,
         intent_id: str = "",
         reservation_id: str = "",
         seen_frontier: Mapping[str, int] | None = None,
@@ -98,7 +98,8 @@ class AsyncSession:
         """Hand over an op and wait for its receipt, which says what became of it.
 
         With an `op_id` of your choice it is safe to call again after an error. `seen_frontier`: per actor,
-        the highest stamp that this actor has read; the receipt names newer ops on the same address.
+        the highest stamp that this actor has read; the receipt names newer ops on the same address. Without
+        `parent_op_ids`, the op rests on all that this actor has read, or is in the log where it is not said.
         Raises `ServerError` if the server could not be reached for the `patience_seconds` of the address, or
         refuses everything. Its `op_ids` are not acknowledged, but may be stored.
         """
@@ -180,7 +181,7 @@ class AsyncSession:
 
     def follow(self, since: str = START, *, patience_seconds: float | None = None) -> AsyncFollower:
         """Follow the ops of all actors after a cursor; "0" is the start. See `AsyncFollower`."""
-        return AsyncFollower(self._requests.address, self.session_id, self.actor_id, since, patience_seconds)
+        return AsyncFollower(self.requests.address, self.session_id, self.actor_id, since, patience_seconds)
 
     async def read(
         self,
@@ -195,7 +196,7 @@ class AsyncSession:
     ) -> AsyncIterator[OpEntry]:
         """Iterate over the ops that are there now; `address` is a prefix. Streams, and is not tried again."""
         params = {"since": since, "until": until, "actor": actor, "domain": domain, "address": address}
-        async with self._requests.lines(
+        async with self.requests.lines(
             f"{self._path}/ops", {**params, "order": order, "limit": limit}
         ) as lines:
             async for line in lines:
@@ -221,13 +222,13 @@ class AsyncSession:
     # -- history --------------------------------------------------------------------------------
 
     async def show(self) -> Any:
-        return await self._requests.json("GET", self._path)
+        return await self.requests.json("GET", self._path)
 
     async def checkpoint(self) -> Any:
-        return await self._requests.json("GET", f"{self._path}/checkpoint")
+        return await self.requests.json("GET", f"{self._path}/checkpoint")
 
     async def delta(self, domain: str) -> Any:
-        return await self._requests.json("GET", f"{self._path}/delta", params={"domain": domain})
+        return await self.requests.json("GET", f"{self._path}/delta", params={"domain": domain})
 
     async def commit(
         self, message: str, *, author: str | None = None, branch: str | None = None, full: bool = False
@@ -237,19 +238,26 @@ class AsyncSession:
         Tried again after its answer was lost, it finds nothing pending and says so.
         """
         document = {"message": message, "author": author or self.actor_id, "branch": branch, "full": full}
-        return await self._requests.json("POST", f"{self._path}/commit", document)
+        return await self.requests.json("POST", f"{self._path}/commit", document)
 
     async def proposals(self) -> Any:
         """Return the ops that were set aside and wait for somebody to decide."""
-        return await self._requests.json("GET", f"{self._path}/proposals")
+        found: list[Any] = []
+        after: str | None = None
+        while True:
+            page = await self.requests.json("GET", f"{self._path}/proposals", params={"after": after})
+            found += page["proposals"]
+            after = page.get("next")
+            if after is None:
+                return {"proposals": found}
 
     async def accept(self, proposal_id: str) -> Any:
         document = {"actor_id": self.actor_id}
-        return await self._requests.json("POST", f"{self._path}/proposals/{proposal_id}/accept", document)
+        return await self.requests.json("POST", f"{self._path}/proposals/{proposal_id}/accept", document)
 
     async def reject(self, proposal_id: str, reason: str = "") -> Any:
         document = {"actor_id": self.actor_id, "reason": reason}
-        return await self._requests.json("POST", f"{self._path}/proposals/{proposal_id}/reject", document)
+        return await self.requests.json("POST", f"{self._path}/proposals/{proposal_id}/reject", document)
 
     # -- lifetime -------------------------------------------------------------------------------
 

@@ -165,7 +165,8 @@ class _SplitModule(ModuleType):
         self._homes = homes
 
     def __dir__(self) -> "list[str]":
-        return sorted({name for home in self._homes for name in vars(_module(home))})
+        old = RENAMED.get(self.__name__, {})
+        return sorted({*old, *(name for home in self._homes for name in vars(_module(home)))})
 
     def __call__(self, *args: object, **options: object) -> object:
         return getattr(self, self.__name__.rpartition(".")[2])(*args, **options)

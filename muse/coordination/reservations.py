@@ -8,10 +8,10 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from muse.coordination.forecast import Collision, Plan, find_collisions
 from muse.coordination.holdings import Holdings
@@ -121,7 +121,15 @@ class Coordination:
                     "wait, or ask for its release",
                     in_the_way,
                 )
-            self._check_room(actor_id, wanted)
+            room = _Room(
+                MOST_RESERVATIONS,
+                MOST_RESERVATIONS_OF_ONE,
+                MOST_ADDRESSES_HELD,
+                "reservations",
+                f"{MOST_ADDRESSES_HELD} addresses are reserved",
+                "release some",
+            )
+            _check_room(room, self._holdings.reservations.values(), actor_id, wanted)
             now = self._now()
             made = Reservation(
                 reservation_id=own,
@@ -143,18 +151,6 @@ class Coordination:
                 ]
             )
         return made
-
-    def _check_room(self, actor_id: str, wanted: tuple[str, ...]) -> None:
-        present = self._holdings.reservations.values()
-        if len(present) >= MOST_RESERVATIONS:
-            raise UsageError(f"there are {MOST_RESERVATIONS} reservations, the limit: release some")
-        if sum(one.actor_id == actor_id for one in present) >= MOST_RESERVATIONS_OF_ONE:
-            raise UsageError(
-                f"{actor_id} has {MOST_RESERVATIONS_OF_ONE} reservations, the limit: release some"
-            )
-        if sum(len(one.addresses) for one in present) + len(wanted) > MOST_ADDRESSES_HELD:
-            raise UsageError(f"{MOST_ADDRESSES_HELD} addresses are reserved, the limit: release some")
-        _check_addresses_of(actor_id, present, wanted)
 
     def _same(self, own: str, actor_id: str, branch: str, wanted: tuple[str, ...], where: str) -> Reservation:
         """Return the reservation that was made under this id before, if it is what is asked for."""
@@ -275,7 +271,15 @@ class Coordination:
                     f"reservation {reservation_id} {fault}: make a new one, or leave out its id"
                 )
             self._holdings.forget_past_intents(now)
-            self._check_room_for_intent(actor_id, wanted)
+            room = _Room(
+                MOST_INTENTS,
+                MOST_INTENTS_OF_ONE,
+                MOST_ADDRESSES_INTENDED,
+                "intents",
+                f"intents name {MOST_ADDRESSES_INTENDED} addresses",
+                "wait until some are over",
+            )
+            _check_room(room, self._holdings.intents.values(), actor_id, wanted)
             intent = Intent(
                 intent_id=own,
                 reservation_id=reservation_id,
@@ -291,20 +295,6 @@ class Coordination:
                 [("authors", own, author_document(intent)), ("intents", own, intent_document(intent))]
             )
         return intent
-
-    def _check_room_for_intent(self, actor_id: str, wanted: tuple[str, ...]) -> None:
-        present = self._holdings.intents.values()
-        if len(present) >= MOST_INTENTS:
-            raise UsageError(f"there are {MOST_INTENTS} intents, the limit: wait until some are over")
-        if sum(one.actor_id == actor_id for one in present) >= MOST_INTENTS_OF_ONE:
-            raise UsageError(
-                f"{actor_id} has {MOST_INTENTS_OF_ONE} intents, the limit: wait until some are over"
-            )
-        if sum(len(one.addresses) for one in present) + len(wanted) > MOST_ADDRESSES_INTENDED:
-            raise UsageError(
-                f"intents name {MOST_ADDRESSES_INTENDED} addresses, the limit: wait until some are over"
-            )
-        _check_addresses_of(actor_id, present, wanted)
 
     # -- asking ---------------------------------------------------------------------------------
 
@@ -465,11 +455,35 @@ class FrozenReservations:
         return self._holdings.fault_of(reservation_id, actor_id, self._now(), self._sessions)
 
 
-def _check_addresses_of(actor_id: str, present: Iterable[Plan], wanted: tuple[str, ...]) -> None:
-    """Raise the refusal of an actor whose plans of one kind would name too many addresses."""
-    own = sum(len(one.addresses) for one in present if one.actor_id == actor_id)
-    if own + len(wanted) > MOST_ADDRESSES_OF_ONE:
-        raise UsageError(f"{actor_id} names {MOST_ADDRESSES_OF_ONE} addresses, the limit: let go of some")
+class _Room(NamedTuple):
+    """How many plans of a kind there may be, in all and of one actor, and how many addresses they name."""
+
+    plans: int
+    plans_of_one: int
+    addresses: int
+    what: str
+    addresses_taken: str
+    advice: str
+
+
+def _check_room(room: _Room, present: Collection[Plan], actor_id: str, wanted: tuple[str, ...]) -> None:
+    """Raise the refusal of one more plan of an actor where there would be too many, or too many addresses."""
+    own = [one for one in present if one.actor_id == actor_id]
+    named, named_by_one = (sum(len(one.addresses) for one in plans) for plans in (present, own))
+    most_of_one = MOST_ADDRESSES_OF_ONE
+    for found, limit, said, advice in (
+        (len(present) + 1, room.plans, f"there are {room.plans} {room.what}", room.advice),
+        (len(own) + 1, room.plans_of_one, f"{actor_id} has {room.plans_of_one} {room.what}", room.advice),
+        (named + len(wanted), room.addresses, room.addresses_taken, room.advice),
+        (
+            named_by_one + len(wanted),
+            most_of_one,
+            f"{actor_id} names {most_of_one} addresses",
+            "let go of some",
+        ),
+    ):
+        if found > limit:
+            raise UsageError(f"{said}, the limit: {advice}")
 
 
 def _rank(reservation: Reservation) -> tuple[bool, int, str]:

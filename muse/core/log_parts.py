@@ -8,6 +8,7 @@ from muse.core.file.cursors import Cursors
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
+from muse.core.heads import Heads
 from muse.core.orphan_file import OrphanFile
 from muse.core.orphans import Orphans
 from muse.core.reading import LogReading
@@ -50,4 +51,5 @@ class LogParts:
         orphan_file = OrphanFile(directory.orphans_path, storage)
         self.arrivals = Arrivals(directory, orphan_file, self.appends, self.file, self.reader)
         self.orphans = Orphans(orphan_file, self.arrivals, self.file, self.reader)
+        self.heads = Heads(self.appends, store, self.reader)
         self.checkpoints = Checkpoints(self.appends, store, pending, self.arrivals, collapsed)

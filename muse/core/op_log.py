@@ -28,6 +28,7 @@ from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.repair import Repair, repair_log
 from muse.core.file.tail import Follower
+from muse.core.heads import Heads
 from muse.core.intake import Refusal
 from muse.core.line import encode_line
 from muse.core.log_parts import LogParts
@@ -82,12 +83,14 @@ class OpLog(Resource):
     wait for one. Each appending call may ask for another durability than the log's. A context manager.
 
     `checkpoints` says what of the log is in history; `orphans` are entries whose parents have not come;
-    `cursors` turns places of the log into text that may leave the process, and back.
+    `cursors` turns places of the log into text that may leave the process, and back; `heads` names the
+    ops that no other rests on, for an op that is to rest on all that is here. `record` does not ask it.
     """
 
     checkpoints: Checkpoints
     orphans: Orphans
     cursors: Cursors
+    heads: Heads
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class OpLog(Resource):
         self._file, self._reader = parts.file, parts.reader
         self._appends, self._reading, self._arrivals = parts.appends, parts.reading, parts.arrivals
         self.orphans, self.checkpoints, self.cursors = parts.orphans, parts.checkpoints, parts.cursors
+        self.heads = parts.heads
 
     def _reopen_after_fork(self) -> None:
         """Use descriptors, locks and a lookout of one's own: the parent's belong to the parent."""

@@ -26,3 +26,9 @@ def now_text() -> str:
     if not latest.start <= moment < latest.end:
         _latest = latest = _Millisecond(moment)
     return latest.text
+
+
+def moment_of(text: str) -> datetime:
+    """Return the moment of an ISO 8601 time; without an offset it is in UTC. `ValueError` for other text."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -53,6 +53,15 @@ def check_branch(branch: str) -> str:
     return branch
 
 
+def is_branch(name: str) -> bool:
+    """Return whether `name` may be the name of a branch."""
+    try:
+        check_branch(name)
+    except UsageError:
+        return False
+    return True
+
+
 def check_digest(digest: str, what: str) -> str:
     """Give back `digest` if it is 64 lower-case hex digits; else raise `UsageError` naming `what`."""
     if not is_content_id(digest):

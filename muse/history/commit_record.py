@@ -3,6 +3,7 @@
 The keys and their order are those of the Muse repository format, version 5.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, cast
@@ -301,6 +302,26 @@ def state_snapshots(record: CommitRecord) -> dict[str, str]:
         for key, value in sorted(record["metadata"].items())
         if key.startswith(STATE_KEY) and content_id.is_content_id(value)
     }
+
+
+EXECUTABLE_KEY = "executable"
+"""The metadata `executable` is a JSON list of the files that may be run; a snapshot has contents only."""
+
+
+def executable_paths(record: CommitRecord) -> frozenset[str]:
+    """Return the files of a commit that its metadata says may be run; none for a value of another kind."""
+    try:
+        found = json.loads(record["metadata"].get(EXECUTABLE_KEY, "[]"))
+    except ValueError:
+        return frozenset()
+    paths = found if isinstance(found, list) else ()
+    return frozenset(path for path in paths if isinstance(path, str))
+
+
+def executable_metadata(paths: Iterable[str]) -> dict[str, str]:
+    """Return the metadata that names these files; none for no files."""
+    found = sorted(paths)
+    return {EXECUTABLE_KEY: json.dumps(found, ensure_ascii=False)} if found else {}
 
 
 def covered_count(record: CommitRecord) -> int:

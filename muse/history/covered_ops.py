@@ -166,6 +166,11 @@ class SessionOps:
                     return start, entry
         return None
 
+    def ids_beginning_with(self, prefix: str) -> set[str]:
+        """Return the ids of the ops that begin so."""
+        positions = self._reader.positions(0, self._file.end())
+        return {position.op_id for position in positions if position.op_id.startswith(prefix)}
+
     def first_of_each_actor(self) -> dict[str, str]:
         """Return actor -> the id of its first op."""
         found: dict[str, str] = {}

@@ -16,7 +16,7 @@ from muse.disk.git_carry import trace_of_git, write_attributes
 from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
 from muse.errors import ConflictError, CorruptionError, NotFoundError, UsageError, raises_about
-from muse.history import walk
+from muse.history import revision, walk
 from muse.history.commit_record import (
     CommitRecord,
     Snapshot,
@@ -29,10 +29,6 @@ from muse.history.commit_record import (
 
 __all__ = ["CommitDag", "CommitRecord", "Snapshot", "make_commit_record"]
 
-PREFIX_LENGTH = 4  # hex digits an abbreviated commit id needs
-CANDIDATES_SHOWN = 10
-
-_PREFIX = re.compile(rf"[0-9a-f]{{{PREFIX_LENGTH},63}}\Z")
 # Older Muse tools write HEAD without the "ref: ".
 _HEAD = re.compile(r"(?:ref: *)?refs/heads/(.+)\Z")
 
@@ -89,6 +85,10 @@ class CommitDag:
 
     # -- commits --------------------------------------------------------------------------------
 
+    def path_of(self, commit_id: str) -> str:
+        """Return the file of a commit, whether it is stored or not."""
+        return layout.commit_file(self._root, commit_id)
+
     def write_commit(self, record: CommitRecord) -> str:
         """Store `record` and return its id, durable on return. No branch points at it yet.
 
@@ -96,7 +96,7 @@ class CommitDag:
         Raises `NotFoundError` if its snapshot or a parent is not stored, `UsageError` if the
         record does not match its id, `ConflictError` if another author or delta has the id.
         """
-        path = layout.commit_file(self._root, record["commit_id"])
+        path = self.path_of(record["commit_id"])
         data = encode_json(record, "the commit")
         try:
             parse_commit(record, path)
@@ -120,13 +120,13 @@ class CommitDag:
     @raises_about("commit")
     def read_commit(self, commit_id: str) -> CommitRecord:
         """Return a commit whose parents, snapshot, message and time hash to `commit_id`."""
-        path = layout.commit_file(self._root, commit_id)
+        path = self.path_of(commit_id)
         record = parse_commit(self._read(path, f"commit {commit_id}"), path)
         _check_name(record["commit_id"], commit_id, path)
         return record
 
     def has_commit(self, commit_id: str) -> bool:
-        return self._storage.file_size(layout.commit_file(self._root, commit_id)) is not None
+        return self._storage.file_size(self.path_of(commit_id)) is not None
 
     def has_snapshot(self, snapshot_id: str) -> bool:
         return self._storage.file_size(layout.snapshot_file(self._root, snapshot_id)) is not None
@@ -197,7 +197,7 @@ class CommitDag:
         except NotFoundError as error:
             if commit_id in starts:
                 raise
-            path = layout.commit_file(self._root, commit_id)
+            path = self.path_of(commit_id)
             raise CorruptionError(
                 f"the history is broken: {path} is missing, and it is the parent of a stored commit; "
                 "restore it from another copy",
@@ -263,7 +263,7 @@ class CommitDag:
             for name, is_directory in self._storage.list_directory(directory):
                 if is_directory:
                     waiting.append(f"{prefix}{name}/")
-                elif TEMPORARY_MARK not in name and _is_branch(prefix + name):
+                elif TEMPORARY_MARK not in name and layout.is_branch(prefix + name):
                     yield prefix + name
 
     def branches(self) -> dict[str, str | None]:
@@ -291,6 +291,35 @@ class CommitDag:
             write_attributes(self._root, self._storage)  # a repository of an earlier version has none
             self._storage.write_atomically(path, new.encode())
 
+    def create_branch(self, branch: str, commit_id: str) -> None:
+        """Make a branch at a stored commit; `UsageError` if there is a branch of that name."""
+        layout.check_branch(branch)
+        if self.has_branch(branch):
+            raise UsageError(f"branch {branch!r} exists already: choose another name")
+        self.swap_head(branch, None, commit_id)
+
+    def delete_branch(self, branch: str, expected: str | None) -> None:
+        """Remove a branch that is at `expected`; its commits stay stored. It is gone after a crash too.
+
+        `ConflictError` if it is elsewhere, `NotFoundError` if it does not exist, `UsageError` if HEAD
+        names it.
+        """
+        path = layout.branch_file(self._root, branch)
+        with self._storage.locked(layout.refs_lock_file(self._root)):
+            if not self.has_branch(branch):
+                raise NotFoundError(f"there is no branch {branch!r}: see 'muse branch list'")
+            if branch == self.current_branch():
+                raise UsageError(f"branch {branch!r} is the one that HEAD names: switch to another one first")
+            if self.head(branch) != expected:
+                raise ConflictError(f"branch {branch!r} moved: look at it again before you delete it")
+            self._storage.remove(path)
+            self._storage.sync_directory(os.path.dirname(path))
+            # An empty directory 'take' would be in the way of a branch 'take'. An error: it is not empty.
+            with suppress(OSError):
+                for depth in range(branch.count("/"), 0, -1):
+                    above = "/".join(branch.split("/")[:depth])
+                    self._storage.remove_directory(layout.branch_file(self._root, above))
+
     def _check_room(self, branch: str) -> None:
         """Refuse a branch whose file would be at the place of a directory: 'take' beside 'take/2'."""
         if self._storage.is_directory(layout.branch_file(self._root, branch)):
@@ -302,42 +331,13 @@ class CommitDag:
 
     # -- names ----------------------------------------------------------------------------------
 
+    def has_branch(self, branch: str) -> bool:
+        """Return whether the branch exists, with or without commits."""
+        return self._storage.file_size(layout.branch_file(self._root, branch)) is not None
+
     def resolve(self, text: str) -> str:
-        """Return the commit id that `text` names.
-
-        It may be "HEAD", a full commit id, a branch, or the first 4 or more digits of an id, tried in
-        this order. Raises `NotFoundError` if it names nothing, `UsageError` if it names several commits.
-        """
-        if text == "HEAD":
-            return self._tip(self.current_branch())
-        if content_id.is_content_id(text):
-            if self.has_commit(text):
-                return text
-            raise NotFoundError(f"commit {text} is not in this repository: see 'muse log'")
-        if _is_branch(text) and self._storage.file_size(layout.branch_file(self._root, text)) is not None:
-            return self._tip(text)
-        return self._resolve_prefix(text)
-
-    def _tip(self, branch: str) -> str:
-        commit_id = self.head(branch)
-        if commit_id is None:
-            raise NotFoundError(f"branch {branch!r} has no commit yet: make one first")
-        return commit_id
-
-    def _resolve_prefix(self, text: str) -> str:
-        found = []
-        if _PREFIX.match(text):
-            found = sorted(commit_id for commit_id in self.commit_ids() if commit_id.startswith(text))
-        if not found:
-            raise NotFoundError(
-                f"{text!r} names no commit or branch here: give a branch, 'HEAD', or at least "
-                f"{PREFIX_LENGTH} digits of a commit id"
-            )
-        if len(found) > 1:
-            shown = ", ".join(commit_id[:16] for commit_id in found[:CANDIDATES_SHOWN])
-            more = f" and {len(found) - CANDIDATES_SHOWN} more" if len(found) > CANDIDATES_SHOWN else ""
-            raise UsageError(f"{text!r} names {len(found)} commits: {shown}{more}; give more digits")
-        return found[0]
+        """Return the commit id that `text` names: see `muse.history.revision`."""
+        return revision.resolve(self, text)
 
 
 class _CommitReader:
@@ -357,14 +357,6 @@ class _CommitReader:
 
     def rank(self, commit_id: str) -> tuple[str, str]:
         return self.record(commit_id)["committed_at"], commit_id
-
-
-def _is_branch(text: str) -> bool:
-    try:
-        layout.check_branch(text)
-    except UsageError:
-        return False
-    return True
 
 
 def _check_name(stated: str, name: str, path: str) -> None:

@@ -13,6 +13,9 @@ from muse.errors import UsageError
 from muse.history.seal import json_digest
 
 SCHEMA_VERSION = "0.1.5"
+ANY_DOMAIN = "any_domain"
+"""A further key of `repo.json`, which no commit seals: it is a setting, and may change."""
+_NAMES_FOR_OTHERS = {"music": "midi"}
 _DOMAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -23,6 +26,16 @@ class RepoRecord(TypedDict):
     schema_version: str
     created_at: str
     domain: str
+
+
+def name_for_others(domain: str) -> str:
+    """Return the name by which other Muse tools know a domain, for `repo.json`; ops keep ours."""
+    return _NAMES_FOR_OTHERS.get(domain, domain)
+
+
+def is_name_for_others(domain: str) -> bool:
+    """Return whether a name in `repo.json` is one that only other Muse tools have for a domain."""
+    return domain in _NAMES_FOR_OTHERS.values()
 
 
 def make_repo_record(*, repo_id: str, created_at: str, domain: str) -> RepoRecord:
@@ -74,11 +87,25 @@ def repository_digest(root: str, storage: Storage) -> str:
     return digest_of_record(read_json_object(layout.repo_file(root), storage))
 
 
+def takes_any_domain(root: str, storage: Storage) -> bool:
+    """Return whether `repo.json` says that ops of domains without a plugin may be appended."""
+    path = layout.repo_file(root)
+    return field(read_json_object(path, storage), ANY_DOMAIN, bool, path, default=False)
+
+
+def let_any_domain(root: str, storage: Storage) -> None:
+    """Write into `repo.json` that ops of domains without a plugin may be appended; all else stays."""
+    path = layout.repo_file(root)
+    document = {**read_json_object(path, storage), ANY_DOMAIN: True}
+    storage.write_atomically(path, encode_json(document, "repo.json"))
+
+
 def digest_of_record(document: Mapping[str, Any]) -> str:
     """Return the digest that commits seal of a record."""
     return json_digest({name: document.get(name) for name in RepoRecord.__annotations__})
 
 
-def write_repo_record(root: str, record: RepoRecord, storage: Storage) -> None:
+def write_repo_record(root: str, record: RepoRecord, storage: Storage, *, any_domain: bool = False) -> None:
     """Write `repo.json`, durably and in one step."""
-    storage.write_atomically(layout.repo_file(root), encode_json(record, "repo.json"))
+    document = {**record, ANY_DOMAIN: True} if any_domain else record
+    storage.write_atomically(layout.repo_file(root), encode_json(document, "repo.json"))

@@ -6,15 +6,24 @@ from collections.abc import Iterator, Mapping
 
 from muse.coordination.reservations import Coordination
 from muse.core.file.objects import ObjectStore
+from muse.core.session_directory import list_sessions
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.git_carry import write_attributes
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import NotFoundError
 from muse.history.dag import CommitDag
-from muse.history.repo_record import RepoRecord, make_repo_record, read_repo_record, write_repo_record
+from muse.history.repo_record import (
+    RepoRecord,
+    let_any_domain,
+    make_repo_record,
+    read_repo_record,
+    takes_any_domain,
+    write_repo_record,
+)
 
 FIRST_BRANCH = "main"
+_SESSIONS_NAMED = 3
 
 
 class Repository:
@@ -22,6 +31,7 @@ class Repository:
 
     def __init__(self, root: str, storage: Storage = LOCAL, record: RepoRecord | None = None) -> None:
         """Open `root`. `record` takes the place of a `repo.json` that is damaged."""
+        self.any_domain = record is None and takes_any_domain(root, storage)
         record = record or read_repo_record(root, storage)
         self.root = root
         self.storage = storage
@@ -40,14 +50,16 @@ class Repository:
         now: str | None = None,
         domain: str = "code",
         repo_id: str | None = None,
+        any_domain: bool = False,
         storage: Storage = LOCAL,
     ) -> tuple["Repository", bool]:
         """Make a repository at `root`; return it, and whether it was made by this call.
 
         A repository that is there already keeps everything, its domain too. One that a crash left
         half-made is completed: `repo.json` is written last, and without it there is no repository.
-        `now` is an ISO 8601 time with its offset, by default the present. Raises `UsageError` for a
-        bad argument, and `CorruptionError` for a damaged `repo.json`, which is not replaced.
+        `now` is an ISO 8601 time with its offset, by default the present. With `any_domain`, ops of domains
+        that no plugin knows may be appended, now and later. Raises `UsageError` for a bad argument, and
+        `CorruptionError` for a damaged `repo.json`, which is not replaced.
         """
         record = make_repo_record(
             repo_id=repo_id or str(uuid.uuid4()), created_at=now or now_text(), domain=domain
@@ -59,24 +71,31 @@ class Repository:
             write_attributes(root, storage)
             created = not storage.exists(layout.repo_file(root))
             if created:
-                write_repo_record(root, record, storage)
+                write_repo_record(root, record, storage, any_domain=any_domain)
+            elif any_domain and not takes_any_domain(root, storage):
+                let_any_domain(root, storage)
         return cls(root, storage), created
 
     @classmethod
     def open(cls, root: str, storage: Storage = LOCAL) -> "Repository":
         """Open the repository at `root` itself; `NotFoundError` if there is no repository."""
         if not storage.exists(layout.repo_file(root)):
-            raise NotFoundError(f"{root} is not a Muse repository: run 'muse init'")
+            raise NotFoundError(
+                _logs_without_repository(root, storage) or f"{root} is not a Muse repository: run 'muse init'"
+            )
         return cls(root, storage)
 
     @classmethod
     def find(cls, start: str, storage: Storage = LOCAL) -> "Repository":
         """Open the repository that `start` is in: the nearest directory upward that holds one."""
-        directory = os.path.abspath(start)
+        directory, missing = os.path.abspath(start), ""
         while not storage.exists(layout.repo_file(directory)):
+            missing = missing or _logs_without_repository(directory, storage)
             directory, name = os.path.split(directory)
             if not name:
-                raise NotFoundError(f"{start} is not a Muse repository (or any parent): run 'muse init'")
+                raise NotFoundError(
+                    missing or f"{start} is not a Muse repository (or any parent): run 'muse init'"
+                )
         return cls(directory, storage)
 
     def read_tree(self, commit_id: str | None) -> dict[str, str]:
@@ -88,6 +107,20 @@ class Repository:
     def read_files(self, manifest: Mapping[str, str]) -> dict[str, bytes]:
         """Return path -> content of every file of `manifest`, each checked against its id."""
         return {path: self.objects.get(object_id) for path, object_id in manifest.items()}
+
+
+def _logs_without_repository(root: str, storage: Storage) -> str:
+    """Say what is missing where programs have begun logs without a repository; "" where there are none."""
+    if not storage.is_directory(layout.op_log_directory(root)):
+        return ""
+    found = list_sessions(root, storage=storage)
+    if not found:
+        return ""
+    more = f" and {len(found) - _SESSIONS_NAMED} more" if len(found) > _SESSIONS_NAMED else ""
+    return (
+        f"{root} is not a Muse repository yet: run 'muse init {root}' to make one around the session"
+        f"{'s' * (len(found) > 1)} {', '.join(found[:_SESSIONS_NAMED])}{more}"
+    )
 
 
 def _make_furniture(root: str, storage: Storage) -> None:

@@ -127,7 +127,11 @@ def position_text(entry: OpEntry) -> str:
 
 
 def json_digest(value: object) -> str:
-    return sha256_hex(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    """Return the SHA-256 of JSON with sorted keys; `InvalidEntryError` for what cannot be written as JSON."""
+    try:
+        return sha256_hex(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    except orjson.JSONEncodeError as error:  # what other tools wrote may be nested deeper
+        raise InvalidEntryError(f"what is to be sealed cannot be written as JSON here: {error}") from error
 
 
 def leaf_of(entry: OpEntry) -> bytes:
@@ -171,6 +175,13 @@ def _trailers(message: str) -> dict[str, str]:
     paragraph = message.rstrip("\n").rpartition("\n\n")[2]
     matches = filter(None, map(_TRAILER.match, paragraph.split("\n")))
     return {match[1]: match[2] for match in matches}
+
+
+def without_trailers(message: str) -> str:
+    """Return what a person wrote of a commit message: without the trailers at its end, if it has any."""
+    text, _, paragraph = message.rstrip("\n").rpartition("\n\n")
+    is_ours = all(map(_TRAILER.match, paragraph.split("\n")))
+    return text if is_ours else message
 
 
 def read_seal(message: str) -> Seal | None:

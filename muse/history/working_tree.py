@@ -7,7 +7,7 @@ that a person changed by hand is never overwritten and never removed.
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -18,6 +18,9 @@ from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, UsageError
 from muse.history.tree import tree_changes
+
+_MAY_RUN = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+_NEW_FILE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,15 @@ def update_working_tree(
     before: Mapping[str, str] | None,
     after: Mapping[str, str],
     known: Callable[[str, str], bool],
+    executable: Collection[str] = (),
     storage: Storage = LOCAL,
 ) -> WorkingTreeUpdate:
     """Bring the tree at `root` from the manifest `before` (None: no files) to the manifest `after`.
 
     Only paths that differ between the two are looked at. A file on disk is replaced or removed if
     its bytes are those of `before`, or if `known(path, object_id)` says that history holds them.
-    Any other file is kept, and so is all that is not a plain file in plain directories. A file
+    Files in `executable` may be run afterwards. Any other file is kept, and so is all that is not a plain
+    file in plain directories. A file
     that is missing is written. A second run does what is left to do. A crash leaves each file
     whole, old or new.
 
@@ -66,7 +71,9 @@ def update_working_tree(
     for path in (path for path in changed if path not in after):
         _remove(tree, path, update)
     for path in (path for path in changed if path in after):
-        _write(tree, path, objects, update)
+        _write(tree, path, objects, update, may_run=path in executable)
+    for path in sorted(after.keys() & set(executable)):
+        _let_run(tree, path, objects)
     notes.write({path: changes[path] for path in (*update.written, *update.removed)}, done=True)
     update.kept.sort()
     return update
@@ -180,7 +187,9 @@ def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
             tree.storage.remove_directory(directory)
 
 
-def _write(tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingTreeUpdate) -> None:
+def _write(
+    tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingTreeUpdate, *, may_run: bool
+) -> None:
     place, wanted = tree.place(path), tree.after[path]
     if place == wanted:
         return
@@ -189,8 +198,21 @@ def _write(tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingT
         return
     content = objects.get(wanted)
     mode = None if place is _PlaceState.EMPTY else _permissions(tree, path)
+    if may_run:
+        mode = _NEW_FILE if mode is None else mode
+        mode |= _MAY_RUN
     tree.storage.write_atomically(tree.file(path), content, sync=False, mode=mode)
     update.written.append(path)
+
+
+def _let_run(tree: _FilesOnDisk, path: str, objects: ObjectStore) -> None:
+    """Let a file be run that has the right content and may not be run yet."""
+    found = tree.storage.look(tree.file(path))
+    if found is None or not stat.S_ISREG(found.st_mode) or found.st_mode & stat.S_IXUSR:
+        return
+    if tree.place(path) == tree.after[path]:
+        mode = stat.S_IMODE(found.st_mode) | _MAY_RUN
+        tree.storage.write_atomically(tree.file(path), objects.get(tree.after[path]), sync=False, mode=mode)
 
 
 def _permissions(tree: _FilesOnDisk, path: str) -> int | None:

@@ -3,12 +3,11 @@
 import contextlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 import orjson
 
-from muse.apply.merge_heads import is_same_work
+from muse.apply.merge_heads import is_merge_of_ops, is_same_work
+from muse.checks.merges import MergeCheck
 from muse.core import content_id
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import SessionFile
@@ -18,10 +17,11 @@ from muse.core.op_log import MergeResult, OpLog, list_sessions
 from muse.disk import layout
 from muse.disk.aside import keep_aside
 from muse.disk.json_file import is_as_written
+from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import ConflictError, MuseError, NotFoundError, StorageError
 from muse.history.commit_record import CommitRecord
-from muse.history.covered_ops import SessionOps, op_ids_of, open_session
+from muse.history.covered_ops import SessionLogs, SessionOps, op_ids_of, open_session
 from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
@@ -34,8 +34,11 @@ from muse.session.live import LiveSession
 from muse.session.working_files import update_to_branch
 from muse.upkeep.garbage import digests_in
 
+SESSIONS_OPEN = 64
+"""How many sessions a peer has open, and in memory, at once: the ones that were asked about last."""
 
-class LocalPeer:
+
+class LocalPeer(Resource):
     """The repository at `root` as a peer, for one synchronisation: what it compares is read once."""
 
     def __init__(self, root: str, storage: Storage = LOCAL) -> None:
@@ -61,10 +64,9 @@ class LocalPeer:
 
     def items(self, session_id: str) -> ItemSet:
         """Return what the session's log held when this was first asked."""
+        file, _ = self._session(session_id)
         if session_id not in self._items:
-            self._items[session_id] = read_items(
-                self._session(session_id)[0], lambda _damage: self.damaged_sessions.add(session_id)
-            )
+            self._items[session_id] = read_items(file, lambda _damage: self.damaged_sessions.add(session_id))
         return self._items[session_id]
 
     def reconcile(self, session_id: str, message: bytes) -> bytes:
@@ -86,14 +88,25 @@ class LocalPeer:
 
     def offer(self, session_id: str, lines: bytes) -> MergeResult:
         entries = entries_in(lines)
-        if self._taking is None or self._taking.session_id() != session_id:
-            self._let_go()
-            self._taking = OpLog(self._root, session_id, storage=self.storage)
         try:
-            return self._taking.merge(entries, durability="disk")
+            return self._taker(session_id).merge(entries, durability="disk")
         except BaseException:
             self._let_go()
             raise
+
+    def clock(self, session_id: str) -> int:
+        """Return the highest stamp in a session's log, which is open for the batch that follows."""
+        try:
+            return self._taker(session_id).cut().lamport_ts
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _taker(self, session_id: str) -> OpLog:
+        if self._taking is None or self._taking.session_id() != session_id:
+            self._let_go()
+            self._taking = OpLog(self._root, session_id, storage=self.storage)
+        return self._taking
 
     def _let_go(self) -> None:
         """Close the log that batches come into: an archiver may want it."""
@@ -102,11 +115,31 @@ class LocalPeer:
         self._taking = None
 
     def _session(self, session_id: str) -> tuple[SessionFile, LogReader]:
-        if session_id not in self._open:
+        found = self._open.pop(session_id, None)
+        if found is None:
+            if len(self._open) >= SESSIONS_OPEN:
+                self._close_session(next(iter(self._open)))
             file = SessionFile(self._root, session_id, self.storage)
             reader = LogReader(file, layout.op_index_file(self._root, session_id), self.storage)
-            self._open[session_id] = file, reader
-        return self._open[session_id]
+            found = file, reader
+        self._open[session_id] = found
+        return found
+
+    def _close_session(self, session_id: str) -> None:
+        file, reader = self._open.pop(session_id)
+        self._items.pop(session_id, None)
+        reader.close()
+        file.close()
+
+    def _ops_of(self, session_id: str) -> SessionOps:
+        """Return the ops of a session's log, to be looked up by their ids."""
+        found = self._logs.pop(session_id, None)
+        if found is None:
+            if len(self._logs) >= SESSIONS_OPEN:
+                self._logs.pop(next(iter(self._logs))).close()
+            found = open_session(self._root, session_id, self.storage)
+        self._logs[session_id] = found
+        return found
 
     # -- history --------------------------------------------------------------------------------
 
@@ -174,9 +207,7 @@ class LocalPeer:
         if seal is None:
             return
         name, op_ids = seal.session_id, op_ids_of(self.repository.objects, seal)
-        if name not in self._logs:
-            self._logs[name] = open_session(self._root, name, self.storage)
-        covered = self._logs[name].covered(op_ids, start=self._starts.get(name, 0))
+        covered = self._ops_of(name).covered(op_ids, start=self._starts.get(name, 0))
         if root_of(covered.entries) != seal.root and not self._let_in_orphans(seal, op_ids, covered.entries):
             lacking = len(op_ids) - len(covered.entries)
             what = f"lacks {lacking} ops" if lacking else "holds another body of an op"
@@ -206,6 +237,32 @@ class LocalPeer:
             yield
 
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
+        self.check_merges(new, expected)
+        return self.move(branch, expected, new)
+
+    def check_merges(self, new: str, known: str | None) -> None:
+        """Raise `ConflictError` if a merge behind `new`, and not behind `known`, is not what it merges.
+
+        No actor vouches for a merge, so it is made again, as far as the plugins here can.
+        """
+        dag = self.repository.dag
+        came = [record for record in dag.history(new, stop={known}) if is_merge_of_ops(record)]
+        if not came:
+            return
+        behind = {record["commit_id"] for record in dag.history(known)} if known else set()
+        merges = MergeCheck(self.repository)
+        with SessionLogs(self._root, self.storage) as logs:
+            for record in came:
+                if record["commit_id"] in behind:
+                    continue
+                for _, difference in merges.differences(record, merges.make_again(record, logs)):
+                    raise ConflictError(
+                        f"merge {record['commit_id']} {difference}: it was forged or damaged where it comes "
+                        "from, and the branch stays; 'muse verify --replay' there names it"
+                    )
+
+    def move(self, branch: str, expected: str | None, new: str) -> list[str]:
+        """Do `advance` to a commit whose merges were checked, or made here."""
         repository = self.repository
         if expected is not None and not (
             repository.dag.descends(new, expected) or is_same_work(repository, new, expected)
@@ -261,21 +318,8 @@ class LocalPeer:
 
     def close(self) -> None:
         self._let_go()
-        for file, reader in self._open.values():
-            reader.close()
-            file.close()
-        self._open.clear()
+        for session_id in list(self._open):
+            self._close_session(session_id)
         for ops in self._logs.values():
             ops.close()
         self._logs.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

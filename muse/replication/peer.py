@@ -99,8 +99,8 @@ class Peer(Receiver, Protocol):
         """Move a branch from `expected` to `new`, which has its work; return the files left as they were.
 
         `ConflictError`, and nothing is changed, if it is not there or `new` does not descend from it, nor
-        holds the same work. The ops that it covers are no longer pending.
-        The working tree follows if the branch is HEAD's; files that were changed by hand stay. From
-        `new` to `new` brings back the files that are missing, as after a crash.
+        holds the same work, or if a merge that came with it is not what it merges. The ops that it covers
+        are no longer pending. The working tree follows if the branch is HEAD's; files that were changed by
+        hand stay. From `new` to `new` brings back the files that are missing, as after a crash.
         """
         ...

@@ -1,7 +1,7 @@
 """All that `muse verify` finds is mended from another replica, as far as that has it.
 
 The logs come first, as a commit is only taken in with the ops that it seals; then what is stored, branches
-and HEAD. Checkpoints are made again from the commits. At the end all is verified once more.
+and HEAD. Checkpoints are made again from the commits. At the end all is verified, and history replayed.
 """
 
 import os.path
@@ -81,10 +81,14 @@ def repair_from(
         mender = Mender(own, peer)
         with own.receiving():
             _mend_objects_of_ops(mender, peer)
-            _mend_stored(mender, peer)
-        mended += mender.mended
+        while _mend_found(mender, peer, verify_repository(root, storage)):
+            pass  # what comes may name what is lacking too
         own.settle()
-    report = verify_repository(root, storage, replay=True)
+        report = verify_repository(root, storage, replay=True)
+        while _mend_found(mender, peer, report):
+            own.settle()
+            report = verify_repository(root, storage, replay=True)
+        mended += mender.mended
     brought = [Mended("ops", f"{one.received} of {one.session_id}") for one in sessions if one.received]
     return Repaired((*mended, *brought), tuple(sessions), tuple(mender.failed.values()), report)
 
@@ -166,15 +170,11 @@ def _mend_objects_of_ops(mender: Mender, peer: Peer) -> None:
 # -- what is stored -------------------------------------------------------------------------------
 
 
-def _mend_stored(mender: Mender, peer: Peer) -> None:
-    """Mend what is found, until nothing more can be: what comes may name what is lacking too."""
-    root, storage = mender.own.repository.root, mender.own.storage
-    for replay in (False, True):
-        while sum(
-            _mend_finding(mender, peer, finding)
-            for finding in verify_repository(root, storage, replay=replay).findings
-        ):
-            pass
+def _mend_found(mender: Mender, peer: Peer, report: Report) -> bool:
+    """Mend what a report tells, and return whether anything was."""
+    with mender.own.receiving():
+        mended = [_mend_finding(mender, peer, finding) for finding in report.findings]
+    return any(mended)
 
 
 def _mend_finding(mender: Mender, peer: Peer, finding: Finding) -> bool:

@@ -58,7 +58,8 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None, *, signer: Signe
     Where both sides have commits of their own, they are merged; with a `signer`, the merge is signed. What is
     lost or damaged here of the branch or of its ops, and whole there, is mended: see `muse.replication.mend`.
     `NotFoundError` if the branch has no commit there; `ConflictError`, and the branch stays, if the ops of a
-    commit did not come in, or cannot be merged, or if the branch is moved here again and again meanwhile.
+    commit did not come in, or cannot be merged, or a merge there is not what it merges, or if the branch is
+    moved here again and again meanwhile.
     """
     branch = own.identity().branch if branch is None else layout.check_branch(branch)
     theirs = peer.branches().get(branch)  # before the ops, so that all that it covers are among them
@@ -73,11 +74,12 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None, *, signer: Signe
         tips = {own.repository.dag.head(branch), None if own.lacks("commit", [theirs]) else theirs}
         mend_history(mender, filter(None, tips))
         commits = _copy(peer, own, theirs, sessions)
+        own.check_merges(theirs, own.repository.dag.head(branch))
         for _ in range(_ATTEMPTS):
             ours = own.repository.dag.head(branch)
             after, result = _joined(own.repository, branch, ours, theirs, signer)
             try:
-                kept = own.advance(branch, ours, after) if after != ours else []
+                kept = own.move(branch, ours, after) if after != ours else []
             except ConflictError:
                 continue  # a commit was made here meanwhile: join with that
             break

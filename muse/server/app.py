@@ -29,6 +29,7 @@ from muse.server.api.routes import ENDPOINTS
 from muse.server.edge.access import ANYBODY, NOBODY_COMES_IN, Principal
 from muse.server.faults import RequestError
 
+_FLOOD_SECONDS = 1.0
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 64 << 20
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\[\]:]+)(:(?P<port>[0-9]{1,5}))?")
@@ -122,7 +123,8 @@ class App:
         if self._service.is_stopping:
             raise _stopping(self._service)
         principal = self._admitted(socket)
-        _charge_request(self._service, principal)
+        with self._service.requests.one(principal.token_id):
+            await charge_request(self._service, principal)
         principal.check_scope("read")
         await serve_socket(self._service, socket, principal)
 
@@ -183,8 +185,8 @@ class _Answering:
             _check_price(request)
         else:
             principal = self._principal_of(request)
-            _charge_request(service, principal)
             held.enter_context(service.requests.one(principal.token_id))
+            await charge_request(service, principal)
             principal.check_scope(endpoint.scope)
             if endpoint.is_of_all:
                 principal.check_everywhere()
@@ -195,10 +197,18 @@ class _Answering:
             return await endpoint.handler(call)
 
 
-def _charge_request(service: Service, principal: Principal) -> None:
-    """Let the holder of a token pay for a request; raise the refusal of one that cannot."""
-    if principal.token_id:
+async def charge_request(service: Service, principal: Principal) -> None:
+    """Let the holder of a token pay for a request; raise the refusal of one that cannot.
+
+    It is raised after a moment: a client that floods waits in its own sockets.
+    """
+    if not principal.token_id:
+        return
+    try:
         service.quotas.charge_request(principal.token_id)
+    except RequestError as error:
+        await asyncio.sleep(min(error.retry_after or 0.0, _FLOOD_SECONDS))
+        raise
 
 
 def _check_price(request: Request) -> None:

@@ -48,6 +48,11 @@ class _Submission:
     written: Written = field(default_factory=lambda: Written([]))
 
 
+def _end_of(receipts: _Receipts) -> int:
+    """Return the byte behind all of some ops that are in the log; 0 if not one is."""
+    return max((one.next_position or 0 for one in receipts), default=0)
+
+
 class AppendQueue:
     """Appends for one session. Its methods are for the loop; what may have to wait is done in `threads`."""
 
@@ -128,20 +133,21 @@ class AppendQueue:
         written: asyncio.Future[list[Written]] = self._loop.create_future()
         try:
             receipts = self._guarded.append_at_once(requests)
-            answers = None if receipts is None else self._with_cursors(receipts)
+            if receipts is None:
+                return None
+            if not self._log.cursors.is_near(max(map(_end_of, receipts), default=0)):
+                # Another wrote much, and all of it is in the cursor's crc.
+                return self._loop.run_in_executor(self._threads, self._with_cursors, receipts)
+            written.set_result(self._with_cursors(receipts))
         except Exception as error:  # noqa: BLE001 - the sender is told
             written.set_exception(error)
-            return written
-        if answers is None:
-            return None
-        written.set_result(answers)
         return written
 
     def _append(self, requests: Sequence[Request]) -> list[Written]:
         return self._with_cursors(self._guarded.append_requests(requests, durability="os"))
 
     def _with_cursors(self, answers: list[_Receipts]) -> list[Written]:
-        ends = [max((one.next_position or 0 for one in receipts), default=0) for receipts in answers]
+        ends = map(_end_of, answers)
         return [
             Written(receipts, self._log.cursors.at(end) if end else None)
             for receipts, end in zip(answers, ends, strict=True)

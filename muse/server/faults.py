@@ -18,7 +18,7 @@ from muse.errors import (
 )
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_NOT_VERIFIED = frozenset({"policy.json", "proposals.jsonl", "tokens.json"})  # 'muse verify' passes them over
+_EXPLAINED = frozenset({"policy.json", "proposals.jsonl", "tokens.json"})  # their faults say how to mend them
 _KINDS = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -106,6 +106,6 @@ def _closer(damage: CorruptionError) -> str:
     directory, name = os.path.split(damage.path)
     if f"{layout.coordination_directory('')}/" in damage.path:
         return "'muse coord list' on the server's machine names the record"
-    if name in _NOT_VERIFIED:
+    if name in _EXPLAINED:
         return str(damage).replace(damage.path, f"{os.path.basename(directory)}/{name}")
     return "'muse verify' on the server's machine says where"

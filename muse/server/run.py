@@ -246,24 +246,30 @@ async def _keep_house(service: Service) -> None:
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         try:
+            _tidy(service)
             was_shut, is_shut = is_shut, service.tokens.are_gone()
             if is_shut and not was_shut:
                 service.log.warning("shut", reason=NOBODY_COMES_IN)
-            _tidy(service, asked)
+            _send_away(service, asked)
         except (MuseError, OSError) as error:  # tokens that cannot be read now, for example
             service.told(error)
 
 
-def _tidy(service: Service, asked: set[Live]) -> None:
+def _tidy(service: Service) -> None:
     service.sessions.close_idle()
     service.peers.close_idle()
-    asked &= service.live
     too_old = asyncio.get_running_loop().time() - service.settings.send_seconds
     for live in list(service.live):
         if live.sending_since is not None and live.sending_since < too_old:
             service.metrics.count_refused("not_reading")
             live.abort()
-        elif not service.tokens.is_valid(live.principal):
+
+
+def _send_away(service: Service, asked: set[Live]) -> None:
+    """Let those go whose tokens are no longer valid, and drop those that were asked to before."""
+    asked &= service.live
+    for live in list(service.live):
+        if not service.tokens.is_valid(live.principal):
             if live in asked:  # it is still busy with what it had begun
                 live.abort()
             asked.add(live)

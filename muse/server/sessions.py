@@ -100,8 +100,10 @@ class OpenSession:
     def arrive(self, connection: int, actor: str) -> bytes:
         """Note that an actor is here, and tell the others; return the message that lists the others."""
         here = self.present()
+        is_here = self._is_here(actor)
         self._present[connection] = (actor, None)
-        self._tell({"actor": actor, "state": "here", "where": None})
+        if not is_here:  # an actor that comes and goes costs the others nothing while it is here anyway
+            self._tell({"actor": actor, "state": "here", "where": None})
         return _encoded({"type": "presence", "here": here})
 
     def move(self, connection: int, where: Any) -> None:
@@ -113,8 +115,11 @@ class OpenSession:
     def leave(self, connection: int) -> None:
         """Note that a connection is gone; an actor is gone with its last connection."""
         actor, _ = self._present.pop(connection)
-        if all(name != actor for name, _ in self._present.values()):
+        if not self._is_here(actor):
             self._tell({"actor": actor, "state": "gone", "where": None})
+
+    def _is_here(self, actor: str) -> bool:
+        return any(name == actor for name, _ in self._present.values())
 
     def _tell(self, change: dict[str, Any]) -> None:
         if self._feed is not None:
@@ -169,7 +174,7 @@ class Sessions:
         if session is not None and not session.is_spoilt:
             session.used_at = time.monotonic()
             return session
-        self.check(session_id)
+        self._check_on_disk(session_id)
         if session is not None:
             self._let_go(session)
         if len(self._open) >= self._settings.open_sessions and not self._close_one():
@@ -180,12 +185,17 @@ class Sessions:
 
     def check(self, session_id: str) -> str:
         """Give back the id of a session that is there; `NotFoundError` for any other."""
-        if not self.has(session_id):
-            raise NotFoundError(f"there is no session {session_id!r} here: GET /v1/sessions lists them")
+        session = self._open.get(session_id)  # of one that is open, nothing has to be looked up
+        if session is None or session.is_spoilt:
+            self._check_on_disk(session_id)
         return session_id
 
+    def _check_on_disk(self, session_id: str) -> None:
+        if not self.has(session_id):
+            raise NotFoundError(f"there is no session {session_id!r} here: GET /v1/sessions lists them")
+
     def has(self, session_id: str) -> bool:
-        """Return whether a session is there."""
+        """Return whether a session is on the disk."""
         return layout.is_session_id(session_id) and self._is_there(session_id)
 
     def _is_there(self, session_id: str) -> bool:

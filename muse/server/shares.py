@@ -80,5 +80,6 @@ def _run(future: "Future[Any]", work: Callable[[], Any]) -> None:
         result = work()
     except BaseException as error:  # noqa: BLE001 - it is raised where the work is waited for
         future.set_exception(error)
+        del future, work  # or the error would keep itself, and all that was worked on, until a collection
     else:
         future.set_result(result)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from contextlib import closing
 
-from muse.apply.merge_heads import is_merge_of_ops
 from muse.core.entry import OpEntry
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.covered_ops import SessionOps, op_ids_of
@@ -28,7 +27,7 @@ def committed_heads(repository: Repository, session_id: str, domain: str, commit
         record = repository.dag.read_commit(name)
         behind[name] = parents(record)
         further = left[name]
-        seal = _seal_of(record, session_id, domain)
+        seal = seal_of(record, session_id, domain)
         if seal is not None and not further:
             starts.append(seal.cut_offset)  # what is wanted is behind it, if it is of this log
             behind[name] = []
@@ -59,21 +58,7 @@ def heads_of(entries: Iterable[OpEntry]) -> list[str]:
     return [op_id for op_id in last.values() if op_id not in named]
 
 
-def is_made_of_ops(
-    repository: Repository, session_id: str, domain: str, before: str | None, after: str | None
-) -> bool:
-    """Return whether a branch moved from `before` to `after` by the session's ops of one domain alone."""
-    if after is None or before == after:
-        return before == after
-    met = before is None
-    for record in repository.dag.history(after, stop={before}):
-        if _seal_of(record, session_id, domain) is None and not is_merge_of_ops(record):
-            return False
-        met = met or before in parents(record)
-    return met
-
-
-def _seal_of(record: CommitRecord, session_id: str, domain: str) -> Seal | None:
+def seal_of(record: CommitRecord, session_id: str, domain: str) -> Seal | None:
     """Return the seal of a commit made from the session's ops of the domain."""
     seal, delta = read_seal(record["message"]), record["structured_delta"]
     is_own = seal is not None and seal.session_id == session_id

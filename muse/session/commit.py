@@ -1,10 +1,10 @@
 """How pending ops become commits: they are applied domain by domain, and what comes of them is stored."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from muse.apply.domains import apply_entries, read_states, rules_text, write_states
+from muse.apply.domains import apply_entries, read_states, rules_text, without_effect, write_states
 from muse.apply.net import net_delta
 from muse.core.coverage import Cut
 from muse.core.delta import collapse
@@ -16,13 +16,15 @@ from muse.disk import layout
 from muse.domain import Application, IgnoredOp, StructuredDelta
 from muse.errors import CorruptionError, MuseError, PluginError, StorageError
 from muse.history.commit_record import (
+    executable_metadata,
+    executable_paths,
     make_commit_record,
     seal_commit,
     snapshot_digest,
     state_digests,
     state_snapshots,
 )
-from muse.history.repo_record import repository_digest
+from muse.history.repo_record import canonical_time, repository_digest
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import make_seal
 from muse.history.signing import Signer
@@ -57,7 +59,8 @@ class CommitOutcome:
             "op_count": self.op_count,
             "summary": self.summary,
             "ignored": [
-                {"index": op.index, "address": op.address, "reason": op.reason} for op in self.ignored
+                {"index": op.index, "op_id": op.op_id, "address": op.address, "reason": op.reason}
+                for op in self.ignored
             ],
             "written": list(self.written),
             "removed": list(self.removed),
@@ -117,13 +120,20 @@ class CommitWriter:
         author: str,
         *,
         full: bool,
+        at: str | None = None,
+        executable: Collection[str] | None = None,
     ) -> StagedCommits:
-        """Store what becomes of `entries` after the commit `head`; the branch does not name it yet."""
+        """Store what becomes of `entries` after the commit `head`; the branch does not name it yet.
+
+        `at`: its time, by default now. `executable`: the files that may be run, by default those of `head`.
+        """
         repository = self._repository
+        if executable is None:
+            executable = () if head is None else executable_paths(repository.dag.read_commit(head))
         manifest = repository.read_tree(head)
         states = read_states(repository, head)
         frontier = self._log.checkpoints.frontier_after(entries)
-        committed_at = now_text()
+        committed_at = now_text() if at is None else canonical_time(at)
         commit_ids: list[str] = []
         deltas, ignored = [], []
         for domain in sorted({entry["domain"] for entry in entries}):
@@ -148,7 +158,10 @@ class CommitWriter:
                 parent_commit_id=commit_ids[-1] if commit_ids else head,
                 author=author,
                 structured_delta=delta,
-                metadata=write_states(repository, states, committed_at),
+                metadata={
+                    **write_states(repository, states, committed_at),
+                    **executable_metadata(manifest.keys() & set(executable)),
+                },
             )
             seal = replace(
                 make_seal(self._log.session_id(), cut.offset, own, frontier, delta),
@@ -166,7 +179,7 @@ class CommitWriter:
                 record = self._signer.sign(record)
             commit_ids.append(repository.dag.write_commit(record))
             deltas.append(delta)
-            ignored.extend(application.ignored)
+            ignored += without_effect(domain, own, application, any_domain=repository.any_domain)
         return StagedCommits(tuple(commit_ids), record["snapshot_id"], tuple(deltas), tuple(ignored))
 
     def _apply(
@@ -179,7 +192,7 @@ class CommitWriter:
             raise
         except Exception as error:
             raise PluginError(
-                f"the plugin of domain {domain!r} failed: {error or error!r}; nothing is committed, "
+                f"the plugin of domain {domain!r} failed: {str(error) or repr(error)}; nothing is committed, "
                 f"the ops stay in the log of session {self._log.session_id()!r}"
             ) from error
         return application

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
-from muse.apply.domains import check_domain_op
+from muse.apply.domains import check_domain_is_known, check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
 from muse.core.address import addresses_of
@@ -58,7 +58,8 @@ class Request:
     An op is an entry with its nine fields, or a draft: `domain`, `domain_op`, and, if wanted, `op_id`,
     `actor_id`, `parent_op_ids`, `intent_id`, `reservation_id`; it is stamped when it enters the log. A draft
     that is sent again with its `op_id` is the same op. `seen_frontier` has for each actor the highest Lamport
-    that the author has read; where it is not given, nothing is called stale.
+    that the author has read; where it is not given, nothing is called stale. A draft without `parent_op_ids`
+    rests on the heads of what its author has read or, where that is not given, of what is in the log.
     """
 
     actor_id: str
@@ -76,6 +77,7 @@ class Offer:
     request: Request
     receipt: Receipt | None = None
     is_admitted: bool = False
+    states_parents: bool = True
     first: "Offer | None" = None  # the same op, earlier in the same requests
 
     @property
@@ -93,12 +95,15 @@ class Offer:
 
     def is_same(self, entry: Mapping[str, Any]) -> bool:
         """Return whether an op that was stored or set aside is this one."""
-        return are_same(self.entry, entry, is_draft=self.is_draft)
+        if self.states_parents:
+            return are_same(self.entry, entry, is_draft=self.is_draft)
+        return are_same({**self.entry, "parent_op_ids": entry["parent_op_ids"]}, entry, is_draft=True)
 
 
-def make_offer(op: Mapping[str, Any], request: Request) -> Offer:
+def make_offer(op: Mapping[str, Any], request: Request, *, any_domain: bool = False) -> Offer:
     """Complete an op, and check all that can be known of it without the log."""
     is_draft = isinstance(op, dict) and _STAMP_FIELDS.isdisjoint(op)
+    states_parents = not is_draft or op.get("parent_op_ids") is not None
     entry: Any = op
     try:
         if is_draft:
@@ -107,10 +112,12 @@ def make_offer(op: Mapping[str, Any], request: Request) -> Offer:
         if entry["actor_id"] != request.actor_id:
             reason = f"{request.actor_id} cannot append as {entry['actor_id']}: let each append their own"
             return Offer(entry, is_draft, request, refused(entry, "actor", reason))
+        if not any_domain:
+            check_domain_is_known(entry["domain"])
         check_domain_op(entry)
     except (InvalidEntryError, DomainError) as error:
         return Offer(entry, is_draft, request, refused(entry, "invalid", str(error)))
-    return Offer(entry, is_draft, request)
+    return Offer(entry, is_draft, request, states_parents=states_parents)
 
 
 def _completed(draft: Mapping[str, Any], actor_id: str) -> dict[str, Any]:
@@ -125,7 +132,7 @@ def _completed(draft: Mapping[str, Any], actor_id: str) -> dict[str, Any]:
         "op_id": draft["op_id"] if "op_id" in draft else OP_IDS.next(),
         "actor_id": draft.get("actor_id", actor_id),
         "lamport_ts": 1,
-        "parent_op_ids": draft.get("parent_op_ids", []),
+        "parent_op_ids": [] if draft.get("parent_op_ids") is None else draft["parent_op_ids"],
         "domain": draft["domain"],
         "domain_op": draft["domain_op"],
         "created_at": "-",

@@ -32,8 +32,9 @@ from muse.session.decisions import (
     settle_overlaps,
 )
 from muse.session.file_names import FileNames, Tree
+from muse.session.foresight import Foresight
 from muse.session.policy import Policy, read_policy
-from muse.session.proposals import Proposal, ProposalFile
+from muse.session.proposals import PAGE_PROPOSALS, Proposal, ProposalFile
 from muse.session.receipt import Receipt, Status
 from muse.session.stale_reads import Arriving, Touches
 
@@ -53,7 +54,8 @@ class GuardedLog:
 
     Without a `policy`, that of the session's file counts, which is read again when it changes. Reservations
     count on their branch; without a `branch`, it is the one that HEAD names when an op is appended or decided
-    on. A plain `OpLog` asks no policy: that is not prevented, `trespasses` finds its ops.
+    on. A plain `OpLog` asks no policy: that is not prevented, `trespasses` finds its ops. Ops of a domain
+    that no plugin knows are refused, unless the repository or `any_domain` lets them in.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class GuardedLog:
         policy: Policy | None = None,
         branch: str | None = None,
         coordination: Coordination | None = None,
+        any_domain: bool = False,
     ) -> None:
         self._repository = repository
         self._log = log
+        self._any_domain = any_domain or repository.any_domain
         self._given_policy = policy
         self._policy_read: tuple[object, Policy] | None = None
         self._given_branch = None if branch is None else layout.check_branch(branch)
@@ -77,6 +81,8 @@ class GuardedLog:
         self._proposals = ProposalFile(layout.proposals_file(root, session_id), repository.storage)
         self._touches = Touches(log)
         self._names = FileNames(log, self._last_tree)
+        self._heads = log.heads
+        self._foresight = Foresight(repository, log, self._branch)
 
     # -- appending ------------------------------------------------------------------------------
 
@@ -102,10 +108,16 @@ class GuardedLog:
         self, requests: Sequence[Request], *, durability: Durability | None = None
     ) -> list[list[Receipt]]:
         """Do `append` for several requests in one step, with one write; return the receipts of each."""
-        offers = [[make_offer(op, request) for op in request.ops] for request in requests]
+        offers = [
+            [make_offer(op, request, any_domain=self._any_domain) for op in request.ops]
+            for request in requests
+        ]
         valid = [offer for some in offers for offer in some if offer.receipt is None]
         reads = any(request.seen_frontier is not None for request in requests)
         if valid:
+            self._foresight.catch_up()
+            if not all(offer.states_parents for offer in valid):
+                self._heads.catch_up()
             self._catch_up(self.policy(), reads=reads)  # most of it, while others may append
             with self._log.exclusive():
                 policy = self.policy()
@@ -118,6 +130,7 @@ class GuardedLog:
                 if arriving is not None:
                     settle_overlaps(valid)
                 self._propose([offer for offer in valid if offer.is_proposed])
+                self._tell_ineffective(valid)
             if (durability or self._log.durability) == "disk":
                 self._log.sync()
         return [[offer.final_receipt for offer in some] for some in offers]
@@ -125,9 +138,11 @@ class GuardedLog:
     def append_at_once(self, requests: Sequence[Request]) -> list[list[Receipt]] | None:
         """Do `append_requests`, not durably, if nothing can make it wait; else do nothing and return None.
 
-        It may have to wait where others are at work or have written much, and where the policy asks for
-        reservations or reads.
+        It may have to wait where others are at work or have written much, where the policy asks for
+        reservations or reads, and where the branch has moved since the last append.
         """
+        if not self._foresight.is_ready():
+            return None
         policy = self.policy()
         if policy.enforces_reservations or (policy.reservations != "off" and self.coordination.is_used()):
             return None
@@ -186,7 +201,14 @@ class GuardedLog:
             entry["created_at"] = at
 
     def _write(self, offers: list[Offer]) -> None:
-        places = self._log.append_new([offer.entry for offer in offers])
+        is_any_named = self._name_parents(offers)
+        try:
+            places = self._log.append_new([offer.entry for offer in offers])
+        except BaseException:
+            self._heads.forget()  # or ops would rest on what the log does not have
+            raise
+        if is_any_named:
+            self._heads.pass_over(places[0][0], places[-1][1])
         for offer, (start, end) in zip(offers, places, strict=True):
             entry, told = offer.entry, offer.receipt
             offer.receipt = Receipt(entry["op_id"], "stored", entry["lamport_ts"], start, end)
@@ -195,9 +217,46 @@ class GuardedLog:
                     told, lamport_ts=entry["lamport_ts"], position=start, next_position=end
                 )
 
+    def _name_parents(self, offers: Sequence[Offer]) -> bool:
+        """Let each draft without parents rest on what its author could have seen; False if there is none.
+
+        Of a request that says what was read, an op after the first rests on the one before it.
+        """
+        if all(offer.states_parents for offer in offers):
+            return False
+        self._heads.catch_up()
+        before: dict[tuple[int, str], str] = {}
+        for offer in offers:
+            entry = offer.entry
+            if not offer.states_parents:
+                key = id(offer.request), entry["domain"]
+                follows = key in before and offer.request.seen_frontier is not None
+                entry["parent_op_ids"] = [before[key]] if follows else self._seen_by_author(offer)
+                before[key] = entry["op_id"]
+            self._heads.note(entry)
+        return True
+
+    def _seen_by_author(self, offer: Offer) -> list[str]:
+        """Return the heads of what the author of an op says to have read, or of what is in the log."""
+        frontier, domain = offer.request.seen_frontier, offer.entry["domain"]
+        return self._heads.names(domain) if frontier is None else self._heads.seen_by(domain, frontier)
+
+    def _tell_ineffective(self, offers: Sequence[Offer]) -> None:
+        """Write into the receipts of ops that entered the log why they have no effect, as far as is known."""
+        reasons = self._foresight.catch_up()
+        for offer in offers if reasons else ():
+            reason, receipt = reasons.get(offer.entry["op_id"]), offer.receipt
+            if reason and receipt is not None and receipt.status == "stored" and not receipt.kind:
+                offer.receipt = msgspec.structs.replace(receipt, kind="ineffective", reason=reason)
+
     def _propose(self, offers: list[Offer]) -> None:
         known = self._proposals.all() if offers else {}
         new = [offer for offer in offers if offer.entry["op_id"] not in known]
+        if any(not offer.states_parents for offer in new):
+            self._heads.catch_up()
+        for offer in new:
+            if not offer.states_parents:
+                offer.entry["parent_op_ids"] = self._seen_by_author(offer)
         if new:
             at = now_text()
             self._proposals.add(
@@ -253,9 +312,28 @@ class GuardedLog:
     def proposals(self, *, settled: bool = False) -> list[Proposal]:
         """Return the open proposals in the order they came; with `settled` the decided ones too."""
         with self._log.exclusive():
-            found = list(self._proposals.all().values())
-            in_log = self._log.find(one.proposal_id for one in found if one.state == "open")
-        seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in found]
+            return self._seen(self._proposals.all().values(), settled=settled)
+
+    def proposals_after(
+        self, proposal_id: str, *, settled: bool = False, at_most: int = PAGE_PROPOSALS
+    ) -> tuple[list[Proposal], str | None]:
+        """Return the proposals that came after one, the first ones after "", and the one to go on from.
+
+        There are no more than `at_most`, nor so many that they take over a mebibyte, unless one alone does.
+        To go on from None is not possible: there are no more.
+        """
+        with self._log.exclusive():
+            page, is_last = self._proposals.after(
+                self._proposal(proposal_id) if proposal_id else None, at_most
+            )
+            seen = self._seen(page, settled=settled)
+        return seen, None if is_last else page[-1].proposal_id
+
+    def _seen(self, found: Iterable[Proposal], *, settled: bool) -> list[Proposal]:
+        """Return proposals as the log says: one whose op is there is accepted."""
+        looked_up = [one for one in found if settled or one.state == "open"]
+        in_log = self._log.find(one.proposal_id for one in looked_up if one.state == "open")
+        seen = [replace(one, state="accepted") if _is_in(one, in_log) else one for one in looked_up]
         return [one for one in seen if settled or one.state == "open"]
 
     def accept(self, proposal_id: str, *, actor_id: str) -> Receipt:

@@ -8,9 +8,10 @@ commit of these ops, and the next `heal`, `commit` or `recover` goes on from the
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from muse.apply.domains import check_domain_is_known
 from muse.core.coverage import Cut
 from muse.core.entry import OpEntry
 from muse.core.file.log_reader import collector_paused
@@ -37,7 +38,8 @@ class LiveSession(Resource):
     Many processes may edit one session, and any may commit: the one that comes second cuts again. Making one
     of these writes nothing; the first `edit` or `commit` calls `heal`. `branch` is by default the one HEAD
     names. With a `signer`, every commit is signed. With `salvage`, a log that lacks ops that commits cover is
-    worked on all the same.
+    worked on all the same. Edits of a domain that no plugin knows are refused, unless the repository or
+    `any_domain` lets them in.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class LiveSession(Resource):
         durability: Durability = "os",
         signer: Signer | None = None,
         salvage: bool = False,
+        any_domain: bool = False,
         storage: Storage = LOCAL,
     ) -> None:
         self.repository = Repository.open(os.fspath(repo_root), storage)
@@ -59,7 +62,8 @@ class LiveSession(Resource):
         self._writer = CommitWriter(self.repository, self.log, self.branch, signer)
         self._recovery = Recovery(self.repository, self.log, self.branch)
         self._salvage = salvage
-        self._storage = storage
+        self._any_domain = any_domain or self.repository.any_domain
+        self._known_domains: set[str] = set()
         self._is_healed = False
         self._was_behind = False
 
@@ -73,7 +77,11 @@ class LiveSession(Resource):
         intent_id: str = "",
         reservation_id: str = "",
     ) -> OpEntry:
-        """Append one edit to the log; see `OpLog.record`."""
+        """Append one edit to the log; see `OpLog.record`. `DomainError` for a domain that no plugin knows."""
+        if domain not in self._known_domains:
+            if not self._any_domain:
+                check_domain_is_known(domain)
+            self._known_domains.add(domain)
         if not self._is_healed:
             self.heal()
         return self.log.record(
@@ -88,13 +96,22 @@ class LiveSession(Resource):
     # -- commit ---------------------------------------------------------------------------------
 
     def commit(
-        self, message: str, *, author: str | None = None, salvage: bool = False, full: bool = False
+        self,
+        message: str,
+        *,
+        author: str | None = None,
+        salvage: bool = False,
+        full: bool = False,
+        at: str | None = None,
+        executable: Collection[str] | None = None,
     ) -> CommitOutcome:
         """Carry all pending ops into the branch: one commit for each domain, one update of the ref.
 
         The delta stored is the net of the ops, or with `full` every op; the seal covers them all. Each op
         gets into history once, even if others commit too. If nothing is pending, nothing is made, and the
-        outcome says so. Raises `CorruptionError` if the log is damaged where an op may be lost (unless
+        outcome says so. `at` is the time of the commit in ISO 8601, by default now; `executable` are the
+        files that may be run, by default those of the commit before. Raises `CorruptionError` if the log is
+        damaged where an op may be lost (unless
         `salvage`: the good ops go), `PluginError` if a plugin fails, `StorageError` if the disk does: then
         the branch is unchanged and the ops stay pending, or it says that the commit is made.
         `HandEditedError` comes after the commit, about files of the working tree.
@@ -115,7 +132,9 @@ class LiveSession(Resource):
                 self.log.sync()
                 by = self.author if author is None else author
                 with collector_paused():
-                    staged = self._writer.stage(entries, cut, head, message, by, full=full)
+                    staged = self._writer.stage(
+                        entries, cut, head, message, by, full=full, at=at, executable=executable
+                    )
                 try:
                     self.repository.dag.swap_head(self.branch, head, staged.newest)
                 except ConflictError:
@@ -139,12 +158,12 @@ class LiveSession(Resource):
         what another process appends meanwhile is for the next commit.
         """
         directory = layout.session_directory(self.repository.root, self.log.session_id())
-        if not self._storage.exists(directory):
+        if not self.repository.storage.exists(directory):
             yield False
             return
         path = layout.session_commit_lock_file(self.repository.root, self.log.session_id())
         # What is stored for a commit is nobody's until the ref names it: no garbage is collected meanwhile.
-        with self._storage.locked(path), uncollected(self.repository.root, self._storage):
+        with self.repository.storage.locked(path), uncollected(self.repository.root, self.repository.storage):
             yield True
 
     def _finish(
@@ -185,7 +204,7 @@ class LiveSession(Resource):
     def _heal(self, *, salvage: bool, found_before: SessionHistories | None = None) -> None:
         if self._is_healed:
             return
-        if self._storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
+        if self.repository.storage.exists(layout.ops_file(self.repository.root, self.log.session_id())):
             self.log.orphans.release()
             with self._committing(), contextlib.suppress(LostCommitError):  # edits go on; a commit says it
                 self._was_behind = self._recovery.catch_up(

@@ -7,7 +7,7 @@ before its acceptance is noted, so a proposal whose op is in the log is accepted
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NoReturn
 
 import msgspec
@@ -20,6 +20,11 @@ from muse.errors import CorruptionError, StorageError
 from muse.session.receipt import Kind
 
 State = Literal["open", "accepted", "rejected"]
+
+PAGE_PROPOSALS = 1_000
+"""How many proposals a page of them has at most."""
+
+_PAGE_BYTES = 1 << 20
 _NULS = b"\0" * 8
 
 
@@ -48,7 +53,8 @@ class Proposal:
 
     def to_json(self) -> dict[str, Any]:
         """Return the proposal as JSON has it."""
-        return {"proposal_id": self.proposal_id, **asdict(self)}
+        facts = {one.name: getattr(self, one.name) for one in fields(self)}  # a deep copy would cost seconds
+        return {"proposal_id": self.proposal_id, **facts}
 
 
 class _ProposalLine(msgspec.Struct):
@@ -102,7 +108,7 @@ class ProposalFile:
         self._names_synced = False
         self._open = ProposalCounts()
         self._ever = ProposalCounts()
-        self._open_sizes: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
         self._read_to = 0
         self._line_number = 0
 
@@ -123,6 +129,20 @@ class ProposalFile:
         if size > self._read_to:
             self._take_in(self._read(self._read_to, size))
         return self._found
+
+    def after(self, earlier: Proposal | None, at_most: int) -> tuple[list[Proposal], bool]:
+        """Return the next of what was read, `at_most` and a mebibyte of them, and whether that is all."""
+        found = iter(self._found.values())
+        if earlier is not None:
+            next(one for one in found if one.proposal_id == earlier.proposal_id)
+        page: list[Proposal] = []
+        size = 0
+        for one in found:
+            size += self._sizes[one.proposal_id]
+            if page and (len(page) >= at_most or size > _PAGE_BYTES):
+                return page, False
+            page.append(one)
+        return page, True
 
     @property
     def open(self) -> ProposalCounts:
@@ -231,7 +251,7 @@ class ProposalFile:
         if known is None and line.entry is not None:
             found = Proposal(line.entry, line.kind, line.reason, line.run_id, line.at)
             self._found[line.proposal_id] = found
-            self._open_sizes[line.proposal_id] = size
+            self._sizes[line.proposal_id] = size
             self._open.add(line.entry["actor_id"], size)
             self._ever.add(line.entry["actor_id"], size)
         elif known is not None and line.entry is None:
@@ -244,4 +264,4 @@ class ProposalFile:
                 decision_reason=line.reason,
             )
             if known.state == "open":
-                self._open.add(known.entry["actor_id"], -self._open_sizes.pop(line.proposal_id), -1)
+                self._open.add(known.entry["actor_id"], -self._sizes[line.proposal_id], -1)

@@ -108,14 +108,10 @@ class Recovery:
         """
         before = self._log.checkpoints.trusted()
         told = coverage_of(before) if before and self._is_as_committed(before) else None
-        if before and (before.get("commit_id") or self._has_commits()):
+        if before:
             self._log.checkpoints.distrust()  # what it says is told by the commits, or by nobody
         kept = self.catch_up(salvage=salvage).kept
         return before is not None and self._log.checkpoints.coverage() != told, kept
-
-    def _has_commits(self) -> bool:
-        dag = self._repository.dag
-        return bool(session_history(dag, self._log.session_id(), dag.branches()).commits)
 
     def _is_as_committed(self, checkpoint: OpLogCheckpoint) -> bool:
         """Return whether the snapshot it names is that of its commit."""

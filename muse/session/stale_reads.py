@@ -49,8 +49,10 @@ class Touches:
 
     def catch_up(self) -> None:
         """Take in what anyone appended since."""
+        end = self._log.cut().offset  # before the lock: whoever has both takes the log's first
         with self._lock:
-            end = self._log.cut().offset
+            if end <= self._read_to:
+                return
             for entry in self._log.scan(self._read_to, end):
                 for one in _touches_of(entry, entry["lamport_ts"]):
                     self._young.add(one)

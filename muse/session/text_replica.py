@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from muse.apply.domains import read_state
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import OpLog
-from muse.errors import DomainError
-from muse.history.garbage_lock import uncollected
-from muse.history.repository import Repository, TreeFiles
+from muse.errors import DomainError, UsageError
+from muse.history.repository import Repository
 from muse.plugins.code.document import Patch, patch_between
 from muse.plugins.code.encodings import decode, detect
 from muse.plugins.code.file_ids import DOMAIN
@@ -27,8 +25,8 @@ from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Merger, is_raw
 from muse.plugins.code.ops import encoded, pieces_of, read_op
 from muse.plugins.code.raw import stamp_of
-from muse.session.causes import committed_heads, is_made_of_ops
 from muse.session.live import LiveSession
+from muse.session.replica_source import HasReplicaSource, LocalSource, ReplicaSource
 
 PARENTS = 256
 INLINE_BYTES = 1 << 19
@@ -37,6 +35,8 @@ INLINE_BYTES = 1 << 19
 class CodeReplica:
     """One actor's view of a branch and of the ops of a log that are still to come into it.
 
+    It works on a `LiveSession` or `Repository` and a log, or on a session of a `Client` alone, as its actor:
+    then on the log and the branch of the server, which reads the session's ops at first.
     Each edit is in the log, for every process to read, when its method returns. Those of others come in with
     `take` or `refresh`. Replicas that took in the same entries show the same files. For one thread.
     Where two replicas insert at one place at the same time, the text of the one with the lower `rank` (0 to
@@ -45,52 +45,29 @@ class CodeReplica:
 
     def __init__(
         self,
-        session_or_repository: LiveSession | Repository,
-        log: OpLog,
-        actor_id: str,
+        session_or_repository: LiveSession | Repository | HasReplicaSource,
+        log: OpLog | None = None,
+        actor_id: str | None = None,
         *,
         branch: str | None = None,
         rank: int | None = None,
     ) -> None:
-        if isinstance(session_or_repository, LiveSession):
-            session_or_repository.heal()
-            self._repository = session_or_repository.repository
-            branch = branch or session_or_repository.branch
-        else:
-            self._repository = session_or_repository
-        self._branch = branch or self._repository.dag.current_branch()
-        self._log = log
-        self.actor_id = actor_id
+        self._source = _source(session_or_repository, log, actor_id, branch)
         self._rank = rank
-        # A head of the branch, and the ops that all behind it follow from.
-        self._committed: tuple[str | None, list[str]] = (None, [])
         self._heard: dict[str, OpEntry] = {}  # what `take` was given, unless the log is known to hold it
         self._reopen()
 
     def _reopen(self) -> None:
-        dag, head = self._repository.dag, None
-        while True:
-            head, cut = dag.head(self._branch), self._log.cut()
-            pending = [
-                entry for entry in self._log.replay_since_checkpoint(until=cut) if entry["domain"] == DOMAIN
-            ]
-            if dag.head(self._branch) == head:
-                break
-        if head != self._committed[0]:
-            session_id = self._log.session_id()
-            self._committed = (head, committed_heads(self._repository, session_id, DOMAIN, head))
-        self._head = head
-        files = TreeFiles(self._repository, self._repository.read_tree(head))
-        state = read_state(self._repository, head, DOMAIN)
-        merger = Merger(files, state, self._repository.objects.get, secrets.token_hex(16), self._rank)
-        in_log = {op_id for op_id, (start, *_) in self._log.find(self._heard).items() if start < cut.offset}
-        self._heard = {op_id: entry for op_id, entry in self._heard.items() if op_id not in in_log}
-        entries = sorted([*pending, *self._heard.values()], key=total_order)
+        found = self._source.look(self._heard)
+        self._head = found.head
+        merger = Merger(found.files, found.state, found.fetch, secrets.token_hex(16), self._rank)
+        self._heard = {op_id: entry for op_id, entry in self._heard.items() if op_id not in found.known}
+        entries = sorted([*found.pending, *self._heard.values()], key=total_order)
         merger.take(entries)
         self._merger: Merger | None = merger
-        self._cursor = cut.offset
-        self._heads: dict[str, None] = dict.fromkeys(self._committed[1])
-        self._taken = set(self._heard)  # the ops that the log has not before the cursor, and that are here
+        self._place = found.place
+        self._heads: dict[str, None] = dict.fromkeys(found.committed)
+        self._taken = set(self._heard)  # the ops that the log has not before the place, and that are here
         self._based: set[str] = set()  # files whose present base the log knows
         for entry in entries:
             self._know(entry)
@@ -239,27 +216,26 @@ class CodeReplica:
             return self._bring(replacement_op(path, file.file_id, old, new, base), new)
 
     def _bring(self, op: dict[str, Any], content: str | bytes) -> OpEntry:
-        """Record an op that brings a whole file. A large one is in the store, before the op and after it.
+        """Record an op that brings a whole file.
 
-        A collector that came in between may have found it unnamed.
+        A large one is in the store before the op is in the log, and no collector comes in between.
         """
         data = content.encode() if isinstance(content, str) else content
         if len(data) <= INLINE_BYTES:
             carried = {"text": content} if isinstance(content, str) else {"base64": encoded(content)}
             return self._take_own(op | carried)
-        self._repository.objects.put(data)
-        meant = read_op(op)
-        [entry] = self._record(op)
-        with uncollected(self._repository.root, self._repository.storage):
-            self._repository.objects.put(data)
-        self._tree.take(stamp_of(entry), meant)
-        return entry
+        with self._source.keeping(data):
+            return self._take_own(op)
 
     def _take_own(self, op: dict[str, Any]) -> OpEntry:
         """Record an op on a file, and take it in as every other replica does."""
         meant = read_op(op)
         (entry,) = self._record(op)
-        self._tree.take(stamp_of(entry), meant)
+        try:
+            self._tree.take(stamp_of(entry), meant)
+        except BaseException:
+            self._merger = None  # the log has it: go on from there
+            raise
         return entry
 
     def _encoding(self, path: str) -> str | None:
@@ -289,10 +265,7 @@ class CodeReplica:
         """Append ops of one file with one write, each the cause of the next."""
         heads = self._heads
         parents = list(heads) if len(heads) <= PARENTS else list(heads)[-PARENTS:]
-        if len(ops) == 1:
-            entries = [self._log.record(self.actor_id, DOMAIN, ops[0], parent_op_ids=parents)]
-        else:
-            entries = self._log.record_many(self.actor_id, DOMAIN, ops, parent_op_ids=parents)
+        entries = self._source.record(ops, parents)
         heads.clear()
         heads[entries[-1]["op_id"]] = None
         self._taken.update(entry["op_id"] for entry in entries)
@@ -328,14 +301,13 @@ class CodeReplica:
 
         What the branch got in another way, from another tool or session, comes in too.
         """
-        cut = self._log.cut()
-        found = list(self._log.entries(since=self._cursor, until=cut, domain=DOMAIN))
+        found, place = self._source.since(self._place)
         fresh = [entry for entry in found if entry["op_id"] not in self._taken]
         if self._is_moved_from_outside():
             self._reopen()
         else:
             self._take(fresh)
-        self._cursor = max(self._cursor, cut.offset)
+            self._place = place
         for entry in found:
             self._taken.discard(entry["op_id"])
             self._heard.pop(entry["op_id"], None)
@@ -343,14 +315,37 @@ class CodeReplica:
 
     def _is_moved_from_outside(self) -> bool:
         """Return whether the branch holds what no op of the log brought."""
-        head = self._repository.dag.head(self._branch)
+        head = self._source.head()
         if head == self._head:
             return False
-        session_id = self._log.session_id()
-        if not is_made_of_ops(self._repository, session_id, DOMAIN, self._head, head):
+        if not self._source.is_made_of_ops(self._head, head):
             return True
         self._head = head
         return False
+
+
+def _source(
+    work_on: LiveSession | Repository | HasReplicaSource,
+    log: OpLog | None,
+    actor_id: str | None,
+    branch: str | None,
+) -> ReplicaSource:
+    """Return what a replica of an actor reads from and records to."""
+    if isinstance(work_on, HasReplicaSource):
+        return work_on.replica_source(actor_id, DOMAIN, branch)
+    if not isinstance(work_on, LiveSession | Repository):
+        raise UsageError(
+            f"a replica works on a LiveSession, a Repository or a session of a Client, not on "
+            f"{type(work_on).__name__}: its calls block"
+        )
+    if log is None or actor_id is None:
+        raise UsageError("name the log and the actor: CodeReplica(session, session.log, 'ada')")
+    if isinstance(work_on, LiveSession):
+        work_on.heal()
+        branch, repository = branch or work_on.branch, work_on.repository
+    else:
+        repository = work_on
+    return LocalSource(repository, log, actor_id, DOMAIN, branch or repository.dag.current_branch())
 
 
 def _joined(patches: Iterable[Patch]) -> Sequence[Patch]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from muse.disk import layout
-from muse.history.commit_record import CommitRecord
+from muse.history.commit_record import CommitRecord, executable_paths
 from muse.history.repository import Repository
 from muse.history.working_tree import WorkingTreeUpdate, update_working_tree
 
@@ -20,6 +20,7 @@ def update_to_branch(repository: Repository, branch: str, before: Mapping[str, s
             before=before,
             after=repository.read_tree(head),
             known=_Versions(repository, head).has,
+            executable=executable_paths(repository.dag.read_commit(head)),
             storage=repository.storage,
         )
 

@@ -37,6 +37,10 @@ class FailingStorage(Storage):
         """Whether the chosen call was made, and failed."""
         return len(self.calls) >= self._fails_at
 
+    def fail_at(self, number: int) -> None:
+        """Choose another call, counted from the first that was ever made."""
+        self._fails_at = number
+
     def _fails(self, call: str) -> bool:
         if self._fault == "sync" and call != "sync_data":
             return False

@@ -12,6 +12,7 @@ from typing import Any
 
 from muse.domain import Application, DomainPlugin, SquashingPlugin
 from muse.errors import NotFoundError
+from muse.history.tree import with_changes
 
 NONSENSE: tuple[Any, ...] = (
     {},
@@ -76,10 +77,10 @@ class DomainPluginConformance:
         assert self._apply(before, []) == Application({})
 
     def test_ops_in_two_steps_give_the_bytes_of_one(self) -> None:
-        at_once = _taken_in(self.files(), self._apply(self.files(), self.ops()))
+        at_once = with_changes(self.files(), self._apply(self.files(), self.ops()).files)
         for place in range(len(self.ops()) + 1):
-            half = _taken_in(self.files(), self._apply(self.files(), self.ops()[:place]))
-            assert _taken_in(half, self._apply(half, self.ops()[place:])) == at_once
+            half = with_changes(self.files(), self._apply(self.files(), self.ops()[:place]).files)
+            assert with_changes(half, self._apply(half, self.ops()[place:]).files) == at_once
 
     def test_an_op_without_sense_is_listed_with_a_reason_and_keeps_no_other_back(self) -> None:
         wanted = self._apply(self.files(), self.ops())
@@ -97,8 +98,3 @@ class DomainPluginConformance:
         if isinstance(plugin, SquashingPlugin):
             net = plugin.squash(self.files(), self.ops(), self.fetch)
             assert self._apply(self.files(), net).files == self._apply(self.files(), self.ops()).files
-
-
-def _taken_in(files: Mapping[str, bytes], application: Application) -> dict[str, bytes]:
-    merged = {**files, **application.files}
-    return {path: content for path, content in merged.items() if content is not None}

@@ -24,7 +24,7 @@ from muse.core.file.archive_manifest import (
     read_tombstone,
 )
 from muse.core.file.live_or_archived import SessionFile, check_session_exists, is_archived
-from muse.core.file.log_file import LogFile
+from muse.core.file.log_file import LogFile, doubt_path
 from muse.core.file.log_reader import LogReader
 from muse.core.timestamp import now_text
 from muse.disk import layout
@@ -231,8 +231,8 @@ def _remove_log(root: str, session_id: str, storage: Storage) -> None:
     """Remove what the archive holds. A crash in between leaves some of it, which nobody reads."""
     ops = layout.ops_file(root, session_id)
     index = layout.op_index_file(root, session_id)
-    doubt = ops.removesuffix(".jsonl") + ".doubt"  # the archive has its bytes, synced again
-    for path in (ops, doubt, index, f"{index}-journal", f"{index}-wal", f"{index}-shm"):
+    # What is in doubt is in the archive, synced again.
+    for path in (ops, doubt_path(ops), index, f"{index}-journal", f"{index}-wal", f"{index}-shm"):
         if storage.exists(path):
             storage.remove(path)
     storage.sync_directory(layout.session_directory(root, session_id))

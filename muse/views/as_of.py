@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from muse.apply import domains as plugin_state
 from muse.apply.domains import read_state
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_list import decode_op_list
+from muse.core.timestamp import moment_of
 from muse.domain import BlamingPlugin
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository, TreeFiles
+from muse.history.revision import candidates_text
 from muse.history.session_history import session_history
 from muse.history.tree import with_changes
 from muse.plugins.registry import find_plugin, plugin_names
 from muse.upkeep.archive import session_entries
 
 _SHORTEST_NAME = 4
+_SEE_ALL = "see 'muse session tail --json'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,18 @@ def read_session(repository: Repository, session_id: str, *, salvage: bool = Fal
 
 
 def named_op(entries: Iterable[OpEntry], name: str) -> str:
-    """Return the op id `name`, or the only one that begins with it; `NotFoundError` if there is not one."""
+    """Return the op id `name`, or the only one that begins with it; `NotFoundError` if there is not one.
+
+    The ids that could be meant are listed.
+    """
     found = {entry["op_id"] for entry in entries if entry["op_id"].startswith(name)}
     if name in found:
         return name
     if len(name) < _SHORTEST_NAME or len(found) != 1:
-        held = f"{len(found)} ops that start with" if len(name) >= _SHORTEST_NAME and found else "no op"
-        raise NotFoundError(f"the session has {held} {name!r}: see 'muse session tail --json'")
+        is_named = len(name) >= _SHORTEST_NAME and found
+        held = f"{len(found)} ops that start with" if is_named else "no op"
+        help_text = f"{candidates_text(sorted(found))}; give more digits" if is_named else _SEE_ALL
+        raise NotFoundError(f"the session has {held} {name!r}: {help_text}")
     return found.pop()
 
 
@@ -145,10 +153,9 @@ def up_to_time(text: str) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
 
 def _moment(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        return moment_of(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def state_at(

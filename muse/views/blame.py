@@ -4,7 +4,7 @@ Each part is followed back, newest commit first, to the op that made it: through
 as its domain says where the part was before each commit.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -146,7 +146,7 @@ class _Search:
     def look_into(self, commit: _BlamedCommit) -> None:
         """Find the parts that a commit made or changed; the others are then where its parent has them."""
         paths = {place.path for place in self.left.values()}
-        touched = {path for path in paths if self._is_touched(commit, path)}
+        touched = self._touched(commit, paths)
         if not touched:
             return
         try:
@@ -177,20 +177,22 @@ class _Search:
         else:
             self.left[number] = _BlamedPlace(origin.came_from, origin.was or origin.address)
 
-    def _is_touched(self, commit: _BlamedCommit, path: str) -> bool:
-        """Tell whether a commit changed the file at `path`, or names it: another may be there before."""
-        if path.startswith(HIDDEN):
-            trees = [
-                read_states(self._repository, each).get(self._domain, {})
-                for each in (commit.parent_id, commit.commit_id)
-            ]
-            path = path.removeprefix(HIDDEN)
-        else:
-            trees = [self._repository.read_tree(each) for each in (commit.parent_id, commit.commit_id)]
+    def _touched(self, commit: _BlamedCommit, paths: Collection[str]) -> set[str]:
+        """Return the files that a commit changed, or names: another may be there before."""
+        both = (commit.parent_id, commit.commit_id)
+        before, after = (self._repository.read_tree(each) for each in both)
+        hidden: list[Mapping[str, str]] = [{}, {}]
+        if any(path.startswith(HIDDEN) for path in paths):
+            hidden = [read_states(self._repository, each).get(self._domain, {}) for each in both]
         ops: Sequence[Any] = (commit.record["structured_delta"] or {"ops": []})["ops"]
-        return trees[0].get(path) != trees[1].get(path) or any(
-            path in (op.get("address"), op.get("from_address"), op.get("to_address")) for op in ops
-        )
+        named = [op.get(key) for op in ops for key in ("address", "from_address", "to_address")]
+        touched = set()
+        for path in paths:
+            name = path.removeprefix(HIDDEN)
+            trees = hidden if path.startswith(HIDDEN) else (before, after)
+            if name in named or trees[0].get(name) != trees[1].get(name):
+                touched.add(path)
+        return touched
 
     def _blamed(self, commit: _BlamedCommit, work: _Work, path: str) -> list[Origin]:
         """Ask the plugin which of the entries that a commit brought each part of a file stems from."""

@@ -1,6 +1,8 @@
 """Finds the commit that covers an op, and makes the proof of it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from muse.core.entry import OpEntry, is_op_id
@@ -25,6 +27,9 @@ from muse.history.proof import (
     make_proofs,
 )
 from muse.history.repository import Repository
+from muse.history.revision import PREFIX_LENGTH, one_beginning_with
+
+_PREFIX = re.compile(rf"[0-9a-f][0-9a-f-]{{{PREFIX_LENGTH - 1},34}}\Z")
 
 
 class NotCommittedError(MuseError):
@@ -48,13 +53,14 @@ class ActorProof:
 def prove(repository: Repository, op_id: str, session_id: str | None = None) -> Proof:
     """Return the proof that an op is in a commit of some branch.
 
-    Without `session_id` every session is searched. Raises `NotFoundError` for an op that no log has,
+    Without `session_id` every session is searched. The first digits of an id are enough where no
+    other begins so. Raises `NotFoundError` for an op that no log has,
     `NotCommittedError` for one that is pending, `CorruptionError` if log and commit differ.
     """
-    if not is_op_id(op_id):
-        raise UsageError(f"{op_id!r} is not an op id: a lower-case UUID4 is expected")
     root = repository.root
     sessions = [session_id] if session_id is not None else list_sessions(root, storage=repository.storage)
+    if not is_op_id(op_id):
+        op_id = _whole_id(repository, op_id, sessions)
     for name in sessions:
         ops = open_session(repository.root, name, repository.storage)
         try:
@@ -64,6 +70,23 @@ def prove(repository: Repository, op_id: str, session_id: str | None = None) -> 
             ops.close()
     where = f"session {session_id!r}" if session_id else f"any session of {repository.root}"
     raise NotFoundError(f"there is no op {op_id} in {where}: see 'muse session tail'")
+
+
+def _whole_id(repository: Repository, prefix: str, sessions: Iterable[str]) -> str:
+    """Return the only op id of the sessions that begins so; `UsageError` if there is not one."""
+    if not _PREFIX.match(prefix):
+        raise UsageError(
+            f"{prefix!r} is not an op id: a lower-case UUID4 is expected, or its first {PREFIX_LENGTH} digits"
+        )
+    found: set[str] = set()
+    for name in sessions:
+        with closing(open_session(repository.root, name, repository.storage)) as ops:
+            found.update(ops.ids_beginning_with(prefix))
+    if (op_id := one_beginning_with(prefix, found, "ops")) is None:
+        raise NotFoundError(
+            f"there is no op {prefix} in any session of {repository.root}: see 'muse session tail'"
+        )
+    return op_id
 
 
 def _prove(repository: Repository, session_id: str, ops: SessionOps, entry: OpEntry) -> Proof:

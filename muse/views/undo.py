@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from muse.core.content_id import sha256_hex
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.disk import layout
-from muse.domain import NotUndone, Undoing, UndoingPlugin
+from muse.domain import UNDO_INTENT, EntryUndoingPlugin, NotUndone, Undoing, UndoingPlugin
 from muse.errors import InvalidEntryError, NotFoundError
 from muse.history.repository import TreeFiles
 from muse.plugins.registry import find_plugin
@@ -71,7 +71,8 @@ class _View:
     def is_undone_by(self, op: OpEntry, address: str, later: OpEntry) -> bool:
         """Tell whether a later op names `op` as undone, and had its effect at `address`."""
         effects = {(later["op_id"], address), (later["op_id"], _address(later))}
-        return op["op_id"] in later["parent_op_ids"] and not effects & self.ignored
+        is_undo = later["intent_id"].startswith(UNDO_INTENT) and op["op_id"] in later["parent_op_ids"]
+        return is_undo and not effects & self.ignored
 
 
 def undo(session: LiveSession, is_wanted: Callable[[OpEntry], bool], actor_id: str) -> UndoOutcome:
@@ -166,13 +167,16 @@ def _plan(
     if not isinstance(plugin, UndoingPlugin):
         reason = f"the domain {domain!r} cannot take ops back"
         return Undoing([], [NotUndone(place, _address(entries[place]), reason) for place in places])
+    fetch = session.repository.objects.get
+    if isinstance(plugin, EntryUndoingPlugin):
+        return plugin.undo_entries(view.base, entries, fetch, places, view.now)
     ops = [entry["domain_op"] for entry in entries]
-    return plugin.undo(view.base, ops, session.repository.objects.get, places, view.now)
+    return plugin.undo(view.base, ops, fetch, places, view.now)
 
 
 def _intent_of(wanted: Iterable[str]) -> str:
     """Name the undoing after what it undoes."""
-    return f"undo-{sha256_hex(' '.join(wanted).encode())[:16]}"
+    return f"{UNDO_INTENT}{sha256_hex(' '.join(wanted).encode())[:16]}"
 
 
 def _address(entry: OpEntry) -> str:

@@ -8,13 +8,13 @@ import pytest
 from muse.checks.replay import replay_commits
 from muse.checks.verify import verify_repository
 from muse.errors import ConflictError
-from muse.history.commit_record import make_commit_record
-from muse.history.repository import Repository
+from muse.history.repository import Repository, TreeFiles
 from muse.plugins.music.midi_file import Note, notes_of
 from muse.plugins.music.notes import insert_note
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
-from tests.samples.replicas import NOW, make_origin, make_replica, pull_from
+from tests.samples.code_samples import commit_files, taken_in
+from tests.samples.replicas import make_origin, make_replica, pull_from
 
 Two = tuple[Path, Path]
 TEXT = "one\ntwo\nthree\n"
@@ -46,25 +46,8 @@ def play(root: Path, pitch: int) -> None:
 def by_hand(root: Path, changes: Mapping[str, bytes | None]) -> str:
     """Commit as a tool does that knows of no log."""
     repository = Repository.open(str(root))
-    head = repository.dag.head("main")
-    tree = dict(repository.read_tree(head))
-    for path, content in changes.items():
-        if content is None:
-            del tree[path]
-        else:
-            tree[path] = repository.objects.put(content)
-    record = make_commit_record(
-        repo_id=repository.repo_id,
-        branch="main",
-        snapshot_id=repository.dag.write_snapshot(tree, NOW),
-        message=f"By hand in {root.name}",
-        committed_at=NOW,
-        parent_commit_id=head,
-        author="eve",
-        structured_delta=None,
-    )
-    repository.dag.swap_head("main", head, repository.dag.write_commit(record))
-    return record["commit_id"]
+    files = TreeFiles(repository, repository.read_tree(repository.dag.head("main")))
+    return commit_files(repository, taken_in(files, changes), author="eve")
 
 
 def files_of(root: Path) -> dict[str, bytes]:

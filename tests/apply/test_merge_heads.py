@@ -1,19 +1,20 @@
 """Two lines of history become one commit, the same on every replica, made of the ops of both."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from muse.apply.merge_heads import merge_heads
+from muse.apply.domains import stated_rules, write_states
+from muse.apply.merge_heads import merge_heads, merge_record, merged_tree, merged_work
 from muse.checks.replay import replay_commits
 from muse.checks.verify import verify_repository
-from muse.core.timestamp import now_text
 from muse.errors import ConflictError
-from muse.history.commit_record import make_commit_record
-from muse.history.repository import Repository
+from muse.history.commit_record import CommitRecord, make_commit_record, parents
+from muse.history.repository import Repository, TreeFiles
 from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note, mutate_note
@@ -22,6 +23,7 @@ from muse.replication.transfer import pull
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from muse.views.blame import blame_file
+from tests.samples.code_samples import commit_files
 
 NOW = "2026-01-02T03:04:05+00:00"
 C4 = Note(60, 90, 0, 480)
@@ -148,19 +150,8 @@ def test_a_ring_that_only_pulls_comes_to_one_commit(roots: tuple[Path, Path], tm
 def external_commit(root: Path, path: str, content: bytes) -> str:
     repository = Repository.open(str(root))
     head = repository.dag.head("main")
-    tree = {**repository.read_tree(head), path: repository.objects.put(content)}
-    record = make_commit_record(
-        repo_id=repository.repo_id,
-        branch="main",
-        snapshot_id=repository.dag.write_snapshot(tree, now_text()),
-        message="By hand",
-        committed_at=now_text(),
-        parent_commit_id=head,
-        author="eve",
-        structured_delta=None,
-    )
-    repository.dag.swap_head("main", head, repository.dag.write_commit(record))
-    return record["commit_id"]
+    files = TreeFiles(repository, repository.read_tree(head))
+    return commit_files(repository, {**files, path: content}, author="eve")
 
 
 def test_commits_without_a_log_come_along_and_where_both_sides_changed_a_file_they_are_refused(
@@ -212,6 +203,29 @@ def test_a_merge_with_other_files_than_its_ops_make_is_found(roots: tuple[Path, 
     dag.write_commit(forged)
     found = replay_commits(repository).findings
     assert {(finding.kind, forged["commit_id"] in finding.path) for finding in found} == {("snapshot", True)}
+
+
+def test_a_merge_that_states_no_rules_is_made_again_without_any(roots: tuple[Path, Path]) -> None:
+    here, there = roots
+    diverge(here, there)
+    pull_from(here, there)
+    repository = Repository.open(str(here))
+    dag = repository.dag
+    merge = dag.read_commit(str(dag.head("main")))
+    assert stated_rules(merge["message"])
+    unstated: CommitRecord = {**merge, "message": re.sub(r"Muse-Rules: .*\n", "", merge["message"])}
+    first, second = parents(merge)
+    work = merged_work(repository, first, second, dag.common_dominator(first, second))
+    merged = merged_tree(repository, work, made=unstated)
+    assert merged.rules == {}
+    made = merge_record(repository, "main", work, merged)
+    assert stated_rules(made["message"]) == {}
+    repository.objects.put_many(merged.contents.values())
+    dag.write_snapshot(merged.files, made["committed_at"])
+    write_states(repository, merged.states, made["committed_at"])
+    dag.swap_head("main", merge["commit_id"], dag.write_commit(made))
+    assert made["commit_id"] != merge["commit_id"]
+    assert_sound(here)
 
 
 def test_what_one_side_has_behind_it_needs_no_merge(roots: tuple[Path, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Files that no commit seals have a digest of their own: coordination, policies, tokens."""
+"""Files that no commit seals have a digest of their own: coordination, policies, proposals, tokens."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from muse.disk.storage import LOCAL
 from muse.errors import CorruptionError
 from muse.history.repository import Repository
 from muse.server.edge.access import Tokens
+from muse.session.guarded_log import GuardedLog
 from muse.session.policy import Policy, read_policy, write_policy
 from tests.samples.replicas import make_origin
 
@@ -28,17 +29,26 @@ def root(tmp_path: Path) -> Path:
     with OpLog(root, "jam") as log:
         log.create()
     write_policy(str(root), "jam", Policy(reservations="refuse"))
+    propose = Policy(reservations="propose")
+    with OpLog(root, "jam") as log:
+        guarded = GuardedLog(Repository.open(str(root)), log, policy=propose)
+        op = {"op": "insert", "address": "a.mid"}
+        [receipt] = guarded.append([{"domain": "sketch", "domain_op": op}], actor_id="bo")
+        assert receipt.status == "proposed"
+        guarded.reject(receipt.op_id, actor_id="ada", reason="no")
     Tokens(str(root)).create("ada", "append")
     return root
 
 
 def files(root: Path) -> list[Path]:
     muse = root / ".muse"
-    return [*(muse / "coordination").rglob("*.json"), *muse.rglob("policy.json"), *muse.rglob("tokens.json")]
+    names = ("policy.json", "proposals.jsonl", "tokens.json")
+    kept = [path for name in names for path in muse.rglob(name)]
+    return [*(muse / "coordination").rglob("*.json"), *kept]
 
 
 def test_every_changed_byte_of_what_no_commit_seals_is_found(root: Path) -> None:
-    assert len(files(root)) == 7
+    assert len(files(root)) == 8
     assert verify_repository(str(root)).findings == []
     for path in files(root):
         data = path.read_bytes()
@@ -50,7 +60,7 @@ def test_every_changed_byte_of_what_no_commit_seals_is_found(root: Path) -> None
 
 
 def test_a_file_without_digest_is_read_as_it_is(root: Path) -> None:
-    for path in files(root):
+    for path in (path for path in files(root) if path.suffix == ".json"):
         document = json.loads(path.read_text())
         del document["digest"]
         path.write_text(json.dumps(document))

@@ -1,14 +1,17 @@
 """A merge seals what it holds, follows from what it merges, and may be signed or not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muse.checks.merges import follows_from_parents
+from muse.apply.merge_heads import merge_record, merged_tree
+from muse.checks.merges import MergeCheck
 from muse.checks.verify import verify_repository
 from muse.core.content_id import commit_id as id_of_commit
+from muse.errors import ConflictError
 from muse.history.repository import Repository
 from muse.history.signing import Signer, TrustedKeys, create_key
 from muse.plugins.music.midi_file import Note
@@ -16,7 +19,7 @@ from muse.plugins.music.notes import insert_note
 from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import pull
 from muse.session.live import LiveSession
-from tests.samples.replicas import make_origin, make_replica, pull_from
+from tests.samples.replicas import make_origin, make_replica, pull_from, push_to
 
 Two = tuple[Path, Path]
 
@@ -105,7 +108,7 @@ def test_a_merge_that_does_not_follow_from_its_parents_is_not_taken_for_one(two:
     pull_from(first, second)
     path = merge_file(first)
     repository = Repository.open(str(first))
-    assert follows_from_parents(repository, repository.dag.read_commit(path.stem))
+    assert MergeCheck(repository).follows_from_parents(repository.dag.read_commit(path.stem))
     other = repository.dag.read_commit(json.loads(path.read_text())["parent_commit_id"])["snapshot_id"]
     forged = rewrite(path, snapshot_id=other)
     report = verify_repository(str(first))
@@ -147,3 +150,86 @@ def test_a_merge_of_a_version_that_sealed_nothing_in_it_is_sound(two: Two) -> No
     (first / ".muse" / "refs" / "heads" / "main").write_text(old.stem)
     assert kinds_found(first) == set()
     assert kinds_found(first, replay=True) <= {"ref"}
+
+
+# -- a merge that another replica forged -----------------------------------------------------------
+
+
+def forge(root: Path) -> str:
+    """Put in the place of the merge at the head one that keeps the files of one side only; return its id."""
+    path = merge_file(root)
+    record = Repository.open(str(root)).dag.read_commit(path.stem)
+    repository = Repository.open(str(root))
+    one_side = repository.dag.read_snapshot(
+        repository.dag.read_commit(record["parent_commit_id"] or "")["snapshot_id"]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "muse.checks.merges.merged_tree",
+            lambda *given, **named: replace(merged_tree(*given, **named), files=one_side["manifest"]),
+        )
+        again = MergeCheck(repository).make_again(record)
+    forged = merge_record(repository, "main", again.work, again.merged)
+    repository.dag.write_snapshot(one_side["manifest"], forged["committed_at"])
+    with LocalPeer(str(root)) as peer:
+        peer.move("main", path.stem, repository.dag.write_commit(forged))
+    return forged["commit_id"]
+
+
+def branch_and_files(root: Path) -> tuple[str | None, dict[str, bytes]]:
+    files = {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
+    return Repository.open(str(root)).dag.head("main"), files
+
+
+def test_a_forged_merge_is_pulled_by_nobody_and_moves_nothing(two: Two, tmp_path: Path) -> None:
+    first, second = two
+    bystander = make_replica(second, tmp_path / "bystander")
+    pull_from(first, second)
+    sound = merge_file(first).stem
+    forged = forge(first)
+    play(first, 64, None)  # hidden behind an honest commit
+    for root in (second, bystander):
+        before = branch_and_files(root)
+        for _ in range(2):  # once its commits are here, it is not taken for one of ours
+            with pytest.raises(ConflictError, match=f"merge {forged} .*the branch stays"):
+                pull_from(root, first)
+        assert branch_and_files(root) == before
+    with pytest.raises(ConflictError, match="the branch stays"):
+        push_to(first, second)
+    with pytest.raises(ConflictError, match="the branch stays"):
+        make_replica(first, tmp_path / "clone")
+    assert Repository.open(str(tmp_path / "clone")).dag.head("main") is None
+    Path(first, ".muse", "refs", "heads", "main").write_text(sound)
+    assert pull_from(second, first).transfers[0].result == "fast-forward"
+    assert pull_from(bystander, first).transfers[0].result == "fast-forward"
+
+
+def test_a_forged_merge_is_not_merged_with_either(two: Two) -> None:
+    first, second = two
+    pull_from(first, second)
+    forge(first)
+    play(second, 65, None)
+    before = branch_and_files(second)
+    with pytest.raises(ConflictError, match="the branch stays"):
+        pull_from(second, first)
+    assert branch_and_files(second) == before
+
+
+def test_a_merge_that_was_pulled_is_not_made_again_by_the_next_pull(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two
+    pull_from(first, second)
+    made: list[str] = []
+
+    def noting(self: MergeCheck, record: Any, logs: Any = None) -> Any:
+        made.append(record["commit_id"])
+        return make_again(self, record, logs)
+
+    make_again = MergeCheck.make_again
+    monkeypatch.setattr(MergeCheck, "make_again", noting)
+    pull_from(second, first)
+    assert made == [merge_file(first).stem]
+    play(first, 66, None)
+    pull_from(second, first)
+    assert len(made) == 1

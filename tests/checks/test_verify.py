@@ -12,6 +12,7 @@ from muse.core.op_log import OpLog
 from muse.history.dag import make_commit_record
 from muse.history.repository import Repository
 from tests.samples.foreign_muse import ForeignMuse
+from tests.samples.sealed_session import make_session
 
 NOW = "2026-01-02T03:04:05+00:00"
 
@@ -258,3 +259,18 @@ def test_a_line_whose_last_newline_was_changed_is_found_and_an_unfinished_one_is
     for other in (b"\0", b"x", b" ", b"{", b"\r"):
         path.write_bytes(whole[:-1] + other)
         assert found(verify_repository(str(sample.root))) == {("session", str(path))}, other
+
+
+def test_a_delta_nested_deeper_than_muse_writes_is_a_finding(tmp_path: Path) -> None:
+    make_session(str(tmp_path))
+    path = min((tmp_path / ".muse" / "commits").iterdir())
+    record = json.loads(path.read_bytes())
+    deep: object = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    record["structured_delta"]["ops"][0]["deep"] = deep
+    path.write_text(json.dumps(record))
+    for replay in (False, True):
+        assert str(path) in {
+            finding.path for finding in verify_repository(str(tmp_path), replay=replay).findings
+        }

@@ -67,7 +67,8 @@ COMMANDS = (
     "key create",
     "key trust",
     "key list",
-    *("init", "commit", "log", "show", "verify", "checkout", "demo", "replay"),
+    *(f"branch {name}" for name in ("list", "create", "switch", "delete")),
+    *("init", "commit", "log", "show", "diff", "verify", "checkout", "demo", "replay"),
     *(
         f"session {name}"
         for name in ("list", "show", "append", "tail", "graph", "conflicts", "check", "repair", "recover")
@@ -114,6 +115,11 @@ def test_an_error_for_programs_is_an_object_on_stderr(muse: Muse) -> None:
     [
         ("log",),
         ("show",),
+        ("diff", "--commit", "HEAD"),
+        ("branch", "list"),
+        ("branch", "create", "take"),
+        ("branch", "switch", "take"),
+        ("branch", "delete", "take"),
         ("verify",),
         ("checkout",),
         ("commit", "jam", "-m", "x"),
@@ -522,7 +528,7 @@ def test_log_lists_the_newest_first(muse: Muse) -> None:
 
 def test_show_limits_the_ops_unless_all_are_asked_for(muse: Muse) -> None:
     commit_id = commit(muse, *(f"n{number}" for number in range(25)))
-    text = muse("show").out
+    text = muse("show", "--ops").out
     assert f"Commit    {commit_id}" in text
     assert "added    a.mid\n" in text
     assert "25 ops of domain music: net 25 insert" in text
@@ -530,6 +536,8 @@ def test_show_limits_the_ops_unless_all_are_asked_for(muse: Muse) -> None:
     [patch] = muse("show", commit_id[:10], "--all", "--json").record["ops"]
     assert len(patch["child_ops"]) == 25
     assert "more" not in muse("show", "--all").out
+    assert "diff --git" not in text
+    assert muse("show").out.count("\n+ ") == 25
 
 
 def test_verify_says_sound_or_names_each_fault(muse: Muse, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ OP = b'{"op":"insert","address":"notes.txt"}\n'
 
 @pytest.fixture
 def muse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Muse:
-    Repository.init(str(tmp_path), now=NOW)
+    Repository.init(str(tmp_path), now=NOW, any_domain=True)
     return make_muse(monkeypatch, capsys, tmp_path)
 
 

@@ -127,6 +127,18 @@ def test_files_of_every_kind_come_out_the_same(muse: Muse, tmp_path: Path, conte
     assert_same_music(tmp_path / "muse-replay" / "song.mid", content)
 
 
+@pytest.mark.parametrize("name", ["song.rmi", "SONG.RMI", "song.mid"])
+def test_a_midi_file_in_a_riff_frame_comes_out_to_the_byte(muse: Muse, tmp_path: Path, name: str) -> None:
+    inner = song(track_count=1)
+    size = (len(inner) + 12 + len(inner) % 2).to_bytes(4, "little")
+    inside = b"RMIDdata" + len(inner).to_bytes(4, "little") + inner + bytes(len(inner) % 2)
+    content = b"RIFF" + size + inside
+    (tmp_path / name).write_bytes(content)
+    ran = muse("replay", name, "--rate", "max")
+    assert (ran.status, ran.err) == (0, "")
+    assert (tmp_path / "muse-replay" / name).read_bytes() == content
+
+
 def test_a_large_file_of_other_events_goes_through_the_store(muse: Muse, tmp_path: Path) -> None:
     sysex = Event(0, b"\xf0\x84\x80\x00" + bytes(65535) + b"\xf7")
     note = (Event(0, b"\x90\x3c\x40"), Event(10, b"\x80\x3c\x40"))

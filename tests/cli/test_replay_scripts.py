@@ -14,8 +14,11 @@ import pytest
 from muse.cli.replay.git_history import read_git_history
 from muse.cli.replay.trace import read_trace
 from muse.core.op_log import OpLog, list_sessions
+from muse.history.commit_record import executable_paths
 from muse.history.repository import Repository
 from muse.plugins.code.ops import is_path
+from muse.session.live import LiveSession
+from muse.session.text_replica import CodeReplica
 from tests.samples.editing_traces import concurrent, trace
 from tests.samples.muse_command import Muse, Ran, make_muse, run_muse
 from tests.samples.project import DATA
@@ -209,6 +212,84 @@ def test_of_a_limited_history_the_conductor_lays_out_what_was_there_before(
     replica = replayed(script, str(tmp_path / "replay"))["Ben"]
     assert replica.paths() == sorted(f"in/it/{path}" for path in files_of(history))
     assert dict(script.wanted) == {f"in/it/{path}": data for path, data in files_of(history).items()}
+
+
+def test_commits_of_git_keep_message_author_time_and_executable_files(
+    muse: Muse, tmp_path: Path, history: Path
+) -> None:
+    (history / "run.sh").write_text("#!/bin/sh\n")
+    (history / "run.sh").chmod(0o755)
+    commit_all(history, "Ben")
+    commit_all(history, "Nobody")  # changes nothing
+    (history / "run.sh").rename(history / "bin.sh")
+    (history / "plain.sh").write_text("#!/bin/sh\n")
+    git(history, "add", "--all")
+    git(
+        history,
+        "commit",
+        "-m",
+        "a subject\n\nand a body",
+        "--date",
+        "2020-03-04T05:06:07+02:00",
+        author="Cleo",
+    )
+    ran = muse("replay", "project", "--as-commits")
+    assert (ran.status, ran.err) == (0, "")
+    for left_out in (
+        "the second parents of 1 merge",
+        "1 commit without a change",
+        "links, submodules",
+        "signatures",
+    ):
+        assert left_out in ran.out
+    root = tmp_path / "muse-replay"
+    assert tree_of(root) == files_of(history)
+    dag = Repository.open(str(root)).dag
+    made = list(dag.history(dag.head("main") or ""))
+    asked = ["git", "log", "--first-parent", "--format=%aN <%aE>%x00%aI%x00%B%x01"]
+    told = subprocess.run(asked, cwd=history, capture_output=True, check=True, text=True).stdout.split("\1")
+    wanted = [tuple(one.strip().split("\0")) for one in told if "Nobody" not in one and one.strip()]
+    found = [(one["author"], one["committed_at"], one["message"].partition("\n\nMuse-")[0]) for one in made]
+    assert found == [(author, at.replace("Z", "+00:00"), text) for author, at, text in wanted]
+    assert found[0] == ("Cleo <a@example.org>", "2020-03-04T05:06:07+02:00", "a subject\n\nand a body")
+    assert executable_paths(made[0]) == {"bin.sh"}
+    assert executable_paths(made[1]) == {"run.sh"}
+    assert (root / "bin.sh").stat().st_mode & 0o111 == 0o111
+    assert (root / "plain.sh").stat().st_mode & 0o111 == 0
+    assert muse("verify", "--replay", "--repo", str(root)).status == 0
+    assert muse("clone", "muse-replay", "copy").status == 0
+    assert (tmp_path / "copy" / "bin.sh").stat().st_mode & 0o111 == 0o111
+
+
+def test_executable_files_stay_so_in_later_commits_and_merges(muse: Muse, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    git(root, "init", "--initial-branch=main")
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "run.sh").chmod(0o755)
+    commit_all(root, "Ada")
+    assert muse("replay", "project", "--as-commits", "--repo", "one").status == 0
+    assert muse("clone", "one", "two").status == 0
+    (tmp_path / "two" / "run.sh").unlink()
+    assert muse("checkout", "--repo", "two").status == 0
+    assert (tmp_path / "two" / "run.sh").stat().st_mode & 0o111 == 0o111
+    for place in ("one", "two"):
+        with LiveSession(tmp_path / place, f"in-{place}") as live:
+            CodeReplica(live, live.log, place).create(f"{place}.txt", place)
+            live.commit(f"Of {place}")
+    assert muse("pull", str(tmp_path / "two"), "--repo", "one").status == 0
+    dag = Repository.open(str(tmp_path / "one")).dag
+    merge = dag.read_commit(dag.head("main") or "")
+    assert merge["parent2_commit_id"]
+    assert executable_paths(merge) == {"run.sh"}
+    assert muse("verify", "--replay", "--repo", "one").status == 0
+
+
+def test_only_a_git_repository_has_commits_to_keep(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("words")
+    ran = muse("replay", "a.txt", "--as-commits")
+    assert (ran.status, "--as-commits is for the directory of a git repository" in ran.err) == (2, True)
+    assert not (tmp_path / "muse-replay").exists()
 
 
 def test_links_are_left_out_and_said_to_be(muse: Muse, history: Path) -> None:

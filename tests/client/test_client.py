@@ -286,6 +286,9 @@ def test_a_reservation_that_another_holds_is_a_conflict_and_a_held_op_a_proposal
             assert len(ada.proposals()["proposals"]) == 1
             proposal_id = ada.proposals()["proposals"][0]["proposal_id"]
             assert ada.accept(proposal_id)["receipt"]["status"] == "stored"
+            large = {**edit(0, "song"), "pad": "x" * 600_000}
+            more = [bob.record(DOMAIN, {**large, "n": number}).op_id for number in range(2, 7)]
+            assert [one["proposal_id"] for one in ada.proposals()["proposals"]] == more
         assert [one["reservation_id"] for one in client.reservations()["reservations"]] == [
             claim["reservation_id"]
         ]

@@ -25,8 +25,10 @@ from muse.client import (
     UnauthorizedError,
 )
 from muse.client.appender import Appender
+from muse.client.local_copy import LocalCopy
 from muse.client.socket import Socket, opened
 from muse.core.op_log import OpLog
+from muse.disk import layout
 from muse.errors import ConflictError, UsageError
 from muse.history.repository import Repository
 from muse.server.edge.access import Tokens
@@ -464,3 +466,22 @@ def test_a_stream_that_fails_on_its_way_says_why(jam: tuple[ServerProcess, str])
         path.write_bytes(path.read_bytes().replace(b'"n":1}', b'"n":8}'))
         with pytest.raises(DamagedError, match="damaged"):
             session.read_all()
+
+
+def test_a_local_log_writes_down_how_far_it_is_only_where_that_changed(tmp_path: Path) -> None:
+    with LocalCopy(str(tmp_path), "jam", "ada", "http://localhost:1") as copy:
+        file = Path(layout.client_state_file(str(tmp_path), "jam"))
+
+        def saved() -> int:
+            copy.save()
+            return file.stat().st_ino
+
+        first = saved()
+        assert saved() == first
+        copy.note_acknowledged("12-00000000")
+        assert saved() != first
+        assert b"12-00000000" in file.read_bytes()
+        file.unlink()
+    with LocalCopy(str(tmp_path), "jam", "ada", "http://localhost:1") as copy:
+        copy.save()
+        assert file.exists()

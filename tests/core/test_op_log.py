@@ -1362,7 +1362,7 @@ def test_a_child_forked_while_a_thread_is_at_work_is_not_stuck(tmp_path: Path) -
             for number in range(5):
                 child = os.fork()
                 if child == 0:
-                    signal.alarm(20)  # a child that is stuck dies, and fails the test
+                    signal.alarm(60)  # a child that is stuck dies, and fails the test
                     log.record("child", "notes", {"n": number})
                     log.append(entry(1, actor="child", n=number))
                     os._exit(0)

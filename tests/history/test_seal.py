@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from muse.core.delta import collapse
 from muse.core.line import decode_line, encode_line
 from muse.core.op_log import make_op_entry
+from muse.errors import InvalidEntryError
 from muse.history.seal import (
     Seal,
     add_trailers,
@@ -101,3 +102,11 @@ def test_a_leaf_is_the_log_line_without_its_crc() -> None:
 def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert json_digest({"b": 1, "a": {"d": 2, "c": 3}}) == json_digest({"a": {"c": 3, "d": 2}, "b": 1})
     assert json_digest({"a": 1}) != json_digest({"a": 2})
+
+
+def test_what_is_nested_too_deep_for_json_of_ours_is_refused_by_name() -> None:
+    deep: object = 1
+    for _ in range(255):
+        deep = {"a": deep}
+    with pytest.raises(InvalidEntryError, match="cannot be written as JSON"):
+        json_digest(deep)

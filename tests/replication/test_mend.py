@@ -4,10 +4,11 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from muse.checks.verify import verify_repository
+from muse.checks.verify import Report, verify_repository
 from muse.core.op_log import OpLog
 from muse.errors import MuseError, UsageError
 from muse.history.repository import Repository
@@ -82,6 +83,27 @@ def test_a_replica_without_fault_is_left_as_it_is(two: Two) -> None:
     repaired = repair(two[1], two[0])
     assert (repaired.mended, repaired.is_sound) == ((), True)
     assert {path: path.read_bytes() for path in replicated_files(two[1])} == before
+
+
+def test_a_repair_replays_history_once_and_once_more_if_the_replay_mends(
+    two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two
+    replays: list[bool] = []
+
+    def counted(root: str, *arguments: Any, replay: bool = False) -> Report:
+        replays.append(replay)
+        return verify_repository(root, *arguments, replay=replay)
+
+    monkeypatch.setattr("muse.replication.repair.verify_repository", counted)
+    root = tmp_path / "root"
+    shutil.copytree(second, root)
+    assert repair(root, first).is_sound
+    assert replays == [False, True]
+    replays.clear()
+    next((root / ".muse" / "snapshots").iterdir()).unlink()
+    assert repair(root, first).is_sound
+    assert replays == [False, False, True]
 
 
 def test_whatever_file_is_lost_comes_again_from_another_replica(two: Two, tmp_path: Path) -> None:

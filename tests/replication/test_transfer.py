@@ -2,6 +2,7 @@
 
 import errno
 import multiprocessing
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -192,10 +193,10 @@ class Moving(LocalPeer):
 
     moved_to = ""
 
-    def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
+    def move(self, branch: str, expected: str | None, new: str) -> list[str]:
         if not self.moved_to:
             self.moved_to = play(Path(self.repository.root), 62)
-        return super().advance(branch, expected, new)
+        return super().move(branch, expected, new)
 
 
 def test_a_branch_that_moves_meanwhile_is_joined_with_what_it_moved_to(two: Two) -> None:
@@ -240,6 +241,31 @@ def test_metadata_state_signature_and_named_objects_come_along(two: Two) -> None
         assert here.repository.dag.read_commit(record["commit_id"]) == record
         assert here.lacks("object", [named, kept]) == []
         assert here.repository.dag.read_snapshot(state)["manifest"] == {"state": kept}
+
+
+def test_metadata_of_another_tool_that_looks_like_state_comes_along_and_is_no_state(two: Two) -> None:
+    first, second = two
+    repository = Repository.open(str(first))
+    record = make_commit_record(
+        repo_id=repository.repo_id,
+        branch="main",
+        snapshot_id=repository.dag.read_commit(head(first) or "")["snapshot_id"],
+        message="By another tool\n",
+        committed_at=NOW,
+        parent_commit_id=head(first),
+        author="eve",
+        structured_delta=None,
+        metadata={"state:lint": "ok", "state:music": "../../x"},
+    )
+    theirs = repository.dag.write_commit(record)
+    repository.dag.swap_head("main", record["parent_commit_id"], theirs)
+    assert pull_from(second, first).transfers[0].after == theirs
+    assert Repository.open(str(second)).dag.read_commit(theirs)["metadata"] == record["metadata"]
+    for root, pitch in ((first, 61), (second, 62)):
+        play(root, pitch)
+        assert replay_commits(Repository.open(str(root))).findings == []
+    pull_from(first, second)
+    assert_sound(first, second)
 
 
 def test_an_archived_session_does_not_keep_a_clone_from_being_made(two: Two, tmp_path: Path) -> None:
@@ -561,7 +587,7 @@ def test_a_peer_may_be_counted_whatever_is_asked_of_it(two: Two) -> None:
 # -- how often things are read ----------------------------------------------------------------------
 
 
-def test_a_pull_with_nothing_new_reads_each_commit_a_few_times_however_many_sessions_there_are(
+def test_a_pull_with_nothing_new_reads_each_commit_at_most_twice_however_many_sessions_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = make_origin(tmp_path / "origin")
@@ -580,7 +606,7 @@ def test_a_pull_with_nothing_new_reads_each_commit_a_few_times_however_many_sess
     assert len(reads) <= 10 * 20
     reads.clear()
     pull_from(replica, origin)
-    assert len(reads) <= 3 * 20
+    assert max(Counter(reads).values(), default=0) <= 2
     for number in range(20):
         with LiveSession(replica, f"jam-{number}") as session:
             assert session.log.replay_since_checkpoint() == []

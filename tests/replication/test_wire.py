@@ -1,5 +1,6 @@
 """A peer at the other end of a wire: what it answers is what the replica there would."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from muse.core.op_log import OpLog
 from muse.errors import MuseError, NotFoundError
 from muse.replication.local_peer import LocalPeer
 from muse.replication.peer import Peer, Receiver
@@ -177,3 +179,27 @@ def test_a_server_lets_go_of_peers_whose_clients_are_gone(
         assert closed == [gone]
     peers.close()
     assert len(closed) == 2
+
+
+def test_a_peer_has_few_sessions_open_however_many_are_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muse.replication.local_peer.SESSIONS_OPEN", 3)
+    root = make_origin(tmp_path / "first")
+    names = [f"s-{number}" for number in range(12)]
+    for name in names:
+        with OpLog(root, name) as log:
+            log.record("ada", "sketch", {"op": "insert", "address": name})
+
+    def open_logs() -> int:
+        found = Path("/proc/self/fd").iterdir()
+        return sum(os.path.realpath(one).endswith("ops.jsonl") for one in found)
+
+    before = open_logs()
+    with LocalPeer(str(root)) as peer:
+        for name in [*names, *names]:
+            items = peer.items(name)
+            assert len(items) == 1
+            assert peer.items(name) is items
+            assert open_logs() <= before + 3
+    assert open_logs() == before

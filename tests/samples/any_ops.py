@@ -1,6 +1,7 @@
 """Hypothesis strategies for ops as anybody may log them: right, nearly right, and any other JSON object."""
 
 import base64
+import json
 from typing import Any
 
 from hypothesis import strategies as st
@@ -86,6 +87,20 @@ note_fields = st.fixed_dictionaries(
 nothing = st.none()
 
 
+@st.composite
+def pages(draw: st.DrawFn) -> str:
+    """Make a page of the names of notes, right or nearly so."""
+    rows = st.lists(st.sampled_from((["x", 0, 0, 1], ["x", 9, 0, 9], ["é", 0, 1, 0], ["x"])), max_size=2)
+    fields = {
+        "format": draw(st.sampled_from((2, 2, 1, 3))),
+        "object_id": draw(digests),
+        "read": draw(nothing | contents),
+        "names": draw(nothing | rows),
+        "edited": draw(st.dictionaries(st.sampled_from(("x", "1-1")), nothing | json_values, max_size=1)),
+    }
+    return json.dumps(fields, ensure_ascii=draw(st.booleans()))
+
+
 def _op(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Make ops of a kind; a field whose name ends with `_` may be left out, or null."""
     needed = {name: field for name, field in fields.items() if not name.endswith("_")}
@@ -95,6 +110,7 @@ def _op(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[s
 
 file_ids = st.sampled_from(FILE_IDS)
 carried = {"text_": texts, "base64_": contents, "content_": contents, "encoding_": encodings}
+carried["names_"] = pages() | texts
 text_edits = {"file_id_": file_ids, "update_": updates(), "base_": digests}
 text_ops = st.one_of(
     _op("insert", address=paths, position=places, text=texts, **text_edits),

@@ -51,7 +51,7 @@ def taken_in(before: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -
     return {name: content for name, content in after.items() if content is not None}
 
 
-def commit_files(repository: Repository, files: Mapping[str, bytes]) -> str:
+def commit_files(repository: Repository, files: Mapping[str, bytes], author: str = "a person") -> str:
     """Make a commit of `files` by no op at all, as another tool does; return its id."""
     manifest = {path: repository.objects.put(content) for path, content in files.items()}
     head = repository.dag.head("main")
@@ -62,7 +62,7 @@ def commit_files(repository: Repository, files: Mapping[str, bytes]) -> str:
         message="from outside",
         committed_at=now_text(),
         parent_commit_id=head,
-        author="a person",
+        author=author,
         structured_delta=None,
     )
     commit_id = repository.dag.write_commit(record)

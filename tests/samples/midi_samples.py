@@ -1,10 +1,13 @@
 """MIDI files for tests: real ones from beside the project, and hypothesis strategies for strange ones."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import strategies as st
 
+from muse.errors import NotFoundError
 from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, encode
-from muse.plugins.music.midi_file import Note
+from muse.plugins.music.midi_file import Note, read_midi, write_midi
 from tests.samples.project import DATA
 
 MUSIC = DATA / "music"
@@ -17,6 +20,18 @@ def real_file(name: str) -> bytes:
     if not path.exists():
         pytest.skip(f"the real file {name} is not beside this checkout")
     return path.read_bytes()
+
+
+def no_store(content_id: str) -> bytes:
+    """Fetch from a store that has nothing."""
+    raise NotFoundError(f"no object {content_id}")
+
+
+def without_notes(data: bytes) -> bytes:
+    """Write the same file without its notes; all else stays, and every track keeps its length."""
+    score = read_midi(data)
+    bare = tuple(replace(track, notes=()) for track in score.tracks)
+    return write_midi(replace(score, tracks=bare))
 
 
 def one_track(content: bytes) -> bytes:

@@ -19,7 +19,7 @@ DOMAIN = "domain-without-plugin"
 
 
 def make_origin(root: Path) -> Path:
-    Repository.init(str(root), now=NOW, domain="music")
+    Repository.init(str(root), now=NOW, domain="music", any_domain=True)
     return root
 
 

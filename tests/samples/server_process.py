@@ -31,7 +31,7 @@ class ServerProcess:
         self.url = ""
         self.log_path = root / "server.log"
         if not (root / ".muse").exists():
-            Repository.init(str(root), now=now_text())
+            Repository.init(str(root), now=now_text(), any_domain=True)
 
     @property
     def port(self) -> int:

@@ -287,7 +287,7 @@ def test_nothing_secret_is_in_the_logs_or_the_file(tmp_path: Path) -> None:
 
 
 def test_a_token_ends_when_it_expires(tmp_path: Path) -> None:
-    Repository.init(str(tmp_path), now=now_text())
+    Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     now = [1_000.0]
     tokens = Tokens(str(tmp_path), clock=lambda: now[0])
     text, _ = tokens.create("ada", "read", lasts_seconds=60)
@@ -305,7 +305,7 @@ def test_a_token_ends_when_it_expires(tmp_path: Path) -> None:
 
 
 def test_from_the_first_token_on_nobody_comes_in_without_one(tmp_path: Path) -> None:
-    Repository.init(str(tmp_path), now=now_text())
+    Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     seen_by_server = Tokens(str(tmp_path))
     assert seen_by_server.is_empty()
     Tokens(str(tmp_path)).create("ada", "read")
@@ -313,7 +313,7 @@ def test_from_the_first_token_on_nobody_comes_in_without_one(tmp_path: Path) -> 
 
 
 def test_tokens_are_made_listed_and_revoked_by_command(tmp_path: Path) -> None:
-    Repository.init(str(tmp_path), now=now_text())
+    Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     made = run_muse(
         "token",
         "create",
@@ -340,7 +340,7 @@ def test_tokens_are_made_listed_and_revoked_by_command(tmp_path: Path) -> None:
 
 
 def test_without_tokens_it_serves_this_machine_and_says_so_and_no_other(tmp_path: Path) -> None:
-    Repository.init(str(tmp_path), now=now_text())
+    Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     refused = run_muse("serve", "--host", "0.0.0.0", "--port", "0", cwd=tmp_path)  # noqa: S104
     assert (refused.status, "there are no tokens" in refused.complaint) == (2, True)
     command = [sys.executable, "-m", "muse", "serve", "--port", "0"]
@@ -365,7 +365,7 @@ def test_the_last_token_revoked_opens_nothing(tmp_path: Path) -> None:
 
 
 def test_misuse_of_the_command_is_said_in_a_line(tmp_path: Path) -> None:
-    Repository.init(str(tmp_path), now=now_text())
+    Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     (tmp_path / "bad.toml").write_text("surprise = 1\n")
     (tmp_path / "worse.toml").write_text("port = 'x'\n")
     for arguments, said in (
@@ -381,12 +381,12 @@ def test_misuse_of_the_command_is_said_in_a_line(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path, server: ServerProcess) -> None:
-    Repository.init(str(tmp_path), now=now_text())
+    Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     done = run_muse("serve", "--port", str(server.port), cwd=tmp_path)
     assert (done.status, "could not listen" in done.complaint) == (2, True)
 
 
-def test_it_speaks_tls_with_amake_certificate(tmp_path: Path) -> None:
+def test_it_speaks_tls_with_a_certificate(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     with ServerProcess(tmp_path, certificate=str(certificate), private_key=str(key)) as server:
         assert server.url.startswith("https://")

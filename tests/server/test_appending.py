@@ -1,11 +1,15 @@
 """Appends of many clients are written together, and the actors take turns."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from muse.core.file.cursors import Cursors
 from muse.core.op_ids import OP_IDS
 from muse.core.op_log import OpLog, make_op_entry
 from muse.core.timestamp import now_text
@@ -50,7 +54,7 @@ async def append_all(
 
 
 def test_nobody_waits_behind_the_flood_of_another(tmp_path: Path) -> None:
-    repository, _ = Repository.init(str(tmp_path), now=now_text())
+    repository, _ = Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     flood = [request("flooder", 100) for _ in range(60)]
     with OpLog(str(tmp_path), "jam") as log:
         came = asyncio.run(append_all(log, repository, [*flood, request("ada", 1)]))
@@ -61,8 +65,37 @@ def test_nobody_waits_behind_the_flood_of_another(tmp_path: Path) -> None:
     assert stored == [op["op_id"] for one in flood for op in one.ops]
 
 
-def test_after_a_write_that_failed_nothing_that_waited_is_written_behind_newer_ops(tmp_path: Path) -> None:
+def test_what_others_wrote_is_summed_up_off_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository, _ = Repository.init(str(tmp_path), now=now_text())
+    summed: list[bool] = []  # whether it was on the loop's thread, for each cursor that was not near
+    at = Cursors.at
+
+    def noting(cursors: Cursors, offset: int) -> str:
+        if not cursors.is_near(offset):
+            summed.append(threading.current_thread() is threading.main_thread())
+        return at(cursors, offset)
+
+    monkeypatch.setattr(Cursors, "at", noting)
+
+    async def append(log: OpLog, other: OpLog) -> list[Written]:
+        with ThreadPoolExecutor(2) as threads:
+            appender = AppendQueue(GuardedLog(repository, log), log, threads, Settings(), Metrics())
+            found = [await appender.submit(request("ada", 1), is_durable=False, size=100) for _ in range(2)]
+            for _ in range(2):
+                other.record("bob", "test", {"op": "insert", "address": "b", "pad": "x" * 300_000})
+            found += [await appender.submit(request("ada", 1), is_durable=False, size=100) for _ in range(2)]
+            await appender.drained()
+        return found
+
+    with OpLog(str(tmp_path), "jam") as log, OpLog(str(tmp_path), "jam") as other:
+        found = asyncio.run(append(log, other))
+        assert summed == [False]
+        ends = [one.receipts[0].next_position or 0 for one in found]
+        assert [one.cursor for one in found] == [other.cursors.at(end) for end in ends]
+
+
+def test_after_a_write_that_failed_nothing_that_waited_is_written_behind_newer_ops(tmp_path: Path) -> None:
+    repository, _ = Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     requests = [request("ada", 600) for _ in range(5)]
 
     def move_log_away() -> None:

@@ -1,15 +1,20 @@
 """Connections of strangers: however many, silent or slow, they keep nobody out."""
 
+import asyncio
+import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
-from muse.server.edge.door import _site_of
+from muse.server.edge import door as door_module
+from muse.server.edge.door import Door, Guest, _site_of
+from muse.server.settings import Settings
 from tests.samples.server_process import ServerProcess, draft, raw_connection, running_server
 from tests.samples.waiting import wait_until
 from tests.server.test_access import make_certificate
@@ -103,6 +108,51 @@ def test_a_stranger_that_is_refused_all_the_time_is_answered_no_more() -> None:
                     break
                 answers += answer.count(b"HTTP/1.1 401")
         assert 15 <= answers < 200
+
+
+def test_who_cannot_pay_takes_the_place_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door_module, "time", SimpleNamespace(monotonic=float))  # no purse is filled again
+    refused: list[str] = []
+    made: list[str] = []
+
+    class Protocol(asyncio.Protocol):
+        def __init__(self, guest: Guest) -> None:
+            self.guest = guest
+
+        def connection_made(self, _transport: asyncio.BaseTransport) -> None:
+            made.append(self.guest.address)
+
+        def connection_lost(self, _error: Exception | None) -> None:
+            made.remove(self.guest.address)
+            self.guest.leave()
+
+    async def until(is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not is_so():  # noqa: ASYNC110 - what happens is in another process's hands, the kernel
+                await asyncio.sleep(0.001)
+
+    async def run() -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        place = listener.getsockname()
+        door = Door(listener, Settings(connections=6, connects_per_second=1), refused.append)
+        door.open(Protocol, None)
+        with ExitStack() as held:
+            for _ in range(10):  # as many as it can pay for
+                with socket.create_connection(place):
+                    await until(lambda: bool(made))
+                await until(lambda: not made)
+            for _ in range(6):
+                held.enter_context(socket.create_connection(place, source_address=("127.0.0.2", 0)))
+            await until(lambda: len(made) == 6)
+            held.enter_context(socket.create_connection(place))
+            await until(lambda: bool(refused))
+            assert refused == ["connections"]
+            assert made == ["127.0.0.2"] * 6
+        await until(lambda: not made)
+        door.close()
+        listener.close()
+
+    asyncio.run(run())
 
 
 def test_the_addresses_that_one_site_has_for_itself_count_as_one() -> None:

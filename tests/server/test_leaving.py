@@ -87,7 +87,7 @@ def test_a_resource_is_closed_only_after_the_use_that_nobody_waits_for() -> None
 def test_a_feed_that_was_opened_for_one_who_left_serves_the_next_and_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository, _ = Repository.init(str(tmp_path), now=now_text())
+    repository, _ = Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     with OpLog(str(tmp_path), "jam") as log:
         log.create()
     gate = threading.Event()
@@ -150,7 +150,7 @@ def test_visitors_leave_no_descriptor_and_no_slot_behind(tmp_path: Path, path: s
         wait_until(lambda: descriptors(server) <= before)
 
 
-def test_a_session_is_in_use_while_a_request_that_names_it_is_under_way(tmp_path: Path) -> None:
+def test_a_body_that_comes_slowly_is_appended_though_its_session_was_closed_meanwhile(tmp_path: Path) -> None:
     body = json.dumps([draft("ada")]).encode()
     head = b"POST /v1/sessions/jam/ops HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     with ServerProcess(tmp_path, session_idle_seconds=0.1) as server, server.client() as client:
@@ -161,6 +161,21 @@ def test_a_session_is_in_use_while_a_request_that_names_it_is_under_way(tmp_path
             wait_until(lambda: "muse_open_sessions 0.0" in client.get("/metrics").text)
             connection.sendall(body[5:])
             assert b" 200 OK" in connection.recv(1 << 16)
+
+
+def test_what_is_idle_is_closed_though_the_tokens_cannot_be_read(tmp_path: Path) -> None:
+    log = str(tmp_path / ".muse" / "op_log" / "jam" / "ops.jsonl")
+    with ServerProcess(tmp_path, session_idle_seconds=1) as server:
+        with server.client(server.token("ada")) as client:
+            client.post("/v1/sessions", json={"session_id": "jam"})
+            assert client.post("/v1/sessions/jam/ops", json=[draft("ada")]).status_code == 200
+        (tmp_path / ".muse" / "server" / "tokens.json").write_bytes(b"{")
+
+        def has_log_open() -> bool:
+            found = Path(f"/proc/{server.pid}/fd")
+            return any(os.path.realpath(one) == log for one in found.iterdir())
+
+        wait_until(lambda: not has_log_open())
 
 
 def test_a_slow_reader_reads_a_log_to_its_end_though_its_session_is_idle(tmp_path: Path) -> None:

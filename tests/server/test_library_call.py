@@ -64,7 +64,7 @@ def descriptors() -> set[tuple[str, str]]:
 @contextmanager
 def served(root: Path) -> Iterator[str]:
     """Serve from a thread of this process while the block runs."""
-    Repository.init(str(root), now=now_text())
+    Repository.init(str(root), now=now_text(), any_domain=True)
     over, answers = threading.Event(), threading.Event()
     urls: list[str] = []
 
@@ -143,14 +143,15 @@ def by_a_handler_of_the_program(process: "subprocess.Popen[bytes]") -> None:
 @pytest.mark.parametrize(
     ("prelude", "end"),
     [
-        ("", by_ctrl_c),
+        # What is begun in the background by a shell would ignore it.
+        ("signal.signal(signal.SIGINT, signal.default_int_handler)", by_ctrl_c),
         ("signal.signal(signal.SIGTERM, lambda *_: over.append(1))", by_a_handler_of_the_program),
     ],
 )
 def test_a_server_in_the_main_thread_ends_and_the_program_goes_on(
     tmp_path: Path, prelude: str, end: Callable[["subprocess.Popen[bytes]"], None]
 ) -> None:
-    Repository.init(str(tmp_path), now=now_text())
+    Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     code = IN_THE_MAIN_THREAD.format(root=str(tmp_path), prelude=prelude)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 import tracemalloc
 import uuid
@@ -16,12 +17,15 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
 from muse.core.op_log import OpLog
+from muse.server.api import live as live_module
+from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
 from muse.server.client_queue import ClientQueue
 from muse.server.edge.access import Tokens
 from muse.server.feed import Feed, read_slice
 from muse.server.settings import Settings
 from tests.samples.server_process import ServerProcess, draft, running_server
 from tests.samples.waiting import wait_until
+from tests.server.test_library_call import served
 
 
 @pytest.fixture
@@ -38,6 +42,7 @@ class Live:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self._waiting: list[dict[str, Any]] = []
+        self.passed: list[dict[str, Any]] = []  # all that came, in its order
 
     def send(self, **message: Any) -> None:
         self.socket.send(json.dumps(message))
@@ -49,6 +54,7 @@ class Live:
                 return self._waiting.pop(index)
         while True:
             found: dict[str, Any] = json.loads(self.socket.recv(timeout=30))
+            self.passed.append(found)
             if found["type"] == kind and wanted.items() <= found.items():
                 return found
             self._waiting.append(found)
@@ -191,6 +197,54 @@ def test_who_is_here_and_where_is_told(server: ServerProcess) -> None:
                 present = client.get("/v1/sessions/jam").json()["present"]
             assert {"actor": "bob", "where": {"file": "song.txt", "line": 3}} in present
         ada.receive("presence", actor="bob", state="gone")
+
+
+def test_an_actor_that_comes_again_while_it_is_here_is_not_told_again(server: ServerProcess) -> None:
+    with live(server, "?actor=bob") as bob:
+        bob.receive("presence")
+        with live(server, "?actor=ada") as first:
+            first.receive("presence")
+            for number in range(3):
+                with live(server, "?actor=ada") as again:
+                    again.receive("presence")
+                    again.send(type="presence", where=number)
+                    bob.receive("presence", where=number)
+        bob.receive("presence", actor="ada", state="gone")
+        told = [(one["state"], one["where"]) for one in bob.passed if "state" in one]
+    assert told == [("here", None), ("here", 0), ("here", 1), ("here", 2), ("gone", None)]
+
+
+def test_presence_is_short_and_long_json_is_parsed_off_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[tuple[int, bool]] = []
+
+    def noting(data: bytes | str) -> Any:
+        parsed.append((len(data), threading.current_thread() in loops))
+        return parse_json(data)
+
+    monkeypatch.setattr(live_module, "parse_json", noting)
+    before = set(threading.enumerate())
+    with served(tmp_path) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        loops = [one for one in set(threading.enumerate()) - before if not one.name.startswith("muse")]
+        client.post("/v1/sessions", json={"session_id": "jam"})
+        with connect(f"{url.replace('http', 'ws', 1)}/v1/sessions/jam/live?actor=ada") as socket:
+            ada = Live(socket)
+            around = len(json.dumps({"type": "presence", "where": ""}))
+            for size in (4096, 4097, PARSED_AT_ONCE, PARSED_AT_ONCE + 1):
+                where = "x" * (size - around)
+                ada.send(type="presence", where=where)
+                if size <= 4096:
+                    assert ada.receive("presence", state="here", where=where)
+                else:
+                    assert ada.receive("error")["error"]["status"] == 413
+    on_loop, in_thread = True, False
+    assert parsed == [
+        (4096, on_loop),
+        (4097, on_loop),
+        (PARSED_AT_ONCE, on_loop),
+        (PARSED_AT_ONCE + 1, in_thread),
+    ]
 
 
 def test_a_slow_client_is_told_to_resume_and_nobody_else_waits() -> None:

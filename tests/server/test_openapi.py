@@ -67,6 +67,12 @@ def test_the_document_is_served_and_lists_every_endpoint(server: ServerProcess) 
     assert len(set(names)) == len(names)
 
 
+def test_the_document_says_what_may_be_too_much_or_too_large() -> None:
+    paths = make_document("1")["paths"]
+    assert all("429" in operation["responses"] for item in paths.values() for operation in item.values())
+    assert {"404", "413"} <= paths["/v1/sessions/{session_id}/delta"]["get"]["responses"].keys()
+
+
 def test_every_reference_of_the_document_leads_somewhere() -> None:
     document = make_document("1")
     schemas = document["components"]["schemas"]

@@ -1,15 +1,20 @@
 """Each actor pays for what it sends, in refusals too; what it sends takes bounded memory."""
 
+import asyncio
 import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
+from muse.server import app as app_module
+from muse.server.app import charge_request
+from muse.server.edge.access import ANYBODY, Principal
 from muse.server.edge.limits import Budget, Quotas
 from muse.server.faults import RequestError
 from muse.server.settings import Settings
@@ -211,3 +216,29 @@ def test_one_holder_gets_half_of_a_budget() -> None:
         budget.take("bob", 21)
     budget.give_back("eve", 50)
     budget.take("bob", 50)
+
+
+def test_a_request_past_its_rate_waits_before_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a flood comes no faster than its own connections take refusals."""
+    rested: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rested.append(seconds)
+
+    async def ask(service: Any, principal: Principal) -> bool:
+        try:
+            await charge_request(service, principal)
+        except RequestError as error:
+            return error.status != 429
+        return True
+
+    monkeypatch.setattr(app_module, "asyncio", SimpleNamespace(sleep=rest))
+    now = [0.0]
+    service = SimpleNamespace(quotas=Quotas(Settings(requests_per_second=2), lambda: now[0]))
+    eve = Principal("eve's token", "eve", "read")
+    assert [asyncio.run(ask(service, eve)) for _ in range(5)] == [True] * 4 + [False]
+    assert rested == [0.501]
+    now[0] = -10.0
+    assert asyncio.run(ask(service, eve)) is False
+    assert rested == [0.501, 1.0]
+    assert asyncio.run(ask(service, ANYBODY)) is True

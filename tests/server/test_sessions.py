@@ -1,5 +1,6 @@
 """Sessions are made whole: with their policy, or not at all."""
 
+import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +24,7 @@ def prepared() -> DiskModelStorage:
     disk = DiskModelStorage()
     disk.make_directory(ROOT)
     disk.sync_directory("/")
-    Repository.init(ROOT, now="2026-02-02T02:40:00+00:00", storage=disk)
+    Repository.init(ROOT, now="2026-02-02T02:40:00+00:00", storage=disk, any_domain=True)
     disk.power_cut(0)
     return disk
 
@@ -66,3 +67,21 @@ def test_a_crash_at_any_call_leaves_the_session_with_its_policy_or_none_at_all(s
         if not storage.failed:
             break
     assert {(False, False), (True, True)} <= outcomes
+
+
+def test_nothing_is_looked_up_for_a_session_that_is_open() -> None:
+    storage = FailingStorage(1 << 60, inner=prepared())
+
+    async def run() -> None:
+        sessions = sessions_on(storage)
+        await asyncio.to_thread(sessions.create, "jam", None)
+        session = sessions.get("jam")
+        before = len(storage.calls)
+        for _ in range(3):
+            assert sessions.get(sessions.check("jam")) is session
+        assert storage.calls[before:] == []
+        with pytest.raises(NotFoundError):
+            sessions.check("other")
+        await sessions.close()
+
+    asyncio.run(run())

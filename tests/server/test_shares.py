@@ -1,10 +1,13 @@
 """What one token wants keeps no thread, session or peer from others."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -12,9 +15,11 @@ from websockets.sync.client import connect
 
 from muse.core.timestamp import now_text
 from muse.history.repository import Repository
+from muse.replication.local_peer import LocalPeer
 from muse.server.peers import Peers
 from muse.server.shares import Shares
-from tests.samples.server_process import running_server
+from tests.samples.code_samples import commit_files
+from tests.samples.server_process import raw_connection, running_server
 from tests.samples.waiting import wait_until
 
 SECONDS = 30
@@ -97,6 +102,50 @@ def test_a_token_uses_so_many_sessions_at_once_and_leaves_the_rest_to_others() -
             assert client.get("/v1/sessions/c/ops").status_code == 200
 
 
+def test_what_a_work_that_failed_had_in_memory_goes_with_its_error() -> None:
+    class Large:
+        pass
+
+    made: list[weakref.ref[Large]] = []
+
+    def fail() -> None:
+        large = Large()
+        made.append(weakref.ref(large))
+        raise ValueError
+
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            failed = Shares(threads, 1).of("eve").submit(fail)
+            assert isinstance(failed.exception(SECONDS), ValueError)
+            assert made[0]() is not None
+        del failed
+        assert made[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_answers_that_nobody_reads_take_bounded_memory() -> None:
+    size = 32 << 20
+    with running_server(bodies_bytes=2 * size, send_seconds=600) as server:
+        commit_files(Repository.open(str(server.root)), {"large.bin": bytes(size)})
+        eve = server.token("eve", "read")
+        request = "GET /v1/commits/main/files/large.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        request += f"Authorization: Bearer {eve}\r\n\r\n"
+        with ExitStack() as held:
+            for _ in range(2):
+                connection = held.enter_context(raw_connection(server))
+                connection.sendall(request.encode())
+                assert connection.recv(12) == b"HTTP/1.1 200"
+            with server.client(eve) as client:
+                answer = client.get("/v1/commits/main/files/large.bin")
+                assert (answer.status_code, "too large together" in answer.text) == (429, True)
+            with server.client(server.token("ada", "read")) as client:
+                assert len(client.get("/v1/commits/main/files/large.bin").content) == size
+        with server.client(eve) as client:
+            wait_until(lambda: client.get("/v1/commits/main/files/large.bin").status_code == 200)
+
+
 def test_an_actor_makes_so_many_sessions() -> None:
     with running_server(sessions_burst=3, sessions_per_hour=1) as server:
         with server.client(server.token("eve")) as eve:
@@ -108,7 +157,7 @@ def test_an_actor_makes_so_many_sessions() -> None:
 
 
 def test_the_peers_of_one_token_take_the_place_of_its_own(tmp_path: Path) -> None:
-    Repository.init(str(tmp_path), now=now_text())
+    Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     peers = Peers(str(tmp_path))
     with peers.use("ada", "her replica", is_new=True) as kept:
         pass
@@ -117,4 +166,38 @@ def test_the_peers_of_one_token_take_the_place_of_its_own(tmp_path: Path) -> Non
             pass
     with peers.use("ada", "her replica", is_new=False) as again:
         assert again is kept
+    peers.close()
+
+
+def test_without_tokens_each_replica_keeps_its_peer(tmp_path: Path) -> None:
+    Repository.init(str(tmp_path), now=now_text())
+    peers = Peers(str(tmp_path))
+
+    def used() -> list[LocalPeer]:
+        found = []
+        for number in range(20):
+            with peers.use("", f"replica {number}", is_new=False) as peer:
+                found.append(peer)
+        return found
+
+    assert used() == used()
+    peers.close()
+
+
+def test_a_peer_that_was_closed_while_its_replica_waited_for_it_is_not_used(tmp_path: Path) -> None:
+    Repository.init(str(tmp_path), now=now_text())
+    asked: list[str] = []
+
+    class Hasty(Peers):
+        def _take(self, *arguments: Any, **options: Any) -> Any:
+            taken = super()._take(*arguments, **options)
+            asked.append("took")
+            if len(asked) == 1:
+                self.close()  # as it happens while another thread uses the peer
+            return taken
+
+    peers = Hasty(str(tmp_path))
+    with peers.use("ada", "her replica", is_new=True) as peer:
+        assert asked == ["took", "took"]
+        assert peer is peers._kept["ada", "her replica"].peer  # what is closed with the others
     peers.close()

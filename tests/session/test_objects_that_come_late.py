@@ -100,6 +100,29 @@ def test_an_op_takes_effect_with_the_commit_after_its_object_came(
         assert [part.made.actor_id for part in blame_file(repository, path, head).parts] == ["bob"]
 
 
+def test_an_op_that_waited_in_another_session_is_its_author_s_and_of_no_session_that_brought_it(
+    tmp_path: Path,
+) -> None:
+    root = make(tmp_path / "root")
+    content = b"late\n"
+    with LiveSession(root, "jam") as live:
+        op = insert("late", content_id=object_id(content), file_id=FILE_ID)
+        op_id = live.edit("bob", "code", op)["op_id"]
+        live.commit("Without")
+    repository = Repository.open(str(root))
+    repository.objects.put(content)
+    with LiveSession(root, "other") as live:
+        live.edit("eve", "code", insert("1.txt", text="more\n"))
+        outcome = live.commit("More")
+    assert outcome.written == ("1.txt", "late")
+    [part] = blame_file(repository, "late", outcome.commit_id or "").parts
+    made = part.made
+    assert (made.actor_id, made.op_id, made.commit_id) == ("bob", op_id, outcome.commit_id)
+    assert made.session_id == ""
+    [own] = blame_file(repository, "1.txt", outcome.commit_id or "").parts
+    assert (own.made.actor_id, own.made.session_id) == ("eve", "other")
+
+
 def commit_one_more(root: Path, number: int) -> tuple[list[str], tuple[str, ...]]:
     with LiveSession(root, "jam") as live:
         live.edit("ada", "code", insert(f"{number}.txt", text="more\n"))

@@ -42,7 +42,7 @@ def disk() -> DiskModelStorage:
     disk = DiskModelStorage()
     disk.make_directory(ROOT)
     disk.sync_directory("/")
-    Repository.init(ROOT, now=NOW, storage=disk)
+    Repository.init(ROOT, now=NOW, storage=disk, any_domain=True)
     with opened(disk) as guarded:
         guarded.coordination.reserve("ada", ["a"], branch="main")
         guarded.append([{**DRAFT, "op_id": str(uuid.uuid4())}], actor_id="ada", durability="disk")
@@ -92,6 +92,35 @@ def test_a_proposal_waits_for_the_holder_who_accepts_it_under_its_op_id(
     [settled] = guarded.proposals(settled=True)
     assert (settled.state, settled.decided_by) == ("accepted", "ada")
     assert times_in_log(disk) == 1
+
+
+def test_proposals_are_read_in_pages_of_a_bounded_size(guarded: GuardedLog) -> None:
+    def sent(number: int, size: int) -> str:
+        op = {"op": "insert", "address": "a", "n": number, "pad": "x" * size}
+        [receipt] = guarded.append([{"domain": "sketch", "domain_op": op}], actor_id="bob")
+        assert receipt.status == "proposed"
+        return receipt.op_id
+
+    ids = [sent(number, 400_000 if number % 4 == 0 else 10) for number in range(20)]
+    guarded.accept(ids[3], actor_id="ada")
+    guarded.reject(ids[7], actor_id="ada")
+
+    def read(*, settled: bool, at_most: int) -> tuple[list[str], list[int]]:
+        found: list[str] = []
+        sizes: list[int] = []
+        after: str | None = ""
+        while after is not None:
+            page, after = guarded.proposals_after(after, settled=settled, at_most=at_most)
+            found += [one.proposal_id for one in page]
+            sizes.append(len(page))
+        return found, sizes
+
+    assert read(settled=True, at_most=1000) == (ids, [8, 8, 4])  # two large ones are in a mebibyte
+    assert read(settled=True, at_most=3)[0] == ids
+    still_open = [one for one in ids if one not in {ids[3], ids[7]}]
+    assert read(settled=False, at_most=1) == (still_open, [int(one in still_open) for one in ids])
+    with pytest.raises(NotFoundError):
+        guarded.proposals_after("nothing")
 
 
 def test_a_decision_may_be_made_again_and_not_the_other_way(
@@ -204,7 +233,7 @@ def prepared() -> DiskModelStorage:
     disk = DiskModelStorage()
     disk.make_directory(ROOT)
     disk.sync_directory("/")
-    Repository.init(ROOT, now=NOW, storage=disk)
+    Repository.init(ROOT, now=NOW, storage=disk, any_domain=True)
     with opened(disk) as guarded:
         guarded.coordination.reserve("ada", ["a"], branch="main")
     disk.power_cut(0)
@@ -328,7 +357,7 @@ def test_proposals_that_became_fewer_under_an_open_handle_are_noticed(
 
 def test_each_line_of_the_file_is_json_with_a_crc(tmp_path: Path) -> None:
     root = str(tmp_path)
-    Repository.init(root, now=NOW)
+    Repository.init(root, now=NOW, any_domain=True)
     with OpLog(root, "jam") as log:
         guarded = GuardedLog(Repository.open(root), log, policy=POLICY)
         guarded.coordination.reserve("ada", ["a"], branch="main")

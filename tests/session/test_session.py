@@ -15,14 +15,15 @@ import pytest
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.disk.storage import Storage
-from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError
-from muse.history.commit_record import CommitRecord
+from muse.errors import ConflictError, CorruptionError, DomainError, MuseError, NotFoundError, UsageError
+from muse.history.commit_record import CommitRecord, executable_paths
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
 from muse.session.commit import CommitOutcome, HandEditedError
 from muse.session.live import LiveSession
+from muse.session.text_replica import CodeReplica
 from muse.testing import Fault, failing_at_every_call
 from tests.samples.messages import message_text
 
@@ -33,7 +34,7 @@ DOMAIN = "notes-domain-without-plugin"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    Repository.init(str(tmp_path), now=NOW)
+    Repository.init(str(tmp_path), now=NOW, any_domain=True)
     return tmp_path
 
 
@@ -415,7 +416,7 @@ def test_a_fault_at_any_call_of_a_commit_leaves_none_or_one_and_the_next_converg
 
     def prepare() -> Path:
         root = tmp_path / str(run)
-        Repository.init(str(root), now=NOW)
+        Repository.init(str(root), now=NOW, any_domain=True)
         with LiveSession(root, "jam") as session:
             session.edit("ada", DOMAIN, {"n": 0})
             session.commit("Before")
@@ -566,7 +567,7 @@ def test_a_commit_writes_the_files_of_its_domain(root: Path) -> None:
 
 def test_commits_in_any_steps_give_the_same_files(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    Repository.init(str(other), now=NOW)
+    Repository.init(str(other), now=NOW, any_domain=True)
     for place, every in ((root, 1), (other, 5)):
         with LiveSession(place, "jam") as session:
             for number in range(5):
@@ -641,7 +642,7 @@ def test_an_op_whose_path_no_tree_may_have_is_ignored_and_the_rest_is_committed(
     root: Path, path: str
 ) -> None:
     deep = root / ("d" * 200)
-    Repository.init(str(deep), now=NOW)
+    Repository.init(str(deep), now=NOW, any_domain=True)
     with LiveSession(deep, "jam") as session:
         session.edit("ada", "music", note_op(0))
         session.edit("eve", "music", note_op(1, path))
@@ -649,3 +650,34 @@ def test_an_op_whose_path_no_tree_may_have_is_ignored_and_the_rest_is_committed(
         assert (outcome.op_count, len(outcome.ignored)) == (2, 1)
         assert outcome.written == (".muse_notes/song.mid.json", "song.mid")
         assert session.commit("Nothing").op_count == 0
+
+
+def test_an_edit_of_a_domain_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    Repository.init(str(tmp_path))
+    with LiveSession(tmp_path, "jam") as session:
+        with pytest.raises(DomainError, match="no domain 'zither' is known here, but 'code' and 'music'"):
+            session.edit("ada", "zither", {})
+        assert session.log.read_all() == []
+        session.log.record("ada", "zither", {})  # by a program that asks nobody
+        outcome = session.commit("All")
+    assert [(one.op_id != "", "'zither'" in one.reason) for one in outcome.ignored] == [(True, True)]
+    with LiveSession(tmp_path, "jam", any_domain=True) as session:
+        session.edit("ada", "zither", {})
+
+
+def test_a_commit_takes_its_time_and_its_executable_files_from_its_caller(root: Path) -> None:
+    with LiveSession(root, "jam") as session:
+        CodeReplica(session, session.log, "ada").create("run.sh", "#!/bin/sh\n")
+        session.commit("First", at="2020-01-02T03:04:05+01:00", executable=["run.sh", "none.sh"])
+        [record] = history(root)
+        assert record["committed_at"] == "2020-01-02T03:04:05+01:00"
+        assert executable_paths(record) == {"run.sh"}
+        CodeReplica(session, session.log, "ada").insert("run.sh", 10, "true\n")
+        session.commit("Second")
+        assert executable_paths(history(root)[0]) == {"run.sh"}
+        assert (root / "run.sh").stat().st_mode & 0o111 == 0o111
+        session.edit("ada", DOMAIN, {"n": 0})
+        with pytest.raises(UsageError, match="ISO 8601"):
+            session.commit("Third", at="yesterday")
+        session.commit("Third", executable=[])
+        assert executable_paths(history(root)[0]) == frozenset()

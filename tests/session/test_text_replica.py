@@ -16,7 +16,7 @@ from muse.core.entry import Limits, OpEntry
 from muse.core.op_log import OpLog
 from muse.core.timestamp import now_text
 from muse.disk.storage import Storage
-from muse.errors import DomainError, InvalidEntryError
+from muse.errors import DomainError, InvalidEntryError, MuseError
 from muse.history.repository import Repository
 from muse.plugins.code import ops
 from muse.plugins.code.document import TextDocument
@@ -25,7 +25,9 @@ from muse.plugins.code.update import read_update
 from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import clone, pull
 from muse.session.live import LiveSession
-from muse.session.text_replica import CodeReplica
+from muse.session.replica_source import LocalSource
+from muse.session.text_replica import INLINE_BYTES, CodeReplica
+from muse.testing import FailingStorage
 from muse.views.blame import blame_file
 from muse.views.overlaps import session_overlaps
 from tests.samples.code_samples import commit_files
@@ -236,10 +238,11 @@ def test_an_edit_that_the_log_refused_is_not_in_the_text_either(root: str) -> No
         ada = CodeReplica(Repository.open(root), log, "ada")
         ada.insert("a.py", 0, "kept ")
         with OpLog(root, "jam", limits=Limits(entry_bytes=2000)) as narrow:
-            ada._log = narrow
+            assert isinstance(ada._source, LocalSource)
+            ada._source._log = narrow
             with pytest.raises(InvalidEntryError, match="bytes"):
                 ada.insert("a.py", 0, "x" * 3000)
-        ada._log = log
+        ada._source._log = log
         ada.insert("a.py", 0, "and ")
         assert ada.read("a.py") == "and kept x = 1\n"
         assert CodeReplica(Repository.open(root), log, "bob").read("a.py") == "and kept x = 1\n"
@@ -247,6 +250,30 @@ def test_an_edit_that_the_log_refused_is_not_in_the_text_either(root: str) -> No
 
 def random_text(seed: int, length: int) -> str:
     return "".join(random.Random(seed).choices('ab\n\x01"é\u2028🎵', k=length))
+
+
+@pytest.mark.parametrize("size", [10, INLINE_BYTES + 1])
+def test_whichever_call_fails_the_replica_shows_what_the_log_holds(root: str, size: int) -> None:
+    failures = 0
+    for number in range(1, 60):
+        storage = FailingStorage(1 << 60, "EIO")
+        with LiveSession(root, f"jam-{number}", storage=storage) as session:
+            ada = CodeReplica(session, session.log, "ada")
+            ada.insert("a.py", 0, "# mine\n")
+            storage.fail_at(len(storage.calls) + number)
+            with contextlib.suppress(MuseError):
+                ada.create("new.bin", bytes(size - 8) + number.to_bytes(8, "big"))
+            failures += storage.failed
+            storage.fail_at(1 << 60)
+            ada.refresh()
+            again = CodeReplica(session, session.log, "ada")
+            assert ada.paths() == again.paths(), number
+            assert ada.version == again.version, number
+            if "new.bin" in again.paths():
+                assert ada.read("new.bin") == again.read("new.bin")
+        if not storage.failed and failures < number:
+            break
+    assert 2 <= failures < 59
 
 
 def test_a_text_too_long_for_one_op_is_several_that_enter_together(root: str) -> None:

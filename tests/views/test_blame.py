@@ -9,8 +9,7 @@ import pytest
 
 from muse.core.line import encode_line
 from muse.errors import DomainError, NotFoundError
-from muse.history.commit_record import make_commit_record
-from muse.history.repository import Repository
+from muse.history.repository import Repository, TreeFiles
 from muse.plugins.music.midi_file import MidiScore, Note, Track, write_midi
 from muse.plugins.music.notes import (
     delete_note,
@@ -24,6 +23,7 @@ from muse.plugins.music.notes import (
 from muse.session.live import LiveSession
 from muse.upkeep.archive import archive_session
 from muse.views.blame import BlamedPart, blame_file
+from tests.samples.code_samples import commit_files
 from tests.samples.muse_command import make_muse
 
 NOW = "2026-01-02T03:04:05+00:00"
@@ -115,18 +115,8 @@ def test_a_commit_without_a_log_is_its_author_s(root: Path) -> None:
     repository = Repository.open(str(root))
     head = repository.dag.resolve("HEAD")
     by_hand = write_midi(MidiScore(tracks=(Track(notes=(C4, D4)),)))
-    manifest = {**repository.read_tree(head), "a.mid": repository.objects.put(by_hand)}
-    record = make_commit_record(
-        repo_id=repository.repo_id,
-        branch="main",
-        snapshot_id=repository.dag.write_snapshot(manifest, NOW),
-        message="By hand",
-        committed_at=NOW,
-        parent_commit_id=head,
-        author="Hand",
-        structured_delta=None,
-    )
-    repository.dag.swap_head("main", head, repository.dag.write_commit(record))
+    files = dict(TreeFiles(repository, repository.read_tree(head)))
+    commit_files(repository, {**files, "a.mid": by_hand}, author="Hand")
     found = list(actors(root).values())
     assert found == [("ada", "ada"), ("Hand", "Hand")]
     assert list(blame(root).values())[1].made.op_id == ""

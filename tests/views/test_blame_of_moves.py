@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muse.history.commit_record import make_commit_record
 from muse.history.repository import Repository
 from muse.plugins.code.plugin import CodePlugin
 from muse.plugins.music.midi_file import Note
@@ -26,6 +25,7 @@ from muse.plugins.music.notes import (
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from muse.views.blame import blame_file
+from tests.samples.code_samples import commit_files
 
 NOW = "2026-01-02T03:04:05+00:00"
 ACTORS = ("ada", "bob", "eve")
@@ -145,32 +145,15 @@ def test_an_edit_that_waited_for_its_file_is_of_its_author(desk: Desk) -> None:
     assert [entry["actor_id"] for entry in plugin.waiting(state)] == ["bob"]
 
 
-def commit_by_hand(repository: Repository, files: dict[str, bytes]) -> None:
-    """Commit a tree without a log, as another tool does."""
-    head = repository.dag.resolve("HEAD")
-    tree = {path: repository.objects.put(content) for path, content in files.items()}
-    record = make_commit_record(
-        repo_id=repository.repo_id,
-        branch="main",
-        snapshot_id=repository.dag.write_snapshot(tree, NOW),
-        message="By hand",
-        committed_at=NOW,
-        parent_commit_id=head,
-        author="Hand",
-        structured_delta=None,
-    )
-    repository.dag.swap_head("main", head, repository.dag.write_commit(record))
-
-
 def test_a_line_put_in_by_hand_does_not_shift_the_makers_of_those_below(desk: Desk) -> None:
     repository = desk.live.repository
-    commit_by_hand(repository, {"x.py": b"zero\none\ntwo\n"})
+    commit_files(repository, {"x.py": b"zero\none\ntwo\n"}, author="Hand")
     assert makers(repository, "x.py") == {"zero": "Hand", "one": "ada", "two": "ada"}
 
 
 def test_a_file_renamed_by_hand_keeps_its_makers(desk: Desk) -> None:
     repository = desk.live.repository
-    commit_by_hand(repository, {"z.py": b"one\ntwo\n"})
+    commit_files(repository, {"z.py": b"one\ntwo\n"}, author="Hand")
     assert makers(repository, "z.py") == {"one": "ada", "two": "ada"}
 
 

@@ -114,6 +114,25 @@ def test_once_the_one_in_the_way_is_undone_the_rest_can_be(session: LiveSession)
     assert (len(outcome.undone), outcome.left) == (2, [])
 
 
+def test_two_who_wrote_a_field_in_turn_take_it_all_back_in_turn(session: LiveSession) -> None:
+    """The last value is by chance the first one: values alone do not tell what the undoings took back."""
+    for actor, velocity in (("ada", 74), ("bob", 97), ("ada", 74)):
+        session.edit(actor, "music", mutate_note("a.mid", "x", C4, velocity=velocity), intent_id="turn")
+    turns = {actor: [e["op_id"] for e in by_turn(session, actor)] for actor in ("ada", "bob")}
+    assert undo(session, by_op(turns["ada"]), "ada").undone == turns["ada"][1:]
+    assert undo(session, by_op(turns["bob"]), "bob").undone == turns["bob"]
+    last = undo(session, by_op(turns["ada"]), "ada")
+    assert last.undone == turns["ada"][:1]
+    assert [(left.op["op_id"], left.reason) for left in last.left] == [
+        (turns["ada"][1], "it is undone already")
+    ]
+    assert notes(session) == {"x": 100, "y": 64}
+
+
+def by_turn(session: LiveSession, actor: str) -> list[OpEntry]:
+    return [e for e in session.log.read_all() if (e["actor_id"], e["intent_id"]) == (actor, "turn")]
+
+
 def test_what_another_session_changed_stays(session: LiveSession) -> None:
     session.commit("Jam")
     with LiveSession(session.repository.root, "other") as other:

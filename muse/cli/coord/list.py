@@ -66,7 +66,7 @@ def list_command(
 
 def _trespasses(invocation: Invocation, session: str) -> list[Trespass]:
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     with OpLog(repository.root, session) as log, invocation.output.progress("reading"):
         return GuardedLog(repository, log).trespasses()
 

@@ -6,7 +6,8 @@ from typing import Annotated, Protocol
 
 import typer
 
-from muse.cli.replay.git_history import COMMITS, read_git_history
+from muse.cli.replay.commits import make_commits, tell
+from muse.cli.replay.git_history import COMMITS, read_git_commits, read_git_history
 from muse.cli.replay.midi import MidiPiece
 from muse.cli.replay.player import ScriptPiece
 from muse.cli.replay.script import Script
@@ -99,6 +100,10 @@ def replay(
         int | None,
         typer.Option(min=1, max=100_000, help=f"How many commits of git, the newest. Default: {COMMITS}."),
     ] = None,
+    as_commits: Annotated[
+        bool,
+        typer.Option("--as-commits", help="Make each commit of git a commit here, as fast as it goes."),
+    ] = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,7 +113,8 @@ def replay(
     editing trace (JSON, mostly .json.gz) each agent is an actor with a replica of its own, and sees what it
     saw then. In the directory of a git repository each commit's author is an actor. Any other text is typed
     word by word by several agents at once. It ends with a check that the outcome is exactly the same. Outside
-    a repository, a new directory is made here: muse-replay, or muse-replay-2 and so on.
+    a repository, a new directory is made here: muse-replay, or muse-replay-2 and so on. With --as-commits,
+    the commits of git keep their messages, authors, times and executable files; what is left out is said.
 
     Example: muse replay song.mid --rate 200
 
@@ -116,9 +122,15 @@ def replay(
 
     muse replay ~/my-project --limit 50
 
+    muse replay ~/my-project --as-commits
+
     muse replay essay.txt --actors 3
     """
     invocation = remember(ctx, repo, as_json=as_json)
+    if as_commits:
+        _refuse(actors, "--actors", "a text file")
+        _replay_commits(invocation, source, name, limit, session)
+        return
     edits_per_second = _rate(rate)
     piece = _piece(source, name, actors, limit)
     repository = _place(invocation, session, piece)
@@ -127,6 +139,27 @@ def replay(
     _perform(
         piece, repository, session_id, invocation.output, rate=edits_per_second, commit_seconds=commit_every
     )
+
+
+def _replay_commits(
+    invocation: Invocation, source: str, name: str | None, limit: int | None, session: str | None
+) -> None:
+    """Make the commits of a git repository again; exit with 1 if the outcome is not the same."""
+    path = os.path.realpath(source)
+    if not LOCAL.is_directory(path):
+        raise UsageError(f"--as-commits is for the directory of a git repository, which {source} is not")
+    history = read_git_commits(path, _prefix(name), limit)
+    piece = ScriptPiece(history.script)
+    repository = _place(invocation, session, piece)
+    session_id = session or free_session_id(repository, session_id_from(piece.name, "replay"))
+    with LiveSession(repository.root, session_id) as live:
+        is_same = tell(invocation.output, live, history, make_commits(live, history, invocation.output))
+    if not is_same:
+        raise typer.Exit(1)
+
+
+def _prefix(name: str | None) -> str:
+    return f"{name.rstrip('/')}/" if name else ""
 
 
 def _perform(
@@ -179,7 +212,7 @@ def _piece(source: str, name: str | None, actors: int | None, limit: int | None)
     path = os.path.realpath(source)
     if LOCAL.is_directory(path):
         _refuse(actors, "--actors", "a text file")
-        return ScriptPiece(read_git_history(path, f"{name.rstrip('/')}/" if name else "", limit))
+        return ScriptPiece(read_git_history(path, _prefix(name), limit))
     _refuse(limit, "--limit", "a git repository")
     data = _read(source, path)
     base = os.path.basename(source)

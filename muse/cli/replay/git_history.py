@@ -1,8 +1,8 @@
 """The history of a git repository as a script: each commit a step, its author the actor.
 
 The line of first parents is followed, from the oldest commit to HEAD: what a merge brought into that line is
-one step of the author of the merge. So the script gives exactly the files of HEAD. Symbolic links, submodules
-and file modes are left out.
+one step of the author of the merge. So the script gives exactly the files of HEAD. Symbolic links and
+submodules are left out; which files may be run is told beside the script.
 """
 
 import os
@@ -33,7 +33,7 @@ _ENVIRONMENT = {
 }
 _LOG = (
     *("log", "-z", "--first-parent", "-m", "--raw", "-r", "-M", "--no-abbrev", "--no-color"),
-    *("--no-ext-diff", "--no-textconv", "--encoding=UTF-8", "--format=%x01%H %P%x00%aN"),
+    *("--no-ext-diff", "--no-textconv", "--encoding=UTF-8", "--format=%x01%H %P%x00%aN%x00%aE%x00%aI%x00%B"),
 )
 
 
@@ -48,17 +48,52 @@ class _Difference:
     path: str
     blob: str
     from_path: str
+    may_run: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
+    commit_id: str
     parents: list[str]
     author: str
+    email: str
+    at: str
+    message: str
     differences: list[_Difference]
 
 
+@dataclass(frozen=True, slots=True)
+class CommitFacts:
+    """What git says of the commit that a step of the script comes from.
+
+    `executable` are the files that may be run after it, `is_merge` says that it joined other commits.
+    """
+
+    step: int
+    commit_id: str
+    author: str
+    at: str
+    message: str
+    executable: frozenset[str]
+    is_merge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GitHistory:
+    """A history as a script, and its commits; `left_out` are paths that are not replayed."""
+
+    script: Script
+    commits: tuple[CommitFacts, ...]
+    left_out: tuple[str, ...]
+
+
 def read_git_history(directory: str, prefix: str = "", limit: int | None = None) -> Script:
-    """Make a script of the newest `limit` commits of HEAD; the files are put below `prefix`.
+    """Make a script of the newest `limit` commits of HEAD; see `read_git_commits`."""
+    return read_git_commits(directory, prefix, limit).script
+
+
+def read_git_commits(directory: str, prefix: str = "", limit: int | None = None) -> GitHistory:
+    """Read the newest `limit` commits of HEAD; the files are put below `prefix`.
 
     Raises `UsageError` if this is not a git repository or has no commit, `GitError` if git is not installed,
     fails, or has more data than is replayed.
@@ -66,12 +101,18 @@ def read_git_history(directory: str, prefix: str = "", limit: int | None = None)
     git = _Git(directory, prefix)
     commits = git.commits(limit or COMMITS)
     files = git.tree(commits[0].parents[0]) if commits[0].parents else {}
+    may_run = set(git.may_run)
     brought = {each.blob for commit in commits for each in commit.differences}
     contents = git.contents(brought.union(files.values()) - {""})
     first = [Create(prefix + path, contents[blob]) for path, blob in files.items()]
     steps = [ScriptStep(CONDUCTOR, (), tuple(first))] if first else []
+    facts: list[CommitFacts] = []
     for commit in commits:
         changes = tuple(_changes(files, commit.differences, prefix, contents))
+        may_run -= {path for each in commit.differences for path in (each.path, each.from_path)}
+        may_run |= {each.path for each in commit.differences if each.may_run and each.blob}
+        executable = frozenset(prefix + path for path in may_run & files.keys())
+        facts.append(_facts(commit, len(steps), executable))
         steps.append(ScriptStep(commit.author, (len(steps) - 1,) if steps else (), changes))
     remarks = [f"{len(commits)} commits of {directory}, from first parent to first parent"]
     if git.left_out:
@@ -79,7 +120,14 @@ def read_git_history(directory: str, prefix: str = "", limit: int | None = None)
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         remarks.append(f"links, submodules and unusable names are left out: {', '.join(names[:3])}{more}")
     wanted = {prefix + path: contents[blob] for path, blob in files.items()}
-    return Script(os.path.basename(directory) or "git", tuple(steps), wanted, tuple(remarks))
+    script = Script(os.path.basename(directory) or "git", tuple(steps), wanted, tuple(remarks))
+    return GitHistory(script, tuple(facts), tuple(sorted(map(ascii, git.left_out))))
+
+
+def _facts(commit: _Commit, step: int, executable: frozenset[str]) -> CommitFacts:
+    author = f"{commit.author} <{commit.email}>" if commit.email else commit.author
+    is_merge = len(commit.parents) > 1
+    return CommitFacts(step, commit.commit_id, author, commit.at, commit.message, executable, is_merge)
 
 
 def _changes(
@@ -107,13 +155,21 @@ def _changes(
             yield kind(prefix + each.path, contents[each.blob])
 
 
+def _may_run(mode: str) -> bool:
+    return bool(int(mode, 8) & 0o100)
+
+
 class _Git:
-    """Asks git about one repository. `left_out` gathers paths that are not plain files with usable names."""
+    """Asks git about one repository. `left_out` gathers paths that are not plain files with usable names.
+
+    `may_run` has the files that may be run in the tree that was read.
+    """
 
     def __init__(self, directory: str, prefix: str) -> None:
         self._directory = directory
         self._prefix = prefix
         self.left_out: set[str] = set()
+        self.may_run: set[str] = set()
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
             **_ENVIRONMENT,
@@ -135,9 +191,13 @@ class _Git:
         found: list[_Commit] = []
         for token in tokens:
             if token.startswith(b"\1"):
-                parents = token[1:].decode().split(" ")[1:]
-                author = next(tokens).decode("utf-8", "replace").strip()[:_NAME_LENGTH]
-                found.append(_Commit([parent for parent in parents if parent], author or "unknown", []))
+                commit_id, *parents = token[1:].decode().split(" ")
+                author, email, at, message = (
+                    next(tokens).decode("utf-8", "replace").strip() for _ in range(4)
+                )
+                author = author[:_NAME_LENGTH] or "unknown"
+                known = [parent for parent in parents if parent]
+                found.append(_Commit(commit_id, known, author, email, at, message, []))
             elif token.strip().startswith(b":"):
                 found[-1].differences.append(self._difference(token, tokens))
         return found[::-1]
@@ -147,7 +207,7 @@ class _Git:
         _, mode, _, blob, status = token.strip().decode().split(" ")
         from_path = self._path(next(paths)) if status.startswith("R") else ""
         path = self._path(next(paths))
-        return _Difference(path, self._plain(path, mode, blob), from_path)
+        return _Difference(path, self._plain(path, mode, blob), from_path, _may_run(mode))
 
     def tree(self, commit: str) -> dict[str, str]:
         """Return path -> blob of the files of a commit."""
@@ -158,6 +218,8 @@ class _Git:
             path = self._path(name)
             if self._plain(path, mode, blob):
                 files[path] = blob
+                if _may_run(mode):
+                    self.may_run.add(path)
         return files
 
     @staticmethod

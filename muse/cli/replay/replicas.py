@@ -50,7 +50,7 @@ class Replicas:
         replica = self._replicas[step.actor_id]
         self._take_in(step.actor_id, step.parents)
         try:
-            made = [entry for change in step.changes for entry in _make(replica, change)]
+            made = [entry for change in step.changes for entry in make_change(replica, change)]
         except UsageError as error:
             raise DomainError(f"step {place}, by {step.actor_id}: {error}") from error
         self._made[place] = made
@@ -90,7 +90,8 @@ class Replicas:
         self.close()
 
 
-def _make(replica: CodeReplica, change: Change) -> list[OpEntry]:
+def make_change(replica: CodeReplica, change: Change) -> list[OpEntry]:
+    """Make a change on a replica; return its entries."""
     if isinstance(change, Edit):
         return list(replica.edit(change.path, change.patches))
     if isinstance(change, Write):

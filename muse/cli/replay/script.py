@@ -9,6 +9,11 @@ Patch = tuple[int, int, str]
 """Position, how many code points go, the text that comes; of several, each counts on those before it."""
 
 
+def agent_id(agent: int) -> str:
+    """Name one of several agents that type a text; they count from 0."""
+    return f"agent-{agent + 1}"
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """Changes within the text of a file."""

@@ -4,7 +4,7 @@ import os
 import re
 from itertools import groupby
 
-from muse.cli.replay.script import Create, Edit, Script, ScriptStep
+from muse.cli.replay.script import Create, Edit, Script, ScriptStep, agent_id
 
 ACTORS = 4
 _WORD = re.compile(r"\s*\S+|\s+")
@@ -20,7 +20,7 @@ def share_text(text: str, encoding: str, path: str, actors: int = ACTORS) -> Scr
     shares = _shares(text, actors)
     words = [_WORD.findall(share[1:]) for share in shares]
     outline = "".join(share[0] for share in shares)
-    steps = [ScriptStep(_actor_id(0), (), (Create(path, outline.encode(encoding)),))]
+    steps = [ScriptStep(agent_id(0), (), (Create(path, outline.encode(encoding)),))]
     typed = [1] * len(shares)  # of each share, how much is there
     in_view = [typed.copy() for _ in shares]  # by agent: what it has seen of each share
     last = [0] * len(shares)
@@ -33,13 +33,9 @@ def share_text(text: str, encoding: str, path: str, actors: int = ACTORS) -> Scr
             position = sum(in_view[agent][: agent + 1])
             parents = tuple(dict.fromkeys(last)) if looks else (last[agent],)
             last[agent] = len(steps)
-            steps.append(ScriptStep(_actor_id(agent), parents, (Edit(path, ((position, 0, word),)),)))
+            steps.append(ScriptStep(agent_id(agent), parents, (Edit(path, ((position, 0, word),)),)))
             typed[agent] += len(word)
     return Script(os.path.basename(path), tuple(steps), {path: text.encode(encoding)})
-
-
-def _actor_id(agent: int) -> str:
-    return f"agent-{agent + 1}"
 
 
 def _shares(text: str, count: int) -> list[str]:

@@ -10,7 +10,7 @@ import zlib
 
 import msgspec
 
-from muse.cli.replay.script import Create, Edit, Script, ScriptStep
+from muse.cli.replay.script import Create, Edit, Script, ScriptStep, agent_id
 from muse.errors import DomainError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -65,17 +65,13 @@ def read_trace(data: bytes, path: str) -> Script:
         raise DomainError(f"this is not an editing trace: {error}") from error
     _check(trace)
     first = trace.txns[0].agent if trace.txns else 0
-    steps = [ScriptStep(_actor_id(first), (), (Create(path, trace.startContent.encode()),))]
+    steps = [ScriptStep(agent_id(first), (), (Create(path, trace.startContent.encode()),))]
     for place, transaction in enumerate(trace.txns):
         # One place further on: the file is made first.
         parents = transaction.parents
         seen = (place,) if parents is None else tuple(parent + 1 for parent in parents) or (0,)
-        steps.append(ScriptStep(_actor_id(transaction.agent), seen, (Edit(path, transaction.patches),)))
+        steps.append(ScriptStep(agent_id(transaction.agent), seen, (Edit(path, transaction.patches),)))
     return Script(os.path.basename(path), tuple(steps), {path: trace.endContent.encode()})
-
-
-def _actor_id(agent: int) -> str:
-    return f"agent-{agent + 1}"
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, remember
+from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.shared.output import count_of, size_of
 from muse.core.entry import is_op_id
 from muse.core.file.archive_manifest import ArchiveManifest
@@ -45,6 +45,7 @@ def archive(
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
+    session = check_session(repository, session)
     with output.progress("archiving bytes") as progress:
         outcome = archive_session(
             repository.root,

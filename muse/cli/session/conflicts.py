@@ -4,10 +4,12 @@ from typing import Any
 
 import typer
 
+from muse.cli.session.ineffective import ineffective_record, print_ineffective
 from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.cli.shared.output import count_of
 from muse.core.entry import OpEntry
+from muse.views.ineffective import ineffective_ops
 from muse.views.overlaps import SessionOverlap, session_overlaps
 
 
@@ -16,26 +18,31 @@ def conflicts(
 ) -> None:
     """List edits of one thing by two actors who had not seen each other's edit, and say which one was kept.
 
-    Nothing is lost: the overwritten edit is in the log, and its author can make it again.
+    Nothing is lost: the overwritten edit is in the log, and its author can make it again. Ops that had no
+    effect at all are listed too, with the reasons.
 
     Example: muse session conflicts jam-1
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     with output.progress("looking for overlaps"):
         found = session_overlaps(repository, session)
+        without_effect = ineffective_ops(repository, session)
     if output.as_json:
         for overlap in found:
             output.record(_record(overlap))
+        for op in without_effect:
+            output.record(ineffective_record(op))
         return
-    if not found:
+    if found:
+        output.line(f"{count_of(len(found), 'overlap')} in session {session}")
+        headings = ("WHEN", "ADDRESS", "STANDS", "IN", "OVERWRITTEN", "IN", "WHY")
+        output.table(headings, [_row(overlap) for overlap in found])
+    else:
         output.line(f"No edits of session {session} came in each other's way.")
-        return
-    output.line(f"{count_of(len(found), 'overlap')} in session {session}")
-    headings = ("WHEN", "ADDRESS", "STANDS", "IN", "OVERWRITTEN", "IN", "WHY")
-    output.table(headings, [_row(overlap) for overlap in found])
+    print_ineffective(output, without_effect)
 
 
 def _row(overlap: SessionOverlap) -> tuple[str, ...]:

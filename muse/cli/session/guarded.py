@@ -24,7 +24,7 @@ def opened_guarded(invocation: Invocation, session: str) -> Iterator[GuardedLog]
     repository = invocation.repository()
     proposals_file = layout.proposals_file(repository.root, session)
     if not repository.storage.exists(proposals_file):
-        check_session(repository, session)
+        session = check_session(repository, session)
     with OpLog(repository.root, session) as log:
         yield GuardedLog(repository, log)
 

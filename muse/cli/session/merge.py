@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from muse.cli.shared.exchange import is_same_place, reason_lines, reason_records
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
 from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_file import LogFile
@@ -15,8 +16,6 @@ from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, NotFoundError, UsageError
 from muse.history.repository import Repository
-
-_REASONS_SHOWN = 10
 
 
 class MergeError(ConflictError):
@@ -69,8 +68,8 @@ def merge(
             f"{result.added} added, {result.known} known, {result.orphans} held, "
             f"{result.conflicts} in conflict, {result.refused} refused"
         )
-        for reason in result.reasons[:_REASONS_SHOWN]:
-            output.line(f"op {reason.op_id or 'without id'}: {reason.reason}")
+        for line in reason_lines(result.reasons):
+            output.line(line)
         if result.orphans:
             output.line(f"'muse session show {session}' says which parents the held ones wait for")
     if result.conflicts or result.refused:
@@ -85,7 +84,7 @@ def result_record(result: MergeResult) -> dict[str, Any]:
         "held": result.orphans,
         "conflicts": result.conflicts,
         "refused": result.refused,
-        "reasons": [{"op_id": reason.op_id, "reason": reason.reason} for reason in result.reasons],
+        "reasons": reason_records(result.reasons),
     }
 
 
@@ -95,7 +94,7 @@ def _open_source(repository: Repository, session: str, source: str, from_session
     if LOCAL.is_directory(path):
         other = Repository.open(path)
         name = check_session(other, layout.check_session_id(from_session or session))
-        if name != session and _is_same(layout.repo_file(repository.root), layout.repo_file(path)):
+        if name != session and is_same_place(layout.repo_file(repository.root), layout.repo_file(path)):
             raise _two_sessions(name, session)
         return SessionFile(other.root, name, other.storage)
     if from_session is not None:
@@ -104,7 +103,7 @@ def _open_source(repository: Repository, session: str, source: str, from_session
         raise NotFoundError(f"{source} is not there: name a repository or an ops.jsonl file")
     directory = layout.op_log_directory(repository.root)
     name = os.path.basename(os.path.dirname(path))
-    if name != session and _is_same(os.path.dirname(os.path.dirname(path)), directory):
+    if name != session and is_same_place(os.path.dirname(os.path.dirname(path)), directory):
         raise _two_sessions(name, session)
     return LogFile(path, LOCAL)
 
@@ -114,8 +113,3 @@ def _two_sessions(name: str, session: str) -> UsageError:
         f"session {name!r} is of this repository too: its ops would come into history twice, from there and "
         f"from {session!r}"
     )
-
-
-def _is_same(path: str, other: str) -> bool:
-    places = [LOCAL.look(path), LOCAL.look(other)]
-    return len({(place.st_dev, place.st_ino) if place else None for place in places}) == 1

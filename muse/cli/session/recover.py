@@ -28,7 +28,7 @@ def recover(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     archived = is_archived(repository.root, session, storage=repository.storage)
     if archived:
         rebuilt = recover_checkpoint(repository.root, session, storage=repository.storage)

@@ -22,7 +22,7 @@ def repair(
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     with OpLog(repository.root, session) as log:
         done = log.repair()
     if output.as_json:

@@ -40,7 +40,7 @@ def show(
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     point = chosen_point(at, lamport, time)
     if point is not None:
         show_state(invocation, session, point, out)
@@ -86,6 +86,9 @@ def _held_text(facts: SessionFacts) -> str:
 def _checkpoint_text(facts: SessionFacts) -> str:
     if facts.checkpoint is None:
         return "none" if not facts.faults else "unreadable"
-    commit = facts.checkpoint.get("commit_id", "")[:12] or "an unnamed commit"
+    commit_id, snapshot = facts.checkpoint.get("commit_id", ""), facts.checkpoint["snapshot_id"]
+    place = (
+        f"commit {commit_id[:12]}" if commit_id else f"snapshot {snapshot[:64]} of a program, in no commit"
+    )
     covered = count_of(facts.checkpoint["op_count"], "op")
-    return f"{covered} in commit {commit}, {facts.checkpoint['created_at']}"
+    return f"{covered} in {place}, {facts.checkpoint['created_at']}"

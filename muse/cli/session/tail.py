@@ -42,7 +42,7 @@ def tail(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     wanted = {"actor": actor, "domain": domain, "address": address}
     # A reader that has seen enough, and Ctrl-C, are how following is meant to end.
     with suppress(BrokenPipeError, KeyboardInterrupt), OpLog(repository.root, session) as log:

@@ -1,6 +1,10 @@
-"""How commits and ops are named for people: short ids, and the first line of a message."""
+"""How commits and ops are named and described for people."""
 
-from muse.history.commit_record import CommitRecord
+from collections.abc import Iterator
+
+from muse.cli.shared.output import count_of
+from muse.history.commit_record import CommitRecord, covered_count
+from muse.history.seal import read_seal, without_trailers
 
 SHORT_ID = 12
 SHORT_OP_ID = 8
@@ -9,3 +13,28 @@ SHORT_OP_ID = 8
 def subject(record: CommitRecord) -> str:
     """Return the first line of a commit's message."""
     return (record["message"].strip().splitlines() or [""])[0]
+
+
+def author_of(record: CommitRecord) -> str:
+    """Return the author of a commit; some tools name nobody."""
+    return record["author"] or "unknown"
+
+
+def commit_lines(record: CommitRecord, *, full: bool) -> Iterator[str]:
+    """Yield the lines that describe a commit; its trailers are one line, or with `full` as they are."""
+    yield f"Commit    {record['commit_id']}"
+    for parent_id in (record["parent_commit_id"], record["parent2_commit_id"]):
+        if parent_id:
+            yield f"Parent    {parent_id}"
+    yield f"Snapshot  {record['snapshot_id']}"
+    yield f"Branch    {record['branch']}"
+    yield f"Author    {author_of(record)}"
+    yield f"When      {record['committed_at']}"
+    if not full and (seal := read_seal(record["message"])):
+        yield f"Sealed    {count_of(covered_count(record), 'op')} of session {seal.session_id}"
+    if record["signature"]:
+        yield f"Signed    with key {record['signer_key_id']}"
+    yield ""
+    message = record["message"] if full else without_trailers(record["message"])
+    for text in message.splitlines():
+        yield f"    {text}".rstrip()

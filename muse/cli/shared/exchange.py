@@ -10,6 +10,7 @@ from muse.cli.shared.commit_text import SHORT_ID
 from muse.cli.shared.options import Invocation
 from muse.cli.shared.output import Output, count_of, size_of
 from muse.cli.shared.servers import is_url, remote_peer
+from muse.core.intake import Refusal
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, MuseError, UsageError
@@ -58,10 +59,15 @@ def open_other(own_root: str, path: str) -> "LocalPeer | RemotePeer":
     if is_url(path):
         return remote_peer(path)
     other = LocalPeer(os.path.abspath(path))
-    places = [LOCAL.look(layout.repo_file(root)) for root in (own_root, other.repository.root)]
-    if len({(place.st_dev, place.st_ino) if place else None for place in places}) == 1:
+    if is_same_place(layout.repo_file(own_root), layout.repo_file(other.repository.root)):
         raise UsageError(f"{path} is this repository itself: name another replica of it")
     return other
+
+
+def is_same_place(path: str, other: str) -> bool:
+    """Return whether two paths lead to one file or directory, by whatever names, or both to none."""
+    places = [LOCAL.look(path), LOCAL.look(other)]
+    return len({(place.st_dev, place.st_ino) if place else None for place in places}) == 1
 
 
 def transfer_branch(
@@ -111,9 +117,19 @@ def session_record(outcome: SessionSync) -> dict[str, Any]:
         "held": outcome.orphans,
         "conflicts": outcome.conflicts,
         "refused": outcome.refused,
-        "reasons": [{"op_id": reason.op_id, "reason": reason.reason} for reason in outcome.reasons],
+        "reasons": reason_records(outcome.reasons),
         "faults": list(outcome.faults),
     }
+
+
+def reason_records(reasons: Sequence[Refusal]) -> list[dict[str, str]]:
+    """Return why ops were not taken in, for programs."""
+    return [{"op_id": reason.op_id, "reason": reason.reason} for reason in reasons]
+
+
+def reason_lines(reasons: Sequence[Refusal]) -> list[str]:
+    """Say for the first ops why they were not taken in."""
+    return [f"op {reason.op_id or 'without id'}: {reason.reason}" for reason in reasons[:_REASONS_SHOWN]]
 
 
 def transfer_record(transfer: Transfer) -> dict[str, Any]:
@@ -157,8 +173,8 @@ def print_sessions(output: Output, outcomes: Sequence[SessionSync]) -> None:
     for outcome in outcomes:
         for fault in outcome.faults:
             output.line(f"{outcome.session_id}: {fault}")
-        for reason in outcome.reasons[:_REASONS_SHOWN]:
-            output.line(f"{outcome.session_id}: op {reason.op_id or 'without id'}: {reason.reason}")
+        for line in reason_lines(outcome.reasons):
+            output.line(f"{outcome.session_id}: {line}")
 
 
 def _transfer_text(transfer: Transfer) -> str:

@@ -1,6 +1,7 @@
 """The options that every command has, and what they mean."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,9 +9,11 @@ import typer
 
 from muse.cli.shared.output import Output
 from muse.core.file.live_or_archived import check_session_exists
+from muse.core.op_log import list_sessions
 from muse.errors import CorruptionError, NotFoundError
 from muse.history.repo_record import RepoRecord
 from muse.history.repository import Repository
+from muse.history.revision import PREFIX_LENGTH, one_beginning_with
 from muse.history.signing import Signer
 
 RepoOption = Annotated[
@@ -73,8 +76,15 @@ def repository_to_check(invocation: Invocation) -> Repository:
 
 
 def check_session(repository: Repository, session_id: str) -> str:
-    """Return the id of a session that is there; raise `NotFoundError` for any other."""
-    return check_session_exists(repository.root, session_id, storage=repository.storage)
+    """Return the id of the session that is named, in full or by its first 4 or more characters.
+
+    Raises `NotFoundError` if there is no such session, `UsageError` if several begin so.
+    """
+    with suppress(NotFoundError):
+        return check_session_exists(repository.root, session_id, storage=repository.storage)
+    known = list_sessions(repository.root) if len(session_id) >= PREFIX_LENGTH else []
+    found = one_beginning_with(session_id, known, "sessions")
+    return found or check_session_exists(repository.root, session_id, storage=repository.storage)
 
 
 def help_without_command(ctx: typer.Context) -> None:

@@ -7,8 +7,9 @@ colour, no drawn lines, no animation.
 import io
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
@@ -23,7 +24,9 @@ from muse.errors import MuseError, UsageError
 
 _LAST_STREAM = 2  # the number of stderr
 _COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")
-_ASCII_LINES = str.maketrans("│─┘┐┤└┌├┴┬┼●◆", "|-+++++++++*@")
+_ASCII_LINES = str.maketrans(dict(zip("│─┘┐┤└┌├┴┬┼●◆·→", [*"|-+++++++++*@.", "->"], strict=True)))
+_ID = re.compile(r"(?:[0-9a-f]{8,64}|[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4})?\Z")
+StyledPiece = tuple[str, str]
 _FACTS = (
     "field",
     "key_id",
@@ -91,7 +94,33 @@ class Output:
             )
             return
         line = "".join(text for text, _ in pieces).rstrip() + "\n"
-        sys.stdout.write(line if _can_draw(sys.stdout.encoding) else line.translate(_ASCII_LINES))
+        sys.stdout.write(_encodable(line))
+        sys.stdout.flush()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether people see the results as they are printed."""
+        return not self.as_json and sys.stdout.isatty()
+
+    @property
+    def width(self) -> int:
+        """Return how many characters a line of the terminal has."""
+        return Console().width
+
+    def styled(self, lines: Iterable[Sequence[StyledPiece]]) -> None:
+        """Print lines of pieces, each with a style of `rich`, "green" for example.
+
+        A terminal shows the styles, folds what is wider than it is, and gets no control characters. A pipe
+        gets the text as it is, so that a program can use it.
+        """
+        if sys.stdout.isatty():
+            console = Console(highlight=False, markup=False, emoji=False)
+            for line in lines:
+                pieces = [(_printable_but_tabs(text), style) for text, style in line]
+                console.print(Text.assemble(*pieces, overflow="fold"))
+            return
+        for line in lines:
+            sys.stdout.write(_encodable("".join(text for text, _ in line)) + "\n")
         sys.stdout.flush()
 
     def record(self, value: Mapping[str, Any]) -> None:
@@ -107,17 +136,25 @@ class Output:
             sys.stdout.write(text.decode())
             sys.stdout.flush()
 
-    def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print rows for people. Numbers are set to the right."""
+    def table(
+        self,
+        headings: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        styles: Sequence[str] = (),
+    ) -> None:
+        """Print rows for people. Numbers are set to the right, ids stay whole.
+
+        `styles` has one for each row, which a terminal shows.
+        """
         cells = [[printable(str(cell)) for cell in row] for row in rows]
         right = [all(isinstance(row[index], int | float) for row in rows) for index in range(len(headings))]
         if sys.stdout.isatty():
-            _print_table(headings, cells, right)
+            _print_table(headings, cells, right, styles or [""] * len(cells))
             return
         widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
         for row in [list(headings), *cells]:
             padded = map(_pad, row, widths, right)
-            sys.stdout.write("  ".join(padded).rstrip() + "\n")
+            sys.stdout.write(_encodable("  ".join(padded).rstrip()) + "\n")
         sys.stdout.flush()
 
     @contextmanager
@@ -141,12 +178,28 @@ def _pad(text: str, width: int, right: bool) -> str:  # noqa: FBT001 - called th
     return space + text if right else text + space
 
 
-def _print_table(headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+def _encodable(text: str) -> str:
+    """Draw with plain characters where the encoding of stdout has no others."""
+    return text if text.isascii() or _can_draw(sys.stdout.encoding) else text.translate(_ASCII_LINES)
+
+
+def _printable_but_tabs(text: str) -> str:
+    return "\t".join(map(printable, text.split("\t")))
+
+
+def _print_table(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], styles: Sequence[str]
+) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading, is_right in zip(headings, right, strict=True):
-        table.add_column(Text(heading), justify="right" if is_right else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*map(Text, row))
+    for index, (heading, is_right) in enumerate(zip(headings, right, strict=True)):
+        column = [row[index] for row in cells]
+        # An id is copied with two clicks: it is never broken over two lines.
+        least = max(map(len, column), default=0) if column and all(map(_ID.match, column)) else None
+        table.add_column(
+            Text(heading), justify="right" if is_right else "left", overflow="fold", min_width=least
+        )
+    for row, style in zip(cells, styles, strict=True):
+        table.add_row(*map(Text, row), style=style)
     Console(highlight=False).print(table)
 
 

@@ -11,6 +11,7 @@ from muse.core.op_log import list_sessions
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.errors import UsageError
+from muse.history.repo_record import name_for_others
 from muse.history.repository import Repository
 
 _NAME_LENGTH = 80  # leaves room for a number
@@ -51,7 +52,7 @@ def open_or_make(root: str, domain: str) -> Repository:
         raise UsageError(
             f"{root} has files and is not a Muse repository: run 'muse init' in it, or name another directory"
         )
-    return Repository.init(root, domain=domain)[0]
+    return Repository.init(root, domain=name_for_others(domain))[0]
 
 
 def require_free_paths(repository: Repository, paths: Iterable[str], advice: str) -> None:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from muse.checks.verify import Report
+from muse.cli.shared.commit_text import SHORT_ID
 from muse.cli.shared.output import Output, count_of
 
-_SHORT_ID = 12
 _IDS_SHOWN = 10
 
 
@@ -35,7 +35,7 @@ def print_evidence(report: Report, output: Output) -> None:
                 f"of domain {domains}; only their logs and deltas were compared with the seals"
             )
     if report.signed and report.unsigned:
-        shown = [commit_id[:_SHORT_ID] for commit_id in report.unsigned[:_IDS_SHOWN]]
+        shown = [commit_id[:SHORT_ID] for commit_id in report.unsigned[:_IDS_SHOWN]]
         more = len(report.unsigned) - len(shown)
         output.line(f"Unsigned: {', '.join(shown)}" + (f" and {more} more" if more else ""))
     if report.signed:

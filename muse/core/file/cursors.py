@@ -43,6 +43,11 @@ class Cursors:
         """Whether another log is known to be at the path than was read or written: open it again."""
         return self._file.is_replaced
 
+    def is_near(self, offset: int) -> bool:
+        """Return whether the cursor there costs little: at most a step is read from the last place on."""
+        base, place, _ = self._last
+        return base == _base_of(offset) and place <= offset <= place + _STEP_BYTES
+
     def at(self, offset: int) -> str:
         """Return the cursor behind the line that ends at byte `offset`, which is in the log."""
         return f"{offset}-{self._crc_before(offset):08x}" if offset else START
@@ -68,7 +73,7 @@ class Cursors:
         return offset
 
     def _crc_before(self, offset: int) -> int:
-        base = max(0, offset // _SPAN_BYTES - 1) * _SPAN_BYTES
+        base = _base_of(offset)
         with self._lock:
             last_base, place, crc = self._last
             if last_base != base or not place <= offset <= place + _STEP_BYTES:
@@ -93,3 +98,8 @@ class Cursors:
             first, data = start, self._file.read(start, max(end - start, _AHEAD_BYTES))
             self._ahead = first, data
         return data[start - first : end - first]
+
+
+def _base_of(offset: int) -> int:
+    """Return from which byte on the crc of a cursor is."""
+    return max(0, offset // _SPAN_BYTES - 1) * _SPAN_BYTES

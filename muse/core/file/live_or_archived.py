@@ -72,7 +72,12 @@ class SessionFile(LogFile):
         if self._is_archived():
             super().close()
             self._refuse_archived()
-        self._leave_archive()
+        try:
+            self._leave_archive()
+            self._check_same()
+        except BaseException:
+            super().close()
+            raise
 
     def blank(self, places: list[tuple[int, int]]) -> None:
         if self._is_archived():
@@ -83,12 +88,14 @@ class SessionFile(LogFile):
         archive = self._open_archive()
         return super()._read(offset, length) if archive is None else archive.read(offset, length)
 
-    def _measure(self) -> int:
+    def _let_go_if_moved(self) -> None:
         if self._archive is not None and not self._is_archived():
             self._leave_archive()  # restored meanwhile
-        self._let_go_if_moved()
+        super()._let_go_if_moved()
+
+    def _size(self) -> int:
         archive = self._open_archive()
-        return super()._measure() if archive is None else archive.size
+        return super()._size() if archive is None else archive.size
 
     def _open_archive(self) -> ArchiveFile | None:
         """Return the archive to read from; None if the log is where it is written to."""

@@ -47,6 +47,11 @@ def _is_same_or_blanked(before: bytes, now: bytes) -> bool:
     )
 
 
+def doubt_path(log_path: str) -> str:
+    """Return the file that says from which byte on a log is in doubt. It exists only after a failed sync."""
+    return log_path.removesuffix(".jsonl") + ".doubt"
+
+
 class LogFile:
     """The bytes of one log. Not for use by several threads at once, except for `blocks`.
 
@@ -274,11 +279,12 @@ class LogFile:
     def _compare_with(self, read_before: Callable[[int, int], bytes]) -> None:
         """Note whether the log at the path starts with all that was read of the file before."""
         reached, _ = self._relied_on
-        for start in range(0, reached, BLOCK_BYTES):
-            length = min(BLOCK_BYTES, reached - start)
-            if read_before(start, length) != self._read(start, length):
-                self._is_another = True
-                return
+        places = ((start, min(BLOCK_BYTES, reached - start)) for start in range(0, reached, BLOCK_BYTES))
+        is_same = False  # also if a read fails: what was open is let go, and nothing is compared again
+        try:
+            is_same = all(_is_same_or_blanked(read_before(*place), self._read(*place)) for place in places)
+        finally:
+            self._is_another |= not is_same
 
     def sync(self) -> None:
         """Bring all that was appended to the disk, the first time the file's name too.
@@ -318,26 +324,22 @@ class LogFile:
         """Note that everything before `offset` was synced earlier: a checkpoint's cut, for example."""
         self._synced_to = max(self._synced_to, offset)
 
-    @property
-    def _doubt_path(self) -> str:
-        return self.path.removesuffix(".jsonl") + ".doubt"
-
     def _note_doubt(self) -> None:
         with contextlib.suppress(StorageError, OSError):
-            self._storage.write_atomically(self._doubt_path, b"%d\n" % self._synced_to, sync=False)
+            self._storage.write_atomically(doubt_path(self.path), b"%d\n" % self._synced_to, sync=False)
 
     def _write_doubtful_again(self) -> None:
         """Append once more what a failed sync left in doubt; readers pass over the repeated lines.
 
         While the disk fails, the log does not grow: the note is synced first, and each line is written once.
         """
-        if not self._storage.exists(self._doubt_path):
+        if not self._storage.exists(doubt_path(self.path)):
             return
         # A power cut may have spoiled the note itself: then all is in doubt.
-        note = self._storage.read_bytes(self._doubt_path)
+        note = self._storage.read_bytes(doubt_path(self.path))
         text, newline, _ = note.partition(b"\n")
         start = int(text) if newline and text.isdigit() else 0
-        self._storage.write_atomically(self._doubt_path, note)
+        self._storage.write_atomically(doubt_path(self.path), note)
         self.start_clean()
         written: set[bytes] = set()
         for _, data in self.blocks(start, self.end()):
@@ -347,7 +349,7 @@ class LogFile:
                 self.append(b"\n".join([*again, b""]))
             written |= fresh.keys()
         self.sync()
-        self._storage.remove(self._doubt_path)
+        self._storage.remove(doubt_path(self.path))
 
     def blank(self, places: list[tuple[int, int]]) -> None:
         """Overwrite each (offset, length), bytes of finished lines, by spaces and a newline; sync."""
@@ -381,6 +383,9 @@ class LogFile:
     def _measure(self) -> int:
         self._let_go_if_moved()
         self._check_same()
+        return self._size()
+
+    def _size(self) -> int:
         descriptor = self._any_descriptor()
         return self._storage.seek(descriptor, 0, os.SEEK_END) if descriptor >= 0 else 0
 

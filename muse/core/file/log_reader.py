@@ -13,8 +13,10 @@ from typing import NoReturn
 
 from muse.core.blocks import (
     Block,
+    Link,
     Position,
     decode_block,
+    decode_links,
     decode_positions,
     decode_stamps,
     op_id_of,
@@ -154,6 +156,11 @@ class LogReader:
     def positions(self, start: int, stop: int) -> Iterator[Position]:
         for offset, data in self._file.blocks(start, stop):
             yield from decode_positions(data, offset)
+
+    def links(self, start: int, stop: int) -> Iterator[Link]:
+        """Yield what every op rests on, those of repeated lines too; damage is passed over."""
+        for offset, data in self._file.blocks(start, stop):
+            yield from decode_links(data, offset)
 
     # -- by id ----------------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """What the code domain offers to Muse."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from muse.domain import Application, DomainOp, Origin, Overlap
+from muse.plugins.code.foresight import CodeForesight
 from muse.plugins.code.merge import merge_code, waiting_entries
 from muse.plugins.code.net import net_ops
 from muse.plugins.code.ops import read_op
@@ -24,6 +25,12 @@ class CodePlugin:
     def check_op(self, op: Mapping[str, Any]) -> None:
         """Check an op before it is logged. Raises `DomainError`, saying what is wrong, and nothing else."""
         read_op(op)
+
+    def foresee(
+        self, files: Mapping[str, bytes], fetch: Fetch, state: Mapping[str, bytes]
+    ) -> Callable[[Mapping[str, Any]], str]:
+        """Follow entries one by one: see `CodeForesight`."""
+        return CodeForesight(files, fetch, state).take
 
     def merge(
         self,

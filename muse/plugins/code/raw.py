@@ -57,7 +57,7 @@ class RawOps:
         op_id = entry["op_id"]
         if op_id not in self._derived:
             self._derived[op_id] = []  # nothing, unless it can be told
-            self._derived[op_id] = _turned(self._version(entry, now), op_id, op)
+            self._derived[op_id] = meaning_of(self._version(entry, now), op_id, op)
         return self._derived[op_id]
 
     def _version(self, entry: Entry, now: LiveTree) -> LiveTree:
@@ -95,7 +95,8 @@ class RawOps:
             return  # it has no effect, as it had none in the tree
 
 
-def _turned(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
+def meaning_of(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
+    """Return what a raw op means in the version `tree` that its author saw; raises as `RawOps.turn` does."""
     if op.kind == "create":
         if op.path in tree.paths():
             raise DomainError(f"a file {op.path!r} is already there")

@@ -90,7 +90,7 @@ def _pinned(file: EventFile, page: Mapping[str, Any]) -> FirstRuleScore | None:
     if len(ends) != len(file.tracks):
         return None
     for entity_id, index, on, off, *_ in page["notes"]:
-        if index >= len(file.tracks) or not _fits(file.tracks[index].events, on, off):
+        if index >= len(file.tracks) or not can_pair(file.tracks[index].events, on, off):
             return None
         used[index] |= {on, off}
         notes[entity_id] = (index, note_between(file.tracks[index].events, on, off))
@@ -99,10 +99,6 @@ def _pinned(file: EventFile, page: Mapping[str, Any]) -> FirstRuleScore | None:
     if any(end > track.end_tick for end, track in zip(ends, file.tracks, strict=True)):
         return None
     return FirstRuleScore(_others(file, used, ends), notes)
-
-
-def _fits(events: Sequence[Event], on: int, off: int) -> bool:
-    return 0 <= min(on, off) < max(on, off) < len(events) and can_pair(events[on], events[off])
 
 
 def _paired(file: EventFile, rows: Iterable[Sequence[Any]]) -> FirstRuleScore:

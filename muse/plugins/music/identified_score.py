@@ -238,7 +238,7 @@ def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> IdentifiedScore | 
     used: set[tuple[int, int]] = set()
     count = 0
     for name, track, on, off in rows:
-        if track >= len(file.tracks) or not _fits(file.tracks[track].events, on, off):
+        if track >= len(file.tracks) or not can_pair(file.tracks[track].events, on, off):
             return None
         used |= {(track, on), (track, off)}
         places[name] = (track, on, off)
@@ -247,10 +247,6 @@ def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> IdentifiedScore | 
     if len(used) != 2 * count or len(places) != count:  # two rows share a name or an event
         return None
     return IdentifiedScore(ReadFile(data, file, places, notes, named=True), dict(notes))
-
-
-def _fits(events: Sequence[Event], on: int, off: int) -> bool:
-    return 0 <= min(on, off) < max(on, off) < len(events) and can_pair(events[on], events[off])
 
 
 def _paired(data: bytes, old: Iterable[tuple[str, tuple[Any, ...]]]) -> ReadFile:

@@ -306,6 +306,14 @@ def is_end_of_track(message: bytes) -> bool:
     return message[0] == _META and message[1] == _END_TYPE
 
 
+def meta_of(message: bytes) -> tuple[int, bytes] | None:
+    """Return the type and the content of a meta event; None for any other message."""
+    if message[0] != _META or len(message) < 3:
+        return None
+    length, start = _variable_int(message, 2, len(message))
+    return message[1], message[start : start + length]
+
+
 def _byte(data: bytes, position: int, limit: int) -> int:
     if position >= limit:
         raise _FramingError(f"it ends in the middle of a message at byte {limit}")

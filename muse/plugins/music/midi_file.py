@@ -22,7 +22,6 @@ __all__ = [
     "notes_of",
     "other_events",
     "read_midi",
-    "without_notes",
     "write_midi",
 ]
 
@@ -91,13 +90,6 @@ def write_midi(score: MidiScore) -> bytes:
             score.envelope,
         )
     )
-
-
-def without_notes(data: bytes) -> bytes:
-    """Write the same file without its notes; all else stays, and every track keeps its length."""
-    score = read_midi(data)
-    bare = tuple(replace(track, notes=()) for track in score.tracks)
-    return write_midi(replace(score, tracks=bare))
 
 
 def notes_of(data: bytes) -> list[tuple[int, Note]]:

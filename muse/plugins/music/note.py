@@ -70,9 +70,14 @@ class Note:
 
     def summary(self) -> str:
         """Describe the note in a line for people; C4 is pitch 60."""
-        name = f"{_PITCH_NAMES[self.pitch % 12]}{self.pitch // 12 - 1}"
+        name = pitch_name(self.pitch)
         when = f"at {self.start_tick} for {self.duration_ticks}"
         return f"{name} v{self.velocity} {when} on channel {self.channel}"
+
+
+def pitch_name(pitch: int) -> str:
+    """Return the name of a pitch; C4 is pitch 60."""
+    return f"{_PITCH_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def pair_notes(events: Sequence[Event]) -> list[tuple[int, int]]:
@@ -110,8 +115,11 @@ def note_between(events: Sequence[Event], on: int, off: int) -> Note:
     return Note(pitch, min(velocity, 127), start.tick, end.tick - start.tick, status & 0xF, release, off < on)
 
 
-def can_pair(start: Event, end: Event) -> bool:
-    """Tell whether `start` is a note_on and `end` one that may end it."""
+def can_pair(events: Sequence[Event], on: int, off: int) -> bool:
+    """Tell whether there is a note_on at the place `on`, and at `off` what may end it."""
+    if not 0 <= min(on, off) < max(on, off) < len(events):
+        return False
+    start, end = events[on], events[off]
     if not (key_of(start.message) == key_of(end.message) is not None and starts_note(start.message)):
         return False
     return start.tick <= end.tick <= LAST_TICK and not starts_note(end.message)

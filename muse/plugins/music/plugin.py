@@ -9,7 +9,7 @@ The log is append-only, so a bad op must not keep the others from being applied:
 cannot take effect is listed as ignored, with the reason.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from muse.domain import Application, DomainOp, IgnoredOp, Origin, Overlap, Undoing
@@ -29,7 +29,10 @@ from muse.plugins.music.tree import (
     names_of_op,
 )
 from muse.plugins.music.undo import undo_music
+from muse.plugins.music.writes import undoings_in
 from muse.plugins.op_fields import Fetch, address_of, check_patch, check_path
+
+MIDI_ENDINGS = (".mid", ".midi")
 
 __all__ = ["MusicPlugin", "check_op", "check_path"]
 
@@ -71,6 +74,27 @@ class MusicPlugin:
                 tree.ignored.append(IgnoredOp(index, address_of(op), str(error)))
         return Application(tree.changes(), tree.ignored)
 
+    def knows_file(self, path: str) -> bool:
+        """Return whether a file has the name of a MIDI file."""
+        return path.lower().endswith(MIDI_ENDINGS)
+
+    def foresee(
+        self, files: Mapping[str, bytes], fetch: Fetch, state: Mapping[str, bytes]
+    ) -> Callable[[Mapping[str, Any]], str]:
+        """Follow the ops one by one, by the last rule. There is no `state`."""
+        del state
+        tree = MusicTree(files, fetch)
+
+        def take(entry: Mapping[str, Any]) -> str:
+            tree.ignored.clear()
+            try:
+                tree.apply(0, entry["domain_op"])
+            except DomainError as error:
+                return str(error)
+            return "; ".join(found.reason for found in tree.ignored)
+
+        return take
+
     def squash(
         self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
     ) -> list[DomainOp]:
@@ -93,6 +117,18 @@ class MusicPlugin:
     ) -> Undoing:
         """Take ops back, field by field, and leave the later work of others; see `undo_music`."""
         return undo_music(files, ops, fetch, undone, now)
+
+    def undo_entries(
+        self,
+        files: Mapping[str, bytes],
+        entries: Sequence[Mapping[str, Any]],
+        fetch: Fetch,
+        undone: Collection[int],
+        now: Mapping[str, bytes],
+    ) -> Undoing:
+        """Do as `undo` does; which entries took others back is known then, and not told from values."""
+        ops = [entry["domain_op"] for entry in entries]
+        return undo_music(files, ops, fetch, undone, now, undoings=undoings_in(entries))
 
     def overlaps(
         self,

@@ -4,8 +4,10 @@ It goes field by field: what an op wrote is taken back where this op is still th
 and the field gets the value from before all that is undone with it. A note that an op inserted goes
 unless others changed it since; one that an op deleted comes back as it was. The same for whole
 files, which come back with the names of their notes. What others took away and brought back as it was
-counts as never gone, so an undoing that was undone is not in the way of the next. A field that others
-changed and gave the same value again counts as not written since: by whom and why, an op does not tell.
+counts as never gone, so an undoing that was undone is not in the way of the next. Entries say which ops an
+undoing took back; of other ops only the values are known, so a field that others changed and gave the
+same value again counts as not written since. One that was given the value that it had stays with
+the actor that confirmed it: to take such a value away, both are undone together.
 
 Others may write before a compensating op is applied. So each says what it `expected` to find, and has
 no effect where it finds something else. A field that another actor meanwhile wrote again with the same
@@ -20,6 +22,13 @@ from muse.core.content_id import object_id
 from muse.domain import Compensation, DomainOp, NotUndone, PatchOp, Undoing
 from muse.errors import DomainError
 from muse.plugins.music.identified_score import NEW_FILE, IdentifiedScore, Placed, identify
+from muse.plugins.music.note_lives import (
+    fields_of,
+    in_the_way,
+    last_change_of_life,
+    lives_in_effect,
+    writers_of,
+)
 from muse.plugins.music.note_ops import NOTE_PREFIX
 from muse.plugins.music.notes import (
     delete_file,
@@ -32,7 +41,6 @@ from muse.plugins.music.notes import (
 )
 from muse.plugins.music.squash import change_note
 from muse.plugins.music.trails import (
-    ALL_FIELDS,
     FileContent,
     FileStep,
     FileTrail,
@@ -41,6 +49,7 @@ from muse.plugins.music.trails import (
     file_content,
 )
 from muse.plugins.music.tree import MusicTree
+from muse.plugins.music.writes import Undoings, writes_in_effect
 from muse.plugins.op_fields import Fetch, address_of, names_path
 
 _UNDOES_LIMIT = 256  # how many causes an entry can name
@@ -55,6 +64,8 @@ def undo_music(
     fetch: Fetch,
     undone: Collection[int],
     now: Mapping[str, bytes],
+    *,
+    undoings: Undoings | None = None,
 ) -> Undoing:
     """Find the ops that take back the ops at the places `undone`; see `UndoingPlugin`."""
     trails = Trails(files, fetch)
@@ -68,7 +79,7 @@ def undo_music(
     for trail in trails.all:
         wanted = set(undone) & set(trail.touched_by)
         if wanted:
-            _FileUndo(trail, wanted, trails, now_tree, after_tree, outcome).run()
+            _FileUndo(trail, wanted, trails, now_tree, after_tree, outcome, undoings or {}).run()
     dealt_with = {index for done in outcome.compensations for index in done.undoes}
     dealt_with |= {item.index for item in outcome.left}
     for index in sorted(set(undone) - dealt_with):
@@ -90,6 +101,7 @@ class _FileUndo:
     now: MusicTree
     after: MusicTree
     outcome: Undoing
+    undoings: Undoings
     path: str = ""
     agrees: bool = False
     content: FileContent | None = None
@@ -243,7 +255,9 @@ class _FileUndo:
         address = f"{self.path}/{NOTE_PREFIX}{entity_id}"
         wanted = {step.op_index for step in steps} & self.wanted
         current = steps[-1].after
-        kept = self._steps_left(address, _without_returns(steps, wanted), wanted)
+        lives, led_back = lives_in_effect(steps, wanted, self.undoings)
+        kept = self._steps_left(address, lives, wanted)
+        self._leave_led_back(address, led_back, kept, wanted)
         self._leave_earlier_lives(address, kept, wanted)
         target = kept[-1].after if kept else steps[0].before
         if target is None and kept and wanted:
@@ -260,13 +274,9 @@ class _FileUndo:
 
     def _steps_left(self, address: str, steps: list[NoteStep], wanted: set[int]) -> list[NoteStep]:
         """Drop the insertions and deletions that are undone, with all that came after them."""
-        while (place := _last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
+        while (place := last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
             step = steps[place]
-            own = [one.op_index in wanted for one in steps]
-            last = len(own) - 1 - own[::-1].index(True)
-            between = next((one.op_index for one in steps[place:last] if one.op_index not in wanted), None)
-            after = [(one.op_index, one.after) for one in steps[last + 1 :]]
-            later = _in_the_way(after, steps[last].after, wanted) if between is None else between
+            later = in_the_way(steps[place + 1 :], step.after, wanted, self.undoings)
             if later is not None:
                 self._leave(step.op_index, address, "the note was changed since", later, file_too=False)
                 wanted.discard(step.op_index)
@@ -274,9 +284,20 @@ class _FileUndo:
             del steps[place:]
         return steps
 
+    def _leave_led_back(
+        self, address: str, led_back: Mapping[int, NoteStep], steps: Sequence[NoteStep], wanted: set[int]
+    ) -> None:
+        """Leave what others took back already: they deleted the note, or brought it back."""
+        birth = last_change_of_life(steps)
+        for index in sorted(wanted & led_back.keys() - {step.op_index for step in steps}):
+            later = led_back[index] if birth is None or steps[birth].after is None else steps[birth]
+            reason = f"the note was {'deleted' if later.after is None else 'brought back'} since"
+            self._leave(index, address, reason, later.op_index, file_too=False)
+            wanted.discard(index)
+
     def _leave_earlier_lives(self, address: str, steps: Sequence[NoteStep], wanted: set[int]) -> None:
         """Leave what was done to a note before another actor deleted it and used its name again."""
-        birth = _last_change_of_life(steps)
+        birth = last_change_of_life(steps)
         if birth is None or steps[birth].after is None:
             return
         lives = [{one.op_index for one in part} for part in (steps[:birth], steps[birth:])]
@@ -290,27 +311,25 @@ class _FileUndo:
         self, address: str, steps: list[NoteStep], base: Placed | None, state: Placed, wanted: set[int]
     ) -> Placed:
         """Return the note with each field as the last one to write it, of those not undone, left it."""
-        birth = _last_change_of_life(steps)
+        birth = last_change_of_life(steps)
         life = steps if birth is None else steps[birth + 1 :]
         start = base if birth is None else steps[birth].after
         if start is None:
             return state
-        values = _fields(start)
+        values = fields_of(start)
         blocked: dict[int, dict[str, int]] = {}
         taken: set[int] = set()
-        for name in values:
-            writers = [
-                (one.op_index, _fields(one.after)[name]) for one in life if name in one.wrote and one.after
-            ]
-            while place := _last_wanted(writers, wanted):
-                if _in_the_way(writers[place:], writers[place - 1][1], wanted) is not None:
-                    break
-                taken.add(writers[place - 1][0])
-                del writers[place - 1 :]
-            if writers:
-                values[name] = writers[-1][1]
-            for index in wanted & {index for index, _ in writers}:
-                blocked.setdefault(index, {})[name] = writers[-1][0]
+        for name, first in values.items():
+            writers = writers_of(life, name)
+            in_effect, led_back = writes_in_effect(writers, first, wanted, self.undoings)
+            while in_effect and writers[in_effect[-1]][0] in wanted:
+                taken.add(writers[in_effect.pop()][0])
+            if in_effect:
+                values[name] = writers[in_effect[-1]][1]
+            why = {writers[place][0]: writers[later][0] for place, later in led_back.items()}
+            why |= {writers[place][0]: writers[in_effect[-1]][0] for place in in_effect}
+            for index in wanted & why.keys():
+                blocked.setdefault(index, {})[name] = why[index]
         for index, names in blocked.items():
             reason = f"the note's {' and '.join(sorted(names))} was changed since"
             self._leave(index, address, reason, max(names.values()), file_too=False)
@@ -332,9 +351,9 @@ class _FileUndo:
                 agrees = found == current
                 edit = _made_or_gone(entity_id, current, target)
             else:
-                old, new = _fields(current), _fields(target)
+                old, new = fields_of(current), fields_of(target)
                 differing = {name: new[name] for name in old if old[name] != new[name]}
-                agrees = found is not None and all(_fields(found)[name] == old[name] for name in differing)
+                agrees = found is not None and all(fields_of(found)[name] == old[name] for name in differing)
                 wanted = _with(found or current, differing, ends_first=target[1].ends_first)
                 patch = change_note("", entity_id, found or current, wanted)
                 edit = {**_child(patch), "expected": {name: old[name] for name in differing}}
@@ -404,50 +423,8 @@ def _grouped(
         yield group
 
 
-def _without_returns(steps: Sequence[NoteStep], wanted: Collection[int]) -> list[NoteStep]:
-    """Drop each deletion by others that an insertion of the very same note by others took back.
-
-    An undoing that was undone is such a pair.
-    """
-    kept: list[NoteStep] = []
-    for step in steps:
-        ours = bool(kept) and (kept[-1].op_index in wanted or step.op_index in wanted)
-        if kept and not ours and kept[-1].after is None and kept[-1].before == step.after:
-            kept.pop()
-        else:
-            kept.append(step)
-    return kept
-
-
-def _last_change_of_life(steps: Sequence[NoteStep]) -> int | None:
-    """Find the last step that made the note or deleted it."""
-    places = range(len(steps) - 1, -1, -1)
-    return next((place for place in places if None in (steps[place].before, steps[place].after)), None)
-
-
-def _last_wanted(writers: Sequence[tuple[int, Any]], wanted: Collection[int]) -> int:
-    """Return the place after the last writer that is to be undone; 0 if no writer is."""
-    return next((place for place in range(len(writers), 0, -1) if writers[place - 1][0] in wanted), 0)
-
-
-def _in_the_way(later: Sequence[tuple[int, Any]], value: Any, wanted: Collection[int]) -> int | None:
-    """Return the op of another actor that changed `value` last; None if all `later` ones cancel out.
-
-    They cancel out when they lead away from the value and back to it, as an edit and its undoing do.
-    """
-    others = [index for index, _ in later if index not in wanted]
-    if not others or (later[-1][1] == value and any(new != value for _, new in later)):
-        return None
-    return others[-1]
-
-
-def _fields(placed: Placed) -> dict[str, Any]:
-    """Return the fields that an edit may write, by name."""
-    return {**{name: getattr(placed[1], name) for name in ALL_FIELDS - {"track"}}, "track": placed[0]}
-
-
 def _with(placed: Placed, values: Mapping[str, Any], *, ends_first: bool) -> Placed:
-    fields = {**_fields(placed), **values}
+    fields = {**fields_of(placed), **values}
     track = fields.pop("track")
     return track, replace(placed[1], **fields, ends_first=ends_first)
 
@@ -457,7 +434,7 @@ def _made_or_gone(entity_id: str, current: Placed | None, target: Placed | None)
         return _child(insert_note("", entity_id, target[1], track=target[0]))
     if current is None:
         raise AssertionError("a note that is in neither state needs no edit")
-    return {**_child(delete_note("", entity_id, current[1])), "expected": _fields(current)}
+    return {**_child(delete_note("", entity_id, current[1])), "expected": fields_of(current)}
 
 
 def _child(patch: PatchOp) -> DomainOp:

@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar, cast
 import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 from structlog.typing import FilteringBoundLogger
 
 from muse.core.file.cursors import OtherLogError
@@ -28,6 +30,9 @@ from muse.server.shares import Shares
 from muse.server.tracing import Tracing
 
 _T = TypeVar("_T")
+_PIECE_BYTES = 1 << 18
+_LARGE_ANSWERS = 4
+"""So many answers of any size can be on their way at once, at least."""
 
 
 class Live(Protocol):
@@ -115,7 +120,14 @@ class Call:
     async def answer_json(self, work: Callable[[], Any]) -> Response:
         """Return the answer with what `work` returns; its JSON, too, is made in a thread: it may be long."""
         data = await self.in_thread(lambda: msgspec.json.encode(work()))
-        return Response(data, media_type="application/json")
+        return self.answer_bytes(data, "application/json")
+
+    def answer_bytes(
+        self, data: bytes, media_type: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Return an answer whose bytes count as memory in use until its client has read them."""
+        self.hold_bytes(min(len(data), self.service.settings.bodies_bytes // _LARGE_ANSWERS))
+        return LongResponse(data, media_type=media_type, headers=headers)
 
     def hold_bytes(self, size: int) -> None:
         """Have bytes in memory until the answer is out; raise the refusal if they are too many."""
@@ -188,6 +200,19 @@ def count_of(name: str, value: str | None, at_most: int) -> int | None:
     if not 1 <= number <= at_most:
         raise RequestError(422, f"{name} is {value[:40]!r}: use a number from 1 to {at_most}", field=name)
     return number
+
+
+class LongResponse(Response):
+    """Bytes that are handed on piece by piece: while a client does not read, the next piece waits."""
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        del scope, receive
+        head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        await send(head)
+        for start in range(0, len(self.body), _PIECE_BYTES):
+            piece = bytes(self.body[start : start + _PIECE_BYTES])
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class JsonResponse(Response):

@@ -57,4 +57,4 @@ async def file(call: Call) -> Response:
         "x-content-type-options": "nosniff",
         "content-security-policy": "sandbox",
     }
-    return Response(content, media_type="application/octet-stream", headers=headers)
+    return call.answer_bytes(content, "application/octet-stream", headers)

@@ -32,7 +32,7 @@ _ERRORS = {
     503: "The server is stopping, or busy.",
     507: "The disk is full: nothing of this is acknowledged.",
 }
-_EVERYWHERE = (400, 422, 500, 503)
+_EVERYWHERE = (400, 422, 429, 500, 503)
 
 
 def make_document(version: str) -> dict[str, Any]:

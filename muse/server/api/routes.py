@@ -14,6 +14,7 @@ from muse.server.api.calls import Call, Endpoint, JsonResponse
 from muse.server.api.coordination import Forecast, Intend, Release, Renew, Reserve
 from muse.server.api.ops import Append, Op
 from muse.server.api.sessions import Decision, NewCommit, NewSession
+from muse.session.proposals import PAGE_PROPOSALS
 
 Schema = Mapping[str, Any]
 
@@ -205,7 +206,7 @@ ENDPOINTS = (
         "Collapse the pending ops of a domain into a delta. Marks nothing as covered.",
         query={"domain": {"type": "string", "minLength": 1, "required": True}},
         answers={200: _json(_object(domain=_WORD, ops=_list(_OBJECT), summary=_WORD))},
-        errors=(404,),
+        errors=(404, 413),
     ),
     Endpoint(
         "POST",
@@ -222,9 +223,13 @@ ENDPOINTS = (
         f"{_ONE_SESSION}/proposals",
         "read",
         session_api.proposals,
-        "List the ops that are set aside until somebody decides.",
-        query={"settled": {"enum": ["false", "true"]}},
-        answers={200: _json(_object(proposals=_list(_OBJECT)))},
+        "List the ops that are set aside until somebody decides; `next` is the `after` of the next page.",
+        query={
+            "settled": {"enum": ["false", "true"]},
+            "after": _WORD,
+            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_PROPOSALS},
+        },
+        answers={200: _json(_object(proposals=_list(_OBJECT), next={"type": ["string", "null"]}))},
         errors=(404,),
     ),
     Endpoint(

@@ -23,6 +23,7 @@ from muse.server.in_threads import InThreads
 from muse.session.commit import HandEditedError
 from muse.session.live import LiveSession
 from muse.session.policy import Policy, ReservationRule, StaleReadRule, read_policy
+from muse.session.proposals import PAGE_PROPOSALS
 
 _CHUNK_BYTES = 1 << 18
 _READ_AT_MOST = 1_000_000_000
@@ -301,12 +302,16 @@ async def _stream(call: Call, lines: InThreads[Generator[bytes]]) -> AsyncIterat
 
 
 async def proposals(call: Call) -> Response:
-    (settled,) = call.query("settled")
+    settled, after, limit = call.query("settled", "after", "limit")
     with_settled = one_of("settled", settled, "false", "true") == "true"
+    at_most = count_of("limit", limit, PAGE_PROPOSALS) or PAGE_PROPOSALS
     guarded = call.session().guarded
-    return await call.answer_json(
-        lambda: {"proposals": [proposal.to_json() for proposal in guarded.proposals(settled=with_settled)]}
-    )
+
+    def page() -> dict[str, Any]:
+        found, following = guarded.proposals_after(after or "", settled=with_settled, at_most=at_most)
+        return {"proposals": [proposal.to_json() for proposal in found], "next": following}
+
+    return await call.answer_json(page)
 
 
 async def accept(call: Call) -> Response:

@@ -2,9 +2,9 @@
 
 from starlette.responses import Response
 
-from muse.core.op_log import OpLog
 from muse.errors import CorruptionError
 from muse.history.garbage_lock import uncollected
+from muse.replication.local_peer import LocalPeer
 from muse.replication.received import entries_in
 from muse.replication.reconcile import ProtocolError
 from muse.replication.wire import CALLS, WRITING_CALLS, answer, unpack
@@ -35,9 +35,9 @@ async def message(call: Call) -> Response:
 
     def respond() -> bytes:
         try:
-            if name == "offer":
-                _check_entries(call, body)
             with service.peers.use(principal.token_id, replica, is_new=name == "identity") as peer:
+                if name == "offer":
+                    _check_entries(call, peer, body)
                 if name not in WRITING_CALLS:
                     return answer(peer, name, body)
                 with uncollected(service.repository.root, service.repository.storage):
@@ -50,14 +50,14 @@ async def message(call: Call) -> Response:
             raise
 
     with service.tracing.span("sync", call=name):
-        return Response(await call.in_thread(respond), media_type="application/octet-stream")
+        return call.answer_bytes(await call.in_thread(respond), "application/octet-stream")
 
 
 def _may_bring_all(principal: Principal) -> bool:
     return principal.scope == SCOPES[-1]
 
 
-def _check_entries(call: Call, body: bytes) -> None:
+def _check_entries(call: Call, peer: LocalPeer, body: bytes) -> None:
     """Refuse ops of other actors, and stamps far ahead, unless the token may bring the ops of all."""
     if _may_bring_all(call.principal):
         return
@@ -65,12 +65,10 @@ def _check_entries(call: Call, body: bytes) -> None:
     entries = entries_in(lines)
     for entry in entries:
         call.principal.check_actor(entry["actor_id"])
-    repository, session_id = call.service.repository, document.get("session_id")
-    if not (entries and isinstance(session_id, str) and call.service.sessions.has(session_id)):
-        clock = 0
-    else:
-        with OpLog(repository.root, session_id, storage=repository.storage) as log:
-            clock = log.cut().lamport_ts
+    session_id = document.get("session_id")
+    clock = 0
+    if entries and isinstance(session_id, str) and call.service.sessions.has(session_id):
+        clock = peer.clock(session_id)
     latest = clock + len(entries) + STAMPS_AHEAD
     if any(entry["lamport_ts"] > latest for entry in entries):
         raise RequestError(

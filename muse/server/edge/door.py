@@ -108,8 +108,9 @@ class Door:
                 self._rest()
                 return
             address = _site_of(peer[0])
-            has_room = self._has_room(address)
-            if self.pays(address) and (has_room or len(self._guests) < self._most + _SURPLUS_AT_MOST):
+            has_paid = self.pays(address)  # first: room is made for it alone
+            has_room = has_paid and self._has_room(address)
+            if has_room or (has_paid and len(self._guests) < self._most + _SURPLUS_AT_MOST):
                 self._welcome(connection, Guest(self, address, is_surplus=not has_room))
             else:
                 self._count_refused("connections")

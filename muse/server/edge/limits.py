@@ -236,7 +236,7 @@ class Budget:
         """Take some bytes, or raise the refusal."""
         with self._lock:
             if self._taken[holder] + size > self._limit // 2:
-                _raise_too_many("what you send at once is too large together: send less at once", 1)
+                _raise_too_many("what you send and ask for at once is too large together: do less at once", 1)
             if self._total + size > self._limit:
                 raise RequestError(
                     503, "requests take all the memory that they may have", retry_after=1, reason="memory"

@@ -1,18 +1,25 @@
 """A session's log is read the same live or archived, and an archived one takes no op, whoever writes."""
 
+import errno
+import os
 import random
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from muse.core.file.live_or_archived import SessionFile, check_session_exists, session_exists
+from muse.core.file.log_file import LogFile
+from muse.core.line import FRAME_LENGTH, frame
 from muse.core.op_log import OpLog, make_op_entry
-from muse.disk.storage import LOCAL
+from muse.disk import layout
+from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, MuseError, NotFoundError, StorageError, UsageError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
+from muse.testing import FailingStorage
 from muse.upkeep.archive import archive_session, restore_session
 from tests.samples.sealed_session import DOMAIN, NOW, log_bytes, make_session, numbers
 
@@ -206,3 +213,85 @@ def test_an_archived_session_is_read_by_several_threads(
         sys.setswitchinterval(interval)
         file.close()
     assert wrong == []
+
+
+# -- another log in the place of one that was read -------------------------------------------------
+
+
+def make_other_log(root: str) -> None:
+    """Put another log of the session, as long as the first, where that one is."""
+    path = Path(layout.ops_file(root, "jam"))
+    other = path.read_bytes().replace(b'"ada"', b'"eve"')
+    path.unlink()
+    path.write_bytes(b"".join(frame(line[:-FRAME_LENGTH] + b"}") for line in other.splitlines()))
+
+
+def test_another_log_that_was_archived_is_not_read_on_as_the_one_before(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    Repository.init(root, now=NOW)
+    with OpLog(root, "jam") as log:
+        log.record_many("ada", DOMAIN, [{"n": number} for number in range(9)])
+    with closing(SessionFile(root, "jam", LOCAL)) as file:
+        file.read(0, file.end())
+        make_other_log(root)
+        archive_session(root, "jam", abandon_pending=True)
+        for _ in range(2):
+            with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+                file.end()
+
+
+def test_a_log_that_was_put_back_and_repaired_is_the_same_log(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    path = Path(layout.ops_file(root, "jam"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"{}\n" + whole.splitlines(keepends=True)[-1])
+    with closing(SessionFile(root, "jam", LOCAL)) as of_live, closing(LogFile(str(path), LOCAL)) as of_file:
+        for file in (of_live, of_file):
+            file.read(0, file.end())
+        path.rename(path.with_name("elsewhere"))
+        path.write_bytes(path.with_name("elsewhere").read_bytes())
+        with OpLog(root, "jam") as log:
+            assert log.repair().side_file
+        for file in (of_live, of_file):
+            assert file.read(0, file.end()) == path.read_bytes()
+
+
+def test_a_comparison_that_fails_is_not_taken_for_one_that_held(tmp_path: Path) -> None:
+    class Failing(Storage):
+        fails = False
+
+        def pread(self, descriptor: int, length: int, offset: int, /) -> bytes:
+            if self.fails:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return os.pread(descriptor, length, offset)
+
+    root, storage = str(tmp_path), Failing()
+    make_session(root)
+    with closing(SessionFile(root, "jam", storage)) as file:
+        file.read(0, file.end())
+        make_other_log(root)
+        storage.fails = True
+        with pytest.raises(StorageError, match="could not read"):
+            file.end()
+        storage.fails = False
+        with pytest.raises(StorageError, match="renamed, replaced or deleted"):
+            file.end()
+
+
+def test_the_place_of_an_archived_log_is_looked_at_once_to_measure_it(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    make_session(root)
+    archive_session(root, "jam")
+    storage = FailingStorage(1 << 30)
+    with closing(SessionFile(root, "jam", storage)) as file:
+        end = file.end()
+        storage.calls.clear()
+        assert file.end() == end
+    assert storage.calls == ["path_status"]  # of the tombstone
+    restore_session(root, "jam")
+    with closing(SessionFile(root, "jam", storage)) as file:
+        file.end()
+        storage.calls.clear()
+        assert file.end() == end
+    assert storage.calls == ["path_status", "status", "seek"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from muse.core.content_id import object_id
 from muse.domain import RuledPlugin
-from muse.errors import DomainError, NotFoundError
+from muse.errors import DomainError
 from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, decode, encode
 from muse.plugins.music.note import Note
@@ -17,6 +17,7 @@ from muse.plugins.music.notes import insert_file, insert_note, mutate_note
 from muse.plugins.music.plugin import MusicPlugin
 from muse.plugins.op_fields import names_path
 from tests.plugins.music.test_music import Files, music_ops, taken_in, trees
+from tests.samples.midi_samples import no_store
 
 C4 = Note(60, 64, 0, 480)
 PROGRAM_LATE = encode(
@@ -26,10 +27,6 @@ PROGRAM_LATE = encode(
         (EventTrack((Event(0, b"\x90\x3c\x40"), Event(0, b"\xc0\x05"), Event(9, b"\x80\x3c\x40")), 9),),
     )
 )
-
-
-def no_store(content_id: str) -> bytes:
-    raise NotFoundError(f"no object {content_id}")
 
 
 def by_rule(rule: int, files: Files, ops: Sequence[Any]) -> Files:

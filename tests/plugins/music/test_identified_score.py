@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from muse.plugins.music.identified_score import (
     IdentifiedScore,
     identified_notes,
     identify,
+    is_page_of,
     skeleton_of,
 )
 from muse.plugins.music.midi_file import (
@@ -197,3 +199,12 @@ def test_tracks_are_added_up_to_a_limit() -> None:
 def test_a_file_that_is_not_in_the_tree_has_no_notes_to_name() -> None:
     with pytest.raises(DomainError, match=r"there is no file 'b\.mid'"):
         identified_notes({}, "b.mid")
+
+
+@pytest.mark.parametrize("read", ["é", "a", "=", "AAA\0", "\U0001f3b5AAA"])
+def test_a_page_whose_read_file_is_no_base64_names_nothing(read: str) -> None:
+    data = write_midi(MidiScore(tracks=(Track(notes=(LONG,)),)))
+    page = {"format": 2, "object_id": object_id(data), "read": read, "names": None, "edited": {}}
+    names = orjson.dumps(page)
+    assert not is_page_of(data, names)
+    assert identify(data, names) == identify(data, None)

@@ -21,10 +21,9 @@ from muse.plugins.music.midi_file import (
     notes_of,
     other_events,
     read_midi,
-    without_notes,
     write_midi,
 )
-from tests.samples.midi_samples import REAL_FILES, midi_files, notes, real_file
+from tests.samples.midi_samples import REAL_FILES, midi_files, notes, real_file, without_notes
 
 C4 = Note(pitch=60, velocity=64, start_tick=0, duration_ticks=480)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from muse.core.content_id import object_id
 from muse.disk.tree_path import path_fault
 from muse.domain import Application, DomainPlugin
-from muse.errors import CorruptionError, DomainError, NotFoundError
+from muse.errors import CorruptionError, DomainError
 from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_file import (
     MidiScore,
@@ -21,7 +21,6 @@ from muse.plugins.music.midi_file import (
     notes_of,
     other_events,
     read_midi,
-    without_notes,
     write_midi,
 )
 from muse.plugins.music.notes import (
@@ -38,17 +37,21 @@ from muse.plugins.music.notes import (
 )
 from muse.plugins.music.plugin import MusicPlugin, check_op
 from muse.plugins.op_fields import names_path
-from tests.samples.midi_samples import REAL_FILES, midi_files, notes, real_file, ticks
+from tests.samples.midi_samples import (
+    REAL_FILES,
+    midi_files,
+    no_store,
+    notes,
+    real_file,
+    ticks,
+    without_notes,
+)
 
 Files = dict[str, bytes]
 PATHS = ("a.mid", "b.mid", "a.mid/c.mid")
 C4 = Note(60, 64, 0, 480)
 LONG, INNER = Note(60, 1, 0, 100), Note(60, 2, 40, 20)
 A_FILE = write_midi(MidiScore(tracks=(Track(notes=(C4,)),)))
-
-
-def no_store(content_id: str) -> bytes:
-    raise NotFoundError(f"no object {content_id}")
 
 
 def apply(files: Mapping[str, bytes], *ops: Any, fetch: Callable[[str], bytes] = no_store) -> Application:

@@ -9,14 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muse.domain import SquashingPlugin
-from muse.errors import NotFoundError
 from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_file import (
     MidiScore,
     Note,
     Track,
     notes_of,
-    without_notes,
     write_midi,
 )
 from muse.plugins.music.notes import (
@@ -39,14 +37,10 @@ from tests.plugins.music.test_music import (
     taken_in,
     trees,
 )
-from tests.samples.midi_samples import REAL_FILES, real_file
+from tests.samples.midi_samples import REAL_FILES, no_store, real_file, without_notes
 
 C4 = Note(60, 64, 0, 480)
 PLAIN = write_midi(MidiScore(tracks=(Track(notes=(C4,)),)))
-
-
-def no_store(content_id: str) -> bytes:
-    raise NotFoundError(f"no object {content_id}")
 
 
 def net_of(files: Files, *ops: Any) -> list[Any]:

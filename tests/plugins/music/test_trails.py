@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from muse.errors import NotFoundError
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import (
     delete_file,
@@ -17,13 +16,10 @@ from muse.plugins.music.notes import (
 )
 from muse.plugins.music.trails import ALL_FIELDS, Trails
 from tests.plugins.music.test_music import Files, commit
+from tests.samples.midi_samples import no_store
 
 C4 = Note(60, 64, 0, 480)
 SONG = commit({}, insert_note("a.mid", "x", C4))
-
-
-def no_store(content_id: str) -> bytes:
-    raise NotFoundError(f"no object {content_id}")
 
 
 def followed(*ops: Any, files: Files = SONG) -> Trails:

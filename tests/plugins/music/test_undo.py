@@ -1,18 +1,20 @@
 """What undoing makes of music ops: field by field, note by note, file by file."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 from unittest.mock import ANY
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muse.domain import Compensation, Undoing, UndoingPlugin
-from muse.errors import NotFoundError
+from muse.core.entry import DEFAULT_LIMITS
+from muse.domain import UNDO_INTENT, Compensation, Undoing, UndoingPlugin
 from muse.plugins.music.identified_score import identified_notes
-from muse.plugins.music.midi_file import MidiScore, Note, Track, read_midi, without_notes, write_midi
+from muse.plugins.music.midi_file import MidiScore, Note, Track, read_midi, write_midi
 from muse.plugins.music.notes import (
     delete_file,
     delete_note,
@@ -27,16 +29,13 @@ from muse.plugins.music.notes import (
 )
 from muse.plugins.music.plugin import MusicPlugin, check_op
 from muse.plugins.music.trails import ALL_FIELDS, Trails
+from muse.plugins.op_fields import names_path
 from tests.plugins.music.test_music import Files, commit, music_ops, note_patches, taken_in, trees
-from tests.samples.midi_samples import real_file
+from tests.samples.midi_samples import no_store, real_file, without_notes
 
 C4 = Note(60, 64, 0, 480)
 SONG = commit({}, insert_note("a.mid", "x", C4))
 LOUD, SOFT = (mutate_note("a.mid", "x", C4, velocity=velocity) for velocity in (100, 20))
-
-
-def no_store(content_id: str) -> bytes:
-    raise NotFoundError(f"no object {content_id}")
 
 
 def apply(files: Files, ops: Sequence[Any]) -> Files:
@@ -132,7 +131,7 @@ def test_fields_that_others_led_back_go_and_the_field_that_they_changed_stays() 
     )
     after, outcome = undo([mine, short, back], [0])
     assert notes_in(after) == {"x": (0, C4)}
-    assert why(outcome) == [(0, "the note's channel was changed since", 2)]
+    assert why(outcome) == [(0, "the note's channel was changed since", 1)]
     after, outcome = undo([mine, short], [0])
     assert notes_in(after) == {"x": (0, Note(60, 64, 0, 0))}
     assert why(outcome) == [(0, "the note's channel and duration_ticks was changed since", 1)]
@@ -368,6 +367,55 @@ def test_once_all_edits_are_undone_the_bytes_are_those_from_before(
         assert after == files
 
 
+NAMES, ACTORS = st.sampled_from("xy"), st.integers(0, 2)
+few = st.integers(60, 63)
+edits = st.one_of(
+    st.builds(lambda name, value: mutate_note("a.mid", name, C4, velocity=value), NAMES, few),
+    st.builds(lambda name, value: mutate_note("a.mid", name, C4, pitch=value, channel=1), NAMES, few),
+    st.builds(lambda name, value: insert_note("a.mid", name, replace(C4, pitch=value)), NAMES, few),
+    st.builds(lambda name: delete_note("a.mid", name, C4), NAMES),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(ACTORS, edits), max_size=8), st.data())
+def test_in_whatever_order_actors_undo_all_their_edits_of_notes_the_bytes_are_those_from_before(
+    made: Sequence[tuple[int, Any]], data: st.DataObject
+) -> None:
+    """Each undoes until nothing is left to do. Edits that confirm what is there are not among them."""
+    now, entries = SONG, list[Any]()
+
+    def add(actor: int | None, op: Any, undoes: Collection[int] = ()) -> None:
+        intent_id = UNDO_INTENT if undoes else ""
+        parents = [str(index) for index in undoes]
+        entries.append({
+            "op_id": str(len(entries)), "actor_id": actor, "domain_op": op, "parent_op_ids": parents,
+            "intent_id": intent_id,
+        })  # fmt: skip
+
+    for actor, op in made:
+        after = apply(now, [op])
+        if after != now and not _confirms(notes_in(now), op["child_ops"][0]):
+            now = after
+            add(actor, op)
+    rounds, is_quiet = 0, False
+    while not is_quiet:
+        is_quiet, rounds = True, rounds + 1
+        assert rounds <= len(made) + 1
+        for actor in data.draw(st.permutations(range(3))):
+            own = [index for index, entry in enumerate(entries) if entry["actor_id"] == actor]
+            for done in MusicPlugin().undo_entries(SONG, entries, no_store, own, now).compensations:
+                add(None, done.op, done.undoes)
+                now, is_quiet = apply(now, [done.op]), False
+    assert now == SONG
+
+
+def _confirms(notes: dict[str, tuple[int, Note]], edit: Any) -> bool:
+    """Tell whether an edit writes a value that is there already."""
+    fields = edit.get("fields", {})
+    return any(notes[edit["entity_id"]][1].fields()[name] == fields[name]["new"] for name in fields)
+
+
 def test_an_edit_on_a_second_track_that_is_undone_leaves_format_and_tracks_as_they_were() -> None:
     files = {"a.mid": write_midi(MidiScore(format=0, tracks=(Track(notes=(C4,)),)))}
     op = insert_note("a.mid", "y", C4, track=3)
@@ -406,6 +454,17 @@ def test_a_deleted_file_comes_back_to_the_byte_with_the_names_that_it_had() -> N
     files = apply({"b.mid": real_file("die_forelle.mid")}, [insert_note("b.mid", "y", C4, track=1)])
     after, outcome = undo([delete_file("b.mid", b"")], [0], files)
     assert (after, len(outcome.compensations)) == (files, 1)
+
+
+def test_names_that_are_long_in_bytes_come_back_apart_from_their_file() -> None:
+    ops = [insert_note("b.mid", f"{number:04}{'音' * 96}", C4) for number in range(1000)]
+    files = apply({}, [one_patch("b.mid", ops)])
+    page = files[names_path("b.mid")]
+    assert len(page.decode()) < len(page) / 2
+    after, outcome = undo([delete_file("b.mid", b"")], [0], files)
+    assert outcome.left == []
+    assert notes_in(after, "b.mid") == notes_in(files, "b.mid")
+    assert max(len(orjson.dumps(done.op)) for done in outcome.compensations) < DEFAULT_LIMITS.entry_bytes / 2
 
 
 def test_a_note_that_ends_first_comes_back_as_it_was() -> None:

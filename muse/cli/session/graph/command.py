@@ -49,7 +49,7 @@ def graph(
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
     repository = invocation.repository()
-    check_session(repository, session)
+    session = check_session(repository, session)
     with output.progress("reading"):
         found = read_graph(repository, session, last=last, since=since, every_op=every_op)
     written = [(name, draw(found)) for name, draw in ((svg, svg_of), (dot, dot_of)) if name is not None]

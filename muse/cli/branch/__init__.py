@@ -1,0 +1,1 @@
+"""`muse branch`: the branches, one file a command."""

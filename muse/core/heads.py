@@ -1,0 +1,130 @@
+"""Heads: the ops of a log that no other rests on, by which an op names all that its author could see."""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from operator import attrgetter
+
+from muse.core.appends import Appends
+from muse.core.blocks import Link, link_of
+from muse.core.entry import DEFAULT_LIMITS, OpEntry
+from muse.core.file.checkpoint_store import CheckpointFile
+from muse.core.file.log_reader import LogReader
+
+_COMMITTED_BYTES = 1 << 22
+"""How far back from the end of a log, at least, its ops are read; those that are pending always are."""
+_REMEMBERED = 10_000
+"""How many of the newest ops of a domain are known one by one, for authors that have not read the last."""
+
+
+class _DomainHeads:
+    """The heads among the ops of one domain."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, Link] = {}
+        self.heads: dict[str, Link] = {}
+        self.newest: deque[Link] = deque(maxlen=_REMEMBERED)
+
+    def add(self, one: Link) -> None:
+        """Take in an op; a line that repeats an earlier op changes nothing."""
+        before = self.last.get(one.actor_id)
+        if before is not None:
+            if one.lamport_ts <= before.lamport_ts:
+                return  # what its actor made later rests on it
+            self.heads.pop(before.op_id, None)
+        for parent in one.parent_op_ids:
+            self.heads.pop(parent, None)
+        self.last[one.actor_id] = self.heads[one.op_id] = one
+        self.newest.append(one)
+
+    def seen_by(self, frontier: Mapping[str, int]) -> Iterable[Link]:
+        """Return the newest op of each actor that the frontier reaches, without those that others name."""
+        found = {
+            actor: one
+            for actor, stamp in frontier.items()
+            if (one := self.last.get(actor)) and one.lamport_ts <= stamp
+        }
+        wanted = {actor for actor in frontier if actor in self.last and actor not in found}
+        for one in reversed(self.newest):
+            if not wanted:
+                break
+            if one.actor_id in wanted and one.lamport_ts <= frontier[one.actor_id]:
+                found[one.actor_id] = one
+                wanted.discard(one.actor_id)
+        named = {parent for one in found.values() for parent in one.parent_op_ids}
+        return [one for one in found.values() if one.op_id not in named]
+
+
+class Heads:
+    """The heads of one log, for each domain, as plugins see the ops of their own only. For several threads.
+
+    An actor's earlier ops are behind its later ones. So the heads are the last op of each actor, without
+    those that another op names. What is pending is read, and of what is committed the newest 4 MiB.
+    """
+
+    def __init__(self, appends: Appends, store: CheckpointFile, reader: LogReader) -> None:
+        self._appends = appends
+        self._store = store
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._domains: dict[str, _DomainHeads] = {}
+        self._read_to: int | None = None
+
+    def catch_up(self) -> None:
+        """Take in what anyone appended since."""
+        with self._appends.lock:
+            end = self._appends.take_in()
+        with self._lock:
+            start = self._start(end) if self._read_to is None else self._read_to
+            for one in self._reader.links(start, end) if start < end else ():
+                self._add(one)
+            self._read_to = max(start, end)
+
+    def _start(self, end: int) -> int:
+        """Return from where on the log is read first."""
+        covered = self._store.trusted_coverage().cut.offset
+        return max(0, min(covered, end - _COMMITTED_BYTES))
+
+    def note(self, entry: OpEntry) -> None:
+        """Take in an op that this process appends, before it is read in the log."""
+        with self._lock:
+            self._add(link_of(entry))
+
+    def pass_over(self, start: int, end: int) -> None:
+        """Note that between these bytes of the log is what was taken in already."""
+        with self._lock:
+            if start == self._read_to:
+                self._read_to = end
+
+    def forget(self) -> None:
+        """Read the log again: what was noted may not be in it."""
+        with self._lock:
+            self._domains.clear()
+            self._read_to = None
+
+    def _add(self, one: Link) -> None:
+        domain = self._domains.get(one.domain)
+        if domain is None:
+            domain = self._domains[one.domain] = _DomainHeads()
+        domain.add(one)
+
+    def names(self, domain: str) -> list[str]:
+        """Return the ids of the heads, at most so many as an op may have parents, the newest."""
+        with self._lock:
+            known = self._domains.get(domain)
+            return [] if known is None else _newest(known.heads.values())
+
+    def seen_by(self, domain: str, frontier: Mapping[str, int]) -> list[str]:
+        """Return the ids of the heads of an author that has read of each actor up to a stamp.
+
+        Of an actor whose ops up to that stamp are behind the 10,000 newest, nothing is named.
+        """
+        with self._lock:
+            known = self._domains.get(domain)
+            return [] if known is None else _newest(known.seen_by(frontier))
+
+
+def _newest(found: Iterable[Link]) -> list[str]:
+    ordered = sorted(found, key=attrgetter("lamport_ts", "op_id"))
+    return [one.op_id for one in islice(ordered, max(0, len(ordered) - DEFAULT_LIMITS.parents), None)]

@@ -1,0 +1,47 @@
+"""Tells of code ops, as they are logged one by one, whether they take effect. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from muse.errors import DomainError
+from muse.plugins.code.merge import Entry, Merger, is_raw
+from muse.plugins.code.ops import read_op
+from muse.plugins.code.raw import meaning_of, stamp_of
+from muse.plugins.op_fields import Fetch
+
+
+class CodeForesight:
+    """Follows the entries of a log on a tree and its state.
+
+    What a raw op means is known at once only where its author had seen all that is here. Of any other,
+    nothing is told, and what it will mean is taken to be what it means here.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], fetch: Fetch, state: Mapping[str, bytes]) -> None:
+        self._merger = Merger(files, state, fetch, "foresight")
+        self._last: dict[str, str] = {}  # of each actor the last op, unless another names it as a parent
+
+    def take(self, entry: Mapping[str, Any]) -> str:
+        """Take in the next entry; return why it has no effect, "" if it has or that cannot be told."""
+        knows_all = self._note(entry)
+        try:
+            if not is_raw(entry):
+                return "; ".join(found.reason for found in self._merger.take([entry]))
+            self._take_raw(entry)
+        except DomainError as error:
+            return str(error) if knows_all else ""
+        return ""
+
+    def _take_raw(self, entry: Entry) -> None:
+        tree = self._merger.tree
+        for part in meaning_of(tree, entry["op_id"], read_op(entry["domain_op"])):
+            tree.take(stamp_of(entry), part)
+
+    def _note(self, entry: Entry) -> bool:
+        """Take an entry into account; return whether its author had seen all before it."""
+        self._last.pop(entry["actor_id"], None)
+        parents = set(entry["parent_op_ids"])
+        self._last = {actor: op_id for actor, op_id in self._last.items() if op_id not in parents}
+        knows_all = not self._last
+        self._last[entry["actor_id"]] = entry["op_id"]
+        return knows_all
