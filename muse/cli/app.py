@@ -32,6 +32,7 @@ from muse.cli.show import show
 from muse.cli.status import status
 from muse.cli.undo import undo
 from muse.cli.verify.command import verify
+from muse.cli.watch import watch
 from muse.errors import MuseError, UsageError
 
 app = typer.Typer(
@@ -74,6 +75,7 @@ def _root(
 app.command("init")(init)
 app.command("status")(status)
 app.command("record")(record)
+app.command("watch")(watch)
 app.command("commit")(commit)
 app.command("log")(log)
 app.command("show")(show)

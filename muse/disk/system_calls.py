@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from muse.disk.path_watch import PathWatch, watch_path
+from muse.disk.writers import is_open_to_write
 from muse.errors import StorageError
 
 try:
@@ -122,6 +123,10 @@ class Paths:
     def watch(self, path: str) -> PathWatch:
         """Watch for `path` being renamed, replaced or deleted: cheaper than looking each time."""
         return watch_path(path)
+
+    def is_open_to_write(self, path: str) -> bool:
+        """Return whether some process has a file open to write; False where the system does not tell."""
+        return is_open_to_write(path)
 
 
 class Processes:

@@ -109,6 +109,10 @@ class Directory:
         """Return the status of what is at a path; None if nothing is, or a parent is no directory."""
         return self._storage.look(self.place(path))
 
+    def is_open_to_write(self, path: str) -> bool:
+        """Return whether some program has a file open to write, as far as the system tells."""
+        return self._storage.is_open_to_write(self.place(path))
+
     def is_in_plain_directories(self, path: str) -> bool:
         """Return whether a file may be made at a path: each parent is a directory, or is not there."""
         parts = path.split("/")
