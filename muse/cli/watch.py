@@ -9,15 +9,14 @@ from typing import Annotated
 
 import typer
 
-from muse.cli.shared.options import Invocation, JsonOption, RepoOption, current_directory, remember
-from muse.cli.shared.output import Output
+from muse.cli.shared.options import JsonOption, RepoOption, current_directory, remember
+from muse.cli.shared.output import Output, printable
 from muse.disk.tree_watch import require_watching
 from muse.history.repository import Repository
 from muse.workdir.watch import Watcher, WatchEvent
 from muse.workdir.workdir import Workdir
 
 _COLOURS = {"recorded": 2, "brought": 4, "left_out": 1, "waiting": 1}
-_VERBS = {"written": "wrote", "removed": "removed"}
 
 
 def watch(
@@ -56,19 +55,18 @@ def watch(
     require_watching()
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
-    workdir = Workdir(repository, _directory(invocation, repository, directory), actor, session_id=session)
+    workdir = Workdir(repository, _directory(repository, directory), actor, session_id=session)
     report = partial(_report, invocation.output)
     watcher = Watcher(workdir, report, intent_id=intent, brings=not read_only_files)
     with _stopping(watcher.stop):
         watcher.run()
 
 
-def _directory(invocation: Invocation, repository: Repository, wanted: str | None) -> str | None:
+def _directory(repository: Repository, wanted: str | None) -> str | None:
     """Return the directory to watch; None for that of the repository."""
     if wanted is None:
         return None
-    start = current_directory() if invocation.repo is None else current_directory()
-    place = os.path.realpath(os.path.join(start, wanted))
+    place = os.path.realpath(os.path.join(current_directory(), wanted))
     return None if place == os.path.realpath(repository.root) else place
 
 
@@ -103,16 +101,15 @@ def _report(output: Output, event: WatchEvent) -> None:
         )
         return
     who = ", ".join(event.actor_ids) or ("others" if event.kind == "brought" else "")
-    verb = event.kind.replace("_", " ") if event.kind != "recorded" else event.change
-    pieces: list[tuple[str, int | None]] = [
-        (_clock(event.created_at), None),
-        ("  ", None),
-        (verb, _COLOURS.get(event.kind)),
-    ]
-    for text in (who, event.path, event.what):
-        if text:
-            pieces.append((f"  {text}", None))
-    output.coloured(pieces)
+    verb = event.change if event.kind == "recorded" else event.kind.replace("_", " ")
+    rest = [text for text in (who, event.path, event.what) if text]
+    output.coloured(
+        [
+            (f"{_clock(event.created_at)}  ", None),
+            (verb, _COLOURS.get(event.kind)),
+            ("".join(f"  {printable(text)}" for text in rest), None),
+        ]
+    )
 
 
 def _clock(created_at: str) -> str:

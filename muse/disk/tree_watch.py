@@ -1,8 +1,8 @@
 """A watch of whole directories: it waits until something in them may have changed, and says where.
 
 The system is asked through `watchfiles` (inotify, FSEvents, kqueue). Where it gives no more watches, all is
-looked at again and again. It may tell too much, and in a flood too little: so whatever a wait returns, its caller
-looks at what is there, and what was told is where to look closer.
+looked at again and again. It may tell too much, and in a flood too little: so whatever a wait returns, its
+caller looks at what is there, and what was told is where to look closer.
 """
 
 import contextlib
@@ -74,11 +74,9 @@ class TreeWatch(Resource):
         """
         from watchfiles._rust_notify import WatchfilesRustInternalError  # noqa: PLC0415
 
-        milliseconds = max(
-            1, int(min(_LONGEST_SECONDS if seconds is None else seconds, _LONGEST_SECONDS) * 1000)
-        )
+        limit = _LONGEST_SECONDS if seconds is None else min(seconds, _LONGEST_SECONDS)
         try:
-            told = self._inner.watch(_GATHERED_MS, _STEP_MS, milliseconds, self._woken)
+            told = self._inner.watch(_GATHERED_MS, _STEP_MS, max(1, int(limit * 1000)), self._woken)
         except WatchfilesRustInternalError:  # a name that is no text: it tells nothing more after that
             self._inner.close()
             self._inner = self._begin()

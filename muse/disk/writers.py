@@ -1,7 +1,7 @@
 """Whether somebody has a file open to write: Linux tells, as it gives a read lease on no such file.
 
-See fcntl(2), "Leases". One that is given is released at once. A process that opens the file to write meanwhile
-waits for that, and this one is told by a signal: by SIGURG, which is ignored unless a program asks for it.
+See fcntl(2), "Leases". One that is given is released at once. A process that opens the file to write
+meanwhile waits for that, and this one is told by a signal: by SIGURG, which is ignored unless asked for.
 """
 
 import fcntl

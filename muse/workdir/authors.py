@@ -21,7 +21,7 @@ class RecentOps:
     entries: list[OpEntry] = field(default_factory=list)
 
     def of(self, path: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """Return in words what was done to a file, who did it, and by which ops; nobody where it is not known."""
+        """Return in words what was done to a file, who did it, and by which ops; nobody if that is not known."""
         found = list(self._of(path))
         words = [summary_of(entry["domain_op"]) for entry in found]
         rest = len(words) - _MOST_NAMED
@@ -36,7 +36,7 @@ class RecentOps:
 
 
 class Authors:
-    """Reads what others appended to a session, from where the last look at it that brought something began."""
+    """Reads what others appended to a session, from where the last look that brought something began."""
 
     def __init__(self, repository: Repository, actor_id: str) -> None:
         self._repository = repository

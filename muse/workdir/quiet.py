@@ -39,7 +39,7 @@ class Quiet:
         self._touched.update(dict.fromkeys(paths, now_ns))
 
     def is_settled(self, path: str, found: os.stat_result | None, now_ns: int) -> bool:
-        """Return whether a file is as its writer wants it; if it may be soon, `due_ns` is no later than that."""
+        """Return whether a file is as its writer wants it; if not, `due_ns` says when it may be."""
         last = self._touched.get(path, 0)
         if found is not None and found.st_mtime_ns <= now_ns:
             last = max(last, found.st_mtime_ns)

@@ -68,10 +68,10 @@ class Directory:
                 if is_directory:
                     waiting.append(path)
                 else:
-                    self._take(path, found)
+                    self._take(path, found, is_known=path in known)
         for path in known:
             if path not in found.files and not found.is_unknown(path) and self.is_in_plain_directories(path):
-                self._take(path, found)
+                self._take(path, found, is_known=False)
         found.faults.sort(key=lambda fault: fault.path)
         return found
 
@@ -81,8 +81,8 @@ class Directory:
         except NotFoundError:
             return skips_of(None)
 
-    def _take(self, path: str, found: Scan) -> None:
-        if (fault := place_fault(path)) is not None:
+    def _take(self, path: str, found: Scan, *, is_known: bool) -> None:
+        if not is_known and (fault := place_fault(path)) is not None:
             found.faults.append(FileFault(path, fault))
             return
         try:

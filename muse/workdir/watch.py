@@ -15,7 +15,7 @@ from muse.errors import ConflictError, MuseError, StorageError
 from muse.workdir.authors import Authors
 from muse.workdir.base import now_ns
 from muse.workdir.concerns import Concerns
-from muse.workdir.quiet import Complaints, Quiet
+from muse.workdir.quiet import FAULT_NS, Complaints, Quiet
 from muse.workdir.workdir import RecordOutcome, Workdir
 
 EventKind = Literal["started", "recorded", "brought", "left_out", "waiting", "going_on", "stopped"]
@@ -122,16 +122,13 @@ class Watcher:
             return stack.pop_all()
 
     def _watched(self) -> list[str]:
-        """Return the directories to watch: that of the files, and the parts of the repository outside of it."""
-        storage, root = self._workdir.repository.storage, self._workdir.repository.root
-        place = self._workdir.directory.path
-        inside = [
-            os.path.abspath(layout.op_log_directory(root)),
-            os.path.abspath(layout.branches_directory(root)),
-        ]
+        """Return the directories to watch: that of the files, and what of the repository is outside of it."""
+        storage, place = self._workdir.repository.storage, self._workdir.directory.path
+        root = os.path.abspath(self._workdir.repository.root)
+        inside = [layout.op_log_directory(root), layout.branches_directory(root)]
         for one in (place, *inside):
             storage.make_directories(one)
-        is_inside = f"{os.path.abspath(root)}/".startswith(f"{place.rstrip('/')}/")
+        is_inside = f"{root}/".startswith(f"{place.rstrip('/')}/")
         return [place] if is_inside else [place, *inside]
 
     def _concerns(self) -> Concerns:
@@ -249,13 +246,7 @@ class Watcher:
     def _tell_outcome(self, outcome: RecordOutcome, *, is_last: bool) -> None:
         for event in self._events(outcome):
             self._report(event)
-        faults = outcome.faults
-        named = (
-            self._complaints.to_name(faults, now_ns(), 0)
-            if is_last
-            else self._complaints.to_name(faults, now_ns())
-        )
-        for fault in named:
+        for fault in self._complaints.to_name(outcome.faults, now_ns(), 0 if is_last else FAULT_NS):
             self._report(WatchEvent("left_out", fault.reason, fault.path, created_at=now_text()))
 
     def _events(self, outcome: RecordOutcome) -> Iterator[WatchEvent]:

@@ -151,9 +151,9 @@ class Workdir:
 
         With `paths`, only those files, and those in those directories. What others did is brought into the
         files then. Files that cannot be recorded are left out and named, the rest is recorded; of one file
-        all is, or nothing. With `is_trial`, it is only said what would be recorded; without `brings`, nothing is
-        brought. A file that is not `is_settled` waits: it is neither recorded nor written. Raises `UsageError`
-        where there is no actor, `NotFoundError` for a path that nothing is at.
+        all is, or nothing. With `is_trial`, it is only said what would be recorded; without `brings`, nothing
+        is brought. A file that is not `is_settled` waits: it is neither recorded nor written. Raises
+        `UsageError` where there is no actor, `NotFoundError` for a path that nothing is at.
         """
         if not self.actor_id:
             raise UsageError("nobody is named whose edits these are: name an actor")
