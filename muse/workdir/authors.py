@@ -21,7 +21,7 @@ class RecentOps:
     entries: list[OpEntry] = field(default_factory=list)
 
     def of(self, path: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """Return in words what was done to a file, who did it, and by which ops; nobody if that is not known."""
+        """Return in words what was done to a file, who did it if that is known, and by which ops."""
         found = list(self._of(path))
         words = [summary_of(entry["domain_op"]) for entry in found]
         rest = len(words) - _MOST_NAMED
