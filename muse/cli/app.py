@@ -1,54 +1,64 @@
 """The command line as a whole: its commands, and what happens with an error."""
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from muse import __version__
-from muse.cli import INTERRUPTED, key, token
-from muse.cli.blame import blame
-from muse.cli.branch import command as branch
-from muse.cli.checkout import checkout
-from muse.cli.clone import clone
-from muse.cli.commit import commit
-from muse.cli.coord import command as coord
-from muse.cli.demo.command import demo
-from muse.cli.diff import diff
-from muse.cli.gc import gc
-from muse.cli.init import init
-from muse.cli.log import log
-from muse.cli.prove import prove
-from muse.cli.pull import pull
-from muse.cli.push import push
-from muse.cli.record import record
-from muse.cli.repair import repair
-from muse.cli.replay.command import replay
-from muse.cli.serve import serve
-from muse.cli.session import command as session
+from muse.cli import INTERRUPTED
+from muse.cli.commands import COMMANDS, CommandRow
 from muse.cli.shared.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.shared.output import abandon_stdout, facts_of, prepare_streams, print_error
-from muse.cli.show import show
-from muse.cli.status import status
-from muse.cli.undo import undo
-from muse.cli.verify.command import verify
-from muse.cli.watch import watch
+from muse.compat.lazy import lazy_names
 from muse.errors import MuseError, UsageError
 
-app = typer.Typer(
-    name="muse",
-    help="An op log for live collaboration, and its way into a verifiable history.",
-    rich_markup_mode=None,
-    add_completion=False,
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(session.app, name="session")
-app.add_typer(branch.app, name="branch")
-app.add_typer(key.app, name="key")
-app.add_typer(coord.app, name="coord")
-app.add_typer(token.app, name="token")
+
+def make_app(wanted: Sequence[str] | None = None) -> typer.Typer:
+    """Return the command line. Only the `wanted` commands are read, the others are names and help."""
+    app = typer.Typer(
+        name="muse",
+        help="An op log for live collaboration, and its way into a verifiable history.",
+        rich_markup_mode=None,
+        add_completion=False,
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for row in COMMANDS:
+        if wanted is None or row.name in wanted:
+            _add(app, row)
+        elif row.is_group:
+            app.add_typer(typer.Typer(help=row.help), name=row.name)
+        else:
+            app.command(row.name, help=row.help)(_unread)
+    return app
+
+
+def _add(app: typer.Typer, row: CommandRow) -> None:
+    name = "app" if row.is_group else row.name
+    find, _ = lazy_names(row.module, {name: row.module})
+    found = find(name)
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=row.name)
+    elif callable(found):
+        app.command(row.name)(found)
+
+
+def _unread() -> None:
+    raise AssertionError("a command that is called is read first")
+
+
+def _wanted(arguments: Sequence[str]) -> list[str]:
+    """Return the command that is called: the first argument that is no option, and no option's value."""
+    is_value = False
+    for argument in arguments:
+        if not is_value and not argument.startswith("-"):
+            return [argument]
+        is_value = argument == "--repo"
+    return []
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -57,7 +67,6 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     ctx: typer.Context,
     *,
@@ -72,35 +81,13 @@ def _root(
     help_without_command(ctx)
 
 
-app.command("init")(init)
-app.command("status")(status)
-app.command("record")(record)
-app.command("watch")(watch)
-app.command("commit")(commit)
-app.command("log")(log)
-app.command("show")(show)
-app.command("diff")(diff)
-app.command("verify")(verify)
-app.command("prove")(prove)
-app.command("blame")(blame)
-app.command("undo")(undo)
-app.command("repair")(repair)
-app.command("gc")(gc)
-app.command("checkout")(checkout)
-app.command("clone")(clone)
-app.command("pull")(pull)
-app.command("push")(push)
-app.command("demo")(demo)
-app.command("replay")(replay)
-app.command("serve")(serve)
-
-
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit status; an error is one line on stderr, never a traceback."""
     as_json = "--json" in arguments
     prepare_streams()
     try:
-        return typer.main.get_command(app).main(arguments, prog_name="muse", standalone_mode=False) or 0
+        command = typer.main.get_command(make_app(_wanted(arguments)))
+        return command.main(arguments, prog_name="muse", standalone_mode=False) or 0
     except typer.TyperException as error:
         hint = f"{error.format_message().rstrip('.')}; see 'muse --help'"
         print_error("UsageError", hint, as_json=as_json)

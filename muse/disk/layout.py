@@ -281,6 +281,10 @@ def client_lock_file(root: str, session_id: str) -> str:
     return os.path.join(session_directory(root, session_id), "client.lock")
 
 
+WORKDIR_OF_ROOT = "root"
+"""The name of the working directory that is the root of its repository."""
+
+
 def workdir_directory(root: str) -> str:
     """Return the directory of what is remembered of the files that people work on."""
     return os.path.join(root, MUSE_DIRECTORY, "workdir")

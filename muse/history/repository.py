@@ -3,10 +3,10 @@
 import os.path
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from muse.coordination.reservations import Coordination
 from muse.core.file.objects import ObjectStore
-from muse.core.session_directory import list_sessions
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.git_carry import write_attributes
@@ -21,6 +21,9 @@ from muse.history.repo_record import (
     takes_any_domain,
     write_repo_record,
 )
+
+if TYPE_CHECKING:
+    from muse.coordination.reservations import Coordination
 
 FIRST_BRANCH = "main"
 _SESSIONS_NAMED = 3
@@ -40,7 +43,13 @@ class Repository:
         self.created_at = record["created_at"]
         self.objects = ObjectStore(root, storage)
         self.dag = CommitDag(root, storage)
-        self.coordination = Coordination(root, storage=storage)
+
+    @cached_property
+    def coordination(self) -> "Coordination":
+        """The reservations and intents of the repository."""
+        from muse.coordination.reservations import Coordination  # noqa: PLC0415 - few commands need it
+
+        return Coordination(self.root, storage=self.storage)
 
     @classmethod
     def init(
@@ -113,6 +122,8 @@ def _logs_without_repository(root: str, storage: Storage) -> str:
     """Say what is missing where programs have begun logs without a repository; "" where there are none."""
     if not storage.is_directory(layout.op_log_directory(root)):
         return ""
+    from muse.core.session_directory import list_sessions  # noqa: PLC0415 - only an error says them
+
     found = list_sessions(root, storage=storage)
     if not found:
         return ""

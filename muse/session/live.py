@@ -171,7 +171,7 @@ class LiveSession(Resource):
     ) -> CommitOutcome:
         """Bring the working tree, then the checkpoint, up to commits that the branch names."""
         before = self.repository.read_tree(tips.get(self.branch))
-        update = update_to_branch(self.repository, self.branch, before)
+        update = update_to_branch(self.repository, self.branch, before, session_id=self.log.session_id())
         tips = {**tips, self.branch: staged.newest}
         checkpoint = self.log.checkpoint(
             staged.snapshot_id, commit_id=staged.newest, until=cut, tips=present(tips)

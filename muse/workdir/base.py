@@ -20,7 +20,6 @@ from muse.disk.storage import Storage, version_of
 from muse.errors import CorruptionError, NotFoundError
 
 FORMAT = 1
-ROOT_NAME = "root"
 Version = tuple[str, tuple[str, ...]]
 """A commit, and the ops from which a state follows."""
 

@@ -44,6 +44,8 @@ class Newest(Resource):
         self._actor_id = actor_id
         self._stack = ExitStack()
         self._live: LiveSession | None = None
+        self.committed: Mapping[str, str] = {}
+        self._committed_at: str | None = None
         self.version = log_version(repository, session_id)
         if session_id and self.version:
             self._open_log()
@@ -67,7 +69,9 @@ class Newest(Resource):
             self.pending = self._live.log.replay_since_checkpoint()
             if dag.head(self.branch) == self.head:
                 break
-        self.committed = self.repository.read_tree(self.head)
+        if self._committed_at != self.head:
+            self.committed = self.repository.read_tree(self.head)
+            self._committed_at = self.head
         self._unstored: dict[str, bytes] = {}
         self._apply()
 

@@ -73,7 +73,7 @@ class Directory:
                     self._take(path, found, is_known=path in known)
         for path in known:
             if path not in found.files and not found.is_unknown(path) and self.is_in_plain_directories(path):
-                self._take(path, found, is_known=False)
+                self._take(path, found, is_known=True)
         found.faults.sort(key=lambda fault: fault.path)
         return found
 

@@ -13,7 +13,7 @@ from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
 from muse.history.working_tree import WrittenFiles, notes_of_written
 from muse.plugins.op_fields import NAMES_DIRECTORY
-from muse.workdir.base import ROOT_NAME, Base, BaseFile, BaseStore, Seen, now_ns
+from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns
 from muse.workdir.scan import Directory, FileFault
 from muse.workdir.sessions import ChosenSession, choose_session
 from muse.workdir.status import ChangedFile, Divergence, compare
@@ -69,7 +69,9 @@ class Workdir:
     ) -> None:
         root = os.path.abspath(repository.root)
         path = root if directory is None else os.path.abspath(directory)
-        name = ROOT_NAME if path == root else sha256_hex(path.encode(errors="surrogateescape"))[:16]
+        name = (
+            layout.WORKDIR_OF_ROOT if path == root else sha256_hex(path.encode(errors="surrogateescape"))[:16]
+        )
         self.repository = repository
         self.actor_id = actor_id
         self.directory = Directory(path, repository.storage)

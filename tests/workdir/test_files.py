@@ -274,3 +274,19 @@ def test_a_commit_does_not_call_a_file_changed_by_hand_that_was_recorded(root: P
     with LiveSession(str(root), "jam") as session:
         assert session.commit("second").kept == ()
     assert workdir(root).status().here == []
+
+
+def test_a_commit_brings_what_others_did_into_a_file_that_was_recorded(root: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        session.commit("first")
+    (root / "a.txt").write_text("one\ntwo\n")
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        CodeReplica(session, session.log, "bob").insert("a.txt", 0, "bob\n")
+        assert session.commit("second").written == ("a.txt",)
+    assert (root / "a.txt").read_text() == "bob\none\ntwo\n"
+    (root / "a.txt").write_text("bob\none\ntwo\nthree\n")
+    workdir(root).record()
+    assert (root / "a.txt").read_text() == "bob\none\ntwo\nthree\n"

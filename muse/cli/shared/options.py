@@ -3,18 +3,17 @@
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from muse.cli.shared.output import Output
-from muse.core.file.live_or_archived import check_session_exists
-from muse.core.op_log import list_sessions
 from muse.errors import CorruptionError, NotFoundError
-from muse.history.repo_record import RepoRecord
-from muse.history.repository import Repository
-from muse.history.revision import PREFIX_LENGTH, one_beginning_with
-from muse.history.signing import Signer
+
+# What the help of a command needs no part of is imported where it is used: the help is there at once.
+if TYPE_CHECKING:
+    from muse.history.repository import Repository
+    from muse.history.signing import Signer
 
 RepoOption = Annotated[
     str | None,
@@ -38,9 +37,13 @@ def current_directory() -> str:
         raise NotFoundError("the current directory is gone: change to another, or use --repo DIR") from error
 
 
-def load_signer(path: str | None) -> Signer | None:
+def load_signer(path: str | None) -> "Signer | None":
     """Read the private key in a file, if one is named."""
-    return None if path is None else Signer.load(os.path.join(current_directory(), path))
+    if path is None:
+        return None
+    from muse.history.signing import Signer  # noqa: PLC0415
+
+    return Signer.load(os.path.join(current_directory(), path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,10 @@ class Invocation:
     repo: str | None
     output: Output
 
-    def repository(self) -> Repository:
+    def repository(self) -> "Repository":
         """Open the repository; `NotFoundError` if it is missing."""
+        from muse.history.repository import Repository  # noqa: PLC0415
+
         if self.repo is None:
             return Repository.find(current_directory())
         return Repository.open(os.path.abspath(self.repo))
@@ -66,8 +71,11 @@ def remember(ctx: typer.Context, repo: str | None, *, as_json: bool) -> Invocati
     return invocation
 
 
-def repository_to_check(invocation: Invocation) -> Repository:
+def repository_to_check(invocation: Invocation) -> "Repository":
     """Open the repository; one whose `repo.json` is damaged too, which is then a finding among others."""
+    from muse.history.repo_record import RepoRecord  # noqa: PLC0415
+    from muse.history.repository import Repository  # noqa: PLC0415
+
     try:
         return invocation.repository()
     except CorruptionError as error:
@@ -75,11 +83,15 @@ def repository_to_check(invocation: Invocation) -> Repository:
         return Repository(root, record=RepoRecord(repo_id="", schema_version="", created_at="", domain=""))
 
 
-def check_session(repository: Repository, session_id: str) -> str:
+def check_session(repository: "Repository", session_id: str) -> str:
     """Return the id of the session that is named, in full or by its first 4 or more characters.
 
     Raises `NotFoundError` if there is no such session, `UsageError` if several begin so.
     """
+    from muse.core.file.live_or_archived import check_session_exists  # noqa: PLC0415
+    from muse.core.session_directory import list_sessions  # noqa: PLC0415
+    from muse.history.revision import PREFIX_LENGTH, one_beginning_with  # noqa: PLC0415
+
     with suppress(NotFoundError):
         return check_session_exists(repository.root, session_id, storage=repository.storage)
     known = list_sessions(repository.root) if len(session_id) >= PREFIX_LENGTH else []

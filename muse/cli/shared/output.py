@@ -11,16 +11,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from muse.disk.storage import LOCAL
 from muse.errors import MuseError, UsageError
+
+# `rich` is imported where a terminal is written to: to read it takes longer than most commands take.
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _LAST_STREAM = 2  # the number of stderr
 _COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")
@@ -67,7 +65,9 @@ def _can_draw(encoding: str | None) -> bool:
     return True
 
 
-def error_console() -> Console:
+def error_console() -> "Console":
+    from rich.console import Console  # noqa: PLC0415
+
     return Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
@@ -88,6 +88,9 @@ class Output:
         On a terminal the line ends where the terminal does.
         """
         if sys.stdout.isatty():
+            from rich.console import Console  # noqa: PLC0415
+            from rich.text import Text  # noqa: PLC0415
+
             styled = [(text, "" if number is None else _colour(number)) for text, number in pieces]
             Console(highlight=False).print(
                 Text.assemble(*styled), no_wrap=True, overflow="ellipsis", crop=True
@@ -105,6 +108,8 @@ class Output:
     @property
     def width(self) -> int:
         """Return how many characters a line of the terminal has."""
+        from rich.console import Console  # noqa: PLC0415
+
         return Console().width
 
     def styled(self, lines: Iterable[Sequence[StyledPiece]]) -> None:
@@ -114,6 +119,9 @@ class Output:
         gets the text as it is, so that a program can use it.
         """
         if sys.stdout.isatty():
+            from rich.console import Console  # noqa: PLC0415
+            from rich.text import Text  # noqa: PLC0415
+
             console = Console(highlight=False, markup=False, emoji=False)
             for line in lines:
                 pieces = [(_printable_but_tabs(text), style) for text, style in line]
@@ -151,6 +159,8 @@ class Output:
         if sys.stdout.isatty():
             _print_table(headings, cells, right, styles or [""] * len(cells))
             return
+        from rich.cells import cell_len  # noqa: PLC0415
+
         widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
         for row in [list(headings), *cells]:
             padded = map(_pad, row, widths, right)
@@ -163,6 +173,8 @@ class Output:
         if self.as_json or not sys.stderr.isatty():
             yield lambda _done: None
             return
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         # Results that are printed meanwhile stay on stdout, unless both are the same terminal.
         is_shared = sys.stdout.isatty()
@@ -174,6 +186,8 @@ class Output:
 
 
 def _pad(text: str, width: int, right: bool) -> str:  # noqa: FBT001 - called through map
+    from rich.cells import cell_len  # noqa: PLC0415
+
     space = " " * (width - cell_len(text))
     return space + text if right else text + space
 
@@ -190,6 +204,10 @@ def _printable_but_tabs(text: str) -> str:
 def _print_table(
     headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], styles: Sequence[str]
 ) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, (heading, is_right) in enumerate(zip(headings, right, strict=True)):
         column = [row[index] for row in cells]

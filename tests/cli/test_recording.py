@@ -1,0 +1,109 @@
+"""`muse status` and `muse record`: files of a directory, and a session."""
+
+from pathlib import Path
+
+import pytest
+
+from muse.core.op_log import OpLog
+from muse.session.live import LiveSession
+from muse.session.text_replica import CodeReplica
+from tests.samples.muse_command import Muse, make_muse, run_muse
+from tests.workdir.test_midi import TUNE, midi
+
+
+@pytest.fixture
+def muse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Muse:
+    run = make_muse(monkeypatch, capsys, tmp_path)
+    assert run("init").status == 0
+    return run
+
+
+def test_what_was_done_is_shown_and_recorded_and_then_nothing_differs(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "song.mid").write_bytes(midi(*TUNE))
+    shown = muse("status")
+    assert shown.status == 0
+    assert "  new      a.txt\n  new      song.mid\n" in shown.out
+    done = muse("record", "--actor", "anna", "--intent", "a start")
+    assert (done.status, done.err) == (0, "")
+    assert "Session anna, a new one, named after anna; branch main\nRecorded, 2 ops:\n" in done.out
+    assert "Nothing differs.\n" in muse("status").out
+    assert "Nothing to record.\n" in muse("record", "--actor", "anna").out
+    with OpLog(str(tmp_path), "anna") as log:
+        entries = log.read_all()
+    assert [(entry["actor_id"], entry["domain"], entry["intent_id"]) for entry in entries] == [
+        ("anna", "code", "a start"),
+        ("anna", "music", "a start"),
+    ]
+
+
+def test_a_commit_follows_a_record_without_a_word_about_files(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    muse("record", "--actor", "anna")
+    assert muse("commit", "anna", "-m", "first").status == 0
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    muse("record", "--actor", "anna")
+    done = muse("commit", "anna", "-m", "second")
+    assert (done.status, done.err) == (0, "")
+    assert muse("status").out.endswith("Nothing differs.\n")
+
+
+def test_programs_get_json_of_all(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "bad.mid").write_text("<html>")
+    assert muse("record", "--actor", "anna", "--json", "--dry-run").record["dry_run"] is True
+    done = muse("record", "--actor", "anna", "--json")
+    assert done.status == 1
+    assert [(one["path"], one["change"], len(one["op_ids"])) for one in done.record["recorded"]] == [
+        ("a.txt", "new", 1)
+    ]
+    assert [one["path"] for one in done.record["left_out"]] == ["bad.mid"]
+    with LiveSession(str(tmp_path), "anna") as session:
+        CodeReplica(session, session.log, "bob").create("b.txt", "bob\n")
+    (tmp_path / "a.txt").unlink()
+    shown = muse("status", "--json").record
+    assert shown["session_id"] == "anna"
+    assert [(one["path"], one["change"]) for one in shown["here"]] == [
+        ("a.txt", "deleted"),
+        ("bad.mid", "new"),
+    ]
+    assert [(one["path"], one["change"]) for one in shown["ahead"]] == [("b.txt", "new")]
+    brought = muse("record", "--actor", "anna", "--json").record["brought"]
+    assert brought == {"written": ["b.txt"], "removed": []}
+
+
+def test_paths_are_those_of_the_directory_where_one_is(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.txt").write_text("one\n")
+    (tmp_path / "b.txt").write_text("two\n")
+    done = run_muse("record", "a.txt", "--actor", "anna", "--json", cwd=tmp_path / "d")
+    assert [one["path"] for one in done.record["recorded"]] == ["d/a.txt"]
+    assert run_muse("status", "--json", cwd=tmp_path / "d").record["here"][0]["path"] == "b.txt"
+    assert muse("record", "../elsewhere", "--actor", "anna").status == 2
+    assert "there is no file 'nothing'" in muse("record", "nothing", "--actor", "anna").complaint
+
+
+def test_the_session_is_the_one_asked_for_or_the_last_or_the_only_one(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    with LiveSession(str(tmp_path), "jam") as session:
+        CodeReplica(session, session.log, "bob").create("b.txt", "bob\n")
+    assert "Session jam, the only one that is open" in muse("record", "--actor", "anna").out
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    assert "Session jam, the last one of this directory" in muse("status").out
+    refused = muse("record", "--actor", "anna", "--session", "other")
+    assert refused.status == 2
+    assert "the files here show session 'jam', of which 2 ops are in no commit" in refused.complaint
+    muse("commit", "jam", "-m", "so far")
+    assert "Session other, as asked for" in muse("record", "--actor", "anna", "--session", "other").out
+
+
+def test_misuse_is_named(muse: Muse) -> None:
+    assert muse("record").status == 2
+    assert "name an actor" in muse("record", "--actor", "").complaint
+    assert "is not allowed" in muse("record", "--actor", "anna", "--session", "../x").complaint
+
+
+def test_output_in_a_pipe_has_no_colours(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    assert "\x1b" not in muse("status").out
+    assert "\x1b" not in run_muse("status", cwd=tmp_path).out
