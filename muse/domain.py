@@ -353,21 +353,28 @@ class Compensation:
 class NotUndone:
     """What was not taken back: of the op at `index`, at `address`, for a `reason` that people can read.
 
-    `because` is the place of the later op that is in the way, if one does.
+    `because` is the place of the later op that is in the way, if one does. `is_undone`: it took the op back
+    already.
     """
 
     index: int
     address: str
     reason: str
     because: int | None = None
+    is_undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """The outcome of undoing: ops to append, and what is left as it is."""
+    """The outcome of undoing: ops to append, and what is left as it is.
+
+    `kept` is work of others that rests on what is undone, and stays: `index` is the op that is undone,
+    `because` that of the other.
+    """
 
     compensations: list[Compensation]
     left: list[NotUndone]
+    kept: list[NotUndone] = field(default_factory=list)
 
 
 @runtime_checkable
@@ -408,4 +415,29 @@ class EntryUndoingPlugin(Protocol):
         now: Mapping[str, bytes],
     ) -> Undoing:
         """Do as `undo` does, for the ops of log entries; see `UNDO_INTENT`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DomainWork:
+    """Entries of a domain in the total order, and the tree and the state that they came into."""
+
+    files: Mapping[str, bytes]
+    state: Mapping[str, bytes]
+    entries: Sequence[Mapping[str, Any]]
+
+
+@runtime_checkable
+class WorkUndoingPlugin(Protocol):
+    """A domain that can take ops back, but whose ops mean nothing without what they came into. Pure."""
+
+    def undo_works(
+        self, works: Sequence[DomainWork], fetch: Callable[[str], bytes], undone: Collection[str]
+    ) -> Undoing:
+        """Do as `UndoingPlugin.undo` does, for the entries with the ids `undone`.
+
+        `works` are what came into the branch, commit by commit, and what is pending: the last one leads to
+        the present. Places count through the entries of all. An op that takes others back names them in its
+        field `undoes`: with it, they are among the entries too.
+        """
         ...

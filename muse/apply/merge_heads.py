@@ -225,7 +225,8 @@ def merged_work(
     with nullcontext(logs) if logs else SessionLogs(repository.root, repository.storage) as opened:
         entries = [entry for name, own in sessions.items() for entry in _entries(opened, name, own)]
     brought = {name: op_ids for own in sessions.values() for name, op_ids in own.items()}
-    ordered = sorted(entries, key=total_order)
+    # What two sessions brought, one on each line, takes effect once.
+    ordered = sorted({entry["op_id"]: entry for entry in entries}.values(), key=total_order)
     return MergedWork((first, second), base, ordered, came_in, brought, behind, external)
 
 

@@ -156,6 +156,8 @@ class SealedOpsCheck:
 
     def check_sessions_apart(self) -> None:
         """Check that no op of one session is covered by a later commit of another session too."""
+        if len(self.commits.session_ids()) < 2:
+            return
         of_all = [commit for name in self.commits.session_ids() for commit in self.commits.of_session(name)]
         self._report_twice(of_all, of_two_sessions=True)
 
@@ -221,9 +223,12 @@ class SealedOpsCheck:
             for domain, located in self._runs.items()
         }
         nowhere = {entry["op_id"] for entry in ops.counted_outside(runs, coverage, listed)}
-        for commit in self.commits.of_session(session_id) if nowhere else ():
-            if commit.commit_id in reached:  # of a line that is there twice, the second may have been found
-                nowhere.difference_update(op_ids_of(objects, commit.seal))
+        # Of a line that is there twice, the second may have been found. An op may be in history by way of
+        # another session, too.
+        for name in [session_id, *self.commits.session_ids()]:
+            for commit in self.commits.of_session(name) if nowhere else ():
+                if commit.commit_id in reached:
+                    nowhere.difference_update(op_ids_of(objects, commit.seal))
         return nowhere
 
     def _reached_commits(self) -> set[str]:

@@ -202,7 +202,7 @@ class _StoredCheck:
         if json_digest(record["structured_delta"]) != seal.delta_digest:
             message = f"{path} holds another delta than its message seals: it was changed"
             self._found(path, "delta", message, needs)
-        if seal.repository_digest is not None:
+        if isinstance(seal, Seal) and seal.repository_digest is not None:
             state = self._repo_seals.setdefault(seal.repository_digest, _RepoSeal())
             state.repo_ids.add(record["repo_id"])
             state.commit_id, state.commits = record["commit_id"], state.commits + 1

@@ -15,6 +15,7 @@ from muse.cli.shared.options import (
     remember,
 )
 from muse.cli.shared.output import Output, count_of
+from muse.core.other_sessions import reason
 from muse.errors import MuseError, UsageError
 from muse.session.commit import CommitOutcome, HandEditedError
 from muse.session.live import LiveSession
@@ -92,6 +93,8 @@ def _check_history_has_all(live: LiveSession, session: str) -> None:
 
 
 def _print_outcome(output: Output, session: str, outcome: CommitOutcome) -> None:
+    for op_id, holder in outcome.left_out.items():
+        output.line(f"left out: op {op_id}: {reason(holder)}")
     if not outcome.commit_ids:
         output.line(f"Nothing to commit: every op of session {session} is in history.")
         return

@@ -1,94 +1,162 @@
 """`muse undo`: takes ops of a session back with new ops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
+from muse.cli.shared.diffs import print_diffs
+from muse.cli.shared.options import JsonOption, RepoOption, check_session, remember
 from muse.cli.shared.output import Output, count_of
 from muse.core.entry import OpEntry
 from muse.errors import UsageError
 from muse.session.live import LiveSession
+from muse.views.file_diff import diff_states
 from muse.views.undo import LeftOp, UndoOutcome, by_actor, by_intent, by_op, named_ops
 from muse.views.undo import undo as undo_ops
+
+_ADDRESSES = 3  # so many are named in a line
 
 
 def undo(
     ctx: typer.Context,
     *,
-    session: SessionArgument,
+    session: Annotated[
+        str | None, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)
+    ] = None,
     as_actor: Annotated[
         str, typer.Option("--as", metavar="ACTOR", help="The actor that undoes them.", show_default=False)
     ],
     actor: Annotated[str | None, typer.Option(help="Undo all ops of this actor.")] = None,
-    intent: Annotated[str | None, typer.Option(help="Undo all ops of this intent.")] = None,
+    intent: Annotated[
+        str | None, typer.Option(help="Undo all ops of this intent, such as a prompt or an earlier undo.")
+    ] = None,
     op: Annotated[
         list[str] | None, typer.Option(metavar="OP_ID", help="Undo this op; may be given several times.")
     ] = None,
+    whole: Annotated[
+        str | None, typer.Option("--session", metavar="SESSION", help="Undo all ops of this session.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Append nothing; show how the files would change.")
+    ] = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take ops of a session back, with new ops that leave the later work of others as it is.
 
-    The new ops are pending until 'muse commit'. What could not be undone is listed with the reason,
-    and the exit status is 1. Each undo has an intent of its own: undo that intent to take the undo back.
+    The new ops are pending until 'muse commit'. Each undo has an intent of its own: undo that intent to take
+    the undo back. What others wrote since stays, and is named with the reason. The exit status is 1 only if
+    nothing could be undone; ops that are undone already are no failure.
 
-    Example: muse undo jam-1 --actor bot --as anna
+    Examples: muse undo jam-1 --actor bot --as anna
+              muse undo jam-1 --intent prompt-7 --as anna --dry-run
+              muse undo --session jam-1 --as anna
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
-    if sum(given is not None for given in (actor, intent, op or None)) != 1:
-        raise UsageError("say what to undo in one way: --actor NAME, --intent ID, or --op OP_ID")
-    if "" in (actor, intent, as_actor, *(op or ())):
-        raise UsageError("an empty text names nobody and nothing: give the actor, intent or op id")
+    session_id = _check_choice(session, whole, (actor, intent, op or None), as_actor)
     repository = invocation.repository()
-    session = check_session(repository, session)
-    with LiveSession(repository.root, session) as live, output.progress("undoing"):
-        outcome = undo_ops(live, _choice(actor, intent, named_ops(live, op or ())), as_actor)
+    session_id = check_session(repository, session_id)
+    with LiveSession(repository.root, session_id) as live, output.progress("undoing"):
+        choice = _choice(actor, intent, named_ops(live, op or ()), is_all=whole is not None)
+        outcome = undo_ops(live, choice, as_actor, dry_run=dry_run)
     if output.as_json:
-        output.record(_record(outcome))
+        output.record(_record(outcome, is_dry=dry_run))
     else:
-        _print(output, outcome)
-    if outcome.left:
+        _print(output, outcome, is_dry=dry_run)
+    if outcome.is_in_vain:
         raise typer.Exit(1)
 
 
-def _choice(actor: str | None, intent: str | None, op_ids: list[str]) -> Callable[[OpEntry], bool]:
+def _check_choice(
+    session: str | None, whole: str | None, ways: Sequence[str | list[str] | None], as_actor: str
+) -> str:
+    """Return the session, once exactly one way is chosen to say what to undo."""
+    given = [way for way in (whole, *ways) if way is not None]
+    if len(given) != 1:
+        raise UsageError(
+            "say what to undo in one way: --actor NAME, --intent ID, --op OP_ID or --session SESSION"
+        )
+    if any("" in (way if isinstance(way, list) else [way]) for way in (*given, as_actor)):
+        raise UsageError("an empty text names nobody and nothing: give the actor, intent or op id")
+    if (session is None) == (whole is None):
+        raise UsageError("name the session once: as in 'muse undo SESSION --actor NAME'")
+    return session if whole is None else whole  # type: ignore[return-value]
+
+
+def _choice(
+    actor: str | None, intent: str | None, op_ids: list[str], *, is_all: bool
+) -> Callable[[OpEntry], bool]:
+    if is_all:
+        return lambda _entry: True
     if actor is not None:
         return by_actor(actor)
     return by_op(op_ids) if intent is None else by_intent(intent)
 
 
-def _record(outcome: UndoOutcome) -> dict[str, Any]:
-    return {
+def _record(outcome: UndoOutcome, *, is_dry: bool) -> dict[str, Any]:
+    record = {
         "intent_id": outcome.intent_id,
         "op_ids": [entry["op_id"] for entry in outcome.entries],
         "undone": outcome.undone,
-        "left": [
-            {
-                "op_id": left.op["op_id"],
-                "actor_id": left.op["actor_id"],
-                "address": left.address,
-                "reason": left.reason,
-                "because": None if left.because is None else left.because["op_id"],
-                "because_actor_id": None if left.because is None else left.because["actor_id"],
-            }
-            for left in outcome.left
-        ],
+        "left": list(map(_left_record, outcome.left)),
+        "kept": list(map(_left_record, outcome.kept)),
+    }
+    if is_dry:
+        record["changes"] = [diff.as_record() for diff in diff_states(outcome.before, outcome.after)]
+    return record
+
+
+def _left_record(left: LeftOp) -> dict[str, Any]:
+    return {
+        "op_id": left.op["op_id"],
+        "actor_id": left.op["actor_id"],
+        "address": left.address,
+        "reason": left.reason,
+        "because": None if left.because is None else left.because["op_id"],
+        "because_actor_id": None if left.because is None else left.because["actor_id"],
     }
 
 
-def _print(output: Output, outcome: UndoOutcome) -> None:
+def _print(output: Output, outcome: UndoOutcome, *, is_dry: bool) -> None:
     undone, added = len(outcome.undone), len(outcome.entries)
-    output.line(f"{count_of(undone, 'op')} undone with {count_of(added, 'new op')}")
-    if outcome.entries:
+    would = "would be " if is_dry else ""
+    output.line(f"{count_of(undone, 'op')} {would}undone with {count_of(added, 'new op')}")
+    if outcome.entries and not is_dry:
         output.line(f"Intent {outcome.intent_id}")
-    for left in outcome.left:
-        output.line(f"  left as it is: {left.op['op_id']} by {left.op['actor_id']}, {_why(left)}")
+    for group in _grouped(outcome.kept):
+        output.line(f"  kept: {_places(group)}: {_why(group)}")
+    for group in _grouped(outcome.left):
+        output.line(
+            f"  left as it is: {_ops(group)} by {group[0].op['actor_id']}, {_places(group)}: {_why(group)}"
+        )
+    print_diffs(output, diff_states(outcome.before, outcome.after))
 
 
-def _why(left: LeftOp) -> str:
-    because = left.because
-    by = f" (by {because['actor_id']}, op {because['op_id']})" if because else ""
-    return f"{left.address}: {left.reason}{by}"
+def _grouped(items: Iterable[LeftOp]) -> list[list[LeftOp]]:
+    """Join what is left for the same reason: of one actor, owed to one other actor."""
+    groups: dict[tuple[str, str, str], list[LeftOp]] = {}
+    for left in items:
+        other = left.because["actor_id"] if left.because else ""
+        groups.setdefault((left.reason, left.op["actor_id"], other), []).append(left)
+    return list(groups.values())
+
+
+def _ops(group: Sequence[LeftOp]) -> str:
+    op_ids = list(dict.fromkeys(left.op["op_id"] for left in group))
+    return op_ids[0] if len(op_ids) == 1 else count_of(len(op_ids), "op")
+
+
+def _places(group: Sequence[LeftOp]) -> str:
+    addresses = list(dict.fromkeys(left.address for left in group))
+    more = len(addresses) - _ADDRESSES
+    return ", ".join(addresses[:_ADDRESSES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _why(group: Sequence[LeftOp]) -> str:
+    others = list(dict.fromkeys(left.because["op_id"] for left in group if left.because))
+    if not others or group[0].because is None:
+        return group[0].reason
+    ops = f"op {others[0]}" if len(others) == 1 else f"{len(others)} ops"
+    return f"{group[0].reason} (by {group[0].because['actor_id']}, {ops})"

@@ -121,15 +121,7 @@ class Coordination:
                     "wait, or ask for its release",
                     in_the_way,
                 )
-            room = _Room(
-                MOST_RESERVATIONS,
-                MOST_RESERVATIONS_OF_ONE,
-                MOST_ADDRESSES_HELD,
-                "reservations",
-                f"{MOST_ADDRESSES_HELD} addresses are reserved",
-                "release some",
-            )
-            _check_room(room, self._holdings.reservations.values(), actor_id, wanted)
+            _check_room(_room_for_reservations(), self._holdings.reservations.values(), actor_id, wanted)
             now = self._now()
             made = Reservation(
                 reservation_id=own,
@@ -271,15 +263,7 @@ class Coordination:
                     f"reservation {reservation_id} {fault}: make a new one, or leave out its id"
                 )
             self._holdings.forget_past_intents(now)
-            room = _Room(
-                MOST_INTENTS,
-                MOST_INTENTS_OF_ONE,
-                MOST_ADDRESSES_INTENDED,
-                "intents",
-                f"intents name {MOST_ADDRESSES_INTENDED} addresses",
-                "wait until some are over",
-            )
-            _check_room(room, self._holdings.intents.values(), actor_id, wanted)
+            _check_room(_room_for_intents(), self._holdings.intents.values(), actor_id, wanted)
             intent = Intent(
                 intent_id=own,
                 reservation_id=reservation_id,
@@ -464,6 +448,18 @@ class _Room(NamedTuple):
     what: str
     addresses_taken: str
     advice: str
+
+
+def _room_for_reservations() -> _Room:
+    taken = f"{MOST_ADDRESSES_HELD} addresses are reserved"
+    plans = MOST_RESERVATIONS, MOST_RESERVATIONS_OF_ONE
+    return _Room(*plans, MOST_ADDRESSES_HELD, "reservations", taken, "release some")
+
+
+def _room_for_intents() -> _Room:
+    taken = f"intents name {MOST_ADDRESSES_INTENDED} addresses"
+    plans = MOST_INTENTS, MOST_INTENTS_OF_ONE
+    return _Room(*plans, MOST_ADDRESSES_INTENDED, "intents", taken, "wait until some are over")
 
 
 def _check_room(room: _Room, present: Collection[Plan], actor_id: str, wanted: tuple[str, ...]) -> None:

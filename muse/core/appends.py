@@ -97,9 +97,10 @@ class Appends:
 
     def _open(self) -> None:
         self.check_open()
-        coverage = self._checkpoint.trusted_coverage()
+        checkpoint = self._checkpoint.trusted()
+        coverage = self._checkpoint.covered_by(checkpoint)
         self._check_reaches(coverage.cut.offset)
-        self._checkpoint.check_cut()
+        self._checkpoint.check_cut(checkpoint)
         self._file.known_durable(coverage.cut.offset)
         self.highest = coverage.cut.lamport_ts
         self.clock.value = coverage.lamport_ts

@@ -11,7 +11,6 @@ from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.log_reader import collector_paused
 from muse.core.uncommitted import LacksOpsError, PendingOps
 from muse.domain import StructuredDelta
-from muse.errors import CorruptionError
 
 
 class Checkpoints:
@@ -42,10 +41,7 @@ class Checkpoints:
 
     def trusted(self) -> OpLogCheckpoint | None:
         """Return the checkpoint; None if it does not exist, or cannot be trusted."""
-        try:
-            return self._store.read()
-        except CorruptionError:
-            return None
+        return self._store.trusted()
 
     def coverage(self) -> Coverage:
         """Return what the checkpoint covers; nothing if it does not exist."""

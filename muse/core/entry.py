@@ -126,9 +126,14 @@ def check_entry(entry: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> No
     if not isinstance(parents, list):
         raise InvalidEntryError("parent_op_ids must be a list", field="parent_op_ids")
     check_causes(entry["op_id"], parents, limits)
-    if not isinstance(entry["domain_op"], dict):
+    check_op_is_object(entry["domain_op"])
+
+
+def check_op_is_object(domain_op: object) -> None:
+    """Raise `InvalidEntryError` unless an op is a JSON object."""
+    if not isinstance(domain_op, dict):
         raise InvalidEntryError(
-            f"domain_op must be an object, not {_type_name(entry['domain_op'])}", field="domain_op"
+            f"domain_op must be an object, not {_type_name(domain_op)}", field="domain_op"
         )
 
 

@@ -10,7 +10,15 @@ from typing import Annotated, Any, NoReturn, TypedDict, cast
 import msgspec
 import orjson
 
-from muse.core.entry import DEFAULT_LIMITS, ENTRY_FIELDS, MAX_LAMPORT, Limits, OpEntry, check_entry
+from muse.core.entry import (
+    DEFAULT_LIMITS,
+    ENTRY_FIELDS,
+    MAX_LAMPORT,
+    Limits,
+    OpEntry,
+    check_entry,
+    check_op_is_object,
+)
 from muse.core.strict_json import ATOMS, count_containers, parse_strictly, unstorable
 from muse.disk.crc import crc32
 from muse.errors import InvalidEntryError
@@ -48,9 +56,7 @@ def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
     covered = body[:-1]
     domain_op: Any = entry["domain_op"]
     if type(domain_op) is not dict:
-        raise InvalidEntryError(
-            f"domain_op must be an object, not {type(domain_op).__name__}", field="domain_op"
-        )
+        check_op_is_object(domain_op)
     # The usual case, an op without containers, is decided without a frame of Python for each value.
     flat = ATOMS.issuperset(map(type, domain_op.values()))
     containers = 1 if flat else count_containers(domain_op)

@@ -8,7 +8,7 @@ those of all entries its writer could have read. See `docs/log_format.md` for th
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from muse.core.appends import Durability, check_durability
@@ -364,15 +364,20 @@ class OpLog(Resource):
         """Iterate over all bytes of the log that are no entry, torn or corrupt, in bounded memory."""
         return self._reader.damages()
 
-    def repair(self, *, only_replaced: bool = False) -> Repair:
+    def repair(
+        self, *, only_replaced: bool = False, other_bodies: Mapping[str, OpEntry] | None = None
+    ) -> Repair:
         """Move damaged bytes to a side file and blank them; say what was done.
 
-        With `only_replaced`, damage stays that may hide an op which the log does not have.
+        With `only_replaced`, damage stays that may hide an op which the log does not have. `other_bodies`, by
+        op id, are the right bodies of ops: lines that give one another body go too.
         """
         self._appends.check_open()
         with self._appends.file_lock(), self._appends.lock:
             storage = self._directory.storage
-            return repair_log(self._file, self._reader, storage, only_replaced=only_replaced)
+            return repair_log(
+                self._file, self._reader, storage, only_replaced=only_replaced, other_bodies=other_bodies
+            )
 
     def follow(
         self,

@@ -26,7 +26,7 @@ class OrphanFile:
     def __init__(self, path: str, storage: Storage) -> None:
         self.path = path
         self._storage = storage
-        self._data = b""
+        self._seen: tuple[int, int, int] | None = None
         self._orphans: ByOpId = {}
         self._named: frozenset[str] = frozenset()
 
@@ -35,12 +35,13 @@ class OrphanFile:
 
     def read(self) -> ByOpId:
         """Return the orphans. A damaged line is passed over: its sender still has it."""
-        data = self._bytes()
-        if data != self._data:  # decoded once, however often it is looked at
-            entries = _decoded(data).entries
+        status = self._storage.look(self.path)
+        seen = None if status is None else (status.st_ino, status.st_mtime_ns, status.st_size)
+        if seen != self._seen:  # read once, however often it is looked at: each append does
+            entries = _decoded(self._bytes()).entries
             self._orphans = {entry["op_id"]: (entry, frame(entry_json(entry))) for entry in entries}
             self._named = frozenset(self._orphans).union(*[entry["parent_op_ids"] for entry in entries])
-            self._data = data
+            self._seen = seen
         return self._orphans
 
     def concerns(self, op_ids: Iterable[str]) -> bool:

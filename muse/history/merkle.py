@@ -39,17 +39,11 @@ def root_hash(leaves: Iterable[bytes]) -> bytes:
     return _fold(leaves, {})[0]
 
 
-def prove_inclusion(leaves: Iterable[bytes], leaf_index: int) -> tuple[Inclusion, bytes]:
-    """Return the proof that leaf `leaf_index` is in the tree over `leaves`, and the root of that tree.
-
-    Reads `leaves` once, in order. `UsageError` if there is no such leaf.
-    """
-    (inclusion,), root = prove_inclusions(leaves, [leaf_index])
-    return inclusion, root
-
-
 def prove_inclusions(leaves: Iterable[bytes], leaf_indices: Iterable[int]) -> tuple[list[Inclusion], bytes]:
-    """Return the proofs of several leaves, and the root; see `prove_inclusion`. Each leaf is hashed once."""
+    """Return the proofs that the leaves at some places are in the tree over `leaves`, and the root of it.
+
+    Reads `leaves` once, in order, and hashes each once. `UsageError` if there is no such leaf.
+    """
     paths: dict[int, list[bytes]] = {index: [] for index in leaf_indices}
     root, size = _fold(leaves, paths)
     if (wrong := next((index for index in paths if not 0 <= index < size), None)) is not None:

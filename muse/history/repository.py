@@ -119,7 +119,7 @@ class Repository:
 
 
 def _logs_without_repository(root: str, storage: Storage) -> str:
-    """Say what is missing where programs have begun logs without a repository; "" where there are none."""
+    """Say what is missing where programs have begun logs without a repository; "" elsewhere."""
     if not storage.is_directory(layout.op_log_directory(root)):
         return ""
     from muse.core.session_directory import list_sessions  # noqa: PLC0415 - only an error says them

@@ -71,7 +71,6 @@ class MergeSeal:
     record_digest: str | None = None
     snapshot_digest: str | None = None
     state_digests: str | None = None
-    repository_digest: str | None = None
 
 
 _FIELDS = {

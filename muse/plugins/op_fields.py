@@ -32,6 +32,12 @@ def address_of(op: Any) -> str:
     return address if isinstance(address, str) else ""
 
 
+def undone_by(op: Any) -> list[str]:
+    """Return the ids of the ops that an op says it takes back."""
+    named = op.get("undoes") if isinstance(op, Mapping) else None
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list | tuple) else []
+
+
 def names_path(path: str) -> str:
     """Name the page that belongs to the file at `path`, should that be a score."""
     return f"{NAMES_DIRECTORY}/{path}.json"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from muse.checks.finding import Finding
+from muse.checks.sealed_ops import SealedOpsCheck
 from muse.checks.verify import Report, verify_repository
 from muse.core.file.live_or_archived import SessionFile, is_archived
 from muse.core.op_log import OpLog, list_sessions
@@ -30,6 +31,7 @@ from muse.history.repo_record import (
 )
 from muse.history.seal import read_seal
 from muse.history.walk import reachable
+from muse.replication.bodies import restore_bodies
 from muse.replication.local_peer import LocalPeer
 from muse.replication.mend import Mended, Mender, clear_damage, distrust_checkpoint
 from muse.replication.peer import IDS_AT_MOST, Identity, Peer
@@ -71,8 +73,11 @@ def repair_from(
     with LocalPeer(root, storage) as own:
         check_same_repository(own, peer)
         sessions = []
+        check = SealedOpsCheck(own.repository)
+        check.read_commits()
         for session_id in sorted({*own.sessions(), *peer.sessions()}):
             mended += _clear_orphans(root, session_id, storage)
+            mended += restore_bodies(own, peer, session_id, check)
             if distrust_checkpoint(own, session_id):
                 mended.append(Mended("checkpoint", session_id))
             sessions.append(sync_session(own, peer, session_id, send=False))

@@ -135,7 +135,8 @@ class AppendQueue:
             receipts = self._guarded.append_at_once(requests)
             if receipts is None:
                 return None
-            if not self._log.cursors.is_near(max(map(_end_of, receipts), default=0)):
+            end = max(map(_end_of, receipts))
+            if end and not self._log.cursors.is_near(end):
                 # Another wrote much, and all of it is in the cursor's crc.
                 return self._loop.run_in_executor(self._threads, self._with_cursors, receipts)
             written.set_result(self._with_cursors(receipts))

@@ -32,13 +32,17 @@ class Shares:
             if self._running.get(holder, 0) >= self._at_most:
                 self._waiting.setdefault(holder, deque()).append((future, work))
                 return future
-            self._threads.submit(self._do, holder, (future, work))
+            self._threads.submit(self._do, holder, [(future, work)])
             self._running[holder] = self._running.get(holder, 0) + 1
         return future
 
-    def _do(self, holder: Hashable, work: _Work) -> None:
-        """Do work, and then have the next done: what others want comes before it."""
-        following: _Work | None = work
+    def _do(self, holder: Hashable, first: list[_Work]) -> None:
+        """Do work, and then have the next done: what others want comes before it.
+
+        `first` is emptied: an error keeps the frames above it, and must not find itself in them, or it would
+        keep itself, and all that was worked on, until a collection.
+        """
+        following: _Work | None = first.pop()
         while following is not None:
             _run(*following)
             following = self._next(holder)
@@ -58,7 +62,7 @@ class Shares:
 
     def _is_handed_on(self, holder: Hashable, work: _Work) -> bool:
         try:
-            self._threads.submit(self._do, holder, work)
+            self._threads.submit(self._do, holder, [work])
         except RuntimeError:  # the threads take nothing on any more: this one does the rest
             return False
         return True
@@ -80,6 +84,6 @@ def _run(future: "Future[Any]", work: Callable[[], Any]) -> None:
         result = work()
     except BaseException as error:  # noqa: BLE001 - it is raised where the work is waited for
         future.set_exception(error)
-        del future, work  # or the error would keep itself, and all that was worked on, until a collection
+        del future, work  # see `Shares._do`
     else:
         future.set_result(result)

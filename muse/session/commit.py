@@ -1,7 +1,7 @@
 """How pending ops become commits: they are applied domain by domain, and what comes of them is stored."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from muse.apply.domains import apply_entries, read_states, rules_text, without_effect, write_states
@@ -11,11 +11,13 @@ from muse.core.delta import collapse
 from muse.core.entry import OpEntry
 from muse.core.op_list import encode_op_list
 from muse.core.op_log import OpLog
+from muse.core.other_sessions import reason
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.domain import Application, IgnoredOp, StructuredDelta
 from muse.errors import CorruptionError, MuseError, PluginError, StorageError
 from muse.history.commit_record import (
+    CommitRecord,
     executable_metadata,
     executable_paths,
     make_commit_record,
@@ -26,7 +28,7 @@ from muse.history.commit_record import (
 )
 from muse.history.repo_record import canonical_time, repository_digest
 from muse.history.repository import Repository, TreeFiles
-from muse.history.seal import make_seal
+from muse.history.seal import Seal, make_seal
 from muse.history.signing import Signer
 from muse.history.tree import with_contents
 
@@ -35,14 +37,16 @@ from muse.history.tree import with_contents
 class CommitOutcome:
     """The commits that were made, one for each domain; none if nothing was pending.
 
-    `ignored` are ops that could not take effect. `written`, `removed` and `kept` are files of the working
-    tree; those in `kept` were changed by hand and are left as they are.
+    `ignored` are ops that could not take effect. `left_out` are ops that another session has in history:
+    op id -> that session; none of them takes effect twice. `written`, `removed` and `kept` are files of the
+    working tree; those in `kept` were changed by hand and are left as they are.
     """
 
     commit_ids: tuple[str, ...] = ()
     op_count: int = 0
     summary: str = "no ops"
     ignored: tuple[IgnoredOp, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
@@ -61,6 +65,9 @@ class CommitOutcome:
             "ignored": [
                 {"index": op.index, "op_id": op.op_id, "address": op.address, "reason": op.reason}
                 for op in self.ignored
+            ],
+            "left_out": [
+                {"op_id": op_id, "reason": reason(holder)} for op_id, holder in self.left_out.items()
             ],
             "written": list(self.written),
             "removed": list(self.removed),
@@ -163,24 +170,26 @@ class CommitWriter:
                     **executable_metadata(manifest.keys() & set(executable)),
                 },
             )
-            seal = replace(
-                make_seal(self._log.session_id(), cut.offset, own, frontier, delta),
-                # A tree that was there already kept its time.
-                snapshot_digest=snapshot_digest(repository.dag.read_snapshot(snapshot_id)),
-                repository_digest=self._repository_digest,
-                signer_key_id=self._signer.key_id if self._signer else None,
-                state_digests=state_digests(
-                    map(repository.dag.read_snapshot, state_snapshots(record).values())
-                ),
-                rules=rules_text([domain]),
-            )
-            record = seal_commit(record, seal)
-            if self._signer is not None:
-                record = self._signer.sign(record)
-            commit_ids.append(repository.dag.write_commit(record))
+            seal = make_seal(self._log.session_id(), cut.offset, own, frontier, delta)
+            commit_ids.append(repository.dag.write_commit(self._sealed(record, seal, domain)))
             deltas.append(delta)
             ignored += without_effect(domain, own, application, any_domain=repository.any_domain)
         return StagedCommits(tuple(commit_ids), record["snapshot_id"], tuple(deltas), tuple(ignored))
+
+    def _sealed(self, record: CommitRecord, seal: Seal, domain: str) -> CommitRecord:
+        """Return a commit of one domain with its seal, which covers its snapshots too, and its signature."""
+        dag = self._repository.dag
+        seal = replace(
+            seal,
+            # A tree that was there already kept its time.
+            snapshot_digest=snapshot_digest(dag.read_snapshot(record["snapshot_id"])),
+            repository_digest=self._repository_digest,
+            signer_key_id=self._signer.key_id if self._signer else None,
+            state_digests=state_digests(map(dag.read_snapshot, state_snapshots(record).values())),
+            rules=rules_text([domain]),
+        )
+        record = seal_commit(record, seal)
+        return record if self._signer is None else self._signer.sign(record)
 
     def _apply(
         self, domain: str, entries: list[OpEntry], files: Mapping[str, bytes], state: Mapping[str, bytes]

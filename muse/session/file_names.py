@@ -6,7 +6,7 @@ file that nobody knows may touch anything.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from muse.core.address import ADDRESS_LENGTH, addresses_of, with_inner
@@ -45,17 +45,21 @@ class FileNames:
         self._commit_id = ""
         self._committed: dict[str, set[str]] = {}
 
-    def catch_up(self) -> None:
-        """Take in what anyone appended and committed since."""
+    def catch_up(self, *, commits_too: bool = True) -> None:
+        """Take in what anyone appended since and, if that is wanted, committed."""
         with self._lock:
-            commit_id, tree = self._read_tree()
-            if commit_id != self._commit_id:
-                self._committed = _names_in(*tree())
-                self._commit_id = commit_id
+            if commits_too:
+                self._take_in_commit()
             end = self._log.cut().offset
             for entry in self._log.scan(self._read_to, end):
                 self.expect(entry, entry["lamport_ts"])
             self._read_to = end
+
+    def _take_in_commit(self) -> None:
+        commit_id, tree = self._read_tree()
+        if commit_id != self._commit_id:
+            self._committed = _names_in(*tree())
+            self._commit_id = commit_id
 
     def expect(self, entry: OpEntry, stamp: int) -> None:
         """Take in an op that is in the log, or about to enter it."""
@@ -74,10 +78,8 @@ class FileNames:
         named = addresses_of(entry["domain_op"])
         found = set(named)
         with self._lock:
-            for one in with_inner(entry["domain_op"]):
-                file_id = one.get("file_id")
-                if isinstance(file_id, str) and file_id:
-                    found.update(self._names_of(file_id, one, is_code=entry["domain"] == DOMAIN))
+            for file_id, one in _by_id(entry["domain_op"]):
+                found.update(self._names_of(file_id, one, is_code=entry["domain"] == DOMAIN))
         return named if len(found) == len(named) else tuple(sorted(found))
 
     # -- taking in ------------------------------------------------------------------------------
@@ -119,6 +121,19 @@ class FileNames:
             if len(found) > MOST_NAMES:
                 return (_ANYTHING,)
         return found
+
+
+def names_file(op: Mapping[str, Any]) -> bool:
+    """Return whether an op, or one of its inner ops, names a file by its id."""
+    return any(True for _ in _by_id(op))
+
+
+def _by_id(op: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield an op and its inner ops that name a file by its id, with that."""
+    for one in with_inner(op):
+        file_id = one.get("file_id")
+        if isinstance(file_id, str) and file_id:
+            yield file_id, one
 
 
 def _names_in(files: Mapping[str, str], state: Mapping[str, bytes]) -> dict[str, set[str]]:

@@ -31,7 +31,7 @@ from muse.session.decisions import (
     refused,
     settle_overlaps,
 )
-from muse.session.file_names import FileNames, Tree
+from muse.session.file_names import FileNames, Tree, names_file
 from muse.session.foresight import Foresight
 from muse.session.policy import Policy, read_policy
 from muse.session.proposals import PAGE_PROPOSALS, Proposal, ProposalFile
@@ -118,13 +118,14 @@ class GuardedLog:
             self._foresight.catch_up()
             if not all(offer.states_parents for offer in valid):
                 self._heads.catch_up()
-            self._catch_up(self.policy(), reads=reads)  # most of it, while others may append
+            recent = self._policy_read[1] if self._policy_read is not None else self.policy()
+            self._catch_up(recent, valid, reads=reads)  # most of it, while others may append
             with self._log.exclusive():
                 policy = self.policy()
                 several = reads and len({request.actor_id for request in requests}) > 1
                 arriving = Arriving() if several and policy.stale_reads != "off" else None
                 with self._frozen(policy) as reservations:
-                    self._catch_up(policy, reads=reads)
+                    self._catch_up(policy, valid, reads=reads)
                     self._decide(valid, policy, reservations, arriving)
                     self._enter([offer for offer in valid if offer.is_admitted])
                 if arriving is not None:
@@ -151,12 +152,13 @@ class GuardedLog:
         with self._log.exclusive(wait=False) as is_exclusive:
             return self.append_requests(requests, durability="os") if is_exclusive else None
 
-    def _catch_up(self, policy: Policy, *, reads: bool) -> None:
+    def _catch_up(self, policy: Policy, offers: Sequence[Offer], *, reads: bool) -> None:
         """Take in what is in the log by now, as far as the policy asks for it."""
         if reads and policy.stale_reads != "off":
             self._touches.catch_up()
         if policy.enforces_reservations and self.coordination.is_used():
-            self._names.catch_up()
+            by_id = any(names_file(offer.entry["domain_op"]) for offer in offers)
+            self._names.catch_up(commits_too=by_id)
 
     def _frozen(self, policy: Policy) -> AbstractContextManager[FrozenReservations | None]:
         if policy.reservations == "off":
@@ -218,7 +220,7 @@ class GuardedLog:
                 )
 
     def _name_parents(self, offers: Sequence[Offer]) -> bool:
-        """Let each draft without parents rest on what its author could have seen; False if there is none.
+        """Let each draft without parents rest on what its author could have seen; False if all have some.
 
         Of a request that says what was read, an op after the first rests on the one before it.
         """

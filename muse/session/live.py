@@ -16,12 +16,14 @@ from muse.core.coverage import Cut
 from muse.core.entry import OpEntry
 from muse.core.file.log_reader import collector_paused
 from muse.core.op_log import Durability, OpLog
+from muse.core.session_directory import names_of_sessions
 from muse.disk import layout
 from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL, Storage
 from muse.domain import DomainOp
 from muse.errors import ConflictError, StorageError
 from muse.history.garbage_lock import uncollected
+from muse.history.line_ops import held_by_others
 from muse.history.repository import Repository
 from muse.history.session_history import SessionHistories
 from muse.history.signing import Signer
@@ -108,13 +110,15 @@ class LiveSession(Resource):
         """Carry all pending ops into the branch: one commit for each domain, one update of the ref.
 
         The delta stored is the net of the ops, or with `full` every op; the seal covers them all. Each op
-        gets into history once, even if others commit too. If nothing is pending, nothing is made, and the
-        outcome says so. `at` is the time of the commit in ISO 8601, by default now; `executable` are the
-        files that may be run, by default those of the commit before. Raises `CorruptionError` if the log is
-        damaged where an op may be lost (unless
-        `salvage`: the good ops go), `PluginError` if a plugin fails, `StorageError` if the disk does: then
-        the branch is unchanged and the ops stay pending, or it says that the commit is made.
-        `HandEditedError` comes after the commit, about files of the working tree.
+        gets into history once, even if others commit too; one that another session has there is left out, and
+        named in the outcome. If nothing is pending, nothing is made, and the outcome says so. `at` is the
+        time of the commit in ISO 8601, by default now; `executable` are the files that may be run, by default
+        those of the commit before.
+
+        Raises `CorruptionError` if the log is damaged where an op may be lost (unless `salvage`: the good ops
+        go), `PluginError` if a plugin fails, `StorageError` if the disk does: then the branch is unchanged
+        and the ops stay pending, or it says that the commit is made. `HandEditedError` comes after the
+        commit, about files of the working tree.
         """
         self.heal()
         # One committer of a session at a time; those of other sessions meet at the ref.
@@ -127,8 +131,10 @@ class LiveSession(Resource):
                 head = tips.get(self.branch)  # a newer one may hold ops that were not taken in
                 cut = self.log.cut()
                 entries = self.log.replay_since_checkpoint(until=cut, salvage=salvage)
+                left_out = self._held_by_others(head, entries)
+                entries = [entry for entry in entries if entry["op_id"] not in left_out]
                 if not entries:
-                    return CommitOutcome()
+                    return self._count_as_covered(left_out, head, cut, tips)
                 self.log.sync()
                 by = self.author if author is None else author
                 with collector_paused():
@@ -140,7 +146,7 @@ class LiveSession(Resource):
                 except ConflictError:
                     continue  # another committer was first: cut again on the new head
                 try:
-                    return self._finish(staged, entries, cut, tips)
+                    return self._finish(staged, len(entries), left_out, cut, tips)
                 except StorageError as error:
                     raise StorageError(
                         f"commit {staged.newest} is made, but {error}; the next commit or "
@@ -166,8 +172,31 @@ class LiveSession(Resource):
         with self.repository.storage.locked(path), uncollected(self.repository.root, self.repository.storage):
             yield True
 
+    def _held_by_others(self, head: str | None, entries: Sequence[OpEntry]) -> dict[str, str]:
+        """Return those of the ops that another session has in the history of `head`: op id -> session."""
+        root, session_id = self.repository.root, self.log.session_id()
+        if not entries or names_of_sessions(root, storage=self.repository.storage) == [session_id]:
+            return {}
+        op_ids = [entry["op_id"] for entry in entries]
+        return held_by_others(self.repository.dag, self.repository.objects, head, session_id, op_ids)
+
+    def _count_as_covered(
+        self, left_out: Mapping[str, str], head: str | None, cut: Cut, tips: Mapping[str, str | None]
+    ) -> CommitOutcome:
+        """Count ops as committed that all are in history by way of other sessions: nothing is to be made."""
+        if left_out and head is not None:
+            snapshot_id = self.repository.dag.read_commit(head)["snapshot_id"]
+            checkpoint = self.log.checkpoint(snapshot_id, commit_id=head, until=cut, tips=present(tips))
+            self._recovery.note_agreement(tips, checkpoint)
+        return CommitOutcome(left_out=left_out)
+
     def _finish(
-        self, staged: StagedCommits, entries: list[OpEntry], cut: Cut, tips: Mapping[str, str | None]
+        self,
+        staged: StagedCommits,
+        op_count: int,
+        left_out: Mapping[str, str],
+        cut: Cut,
+        tips: Mapping[str, str | None],
     ) -> CommitOutcome:
         """Bring the working tree, then the checkpoint, up to commits that the branch names."""
         before = self.repository.read_tree(tips.get(self.branch))
@@ -179,9 +208,10 @@ class LiveSession(Resource):
         self._recovery.note_agreement(tips, checkpoint)
         outcome = CommitOutcome(
             commit_ids=staged.commit_ids,
-            op_count=len(entries),
+            op_count=op_count,
             summary=staged.summary,
             ignored=staged.ignored,
+            left_out=left_out,
             written=tuple(update.written),
             removed=tuple(update.removed),
             kept=tuple(update.kept),

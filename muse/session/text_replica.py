@@ -23,13 +23,12 @@ from muse.plugins.code.file_ops import (
 )
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Merger, is_raw
-from muse.plugins.code.ops import encoded, pieces_of, read_op
+from muse.plugins.code.ops import INLINE_BYTES, encoded, pieces_of, read_op
 from muse.plugins.code.raw import stamp_of
 from muse.session.live import LiveSession
 from muse.session.replica_source import HasReplicaSource, LocalSource, ReplicaSource
 
 PARENTS = 256
-INLINE_BYTES = 1 << 19
 
 
 class CodeReplica:
@@ -201,8 +200,9 @@ class CodeReplica:
     def remove(self, path: str) -> OpEntry:
         """Remove a file. It stays if others are writing to it meanwhile."""
         with self._opened(path) as (file, base):
-            vector = None if file.document is None else file.document.vector
-            return self._take_own(removal_op(path, file.file_id, file.whole(), vector, base))
+            vector, lifts = (None, file.lifts) if file.document is None else (file.document.vector, 0)
+            op = removal_op(path, file.file_id, file.whole(), vector, base, lifts=lifts)
+            return self._take_own(op)
 
     def move(self, path: str, to: str) -> OpEntry:
         """Give a file another path. Edits that others make meanwhile follow it."""

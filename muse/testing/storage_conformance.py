@@ -18,6 +18,7 @@ from muse.disk.storage import Storage
 from muse.errors import NotFoundError, StorageError
 
 _NEW = os.O_RDWR | os.O_CREAT
+_WRITES_AT_MOST = 1000
 _LOG = _NEW | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -176,6 +177,22 @@ class StorageConformance:
         assert _error_number(lambda: storage.unlink(f"{root}/a/none")) == errno.ENOENT
         storage.remove_directory(f"{root}/a/b")
         assert not storage.is_directory(f"{root}/a/b")
+
+    def test_a_touched_file_is_as_young_as_a_new_one_and_keeps_its_bytes(self, tmp_path: Any) -> None:
+        storage, root = self.storage(), self.root(tmp_path)
+        storage.write_atomically(f"{root}/old", b"bytes")
+        before = newer = storage.path_status(f"{root}/old").st_mtime
+        for _ in range(_WRITES_AT_MOST):
+            if newer > before:  # the clock of the storage has moved, if it has one
+                break
+            storage.write_atomically(f"{root}/new", b"", sync=False)
+            newer = storage.path_status(f"{root}/new").st_mtime
+        storage.touch(f"{root}/old")
+        assert storage.path_status(f"{root}/old").st_mtime >= newer
+        assert storage.read_bytes(f"{root}/old") == b"bytes"
+        assert _error_number(lambda: storage.touch(f"{root}/none")) == errno.ENOENT
+        assert storage.make_young(f"{root}/old")
+        assert not storage.make_young(f"{root}/none")
 
     # -- locks ----------------------------------------------------------------------------------
 

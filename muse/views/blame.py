@@ -4,21 +4,19 @@ Each part is followed back, newest commit first, to the op that made it: through
 as its domain says where the part was before each commit.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from muse.apply.domains import fetch_at, read_state, read_states, stated_rules
-from muse.apply.merge_heads import entries_of, file_delta, is_merge_of_ops, merged_work, stated_base
+from muse.apply.domains import fetch_at, read_state, read_states
+from muse.apply.merge_heads import file_delta
 from muse.core.entry import OpEntry
 from muse.domain import HIDDEN, BlamingPlugin, EntryBlamingPlugin, Origin, WaitingPlugin
 from muse.errors import CorruptionError, DomainError, NotFoundError
-from muse.history.commit_record import CommitRecord, parents
-from muse.history.covered_ops import SealedCommit, SealedCommits, SessionOps, covered_by
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.registry import find_plugin, plugin_names
 from muse.views.as_of import blaming_plugins
+from muse.views.brought import LineCommit, brought_by, line_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +47,6 @@ class Blame:
 
     parts: list[BlamedPart]
     faults: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _BlamedCommit:
-    """A commit on the way back, and the one that it is compared with."""
-
-    commit_id: str
-    parent_id: str | None
-    record: CommitRecord
-    sealed: SealedCommit | None
-    is_merge: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +87,7 @@ def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
     plugin = _plugin_for(repository, files, path)
     shown = plugin.blame(files, (), repository.objects.get, path)
     search = _Search(repository, plugin, [_BlamedPlace(path, part.address) for part in shown])
-    for commit in _line(repository, commit_id):
+    for commit in line_of(repository, commit_id):
         if not search.left:
             break
         search.look_into(commit)
@@ -120,17 +107,6 @@ def _plugin_for(repository: Repository, files: Mapping[str, bytes], path: str) -
     )
 
 
-def _line(repository: Repository, commit_id: str) -> Iterator[_BlamedCommit]:
-    """Yield a commit and those that it goes back to: first parents, and beyond a merge of ops its base."""
-    cursor: str | None = commit_id
-    while cursor:
-        record = repository.dag.read_commit(cursor)
-        is_merge = is_merge_of_ops(record)
-        parent_id = stated_base(record) if is_merge else record["parent_commit_id"]
-        yield _BlamedCommit(cursor, parent_id, record, SealedCommits().add(record), is_merge)
-        cursor = parent_id
-
-
 class _Search:
     """The parts of a file, followed back: `left` are those whose makers are not found, and where they are."""
 
@@ -143,7 +119,7 @@ class _Search:
         self._plugin = plugin
         self._domain = _domain_of(plugin)
 
-    def look_into(self, commit: _BlamedCommit) -> None:
+    def look_into(self, commit: LineCommit) -> None:
         """Find the parts that a commit made or changed; the others are then where its parent has them."""
         paths = {place.path for place in self.left.values()}
         touched = self._touched(commit, paths)
@@ -177,7 +153,7 @@ class _Search:
         else:
             self.left[number] = _BlamedPlace(origin.came_from, origin.was or origin.address)
 
-    def _touched(self, commit: _BlamedCommit, paths: Collection[str]) -> set[str]:
+    def _touched(self, commit: LineCommit, paths: Collection[str]) -> set[str]:
         """Return the files that a commit changed, or names: another may be there before."""
         both = (commit.parent_id, commit.commit_id)
         before, after = (self._repository.read_tree(each) for each in both)
@@ -194,7 +170,7 @@ class _Search:
                 touched.add(path)
         return touched
 
-    def _blamed(self, commit: _BlamedCommit, work: _Work, path: str) -> list[Origin]:
+    def _blamed(self, commit: LineCommit, work: _Work, path: str) -> list[Origin]:
         """Ask the plugin which of the entries that a commit brought each part of a file stems from."""
         files = TreeFiles(self._repository, self._repository.read_tree(commit.parent_id))
         fetch = fetch_at(self._repository, commit.commit_id, work.domain)
@@ -203,7 +179,7 @@ class _Search:
             return self._plugin.blame_entries(files, work.entries, fetch, state, path)
         return self._plugin.blame(files, [entry["domain_op"] for entry in work.entries], fetch, path)
 
-    def _compared(self, commit: _BlamedCommit, path: str) -> list[Origin]:
+    def _compared(self, commit: LineCommit, path: str) -> list[Origin]:
         """Tell what a commit without a log made and changed, as if by one op of the whole file."""
         before, after = (self._repository.read_tree(each) for each in (commit.parent_id, commit.commit_id))
         fetch = self._repository.objects.get
@@ -219,25 +195,16 @@ class _Search:
         old = dict(_names(self._plugin.blame(TreeFiles(self._repository, before), (), fetch, path)))
         return [_by_address(part, old, path) for part in parts]
 
-    def _work(self, commit: _BlamedCommit) -> _Work | None:
+    def _work(self, commit: LineCommit) -> _Work | None:
         """Return what ops of the plugin's domain a commit brought; None where it was not made from them."""
-        if commit.is_merge:
-            first, second = parents(commit.record)
-            merged = merged_work(self._repository, first, second, commit.parent_id)
-            entries = entries_of(merged, self._domain, stated_rules(commit.record["message"]))
-            makers = [_maker_of(entry, *merged.came_in[entry["op_id"]]) for entry in entries]
-        elif commit.sealed is None or commit.sealed.domain != self._domain:
+        brought = brought_by(self._repository, commit, self._domain)
+        if brought is None:
             return None
-        else:
-            covered = _covered(self._repository, commit.sealed)
-            if covered is None:
-                return None
-            entries = covered
-            session_id = commit.sealed.seal.session_id
-            makers = [_maker_of(entry, commit.commit_id, session_id) for entry in entries]
+        entries = [entry for entry, *_ in brought]
+        makers = [_maker_of(*each) for each in brought]
         return _Work(self._domain, entries, [*makers, *self._waiting_makers(commit)])
 
-    def _waiting_makers(self, commit: _BlamedCommit) -> list[Maker]:
+    def _waiting_makers(self, commit: LineCommit) -> list[Maker]:
         if not isinstance(self._plugin, WaitingPlugin):
             return []
         waiting: Any = self._plugin.waiting(read_state(self._repository, commit.parent_id, self._domain))
@@ -271,9 +238,3 @@ def _maker_of(entry: OpEntry, commit_id: str, session_id: str) -> Maker:
     return Maker(
         entry["actor_id"], commit_id, entry["op_id"], entry["intent_id"], session_id, entry["created_at"]
     )
-
-
-def _covered(repository: Repository, commit: SealedCommit) -> list[OpEntry] | None:
-    """Return the entries that a commit covers, in the total order; None where there is no log."""
-    with closing(SessionOps(repository.root, commit.seal.session_id, repository.storage)) as ops:
-        return covered_by(commit, ops, repository.objects) if ops.is_there else None

@@ -25,7 +25,7 @@ _BEATS_AWAY = 4
 class PlacedNote:
     """A note where people look for it. Bars and beats count from 1, tracks and channels from 0; C4 is 60.
 
-    `bar` is None in a file that counts frames of a film: there `beat` and `length` are seconds.
+    `bar` has the value None in a file that counts frames of a film: there `beat` and `length` are seconds.
     """
 
     note_id: str

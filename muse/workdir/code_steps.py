@@ -33,7 +33,10 @@ from muse.workdir.step import INLINE_BYTES, LeftOutError, Step
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A file as it was in the base: `state` is the document of a text, of which `encoding` is known."""
+    """A file as it was in the base: `state` is the document of a text, of which `encoding` is known.
+
+    `lifts` is how often one that is no text was brought back with its content.
+    """
 
     file_id: str
     blob: str
@@ -41,6 +44,7 @@ class _Copy:
     encoding: str | None = None
     state: bytes = b""
     heads: tuple[str, ...] = ()
+    lifts: int = 0
 
     def document(self, seed: str) -> TextDocument:
         return TextDocument(client_of(seed, self.file_id), self.state)
@@ -108,7 +112,7 @@ class CodeSteps:
         if copy is None or (copy.encoding is None and self._newest.digests.get(path) != row.digest):
             return Step(path, CODE, [], {path: None})
         vector = None if copy.encoding is None else copy.document(self._seed).vector
-        op = removal_op(path, copy.file_id, copy.content, vector, copy.blob)
+        op = removal_op(path, copy.file_id, copy.content, vector, copy.blob, lifts=copy.lifts)
         return Step(path, CODE, [op], {path: None}, copy.heads)
 
     def rename(self, path: str, to: str, row: BaseFile) -> Step:
@@ -213,8 +217,8 @@ class CodeSteps:
 
 
 def _copy_of(file: LiveFile, blob: str, heads: tuple[str, ...]) -> _Copy:
-    state = b"" if file.document is None else file.document.state()
-    return _Copy(file.file_id, blob, file.whole(), file.encoding, state, heads)
+    state, lifts = (b"", file.lifts) if file.document is None else (file.document.state(), 0)
+    return _Copy(file.file_id, blob, file.whole(), file.encoding, state, heads, lifts)
 
 
 def new_document(file_id: str, text: str) -> TextDocument:

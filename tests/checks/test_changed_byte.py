@@ -37,7 +37,7 @@ def note_op(number: int) -> object:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two domains, two live sessions and an archived one; unsigned commits, then signed ones; pending ops."""
     root = tmp_path_factory.mktemp("whole") / "repository"
-    repository, _ = Repository.init(str(root), now=NOW)
+    repository, _ = Repository.init(str(root), now=NOW, any_domain=True)
     with LiveSession(root, "done", author="cy") as done:
         done.edit("cy", TEXT, {"op": "insert", "n": 0})
         done.commit("Before there were keys")

@@ -109,7 +109,7 @@ def test_what_was_committed_is_made_anew_and_counted(sample: SealedSample) -> No
 
 
 def test_a_repository_without_sessions_has_nothing_to_make_anew(tmp_path: Path) -> None:
-    repository, _ = Repository.init(str(tmp_path), now=now_text())
+    repository, _ = Repository.init(str(tmp_path), now=now_text(), any_domain=True)
     assert replay_commits(repository).findings == []
 
 
@@ -364,7 +364,7 @@ print(result.ops, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def replay_memory_megabytes(root: Path, ops: int, ops_a_commit: int) -> int:
-    Repository.init(str(root), now=now_text())
+    Repository.init(str(root), now=now_text(), any_domain=True)
     op: Any = {"op": "insert", "address": "a", "content_id": "c" * 64}
     with LiveSession(root, "jam") as jam:
         for commit in range(ops // ops_a_commit):

@@ -305,6 +305,14 @@ def test_a_terminal_gets_a_piano_roll_and_a_pipe_does_not(song: Muse, tmp_path: 
     assert "│" not in song("show").out
 
 
+def test_an_id_stays_whole_in_a_narrow_terminal(song: Muse, tmp_path: Path) -> None:
+    ids = [record["commit_id"][:12] for record in song("log", "--json").records]
+    printed = without_colours(in_a_terminal("log", cwd=tmp_path, columns=30))
+    assert all(commit_id in printed for commit_id in ids)
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 30
+
+
 # -- names of files ---------------------------------------------------------------------------------
 
 

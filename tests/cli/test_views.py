@@ -9,6 +9,7 @@ from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note, notes_of
 from muse.plugins.music.notes import insert_note, mutate_note
 from muse.session.live import LiveSession
+from muse.session.text_replica import CodeReplica
 from tests.samples.muse_command import Muse, make_muse
 
 C4 = Note(60, 64, 0, 480)
@@ -113,7 +114,75 @@ def test_undo_says_what_it_did_and_what_it_left(muse: Muse, op_ids: list[str]) -
     record = muse("undo", "jam", "--intent", ran.out.split()[-1], "--as", "eve", "--json").record
     assert (len(record["op_ids"]), len(record["undone"]), record["left"]) == (1, 1, [])
     ran = muse("undo", "jam", "--op", op_ids[0], "--as", "eve", "--json")
-    assert (ran.status, ran.record["left"][0]["because_actor_id"]) == (1, "eve")
+    assert (ran.status, ran.record["left"][0]["because_actor_id"]) == (1, "bob")
+
+
+def test_what_is_left_for_one_reason_is_one_line(muse: Muse, tmp_path: Path) -> None:
+    with LiveSession(tmp_path, "jam") as session:
+        for name in "uvwxyz":
+            session.edit("ada", "music", insert_note("a.mid", name, C4))
+            session.edit("bob", "music", mutate_note("a.mid", name, C4, velocity=100))
+    ran = muse("undo", "jam", "--actor", "ada", "--as", "eve")
+    assert ran.status == 1
+    assert ran.out.splitlines()[1:] == [
+        (
+            "  left as it is: 6 ops by ada, a.mid/note/u, a.mid/note/v, a.mid/note/w and 3 more: "
+            "the note was changed since (by bob, 6 ops)"
+        )
+    ]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> list[str]:
+    """The ops of a session of text: a file by ada, and what bob put in the midst of it."""
+    with LiveSession(tmp_path, "text") as session:
+        CodeReplica(session, session.log, "ada").create("n.txt", "one\ntwo\n")
+        CodeReplica(session, session.log, "bob").insert("n.txt", 4, "and a half\n")
+        return [entry["op_id"] for entry in session.log.read_all()]
+
+
+def test_undo_of_text_keeps_what_others_wrote_and_names_it(muse: Muse, written: list[str]) -> None:
+    ran = muse("undo", "text", "--actor", "ada", "--as", "eve")
+    heading, intent, *kept = ran.out.splitlines()
+    assert (ran.status, heading) == (0, "1 op undone with 2 new ops")
+    assert kept == [
+        f"  kept: n.txt: what others wrote in the midst of it stays (by bob, op {written[1]})",
+        f"  kept: n.txt: the file stays with what others wrote in it (by bob, op {written[1]})",
+    ]
+    assert "n.txt" in muse("commit", "text", "-m", "Undone").out
+    ran = muse("undo", "text", "--intent", intent.split()[-1], "--as", "eve", "--json")
+    assert (ran.status, len(ran.record["undone"]), ran.record["kept"]) == (0, 2, [])
+    ran = muse("undo", "--session", "text", "--as", "eve", "--json")
+    assert ran.status == 0
+    assert "removed n.txt" in muse("commit", "text", "-m", "Nothing").out
+    assert muse("verify", "--replay").status == 0
+
+
+def test_undo_of_what_is_undone_already_is_no_failure(muse: Muse, written: list[str]) -> None:
+    assert muse("undo", "text", "--op", written[1][:8], "--as", "eve").status == 0
+    ran = muse("undo", "text", "--op", written[1], "--as", "eve")
+    assert (ran.status, ran.out.splitlines()[0]) == (0, "0 ops undone with 0 new ops")
+    assert "it is undone already (by eve" in ran.out
+
+
+@pytest.mark.usefixtures("muse", "written")
+def test_a_dry_run_of_undo_shows_the_difference_and_appends_nothing(muse: Muse, tmp_path: Path) -> None:
+    log = tmp_path / ".muse" / "op_log" / "text" / "ops.jsonl"
+    before = log.read_bytes()
+    ran = muse("undo", "text", "--actor", "bob", "--as", "eve", "--dry-run")
+    heading, *diff = ran.out.splitlines()
+    assert (ran.status, heading) == (0, "1 op would be undone with 1 new op")
+    assert diff[-4:] == ["@@ -1,3 +1,2 @@", " one", "-and a half", " two"]
+    record = muse("undo", "text", "--actor", "bob", "--as", "eve", "--dry-run", "--json").record
+    assert [change["path"] for change in record["changes"]] == ["n.txt"]
+    assert log.read_bytes() == before
+
+
+@pytest.mark.usefixtures("muse", "written")
+def test_undo_names_the_session_once(muse: Muse) -> None:
+    assert muse("undo", "--actor", "ada", "--as", "eve").status == 2
+    assert muse("undo", "text", "--session", "text", "--as", "eve").status == 2
+    assert muse("undo", "--session", "text", "--actor", "ada", "--as", "eve").status == 2
 
 
 def test_undo_asks_for_one_way_to_name_the_ops(muse: Muse, op_ids: list[str]) -> None:

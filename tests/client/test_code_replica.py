@@ -9,9 +9,10 @@ import pytest
 from muse.client import Client, ServerError
 from muse.errors import ConflictError, DomainError, UsageError
 from muse.history.repository import Repository
+from muse.plugins.code.ops import INLINE_BYTES
 from muse.session.live import LiveSession
 from muse.session.policy import Policy
-from muse.session.text_replica import INLINE_BYTES, CodeReplica
+from muse.session.text_replica import CodeReplica
 from tests.samples.server_process import ServerProcess, running_server
 
 

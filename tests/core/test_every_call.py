@@ -44,7 +44,7 @@ def prepared() -> tuple[DiskModelStorage, list[OpEntry]]:
     """A disk with a repository: one op in history, two pending, the last line torn; all of it durable."""
     disk = DiskModelStorage()
     disk.make_directory(ROOT)
-    Repository.init(ROOT, now=NOW, storage=disk)
+    Repository.init(ROOT, now=NOW, storage=disk, any_domain=True)
     with LiveSession(ROOT, "jam", durability="disk", storage=disk) as session:
         first = session.edit("ada", DOMAIN, {"n": 0})
         session.commit("Before")
@@ -133,7 +133,7 @@ def recover(storage: Storage, _done: list[OpEntry]) -> None:
 
 
 def init(storage: Storage, _done: list[OpEntry]) -> None:
-    Repository.init(f"{ROOT}/inner", now=NOW, storage=storage)
+    Repository.init(f"{ROOT}/inner", now=NOW, storage=storage, any_domain=True)
 
 
 WAYS = [
@@ -277,7 +277,7 @@ def test_a_repository_is_there_after_a_power_cut_or_is_made_by_the_next_init() -
                 Repository.open(f"{ROOT}/inner", disk)
             except NotFoundError:
                 assert raised is not None
-            repository, _ = Repository.init(f"{ROOT}/inner", now=NOW, storage=disk)
+            repository, _ = Repository.init(f"{ROOT}/inner", now=NOW, storage=disk, any_domain=True)
             assert repository.dag.current_branch() == "main"
             assert verify_repository(f"{ROOT}/inner", disk).findings == []
 

@@ -330,6 +330,27 @@ def test_entries_that_wait_are_few_enough_and_those_held_before_stay(
         assert log.merge([entry(6, 99, pad="x" * 500), entry(10)]).refused == 1
 
 
+def test_orphans_are_read_once_however_often_others_append(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    read_bytes = type(LOCAL).read_bytes
+
+    def noting(storage: Storage, path: str) -> bytes:
+        reads.append(path)
+        return read_bytes(storage, path)
+
+    with logs("one") as log:
+        log.merge([entry(2, 1)])
+        log.append(entry(10))
+        monkeypatch.setattr(type(LOCAL), "read_bytes", noting)
+        for number in range(11, 15):
+            log.append(entry(number))
+        assert reads == []
+        log.append(entry(1))
+        assert numbers(log.entries()) == [10, 11, 12, 13, 14, 1, 2]
+
+
 def test_100_001_orphans_fill_no_disk(logs: Logs) -> None:
     orphans = [entry(number, 1_000_000) for number in range(1, orphan_file_module.ORPHANS_AT_MOST + 2)]
     with logs("one") as log:

@@ -17,7 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from hypothesis import given, settings
@@ -1434,3 +1434,19 @@ def test_every_error_is_of_the_packages_own_kind(tmp_path: Path) -> None:
         ):
             with pytest.raises(MuseError):
                 use()
+
+
+def test_opening_a_log_reads_its_checkpoint_once(tmp_path: Path) -> None:
+    class Noting(Storage):
+        opened: ClassVar[list[str]] = []
+
+        def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+            self.opened.append(os.path.basename(path))
+            return super().open(path, flags, mode)
+
+    with OpLog(tmp_path, "jam") as log:
+        log.record("ada", "notes", {"n": 1})
+        log.checkpoint("e" * 64)
+    with OpLog(tmp_path, "jam", storage=Noting()) as log:
+        assert log.cut().op_count == 1
+    assert Noting.opened.count("checkpoint.json") == 1

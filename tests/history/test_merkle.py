@@ -1,6 +1,7 @@
 """The Merkle tree hash is that of RFC 6962, whose definition is spelled out here."""
 
 import hashlib
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,6 @@ from muse.history.merkle import (
     Inclusion,
     leaf_hash,
     node_hash,
-    prove_inclusion,
     prove_inclusions,
     root_from,
     root_hash,
@@ -25,6 +25,11 @@ def by_definition(leaves: list[bytes]) -> bytes:
         return hashlib.sha256(b"\x00" + leaves[0]).digest()
     split = 1 << (len(leaves) - 1).bit_length() - 1
     return hashlib.sha256(b"\x01" + by_definition(leaves[:split]) + by_definition(leaves[split:])).digest()
+
+
+def prove_inclusion(leaves: Iterable[bytes], index: int) -> tuple[Inclusion, bytes]:
+    (inclusion,), root = prove_inclusions(leaves, [index])
+    return inclusion, root
 
 
 @pytest.mark.parametrize("count", [*range(34), 100, 127, 128, 129])

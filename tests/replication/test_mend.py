@@ -1,6 +1,9 @@
 """A replica is mended from another: whatever file of it is lost, or has a changed byte."""
 
+import base64
 import contextlib
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from muse.checks.verify import Report, verify_repository
+from muse.core.line import frame
 from muse.core.op_log import OpLog
 from muse.errors import MuseError, UsageError
 from muse.history.repository import Repository
@@ -315,3 +319,51 @@ def test_a_lost_branch_of_a_replica_that_diverged_names_its_own_newest_commit_ag
     assert repaired.is_sound
     pull_from(root, first)
     assert_sound(root)
+
+
+# -- one op with two bodies ------------------------------------------------------------------------
+
+
+def give_other_body(path: Path, place: int, *, framed: bool) -> None:
+    """Give the op of a line another body, with a right crc or none: the line is one of the log still."""
+    lines = lines_of(path)
+    body = re.sub(rb',"crc":"[0-9a-f]{8}"\}$', b"}", lines[place].rstrip(b"\n")).replace(b'"ada"', b'"eve"')
+    lines[place] = frame(body) if framed else body + b"\n"
+    path.write_bytes(b"".join(lines))
+
+
+@pytest.mark.parametrize("place", [0, -2])
+@pytest.mark.parametrize("framed", [False, True])
+def test_an_op_with_another_body_here_gets_the_one_that_its_commit_seals(
+    tmp_path: Path, place: int, *, framed: bool
+) -> None:
+    first, second = small_two(tmp_path)
+    path = first / ".muse" / "op_log" / "jam" / "ops.jsonl"
+    whole = path.read_bytes()
+    give_other_body(path, place, framed=framed)
+    odd = lines_of(path)[place]
+    assert odd not in whole
+    there = (second / ".muse" / "op_log" / "jam" / "ops.jsonl").read_bytes()
+    repaired = repair(first, second)
+    assert repaired.report.findings == []
+    assert repaired.is_sound
+    with OpLog(first, "jam") as here, OpLog(second, "jam") as other:
+        assert here.read_all() == other.read_all()
+        assert here.replay_since_checkpoint() == []
+    [side_file] = path.parent.glob("ops.damaged-*.jsonl")
+    assert base64.b64decode(json.loads(side_file.read_bytes())["bytes"]) == odd
+    assert str(side_file) in {one.aside for one in repaired.mended}
+    assert (second / ".muse" / "op_log" / "jam" / "ops.jsonl").read_bytes() == there
+    with LiveSession(first, "jam") as session:
+        assert session.commit("Nothing new").commit_ids == ()
+    assert repair(first, second).mended == ()
+
+
+def test_a_body_that_no_commit_seals_is_taken_from_nobody(tmp_path: Path) -> None:
+    first, second = small_two(tmp_path)
+    path = second / ".muse" / "op_log" / "jam" / "ops.jsonl"
+    give_other_body(path, 0, framed=True)
+    ours = (first / ".muse" / "op_log" / "jam" / "ops.jsonl").read_bytes()
+    assert repair(first, second).sessions[0].conflicts == 1
+    assert (first / ".muse" / "op_log" / "jam" / "ops.jsonl").read_bytes() == ours
+    assert_sound(first)

@@ -25,7 +25,7 @@ class SealedSample:
 
     def __init__(self, root: Path, signer: Signer | None = None) -> None:
         self.root = root
-        self.repository, _ = Repository.init(str(root), now=NOW)
+        self.repository, _ = Repository.init(str(root), now=NOW, any_domain=True)
         with LiveSession(root, "jam", author="ada", signer=signer) as jam:
             self.first = [jam.edit(f"actor-{number % 2}", "music", note_op(number)) for number in range(5)]
             self.take_one = jam.commit("Take one").commit_ids

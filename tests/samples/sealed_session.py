@@ -16,7 +16,7 @@ DOMAIN, OTHER = "notes-domain-without-plugin", "zither-domain-without-plugin"
 
 def make_session(root: str, *, ops: int = 6, session_id: str = "jam", storage: Storage = LOCAL) -> bytes:
     """Make a repository whose session has two commits, and all its ops in them; return the log's bytes."""
-    Repository.init(root, now=NOW, storage=storage)
+    Repository.init(root, now=NOW, storage=storage, any_domain=True)
     with LiveSession(root, session_id, durability="disk", storage=storage) as session:
         for part in (ops // 2, ops - ops // 2):
             session.log.record_many(

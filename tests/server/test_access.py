@@ -5,11 +5,13 @@ import json
 import ssl
 import subprocess
 import sys
+import uuid
 from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +22,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from muse.core.line import entry_json, frame
-from muse.core.op_log import make_op_entry
+from muse.core.op_log import OpEntry, make_op_entry
 from muse.core.timestamp import now_text
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
@@ -175,6 +177,39 @@ def test_a_synchronisation_is_no_way_past_the_quota(tmp_path: Path) -> None:
         assert refused.status_code == 429
         assert refused.json()["error"]["retry_after"] > 5
         assert offer("admin", 101).status_code == 200
+
+
+def offered(server: ServerProcess, token: str, session: str, *entries: OpEntry) -> httpx.Response:
+    body = pack({"session_id": session}, b"".join(frame(entry_json(entry)) for entry in entries))
+    with server.client(token) as client:
+        return client.post("/v1/sync/offer", content=body)
+
+
+def test_a_synchronisation_makes_no_more_sessions_than_its_actor_may() -> None:
+    with running_server(sessions_burst=2, sessions_per_hour=1) as server:
+        eve = server.token("eve")
+        op: dict[str, Any] = {"op": "insert", "address": "a"}
+        names = ("a", "b", "a", "c", "b")
+        codes = [
+            offered(server, eve, name, make_op_entry("eve", "text", op, 1)).status_code for name in names
+        ]
+        assert codes == [200, 200, 200, 429, 200]
+
+
+def test_ops_that_wait_for_their_parents_are_paid_for_each_time_they_are_written_again() -> None:
+    with running_server(bytes_per_second=0.001, bytes_burst=250_000) as server:
+        eve = server.token("eve")
+
+        def offer(size: int, stamp: int, *parents: str) -> int:
+            op: dict[str, Any] = {"op": "insert", "address": "a", "pad": "x" * size}
+            return offered(
+                server, eve, "jam", make_op_entry("eve", "text", op, stamp, parent_op_ids=parents)
+            ).status_code
+
+        assert offer(10, 1) == 200
+        nowhere = str(uuid.uuid4())
+        codes = [offer(60_000 if stamp == 2 else 10, stamp, nowhere) for stamp in range(2, 8)]
+        assert codes == [200, 200, 200, 200, 429, 429]
 
 
 def test_a_browser_names_its_token_as_a_protocol(server: ServerProcess) -> None:

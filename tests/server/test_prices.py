@@ -237,8 +237,8 @@ def test_a_request_past_its_rate_waits_before_it_is_refused(monkeypatch: pytest.
     service = SimpleNamespace(quotas=Quotas(Settings(requests_per_second=2), lambda: now[0]))
     eve = Principal("eve's token", "eve", "read")
     assert [asyncio.run(ask(service, eve)) for _ in range(5)] == [True] * 4 + [False]
-    assert rested == [0.501]
+    assert rested == [0.5]
     now[0] = -10.0
     assert asyncio.run(ask(service, eve)) is False
-    assert rested == [0.501, 1.0]
+    assert rested == [0.5, 1.0]
     assert asyncio.run(ask(service, ANYBODY)) is True

@@ -53,7 +53,7 @@ def test_a_session_of_any_ops_is_committed_and_told_about(
 ) -> None:
     with TemporaryDirectory() as directory:
         root, other = str(Path(directory, "root")), str(Path(directory, "other"))
-        repository, _ = Repository.init(root, now=NOW, domain="code")
+        repository, _ = Repository.init(root, now=NOW, domain="code", any_domain=True)
         late, *here = OBJECTS.values()
         repository.objects.put_many(here)
         with LiveSession(root, "jam") as live:
@@ -115,7 +115,7 @@ def test_a_line_that_could_not_be_written_again_is_named_as_damage(
     tmp_path: Path, op: dict[str, Any], reason: str
 ) -> None:
     root = str(tmp_path)
-    Repository.init(root, now=NOW)
+    Repository.init(root, now=NOW, any_domain=True)
     with LiveSession(root, "jam") as live:
         live.edit("ada", "text", {"n": 1})
         with open(layout.ops_file(root, "jam"), "ab") as file:
@@ -129,7 +129,7 @@ def test_a_line_that_could_not_be_written_again_is_named_as_damage(
 @pytest.mark.parametrize("op", [deep(240), {"n": 2**64 - 1}, {"n": -(2**63)}, {"t": "x" * 2**21}])
 def test_a_line_beyond_the_limits_of_a_writer_is_committed(tmp_path: Path, op: dict[str, Any]) -> None:
     root = str(tmp_path)
-    Repository.init(root, now=NOW)
+    Repository.init(root, now=NOW, any_domain=True)
     with LiveSession(root, "jam") as live:
         live.edit("ada", "text", {"n": 1})
         with open(layout.ops_file(root, "jam"), "ab") as file:

@@ -21,12 +21,13 @@ from muse.history.repository import Repository
 from muse.plugins.code import ops
 from muse.plugins.code.document import TextDocument
 from muse.plugins.code.names import Places
+from muse.plugins.code.ops import INLINE_BYTES
 from muse.plugins.code.update import read_update
 from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import clone, pull
 from muse.session.live import LiveSession
 from muse.session.replica_source import LocalSource
-from muse.session.text_replica import INLINE_BYTES, CodeReplica
+from muse.session.text_replica import CodeReplica
 from muse.testing import FailingStorage
 from muse.views.blame import blame_file
 from muse.views.overlaps import session_overlaps

@@ -157,7 +157,7 @@ def test_a_log_that_is_not_what_the_commit_seals_is_a_fault_and_not_believed(
     [fault] = blamed.faults
     assert all(part in fault for part in ("ops.jsonl", second, "muse verify --replay"))
     ran = make_muse(monkeypatch, capsys, root)("blame", "a.mid")
-    assert (ran.status, len(ran.out.splitlines()), ran.err) == (1, 3, f"muse: {fault}\n")
+    assert (ran.status, len(ran.out.splitlines()), ran.err) == (1, 2, f"muse: {fault}\n")
 
 
 def test_a_file_that_is_not_there_or_of_no_domain_is_refused(root: Path) -> None:

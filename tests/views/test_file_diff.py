@@ -104,6 +104,9 @@ def test_of_several_notes_the_nearest_are_paired() -> None:
         (480, 490),
         (960, 970),
     ]
+    diff = diff_scores(midi(old[1]), midi(replace(old[1], start_tick=300), replace(old[1], start_tick=500)))
+    assert [change.after.start_tick for change in diff.changed] == [500]
+    assert [note.start_tick for note in diff.added] == [300]
 
 
 def test_a_note_is_placed_by_the_time_signatures_of_its_file() -> None:
@@ -195,7 +198,7 @@ def test_a_file_that_came_or_went_says_so() -> None:
 
 
 def test_a_file_of_the_same_content_elsewhere_was_renamed() -> None:
-    diff = states({"a": b"x\n"}, {"b": b"x\n"})["b"]
+    (diff,) = states({"a": b"x\n"}, {"b": b"x\n"}).values()
     assert (diff.change, diff.old_path, diff.similarity) == ("renamed", "a", 100)
     assert states({"a": b""}, {"b": b""}).keys() == {"a", "b"}  # all empty files are alike
 

@@ -34,7 +34,7 @@ C4 = Note(60, 64, 0, 480)
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[LiveSession]:
     """A session in which ada put in a note, bob made it louder, and ada put in another."""
-    Repository.init(str(tmp_path), now="2026-01-02T03:04:05+00:00")
+    Repository.init(str(tmp_path), now="2026-01-02T03:04:05+00:00", any_domain=True)
     with LiveSession(tmp_path, "jam") as session:
         session.edit("ada", "music", insert_note("a.mid", "x", C4))
         session.edit("bob", "music", mutate_note("a.mid", "x", C4, velocity=100), intent_id="louder")
@@ -127,6 +127,18 @@ def test_two_who_wrote_a_field_in_turn_take_it_all_back_in_turn(session: LiveSes
         (turns["ada"][1], "it is undone already")
     ]
     assert notes(session) == {"x": 100, "y": 64}
+
+
+def test_a_value_that_another_confirmed_can_go_once_the_confirming_is_undone(session: LiveSession) -> None:
+    session.edit("eve", "music", mutate_note("a.mid", "x", C4, velocity=100))
+    [left] = undo(session, by_actor("bob"), "bob").left
+    assert left.because is not None
+    assert left.because["actor_id"] == "eve"
+    outcome = undo(session, by_actor("eve"), "eve")
+    assert (outcome.undone, outcome.left) == ([left.because["op_id"]], [])
+    assert undo(session, by_op(outcome.undone), "eve").left[0].reason == "it is undone already"
+    assert undo(session, by_actor("bob"), "bob").left == []
+    assert notes(session) == {"x": 64, "y": 64}
 
 
 def by_turn(session: LiveSession, actor: str) -> list[OpEntry]:
@@ -289,7 +301,7 @@ def test_what_no_line_of_the_log_can_hold_is_left_and_named(session: LiveSession
 
 
 def test_a_domain_that_cannot_undo_says_so(session: LiveSession) -> None:
-    session.edit("ada", "no-such-domain", {"op": "insert", "address": "a"}, intent_id="i")
+    session.log.record("ada", "no-such-domain", {"op": "insert", "address": "a"}, intent_id="i")
     [left] = undo(session, by_intent("i"), "eve").left
     assert (left.address, left.reason) == ("a", "the domain 'no-such-domain' cannot take ops back")
 

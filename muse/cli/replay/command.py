@@ -42,6 +42,24 @@ _MIDI_MAGIC = b"MThd"
 _MIDI_ENDINGS = (".mid", ".midi", ".rmi")
 
 
+_Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A MIDI file, an editing trace, a git repository or a text.",
+        show_default=False,
+    ),
+]
+_Name = Annotated[
+    str | None,
+    typer.Option(help="The file's name in the repository; of a git history, a directory for it."),
+]
+_Limit = Annotated[
+    int | None,
+    typer.Option(min=1, max=100_000, help=f"How many commits of git, the newest. Default: {COMMITS}."),
+]
+
+
 class Piece(Protocol):
     """What is replayed: its jobs, and how the outcome is compared."""
 
@@ -71,17 +89,16 @@ class Piece(Protocol):
         """Compare what is in the repository with what was wanted."""
 
 
+_AsCommits = Annotated[
+    bool,
+    typer.Option("--as-commits", help="Make each commit of git a commit here, as fast as it goes."),
+]
+
+
 def replay(
     ctx: typer.Context,
     *,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A MIDI file, an editing trace, a git repository or a text.",
-            show_default=False,
-        ),
-    ],
+    source: _Source,
     session: Annotated[
         str | None, typer.Option(help="A new session's id. Default: from the source's name.")
     ] = None,
@@ -89,21 +106,12 @@ def replay(
     commit_every: Annotated[
         float, typer.Option(min=0.05, metavar="SECONDS", help="How often to commit.")
     ] = 1.0,
-    name: Annotated[
-        str | None,
-        typer.Option(help="The file's name in the repository; of a git history, a directory for it."),
-    ] = None,
+    name: _Name = None,
     actors: Annotated[
         int | None, typer.Option(min=1, max=64, help=f"How many type a text. Default: {ACTORS}.")
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, max=100_000, help=f"How many commits of git, the newest. Default: {COMMITS}."),
-    ] = None,
-    as_commits: Annotated[
-        bool,
-        typer.Option("--as-commits", help="Make each commit of git a commit here, as fast as it goes."),
-    ] = False,
+    limit: _Limit = None,
+    as_commits: _AsCommits = False,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -130,15 +138,19 @@ def replay(
     if as_commits:
         _refuse(actors, "--actors", "a text file")
         _replay_commits(invocation, source, name, limit, session)
-        return
-    edits_per_second = _rate(rate)
-    piece = _piece(source, name, actors, limit)
+    else:
+        edits_per_second, piece = _rate(rate), _piece(source, name, actors, limit)
+        _replay_edits(invocation, piece, session, edits_per_second, commit_every)
+
+
+def _replay_edits(
+    invocation: Invocation, piece: Piece, session: str | None, rate: float | None, commit_seconds: float
+) -> None:
+    """Play a piece in the session that is asked for, or in a new one with the name of the source."""
     repository = _place(invocation, session, piece)
     named = session_id_from(os.path.splitext(piece.name)[0], "replay")
     session_id = session or free_session_id(repository, named)
-    _perform(
-        piece, repository, session_id, invocation.output, rate=edits_per_second, commit_seconds=commit_every
-    )
+    _perform(piece, repository, session_id, invocation.output, rate=rate, commit_seconds=commit_seconds)
 
 
 def _replay_commits(

@@ -16,7 +16,7 @@ _NAMED = 3
 
 
 @dataclass(slots=True)
-class MadeAgain:
+class CommitsMade:
     """The commits that were made, in order, and what of git's history is not in them."""
 
     commit_ids: list[str] = field(default_factory=list)
@@ -26,13 +26,13 @@ class MadeAgain:
     lost_permissions: tuple[str, ...] = ()
 
 
-def make_commits(live: LiveSession, history: GitHistory, output: Output) -> MadeAgain:
+def make_commits(live: LiveSession, history: GitHistory, output: Output) -> CommitsMade:
     """Make each commit of a history again, one after the other: its ops by its author, then the commit.
 
     One that changes no content of a file has no ops, so it cannot be made; which files may be run, if that
     is what it changed, is in the next one.
     """
-    made = MadeAgain()
+    made = CommitsMade()
     facts = {commit.step: commit for commit in history.commits}
     replicas: dict[str, CodeReplica] = {}
     with output.progress("making commits") as progress:
@@ -55,7 +55,7 @@ def _executable_before(history: GitHistory) -> frozenset[str]:
     return history.commits[-2].executable if len(history.commits) > 1 else frozenset()
 
 
-def _commit(live: LiveSession, facts: CommitFacts | None, made: MadeAgain) -> None:
+def _commit(live: LiveSession, facts: CommitFacts | None, made: CommitsMade) -> None:
     if facts is None:  # what was there before the first commit that is replayed
         outcome = live.commit("What was there before", author="muse replay")
     else:
@@ -69,7 +69,7 @@ def _commit(live: LiveSession, facts: CommitFacts | None, made: MadeAgain) -> No
     made.op_count += outcome.op_count
 
 
-def tell(output: Output, live: LiveSession, history: GitHistory, made: MadeAgain) -> bool:
+def tell(output: Output, live: LiveSession, history: GitHistory, made: CommitsMade) -> bool:
     """Print what was made and what is left out; return whether the files are those of git."""
     comparison = ScriptPiece(history.script).compare(live.repository)
     left_out = _left_out(history, made)
@@ -92,7 +92,7 @@ def tell(output: Output, live: LiveSession, history: GitHistory, made: MadeAgain
 
 
 def _record(
-    live: LiveSession, history: GitHistory, made: MadeAgain, left_out: list[str], different: tuple[str, ...]
+    live: LiveSession, history: GitHistory, made: CommitsMade, left_out: list[str], different: tuple[str, ...]
 ) -> dict[str, Any]:
     return {
         "session_id": live.log.session_id(),
@@ -110,7 +110,7 @@ def _record(
     }
 
 
-def _left_out(history: GitHistory, made: MadeAgain) -> list[str]:
+def _left_out(history: GitHistory, made: CommitsMade) -> list[str]:
     """Say in a line each what of git's history is not here."""
     told = []
     if made.merges:

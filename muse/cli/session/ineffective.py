@@ -9,7 +9,7 @@ from muse.views.ineffective import IneffectiveOp
 
 
 def print_ineffective(output: Output, found: Sequence[IneffectiveOp]) -> None:
-    """Print which ops changed nothing, by whom they are, and why; nothing if there are none."""
+    """Print which ops changed nothing, by whom they are, and why, if any did."""
     if not found:
         return
     count = len({one.entry["op_id"] for one in found})

@@ -1,7 +1,6 @@
 """Who the author of a commit is, where nobody says so: the person that types."""
 
 import getpass
-import shutil
 import subprocess
 
 _GIT_SECONDS = 10
@@ -13,15 +12,12 @@ def author_or_person(given: str, directory: str) -> str:
 
 
 def _git_user(directory: str) -> str:
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    command = [git, "config", "user.name"]
+    command = ["git", "config", "user.name"]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command
             command, cwd=directory, capture_output=True, timeout=_GIT_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired):  # there may be no git
         return ""
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
 

@@ -45,12 +45,15 @@ class CheckpointFile:
             return None
         return decode_checkpoint(data, self._session_id, self._path)
 
-    def check_cut(self) -> None:
-        """Raise `CorruptionError` if the line that ends at the cut is not the one it was made with."""
+    def trusted(self) -> OpLogCheckpoint | None:
+        """Return the checkpoint; None if it does not exist, or cannot be trusted."""
         try:
-            checkpoint = self.read()
+            return self.read()
         except CorruptionError:
-            return
+            return None
+
+    def check_cut(self, checkpoint: OpLogCheckpoint | None) -> None:
+        """Raise `CorruptionError` if the line that ends at the cut is not the one it was made with."""
         cut = checkpoint.get("cut") if checkpoint else None
         expected = cut.get("op_id") if cut else ""
         if cut and expected and self._reader.op_id_before(cut["offset"]) != expected:
@@ -65,21 +68,20 @@ class CheckpointFile:
 
     def coverage(self) -> Coverage:
         """Return what the checkpoint covers; nothing without one."""
-        checkpoint = self.read()
-        if checkpoint is None:
-            return NOTHING
-        return coverage_of(checkpoint) or self._coverage_by_count(checkpoint)
+        return self.covered_by(self.read())
 
     def trusted_coverage(self) -> Coverage:
         """Return what the checkpoint covers; nothing if it is lost or damaged.
 
         For readers to whom a lost checkpoint costs time only: the clock need not read what is before a cut.
         """
-        try:
-            self.read()
-        except CorruptionError:
+        return self.covered_by(self.trusted())
+
+    def covered_by(self, checkpoint: OpLogCheckpoint | None) -> Coverage:
+        """Return what a checkpoint that was read covers; nothing without one."""
+        if checkpoint is None:
             return NOTHING
-        return self.coverage()
+        return coverage_of(checkpoint) or self._coverage_by_count(checkpoint)
 
     def _coverage_by_count(self, checkpoint: OpLogCheckpoint) -> Coverage:
         """Read a checkpoint without a cut, as other tools write it: the first `op_count` entries."""

@@ -6,11 +6,13 @@ running it again does the rest.
 """
 
 import base64
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
 
 from muse.core.damage import Damage
+from muse.core.entry import OpEntry
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.op_places import line_of
@@ -31,17 +33,24 @@ class Repair:
 
 
 def repair_log(
-    log_file: LogFile, reader: LogReader, storage: Storage, *, only_replaced: bool = False
+    log_file: LogFile,
+    reader: LogReader,
+    storage: Storage,
+    *,
+    only_replaced: bool = False,
+    other_bodies: Mapping[str, OpEntry] | None = None,
 ) -> Repair:
     """Move the bytes of all damage to a side file and blank them, so that the log reads without error.
 
-    With `only_replaced`, damage stays that may hide an op which the log does not have.
+    With `only_replaced`, damage stays that may hide an op which the log does not have. `other_bodies` are the
+    right bodies of ops, by op id: a line that gives one of them another body is taken out too.
     The side file holds one JSON object a damage: offset, line, kind, reason, op id, and the bytes in
     base64. It is durable before a byte of the log changes. Good lines beside the damage are kept.
     """
     damages = tuple(reader.damages(unfinished=False))  # the last line may be under way
     if only_replaced:
         damages = _replaced(damages, log_file, reader)
+    damages += tuple(_wrong_bodies(log_file, reader, other_bodies or {}))
     if not damages:
         return Repair((), "")
     side_file = _free_name(log_file.path, storage)
@@ -50,6 +59,15 @@ def repair_log(
     log_file.blank([(damage.offset, damage.length) for damage in damages])
     reader.forget_ids()
     return Repair(damages, side_file)
+
+
+def _wrong_bodies(log_file: LogFile, reader: LogReader, bodies: Mapping[str, OpEntry]) -> Iterator[Damage]:
+    """Yield the lines of ops that have another body than they should, as damage."""
+    for offset, entry in reader.scan(0, log_file.end(), salvage=True) if bodies else ():
+        if bodies.get(entry["op_id"], entry) != entry:
+            length = reader.line_at(offset)[1] - offset
+            reason = "the line gives the op another body than a commit names"
+            yield Damage(offset, length, "corrupt", reason, entry["op_id"], reader.line_number(offset))
 
 
 def _replaced(damages: tuple[Damage, ...], log_file: LogFile, reader: LogReader) -> tuple[Damage, ...]:

@@ -22,9 +22,14 @@ def creation_op(path: str, content: bytes, file_id: str) -> dict[str, Any]:
     }
 
 
-def removal_op(path: str, file_id: str, content: bytes, vector: Vector | None, base: str) -> dict[str, Any]:
-    """Make the op by which a file goes whose remover saw `content`, of a text up to the state `vector`."""
-    op = {
+def removal_op(
+    path: str, file_id: str, content: bytes, vector: Vector | None, base: str, *, lifts: int = 0
+) -> dict[str, Any]:
+    """Make the op by which a file goes whose remover saw `content`, of a text up to the state `vector`.
+
+    `lifts` is how often a file that is no text was brought back with this content.
+    """
+    op: dict[str, Any] = {
         "op": "delete",
         "address": path,
         "position": None,
@@ -34,6 +39,8 @@ def removal_op(path: str, file_id: str, content: bytes, vector: Vector | None, b
     }
     if vector is not None:
         op["seen"] = encoded(write_vector(vector))
+    elif lifts:
+        op["lifts"] = lifts
     return op | _naming(base)
 
 

@@ -17,7 +17,7 @@ from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.file_ids import INDEX, Placement, Stamp, ids_of, is_id_of, read_index, read_stamp
 from muse.plugins.code.names import Places
-from muse.plugins.code.ops import AbsentCauseError, CodeOp, encoded, fetched
+from muse.plugins.code.ops import AbsentCauseError, CodeOp, encoded, fetched, own_stamp
 from muse.plugins.code.update import (
     Update,
     client_of,
@@ -36,7 +36,8 @@ IN_TREE: Stamp = (0, "", "")
 class LiveFile:
     """A file that was edited live. A binary file has no `encoding`, and `content` in place of a text.
 
-    `removals` say what each actor that removed it had seen: the state vector of the text, or the content.
+    `removals` say what each actor that removed it had seen: the state vector of the text, or the content,
+    and which removals of a content were taken back.
     `blob` is the object that the tree was given last. `bases` are the objects that came from outside, `base`
     is one that did so since the state was stored.
     """
@@ -59,15 +60,23 @@ class LiveFile:
 
     def seen(self) -> str:
         """Return what a removal made now has seen: all of the file."""
-        return (
-            object_id(self.content) if self.document is None else encoded(write_vector(self.document.vector))
-        )
+        if self.document is None:
+            return _removed(object_id(self.content), self.lifts)
+        return encoded(write_vector(self.document.vector))
+
+    @property
+    def lifts(self) -> int:
+        """How often a removal of the binary file, with its present content, was taken back."""
+        content_id, count = object_id(self.content), 0
+        while _lift(content_id, count + 1) in self.removals:
+            count += 1
+        return count
 
     @property
     def is_removed(self) -> bool:
         """Whether an actor that removed the file had seen all that was ever written to it."""
         if self.document is None:
-            return object_id(self.content) in self.removals
+            return self.seen() in self.removals
         vector = self.document.vector
         return any(covers(read_vector(_decoded(seen)), vector) for seen in self.removals)
 
@@ -142,7 +151,7 @@ class LiveTree:
             taken = {placement.shown for placement in self.placements.values()}
             fixed = [path for path in self.files if path not in taken]
             present = sorted(
-                (placement.stamp, file_id, placement.path)
+                (own_stamp(placement.stamp), file_id, placement.path)
                 for file_id, placement in self.placements.items()
                 if self._is_shown(file_id, placement)
             )
@@ -218,7 +227,7 @@ class LiveTree:
         file = self._opened(op)
         placement = self.placements[file.file_id]
         if op.kind == "move":
-            if stamp > placement.stamp:
+            if (stamp := op.stamp(stamp)) > placement.stamp:
                 self.placements[file.file_id] = Placement(stamp, op.to_path, placement.shown)
                 self._places = None
         elif op.kind == "remove":
@@ -262,13 +271,15 @@ class LiveTree:
         content = op.whole(self.fetch)
         if file.document is not None:
             raise DomainError(f"{op.path!r} is a text: its change needs an `update`")
-        if stamp > file.written:
+        if (stamp := op.stamp(stamp)) > file.written:
             file.content, file.written = content, stamp
-            self._places = None
+        if op.lifts:
+            file.removals.add(_lift(object_id(content), op.lifts))
+        self._places = None
 
     def _remove(self, file: LiveFile, op: CodeOp) -> None:
         if file.document is None:
-            seen = op.content_id
+            seen = op.content_id and _removed(op.content_id, op.lifts)
         elif op.seen is not None:
             seen = encoded(write_vector(op.seen))
         else:
@@ -390,6 +401,16 @@ class LiveTree:
         else:
             file.document = TextDocument(self._client(file_id), body)
         return file
+
+
+def _removed(content_id: str, lifts: int) -> str:
+    """Say that a binary content was removed, after removals of it were taken back so often."""
+    return f"{content_id}+{lifts}" if lifts else content_id
+
+
+def _lift(content_id: str, number: int) -> str:
+    """Say that a removal of a binary content was taken back, for the first or a further time."""
+    return f"-{content_id}+{number}"
 
 
 def _write_file(file: LiveFile, blob: str) -> bytes:

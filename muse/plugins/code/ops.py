@@ -11,14 +11,24 @@ import orjson
 from muse.core.content_id import CONTENT_ID_PATTERN, object_id
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.code.encodings import ENCODINGS, check_text, decode, detect
-from muse.plugins.code.file_ids import FRESH_DIGITS
-from muse.plugins.code.update import Update, Vector, read_update, read_vector
+from muse.plugins.code.file_ids import FRESH_DIGITS, Stamp
+from muse.plugins.code.update import (
+    MAX_CLIENT,
+    Update,
+    Vector,
+    read_update,
+    read_vector,
+    utf16_length,
+)
 from muse.plugins.op_fields import Fetch, check_patch, check_path, digest_of, shown
 
 TEXT_DOMAIN = "code_text"
 """The child domain of a `patch` of text edits."""
 
 Kind = Literal["edit", "create", "remove", "move", "rewrite", "patch"]
+
+INLINE_BYTES = 1 << 19
+"""So much of a whole file is in its op; a larger one is in the store."""
 
 _FILE_ID = re.compile(rf"[0-9a-f]{{{FRESH_DIGITS}}}|{CONTENT_ID_PATTERN}")
 _MAX_POSITION = 2**31
@@ -40,11 +50,29 @@ class AbsentObjectError(AbsentCauseError):
         self.content_id = content_id
 
 
+_BEHIND = "+"
+
+
+def own_stamp(stamp: Stamp) -> Stamp:
+    """Return the stamp of the op itself, where it counts behind another."""
+    _, *behind = stamp[2].split(_BEHIND, 3)
+    return (int(behind[0]), behind[2], behind[1]) if len(behind) == 3 else stamp
+
+
+def first_stamp(stamp: Stamp) -> Stamp:
+    """Return the stamp behind which an op counts; its own, where it counts there."""
+    return stamp[0], stamp[1], stamp[2].partition(_BEHIND)[0]
+
+
 class CodeOp(NamedTuple):
     """A code op, read and checked. An op without `file_id` is raw: it means the version that its author saw.
 
     "edit": `length` characters at `position` go and `text` comes. "create" and "rewrite": the whole file is
     `text`, or `content`, or the object `content_id`. `base` is the object that a file in the tree was.
+
+    An op that takes others back names them in `undoes`. `restores` has the ids of the deleted characters that
+    its text brings back, `instead_of` is the stamp of the op in whose place it counts, and `lifts` how often
+    a binary file of this content was brought back.
     """
 
     kind: Kind
@@ -62,6 +90,17 @@ class CodeOp(NamedTuple):
     to_path: str = ""
     children: tuple["CodeOp", ...] = ()
     from_path: str = ""
+    undoes: tuple[str, ...] = ()
+    restores: tuple[tuple[int, int, int], ...] = ()
+    instead_of: Stamp | None = None
+    lifts: int = 0
+
+    def stamp(self, own: Stamp) -> Stamp:
+        """Return the place in the total order at which the op counts: its own, or just behind another's."""
+        if self.instead_of is None or self.instead_of >= own:
+            return own
+        lamport, actor_id, op_id = self.instead_of
+        return lamport, actor_id, f"{op_id}{_BEHIND}{own[0]:020}{_BEHIND}{own[2]}{_BEHIND}{own[1]}"
 
     def whole(self, fetch: Fetch) -> bytes:
         """Return the file that the op brings. Raises as `fetched` does."""
@@ -108,7 +147,8 @@ def read_op(op: Any) -> CodeOp:
             f"a code op is an object whose `op` is one of {', '.join(_READERS)}, not {shown(kind)}"
         )
     _check_path(op.get("address"))
-    return reader(op)
+    found = reader(op)
+    return _with_undone(op, found) if "undoes" in op or "lifts" in op else found
 
 
 def _check_path(path: Any) -> None:
@@ -271,6 +311,47 @@ def _decoded(op: Mapping[str, Any], name: str) -> bytes:
         return binascii.a2b_base64(op[name], strict_mode=True)
     except (TypeError, ValueError) as error:
         raise DomainError(f"`{name}` is not base64") from error
+
+
+def _with_undone(op: Mapping[str, Any], found: CodeOp) -> CodeOp:
+    """Add what an op says of those that it takes back."""
+    undoes, restores, lifts = op.get("undoes", ()), op.get("restores", ()), op.get("lifts", 0)
+    if not found.file_id:
+        raise DomainError("an op that takes others back has a `file_id`")
+    if not isinstance(undoes, list | tuple) or not all(isinstance(op_id, str) for op_id in undoes):
+        raise DomainError("`undoes` is a list of op ids")
+    if type(lifts) is not int or not 0 <= lifts <= _MAX_POSITION:
+        raise DomainError(f"`lifts` is a count, not {shown(lifts)}")
+    return found._replace(
+        undoes=tuple(undoes), restores=_ranges(restores, found), instead_of=_stamp(op), lifts=lifts
+    )
+
+
+def _ranges(restores: Any, op: CodeOp) -> tuple[tuple[int, int, int], ...]:
+    """Read ranges of ids, client, clock and length, of which each is that of a character in the op's text."""
+    is_list = isinstance(restores, list | tuple)
+    if not is_list or not all(map(_is_range, restores)):
+        raise DomainError("`restores` is a list of [client, clock, length]")
+    if restores and sum(length for *_, length in restores) != utf16_length(op.text or ""):
+        raise DomainError("`restores` names as many characters as the `text` has")
+    return tuple((client, clock, length) for client, clock, length in restores)
+
+
+def _is_range(value: Any) -> bool:
+    is_list = isinstance(value, list | tuple) and len(value) == 3
+    return is_list and all(type(part) is int and 0 <= part <= MAX_CLIENT for part in value)
+
+
+def _stamp(op: Mapping[str, Any]) -> Stamp | None:
+    value = op.get("instead_of")
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or [type(part) for part in value] != [int, str, str]:
+        raise DomainError("`instead_of` is the stamp, the actor and the id of an op")
+    lamport, actor_id, op_id = value
+    if not 0 <= lamport <= MAX_CLIENT or _BEHIND in op_id:
+        raise DomainError("`instead_of` is not the place of an op")
+    return lamport, actor_id, op_id
 
 
 # -- made ----------------------------------------------------------------------------------------

@@ -1,15 +1,16 @@
 """What the code domain offers to Muse."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from muse.domain import Application, DomainOp, Origin, Overlap
+from muse.domain import Application, DomainOp, DomainWork, Origin, Overlap, Undoing
 from muse.plugins.code.foresight import CodeForesight
 from muse.plugins.code.merge import merge_code, waiting_entries
 from muse.plugins.code.net import net_ops
 from muse.plugins.code.ops import read_op
 from muse.plugins.code.provenance import blame_lines, overlaps_of_code
 from muse.plugins.code.sequential import apply_code
+from muse.plugins.code.undo import undo_code
 from muse.plugins.op_fields import Fetch
 
 
@@ -82,6 +83,10 @@ class CodePlugin:
     ) -> list[Overlap]:
         """List the edits that came in each other's way: see `overlaps_of_code`."""
         return overlaps_of_code(files, entries, fetch, state)
+
+    def undo_works(self, works: Sequence[DomainWork], fetch: Fetch, undone: Collection[str]) -> Undoing:
+        """Find ops that take others back, and nothing of what others wrote: see `undo_code`."""
+        return undo_code(works, fetch, undone)
 
 
 def _as_entries(ops: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

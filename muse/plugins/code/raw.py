@@ -107,7 +107,7 @@ def meaning_of(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
         return [found]
     if op.kind == "remove":
         if file.document is None:
-            return [found._replace(content_id=object_id(file.content))]
+            return [found._replace(content_id=object_id(file.content), lifts=file.lifts)]
         return [found._replace(seen=dict(file.document.vector))]
     if op.kind == "patch":
         moved = [found._replace(kind="move", children=(), to_path=op.path)] if op.from_path else []

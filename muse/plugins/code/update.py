@@ -5,7 +5,7 @@ needs: deletions, and structs of one client in the document's one root, each of 
 collected. Anything else is refused here, so that the library only gets what it can take.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -231,19 +231,110 @@ def pairs_in(state: bytes) -> set[Id]:
     return found
 
 
-def write_insert(client: int, clock: int, left: Id | None, right: Id | None, text: str) -> bytes:
-    """Write the update that inserts `text` between two neighbours."""
-    named = _client(client)
-    info = _STRING | (_ORIGIN if left else 0) | (_RIGHT_ORIGIN if right else 0)
-    parts = [b"\1\1", named, number(clock), _BYTE[info]]
+class TextPiece(NamedTuple):
+    """A stretch of a whole document: `length` ids of `client` from `clock` on, and their text.
+
+    Without a `text`, it was deleted. `kind` and `neighbours` are its bytes before that.
+    """
+
+    client: int
+    clock: int
+    length: int
+    text: str | None
+    kind: int
+    neighbours: bytes
+
+
+def pieces_in(data: bytes) -> Iterator[TextPiece]:
+    """Yield the pieces of an update or a whole document, each client's in the order of their clocks."""
+    source = _Bytes(data)
+    for _ in range(source.number()):
+        reading, count = _UpdateReader(source), source.number()
+        reading.client, reading.clock = source.identity()
+        for _ in range(count):
+            start, clock, known = source.place, reading.clock, len(reading.texts)
+            _read_struct(reading)
+            text = reading.texts[-1] if len(reading.texts) > known else None
+            length = reading.clock - clock
+            content = number(length) if text is None else _string(text)
+            neighbours = data[start + 1 : source.place - len(content)]
+            yield TextPiece(reading.client, clock, length, text, data[start], neighbours)
+
+
+def with_texts(data: bytes, text_of: Callable[[TextPiece], str]) -> bytes:
+    """Write a whole document in which every piece has a text of its length, and nothing is deleted."""
+    by_client: dict[int, list[TextPiece]] = {}
+    for piece in pieces_in(data):
+        by_client.setdefault(piece.client, []).append(piece)
+    parts = [number(len(by_client))]
+    for client, pieces in by_client.items():
+        parts += (number(len(pieces)), _client(client), number(pieces[0].clock))
+        for piece in pieces:
+            if piece.kind == _GC:
+                parts += (_BYTE[_GC], number(piece.length))
+            else:
+                kind = piece.kind & (_ORIGIN | _RIGHT_ORIGIN) | _STRING
+                parts += (_BYTE[kind], piece.neighbours, _string(text_of(piece)))
+    return b"".join((*parts, b"\0"))
+
+
+class Insertion(NamedTuple):
+    """A text and its neighbours, None at the start and the end of a document."""
+
+    left: Id | None
+    right: Id | None
+    text: str
+
+
+def write_edit(client: int, insertions: Sequence[Insertion], deletes: Sequence[Id]) -> bytes:
+    """Write the update that inserts texts, by a client that has made no edit before, and deletes ids."""
+    parts = [number(bool(insertions))]
+    if insertions:
+        parts += (number(len(insertions)), _client(client), number(0))
+    for left, right, text in insertions:
+        parts += (*_head(_STRING, left, right), _string(text))
+    return b"".join((*parts, *_deletions(deletes)))
+
+
+def write_trace(client: int, right: Id | None) -> bytes:
+    """Write the update that puts a character in and takes it away again: no earlier vector covers it."""
+    return b"".join((b"\1\1", _client(client), number(0), *_head(_DELETED, None, right), number(1), b"\0"))
+
+
+def _deletions(deletes: Sequence[Id]) -> Iterator[bytes]:
+    by_client: dict[int, list[list[int]]] = {}
+    for client, clock in sorted(deletes):
+        ranges = by_client.setdefault(client, [])
+        if ranges and sum(ranges[-1]) == clock:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([clock, 1])
+    yield number(len(by_client))
+    for client, ranges in by_client.items():
+        yield from (_client(client), number(len(ranges)))
+        yield from (number(part) for found in ranges for part in found)
+
+
+def _head(kind: int, left: Id | None, right: Id | None) -> list[bytes]:
+    """Return how an inserted piece begins: its kind, and where it is."""
+    parts = [_BYTE[kind | (_ORIGIN if left else 0) | (_RIGHT_ORIGIN if right else 0)]]
     if left:
         parts += (_client(left[0]), number(left[1]))
     if right:
         parts += (_client(right[0]), number(right[1]))
-    if info == _STRING:
-        parts += (b"\1", number(len(ROOT)), ROOT.encode())
+    if not left and not right:
+        parts += (b"\1", _string(ROOT))
+    return parts
+
+
+def _string(text: str) -> bytes:
     data = text.encode()
-    parts += (number(len(data)), data, b"\0")
+    return number(len(data)) + data
+
+
+def write_insert(client: int, clock: int, left: Id | None, right: Id | None, text: str) -> bytes:
+    """Write the update that inserts `text` between two neighbours."""
+    parts = (b"\1\1", _client(client), number(clock), *_head(_STRING, left, right), _string(text), b"\0")
     return b"".join(parts)
 
 

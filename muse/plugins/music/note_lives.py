@@ -34,8 +34,10 @@ def lives_in_effect(
         of_life = [number for number in visits.get(life, ()) if starts[number] <= place]
         if life is None or (of_life and starts[of_life[-1]] == place):
             continue
-        if of_life:
-            edits[of_life[-1]] += _as_edit(begun[place], step) if place in begun else [step]
+        if of_life and place in begun:
+            edits[of_life[-1]] += _as_edit(begun[place], step) if undoings.get(step.op_index) else ()
+        elif of_life:
+            edits[of_life[-1]].append(step)
         elif life in ended:
             back.setdefault(step.op_index, ended[life])
     kept = [*edits[0]]
@@ -71,12 +73,8 @@ def _lives(
 
 
 def _as_edit(was: Placed | None, step: NoteStep) -> list[NoteStep]:
-    """Return what an insertion that brings a note back edits in it besides."""
-    if was is None or step.after is None:
-        return []
-    old, new = fields_of(was), fields_of(step.after)
-    wrote = frozenset(name for name in old if old[name] != new[name])
-    return [NoteStep(step.op_index, wrote, was, step.after)] if wrote else []
+    """Return what an undoing that brings a note back edits in it: it may undo edits too."""
+    return [NoteStep(step.op_index, ALL_FIELDS, was, step.after)] if was and step.after else []
 
 
 def in_the_way(

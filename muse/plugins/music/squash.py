@@ -9,7 +9,7 @@ Then the edit that left it stays, with the one that takes it back.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,18 +152,25 @@ def _net_op(entity_id: str, before: Placed | None, after: Placed | None) -> Doma
     return child
 
 
-def change_note(path: str, entity_id: str, before: Placed, after: Placed) -> PatchOp:
-    """Make the op that turns a note from `before` into `after`, which differ."""
+def change_note(
+    path: str, entity_id: str, before: Placed, after: Placed, names: Collection[str] = ()
+) -> PatchOp:
+    """Make the op that turns a note from `before` into `after`.
+
+    It writes the fields that differ, and those of the `names`.
+    """
     (old_track, old), (track, new) = before, after
     if old.ends_first != new.ends_first:  # no field of an edit, but part of a whole note
         patch = replace_note(path, entity_id, old, new)
         patch["child_ops"][0]["track"] = track  # type: ignore[typeddict-unknown-key]
         return patch
     values = new.fields()
-    changes = {name: values[name] for name, value in old.fields().items() if values[name] != value}
-    if track == old_track and changes.keys() == {"start_tick"}:
+    changes = {
+        name: values[name] for name, value in old.fields().items() if values[name] != value or name in names
+    }
+    if track == old_track and "track" not in names and changes.keys() == {"start_tick"}:
         return move_note(path, entity_id, old, new.start_tick)
-    to_track = track if track != old_track else None
+    to_track = track if track != old_track or "track" in names else None
     return mutate_note(path, entity_id, old, track=old_track, to_track=to_track, **changes)
 
 

@@ -6,8 +6,8 @@ unless others changed it since; one that an op deleted comes back as it was. The
 files, which come back with the names of their notes. What others took away and brought back as it was
 counts as never gone, so an undoing that was undone is not in the way of the next. Entries say which ops an
 undoing took back; of other ops only the values are known, so a field that others changed and gave the
-same value again counts as not written since. One that was given the value that it had stays with
-the actor that confirmed it: to take such a value away, both are undone together.
+same value again counts as not written since. One that was given the value that it had stays as long as
+the edit that confirmed it is not undone; that this was undone is on record as an edit which changes nothing.
 
 Others may write before a compensating op is applied. So each says what it `expected` to find, and has
 no effect where it finds something else. A field that another actor meanwhile wrote again with the same
@@ -79,7 +79,7 @@ def undo_music(
     for trail in trails.all:
         wanted = set(undone) & set(trail.touched_by)
         if wanted:
-            _FileUndo(trail, wanted, trails, now_tree, after_tree, outcome, undoings or {}).run()
+            _FileUndo(trail, wanted, trails, now_tree, after_tree, outcome, undoings).run()
     dealt_with = {index for done in outcome.compensations for index in done.undoes}
     dealt_with |= {item.index for item in outcome.left}
     for index in sorted(set(undone) - dealt_with):
@@ -92,7 +92,8 @@ def undo_music(
 class _FileUndo:
     """The undoing of ops of one file. Ops that turn out to stay are taken out of `wanted`.
 
-    `after` is the tree with the compensating ops so far: what the next one expects to find.
+    `after` is the tree with the compensating ops so far: what the next one expects to find. `_confirmed`
+    are the fields of a note that are written again even with the same value, to be on record as taken back.
     """
 
     trail: FileTrail
@@ -101,12 +102,13 @@ class _FileUndo:
     now: MusicTree
     after: MusicTree
     outcome: Undoing
-    undoings: Undoings
+    undoings: Undoings | None
     path: str = ""
     agrees: bool = False
     content: FileContent | None = None
     notes: Mapping[str, Placed] = field(default_factory=dict)
     edits: list[tuple[DomainOp, tuple[int, ...]]] = field(default_factory=list)
+    _confirmed: set[str] = field(default_factory=set)
 
     def run(self) -> None:
         self.path = self.trail.path
@@ -255,7 +257,8 @@ class _FileUndo:
         address = f"{self.path}/{NOTE_PREFIX}{entity_id}"
         wanted = {step.op_index for step in steps} & self.wanted
         current = steps[-1].after
-        lives, led_back = lives_in_effect(steps, wanted, self.undoings)
+        self._confirmed = set()
+        lives, led_back = lives_in_effect(steps, wanted, self.undoings or {})
         kept = self._steps_left(address, lives, wanted)
         self._leave_led_back(address, led_back, kept, wanted)
         self._leave_earlier_lives(address, kept, wanted)
@@ -269,14 +272,14 @@ class _FileUndo:
             except DomainError as error:
                 self._leave(max(wanted), address, f"the note cannot be as it was: {error}", file_too=False)
                 return
-        if target != current and wanted:
+        if wanted and (target != current or (target is not None and self.undoings is not None)):
             self._add_edit(entity_id, address, (current, target), tuple(sorted(wanted)))
 
     def _steps_left(self, address: str, steps: list[NoteStep], wanted: set[int]) -> list[NoteStep]:
         """Drop the insertions and deletions that are undone, with all that came after them."""
         while (place := last_change_of_life(steps)) is not None and steps[place].op_index in wanted:
             step = steps[place]
-            later = in_the_way(steps[place + 1 :], step.after, wanted, self.undoings)
+            later = in_the_way(steps[place + 1 :], step.after, wanted, self.undoings or {})
             if later is not None:
                 self._leave(step.op_index, address, "the note was changed since", later, file_too=False)
                 wanted.discard(step.op_index)
@@ -321,9 +324,10 @@ class _FileUndo:
         taken: set[int] = set()
         for name, first in values.items():
             writers = writers_of(life, name)
-            in_effect, led_back = writes_in_effect(writers, first, wanted, self.undoings)
+            in_effect, led_back = writes_in_effect(writers, first, wanted, self.undoings or {})
             while in_effect and writers[in_effect[-1]][0] in wanted:
                 taken.add(writers[in_effect.pop()][0])
+                self._confirmed |= {name} if self.undoings is not None else set()
             if in_effect:
                 values[name] = writers[in_effect[-1]][1]
             why = {writers[place][0]: writers[later][0] for place, later in led_back.items()}
@@ -353,10 +357,11 @@ class _FileUndo:
             else:
                 old, new = fields_of(current), fields_of(target)
                 differing = {name: new[name] for name in old if old[name] != new[name]}
+                confirmed = self._confirmed - differing.keys() or ({*old} if current == target else set())
                 agrees = found is not None and all(fields_of(found)[name] == old[name] for name in differing)
                 wanted = _with(found or current, differing, ends_first=target[1].ends_first)
-                patch = change_note("", entity_id, found or current, wanted)
-                edit = {**_child(patch), "expected": {name: old[name] for name in differing}}
+                patch = change_note("", entity_id, found or current, wanted, {*differing, *confirmed})
+                edit = {**_child(patch), "expected": {name: old[name] for name in differing or old}}
         except DomainError as error:
             self._leave(undoes[-1], address, f"the note cannot be as it was: {error}", file_too=False)
             return

@@ -6,6 +6,7 @@ bringing it back.
 """
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from muse.domain import UNDO_INTENT
@@ -32,12 +33,14 @@ def writes_in_effect(
 
     `writes` are ops with the values they wrote, `first` is the value before them. An op that is `wanted`
     leads nothing back: it is looked at to be taken back itself. Nor does one that writes the value that is
-    there already: that confirms it.
+    there already: that confirms it, unless it is an undoing.
     """
     history = _History(writes, first)
     for place, (index, value) in enumerate(writes):
+        undone = undoings.get(index, ())
         if index in wanted or not (
-            history.undo(value, place, undoings.get(index, ()))
+            history.undo(value, place, undone)
+            or (undone and history.is_at(value))
             or history.bring_back(value, place)
             or history.lead_back(value, place)
         ):
@@ -66,15 +69,24 @@ class _History:
         self._before[place] = self.path[-1]
         self._note(place, [], [place])
 
+    def is_at(self, value: Hashable) -> bool:
+        return self._value(self.path[-1]) == value
+
     def undo(self, value: Hashable, place: int, undone: Collection[int]) -> bool:
-        """Turn back what the ops `undone` did last, if that leads to `value`."""
+        """Turn back what the ops `undone` did last, if that leads to `value`.
+
+        Where others wrote since, one of them is turned back together with what came after it.
+        """
+        theirs = sorted((one for op in undone for one in self._places.get(op, ())), reverse=True)
         path = self.path[:]
-        for one in sorted((one for op in undone for one in self._places.get(op, ())), reverse=True):
+        for one in theirs:
             base, removed, added = self._effects[one]
             end = len(path) - len(added)
             if path[end:] == added and path[end - 1] == base:
                 path[end:] = removed
-        if path == self.path or self._value(path[-1]) != value:
+        ways = chain((path,), map(self._turned_back, theirs))
+        path = next((way for way in ways if way != self.path and self._value(way[-1]) == value), self.path)
+        if path == self.path:  # they took back less, or something else
             return False
         shared = next(
             (n for n, both in enumerate(zip(path, self.path, strict=False)) if both[0] != both[1]),
@@ -83,20 +95,30 @@ class _History:
         self._note(place, self.path[shared:], path[shared:])
         return True
 
+    def _turned_back(self, place: int) -> list[int]:
+        """Return the path as it was before the write at `place`, if what that followed is still on it."""
+        base, removed, _ = self._effects[place]
+        if base != _START and (base in self.led_back or base not in self._before):
+            return self.path
+        return [*self.path[: self.path.index(base) + 1], *removed]
+
     def lead_back(self, value: Hashable, place: int) -> bool:
         """Take back the writes since `value` was last there; False if it was not, or is there now."""
         found = self._on_path.get(value)
         if not found or found[-1] == self.path[-1]:
             return False
-        self._note(place, self.path[self.path.index(found[-1]) + 1 :], [])
+        count = 1
+        while self.path[-1 - count] != found[-1]:
+            count += 1
+        self._note(place, self.path[-count:], [])
         return True
 
     def bring_back(self, value: Hashable, place: int) -> bool:
-        """Let the writes that led from here to `value` be in effect again; False if there are none."""
+        """Let the writes that led from here to `value` be in effect again; False if none were taken back."""
         off = self._off_path.get(value, [])
         while off and off[-1] not in self.led_back:
             off.pop()  # it is in effect again
-        if not off or value == self._value(self.path[-1]):
+        if not off or self.is_at(value):
             return False
         branch = [off[-1]]
         while (before := self._before[branch[-1]]) in self.led_back:

@@ -1,7 +1,12 @@
 """Synchronisation over HTTP: this repository as a peer of distant replicas. See `muse.replication.wire`."""
 
+from functools import partial
+from os import stat_result
+from os.path import samestat
+
 from starlette.responses import Response
 
+from muse.disk import layout
 from muse.errors import CorruptionError
 from muse.history.garbage_lock import uncollected
 from muse.replication.local_peer import LocalPeer
@@ -29,19 +34,26 @@ async def message(call: Call) -> Response:
     principal.check_scope("commit" if name in {"put", "advance"} else "append" if name == "offer" else "read")
     limit = _BODY_BYTES.get(name, _QUESTION_BYTES)
     body = await read_body(call, limit=limit, is_paid=name == "offer", is_free=_may_bring_all(principal))
-    if name == "offer" and not _may_bring_all(principal):
+    is_paid = name == "offer" and not _may_bring_all(principal)
+    if is_paid:
         service.quotas.charge_batch(principal.actor or "", body.count(b"\n"), len(body))
+        if await call.in_thread(partial(_makes_session, call, body)):
+            service.quotas.charge_session(principal.actor or "")
     replica = (call.header(b"muse-replica") or "")[:64]
 
-    def respond() -> bytes:
+    def respond() -> tuple[bytes, int]:
+        """Return the answer, and how many bytes of orphans were written again for it."""
         try:
             with service.peers.use(principal.token_id, replica, is_new=name == "identity") as peer:
                 if name == "offer":
                     _check_entries(call, peer, body)
                 if name not in WRITING_CALLS:
-                    return answer(peer, name, body)
+                    return answer(peer, name, body), 0
+                before = _orphans(call, body) if name == "offer" else None
                 with uncollected(service.repository.root, service.repository.storage):
-                    return answer(peer, name, body)
+                    answered = answer(peer, name, body)
+                after = _orphans(call, body) if name == "offer" else None
+                return answered, after.st_size if after and not (before and samestat(before, after)) else 0
         except ProtocolError as error:
             raise RequestError(422, str(error)) from error
         except CorruptionError as error:
@@ -50,11 +62,35 @@ async def message(call: Call) -> Response:
             raise
 
     with service.tracing.span("sync", call=name):
-        return call.answer_bytes(await call.in_thread(respond), "application/octet-stream")
+        answered, rewritten = await call.in_thread(respond)
+    if is_paid and rewritten:
+        service.quotas.pay(principal.actor or "", rewritten)
+    return call.answer_bytes(answered, "application/octet-stream")
 
 
 def _may_bring_all(principal: Principal) -> bool:
     return principal.scope == SCOPES[-1]
+
+
+def _session_in(body: bytes) -> str:
+    """Return the session that a message is about; "" if it names none that can be."""
+    session_id = unpack(body)[0].get("session_id")
+    return session_id if isinstance(session_id, str) and layout.is_session_id(session_id) else ""
+
+
+def _makes_session(call: Call, body: bytes) -> bool:
+    """Return whether the ops of an offer are of a session that is not there."""
+    try:
+        session_id = _session_in(body)
+    except ProtocolError:
+        return False  # it is refused for that
+    return bool(session_id) and not call.service.sessions.has(session_id)
+
+
+def _orphans(call: Call, body: bytes) -> stat_result | None:
+    """Return the status of the file of the session's orphans; None if there is none."""
+    session_id, repository = _session_in(body), call.service.repository
+    return repository.storage.look(layout.orphans_file(repository.root, session_id)) if session_id else None
 
 
 def _check_entries(call: Call, peer: LocalPeer, body: bytes) -> None:

@@ -37,6 +37,11 @@ def test_a_time_signature_begins_a_bar_and_the_last_of_a_tick_counts() -> None:
     ]
 
 
+def test_of_two_time_signatures_at_one_tick_one_is_left() -> None:
+    assert len(meter((0, SIX_EIGHT)).sections) == 1
+    assert len(meter((1920, SIX_EIGHT), (1920, THREE_FOUR)).sections) == 2
+
+
 def test_a_time_signature_in_a_bar_ends_it() -> None:
     cut = meter((960, THREE_FOUR))
     assert (cut.place(959)[0], cut.place(960)) == (1, (2, 1.0))

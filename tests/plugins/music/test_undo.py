@@ -382,7 +382,7 @@ edits = st.one_of(
 def test_in_whatever_order_actors_undo_all_their_edits_of_notes_the_bytes_are_those_from_before(
     made: Sequence[tuple[int, Any]], data: st.DataObject
 ) -> None:
-    """Each undoes until nothing is left to do. Edits that confirm what is there are not among them."""
+    """Each undoes again and again, until nothing is left to do."""
     now, entries = SONG, list[Any]()
 
     def add(actor: int | None, op: Any, undoes: Collection[int] = ()) -> None:
@@ -395,7 +395,7 @@ def test_in_whatever_order_actors_undo_all_their_edits_of_notes_the_bytes_are_th
 
     for actor, op in made:
         after = apply(now, [op])
-        if after != now and not _confirms(notes_in(now), op["child_ops"][0]):
+        if not MusicPlugin().apply(now, [op], no_store).ignored:
             now = after
             add(actor, op)
     rounds, is_quiet = 0, False
@@ -408,12 +408,6 @@ def test_in_whatever_order_actors_undo_all_their_edits_of_notes_the_bytes_are_th
                 add(None, done.op, done.undoes)
                 now, is_quiet = apply(now, [done.op]), False
     assert now == SONG
-
-
-def _confirms(notes: dict[str, tuple[int, Note]], edit: Any) -> bool:
-    """Tell whether an edit writes a value that is there already."""
-    fields = edit.get("fields", {})
-    return any(notes[edit["entity_id"]][1].fields()[name] == fields[name]["new"] for name in fields)
 
 
 def test_an_edit_on_a_second_track_that_is_undone_leaves_format_and_tracks_as_they_were() -> None:

@@ -1,0 +1,134 @@
+"""Taking back ops of real sessions of text: pending, committed, of two branches that were merged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muse.history.repository import Repository, TreeFiles
+from muse.replication.local_peer import LocalPeer
+from muse.replication.transfer import clone, pull
+from muse.session.live import LiveSession
+from muse.session.text_replica import CodeReplica
+from muse.upkeep.archive import archive_session
+from muse.views.overlaps import session_overlaps
+from muse.views.undo import UndoOutcome, by_actor, by_intent, undo
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[LiveSession]:
+    """A session in which ada made a file and bob wrote in it."""
+    Repository.init(str(tmp_path / "one"))
+    with LiveSession(tmp_path / "one", "jam") as session:
+        CodeReplica(session, session.log, "ada").create("n.txt", "one\ntwo\n")
+        CodeReplica(session, session.log, "bob").insert("n.txt", 4, "and a half\n")
+        yield session
+
+
+def text(session: LiveSession, path: str = "n.txt") -> str | bytes:
+    return CodeReplica(session, session.log, "reader").read(path)
+
+
+def committed(session: LiveSession, path: str = "n.txt") -> str:
+    session.commit("So far")
+    repository = session.repository
+    return TreeFiles(repository, repository.read_tree(repository.dag.head("main")))[path].decode()
+
+
+@pytest.mark.parametrize("commits", [False, True])
+def test_an_actor_is_undone_over_pending_and_committed_ops(session: LiveSession, *, commits: bool) -> None:
+    if commits:
+        session.commit("Before")
+    outcome = undo(session, by_actor("ada"), "eve")
+    assert text(session) == committed(session) == "and a half\n"
+    assert [kept.because["actor_id"] for kept in outcome.kept if kept.because] == ["bob", "bob"]
+    undo(session, by_intent(outcome.intent_id), "eve")
+    assert committed(session) == "one\nand a half\ntwo\n"
+    undo(session, by_actor("bob"), "eve")
+    assert committed(session) == "one\ntwo\n"
+
+
+def test_the_ops_of_an_undoing_name_what_they_undo_and_what_was_seen(session: LiveSession) -> None:
+    made, added = session.log.read_all()
+    outcome = undo(session, by_actor("ada"), "eve")
+    assert outcome.undone == [made["op_id"]]
+    assert {entry["intent_id"] for entry in outcome.entries} == {outcome.intent_id}
+    assert all(entry["domain_op"]["undoes"] == outcome.undone for entry in outcome.entries)  # type: ignore[typeddict-item]
+    assert set(outcome.entries[0]["parent_op_ids"]) == {made["op_id"], added["op_id"]}
+    assert session_overlaps(session.repository, "jam") == []
+
+
+def test_what_another_session_wrote_stays(session: LiveSession) -> None:
+    session.commit("Before")
+    root = session.repository.root
+    with LiveSession(root, "other") as other:
+        replica = CodeReplica(other, other.log, "zoe")
+        replica.delete("n.txt", 0, 2)
+        replica.insert("n.txt", 0, "none")
+        other.commit("Other")
+        undone = undo(other, by_actor("zoe"), "zoe")
+        other.commit("Back")
+        assert text(session) == "one\nand a half\ntwo\n"
+        undo(other, by_intent(undone.intent_id), "zoe")
+        other.commit("Again")
+    archive_session(root, "other")
+    undo(session, by_actor("ada"), "eve")
+    assert committed(session) == "noneand a half\n"
+
+
+def test_ops_of_two_branches_that_were_merged_are_undone(session: LiveSession, tmp_path: Path) -> None:
+    session.commit("Before")
+    one, two = session.repository, tmp_path / "two"
+    clone(LocalPeer(one.root), str(two))
+    with LiveSession(two, "jam") as there:
+        CodeReplica(there, there.log, "zoe").insert("n.txt", 0, "zero\n")
+        there.commit("There")
+    raw: Any = {"op": "replace", "address": "n.txt", "position": 0, "length": 3, "text": "1"}
+    session.edit("ada", "code", raw)
+    session.commit("Here")
+    pull(LocalPeer(one.root), LocalPeer(str(two)))
+    assert committed(session) == "zero\n1\nand a half\ntwo\n"
+    outcome = undo(session, lambda entry: entry["actor_id"] == "zoe" or entry["domain_op"] == raw, "eve")
+    assert (len(outcome.undone), outcome.left) == (2, [])
+    assert committed(session) == "one\nand a half\ntwo\n"
+
+
+def test_what_is_typed_while_an_undoing_is_made_stays(
+    session: LiveSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = CodeReplica(session, session.log, "zoe")
+    edit = session.edit
+
+    def type_and_edit(*arguments: Any, **named: Any) -> Any:
+        late.insert("n.txt", 7, "!")
+        return edit(*arguments, **named)
+
+    monkeypatch.setattr(session, "edit", type_and_edit)
+    undo(session, by_actor("bob"), "eve")
+    assert committed(session) == "one\n!two\n"
+
+
+def test_a_dry_run_appends_nothing_and_says_what_would_be(session: LiveSession) -> None:
+    before = session.log.read_all()
+    outcome: UndoOutcome = undo(session, by_actor("bob"), "eve", dry_run=True)
+    assert session.log.read_all() == before
+    assert (outcome.undone, len(outcome.entries)) == ([before[1]["op_id"]], 1)
+    assert outcome.before["n.txt"] == b"one\nand a half\ntwo\n"
+    assert outcome.after["n.txt"] == b"one\ntwo\n"
+
+
+def test_an_undoing_does_not_count_as_in_vain_once_all_is_undone(session: LiveSession) -> None:
+    assert not undo(session, by_actor("bob"), "eve").is_in_vain
+    again = undo(session, by_actor("bob"), "eve")
+    assert (again.entries, again.is_in_vain) == ([], False)
+    [left] = again.left
+    assert (left.reason, left.is_undone) == ("it is undone already", True)
+
+
+def test_text_replicas_that_are_open_show_an_undoing(session: LiveSession) -> None:
+    reader = CodeReplica(session, session.log, "reader")
+    undo(session, by_actor("bob"), "eve")
+    reader.refresh()
+    reader.insert("n.txt", 0, ">")
+    assert committed(session) == ">one\ntwo\n" == reader.read("n.txt")
