@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from muse.workdir.bring import Brought
     from muse.workdir.newest import Newest
     from muse.workdir.record import RecordedFile, Recorder
+    from muse.workdir.since_commit import SinceCommit
 
 
 @dataclass(slots=True)
@@ -103,6 +104,21 @@ class Workdir:
             if is_ours and found.is_news:
                 self._store.write(base)
         return outcome
+
+    def since_commit(self, commit_id: str | None) -> "SinceCommit":
+        """Say which files are not as a commit has them, recorded or not; without a commit, all are new."""
+        from muse.workdir.since_commit import since_commit  # noqa: PLC0415
+
+        manifest = self.repository.read_tree(commit_id)
+        return since_commit(self.directory, self._store.read(), manifest)
+
+    def session(self) -> ChosenSession:
+        """Return the session that the directory works in; its id is "" where that is not known."""
+        return choose_session(self.repository, self._store.read(), self._session_id, self.actor_id)
+
+    def shows(self, session_id: str) -> bool:
+        """Return whether the files were last compared with this session."""
+        return self._store.read().session_id == session_id
 
     def _quick_comparison(self, base: Base, chosen: ChosenSession) -> Divergence | None:
         """Compare with the state of the session that is known from the last time; None if it moved since."""
