@@ -157,7 +157,7 @@ def test_without_a_commit_the_files_here_are_compared_with_the_newest_one(
     assert muse("record", "--actor", "ada").status == 0
     assert [record["path"] for record in muse("diff", "--json", "a.txt", "d").records] == ["a.txt"]
     assert muse("diff", "a.txt").out.splitlines()[-2:] == ["-1", "+2"]
-    assert muse("commit", "ada", "-m", "all").status == 0
+    assert muse("commit", "-m", "all").status == 0
     assert not muse("diff").out
 
 

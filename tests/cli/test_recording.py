@@ -117,7 +117,8 @@ def test_the_session_of_the_directory_is_committed_and_undone_and_the_files_foll
     text.write_text("one\n")
     song.write_bytes(midi(*TUNE))
     muse("record", "--actor", "anna")
-    muse("session", "append", "other", "--actor", "anna", stdin=b'{"op":"insert","address":"o"}')
+    op = b'{"op":"insert","address":"o.txt","position":null,"text":"o"}'
+    assert muse("session", "append", "other", "--actor", "anna", stdin=op).status == 0
     assert muse("commit", "-m", "first").status == 0
     text.write_text("one\ntwo\n")
     song.write_bytes(midi(*TUNE[:-1]))
