@@ -108,10 +108,12 @@ class Workdir:
                 self._store.write(base)
         return outcome
 
-    def contents(self, paths: Iterable[str] = ()) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    def contents(
+        self, paths: Iterable[str] = ()
+    ) -> tuple[dict[str, bytes], dict[str, bytes], list[FileFault]]:
         """Return what the session has and what the files have, where they differ: two trees, path -> content.
 
-        A file that cannot be read is in neither. Nothing is recorded; see `status`.
+        A file that cannot be read is in neither, but among the faults. Nothing is recorded; see `status`.
         """
         wanted = _scope(paths)
         with self._locked(wait=False) as is_ours:
@@ -129,7 +131,16 @@ class Workdir:
                     found.read(path, self.directory)
                 places -= found.scan.unknown
                 before = {path: newest.files[path] for path in places if path in newest.digests}
-        return before, {path: found.contents[path] for path in here if path in places}
+        faults = [fault for fault in found.faults if wanted.has(fault.path)]
+        return before, {path: found.contents[path] for path in here if path in places}, faults
+
+    def session(self) -> ChosenSession:
+        """Return the session that the directory works in; its id is "" where that is not known."""
+        return choose_session(self.repository, self._store.read(), self._session_id, self.actor_id)
+
+    def shows(self, session_id: str) -> bool:
+        """Return whether the files were last compared with this session."""
+        return self._store.read().session_id == session_id
 
     def _quick_comparison(self, base: Base, chosen: ChosenSession) -> Divergence | None:
         """Compare with the state of the session that is known from the last time; None if it moved since."""
