@@ -177,7 +177,7 @@ class Workdir:
     def _nothing_to_do(
         self, base: Base, chosen: ChosenSession, wanted: "_Scope", *, brings: bool
     ) -> RecordOutcome | None:
-        """Return an outcome without changes if it is known without the session that there are none."""
+        """Return an outcome without changes, if no look at the session is needed to know that."""
         found = self._quick_comparison(base, chosen)
         if found is None or (brings and found.ahead):
             return None
