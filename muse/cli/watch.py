@@ -22,6 +22,9 @@ from muse.workdir.workdir import Workdir
 if TYPE_CHECKING:
     from muse.workdir.server_link import ServerLink
 
+_PATIENCE_SECONDS = 3.0
+"""A server that does not answer for so long is away: what is recorded waits here."""
+
 _COLOURS = {"recorded": 2, "brought": 4, "left_out": 1, "waiting": 1}
 
 
@@ -92,7 +95,8 @@ def _replica(url: str, place: str) -> "tuple[ServerLink, Repository]":
     require_client()
     from muse.workdir.server_link import ServerLink  # noqa: PLC0415 - an extra, and slow to import
 
-    link = ServerLink(place, LOCAL, partial(remote_peer, url), partial(client, url))
+    find_peer = partial(remote_peer, url, _PATIENCE_SECONDS)
+    link = ServerLink(place, LOCAL, find_peer, partial(client, url, _PATIENCE_SECONDS))
     link.clone_if_missing(is_there=LOCAL.exists(layout.repo_file(place)))
     return link, Repository.open(place)
 
