@@ -1,4 +1,4 @@
-"""A watch that is killed at any moment, again and again: nothing that was saved, here or by others, is lost."""
+"""A watch that is killed at any moment, again and again: nothing that anyone saved is lost."""
 
 import random
 from pathlib import Path
