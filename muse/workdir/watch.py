@@ -113,6 +113,7 @@ class Watcher:
         """
         with ExitStack() as stack:
             stack.enter_context(self._watching_alone())
+            stack.enter_context(self._workdir.keeping_open())
             self._watch = stack.enter_context(TreeWatch(self._watched()))
             self._look_first()
             self._tell("started", self._start_words())
