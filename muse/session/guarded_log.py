@@ -203,7 +203,7 @@ class GuardedLog:
     def _write(self, offers: list[Offer]) -> None:
         """Append drafts, or else entries, with one write.
 
-        A draft is stamped after the heads are read: others record meanwhile, and its parents are older than it.
+        A draft is stamped after the heads are read: others record meanwhile, and its parents are older.
         """
         is_any_named = not all(offer.states_parents for offer in offers)
         if is_any_named:
