@@ -28,6 +28,11 @@ COMMANDS = (
         "muse.cli.record",
         "Record what was changed in files here, and bring what others did meanwhile into them.",
     ),
+    CommandRow(
+        "watch",
+        "muse.cli.watch",
+        "Record what is saved in a directory, by whatever program, and bring what others do into its files.",
+    ),
     CommandRow("commit", "muse.cli.commit", "Carry a session's pending ops into history."),
     CommandRow(
         "log", "muse.cli.log", "List commits, the newest first, each before the commits it builds on."
@@ -40,7 +45,7 @@ COMMANDS = (
     CommandRow(
         "diff",
         "muse.cli.diff",
-        "Show what differs from commit A to commit B, which by default is what HEAD names.",
+        "Show what differs from the session to the files here, or from commit A to commit B (default: HEAD).",
     ),
     CommandRow(
         "verify", "muse.cli.verify.command", "Check every hash, every link, every log and every signature."

@@ -1,4 +1,4 @@
-"""`muse diff`: shows what differs between two commits, or between the files here and the newest commit."""
+"""`muse diff`: shows what differs between a session and the files here, or between two commits."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from muse.cli.shared.diffs import print_diffs
-from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
-from muse.cli.shared.output import print_error
-from muse.cli.shared.workdirs import tree_paths
+from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.workdirs import SessionOption, tree_paths
 from muse.errors import NotFoundError, UsageError
-from muse.history.repository import Repository, TreeFiles
-from muse.views.file_diff import check_wanted, diff_commits, diff_states, is_within
+from muse.history.repository import Repository
+from muse.views.file_diff import diff_commits, diff_states, is_within
 from muse.workdir.workdir import Workdir
 
 _RANGE = ".."
@@ -27,20 +26,13 @@ def diff(
     ] = None,
     commit: Annotated[
         str | None,
-        typer.Option(
-            "--commit",
-            metavar="A",
-            help="The commit to compare with; A..B names both. Default: the files here.",
-        ),
+        typer.Option("--commit", metavar="A", help="The commit to compare with; A..B names both."),
     ] = None,
+    session: SessionOption = None,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was changed in files here since the newest commit, or what differs between two commits.
-
-    With --commit A, it is what differs from A to B, which by default is what HEAD names. Without, it is what
-    differs from HEAD to the files here, recorded or not. Files that cannot be read are named on stderr, and
-    the exit status is 1.
+    """Show what differs from the session to the files here, or from commit A to commit B (default: HEAD).
 
     Texts are compared line by line, MIDI files note by note. A commit is named as in 'muse log': HEAD~2, a
     branch, the first digits of an id. In a pipe the diff of texts is one that 'patch' and 'git apply' read.
@@ -54,25 +46,15 @@ def diff(
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
     if commit is None:
-        _diff_files(invocation, repository, tree_paths(invocation, repository, paths))
+        workdir = Workdir(repository, session_id=session)
+        print_diffs(
+            invocation.output, diff_states(*workdir.contents(tree_paths(invocation, repository, paths)))
+        )
         return
+    if session is not None:
+        raise UsageError("--session is for the files here: leave it out, or leave out --commit")
     before, after, wanted = _sides(repository, commit, [_tree_path(path) for path in paths or ()])
     print_diffs(invocation.output, diff_commits(repository, before, after, wanted))
-
-
-def _diff_files(invocation: Invocation, repository: Repository, wanted: Sequence[str]) -> None:
-    """Show how the files here differ from the newest commit."""
-    head = repository.dag.head(repository.dag.current_branch())
-    found = Workdir(repository).since_commit(head)
-    faults = [fault for fault in found.faults if is_within(fault.path, wanted)]
-    check_wanted(wanted, {*found.known, *(fault.path for fault in faults)})
-    before = TreeFiles(repository, repository.read_tree(head))
-    changed = [path for path in (*found.contents, *found.gone) if is_within(path, wanted)]
-    print_diffs(invocation.output, diff_states(before, found.contents, changed))
-    for fault in faults:
-        print_error("StorageError", f"{fault.path}: {fault.reason}", as_json=invocation.output.as_json)
-    if faults:
-        raise typer.Exit(1)
 
 
 def _tree_path(path: str) -> str:

@@ -305,6 +305,11 @@ def workdir_lock_file(root: str, name: str) -> str:
     return os.path.join(workdir_directory(root), f"{name}.lock")
 
 
+def workdir_watch_lock_file(root: str, name: str) -> str:
+    """Return the file that is locked exclusively for as long as a working directory is watched."""
+    return os.path.join(workdir_directory(root), f"{name}.watch.lock")
+
+
 def workdir_written_directory(root: str) -> str:
     """Return the directory of notes about which files of the working tree Muse itself replaced."""
     return os.path.join(workdir_directory(root), "written")

@@ -5,7 +5,9 @@ import errno
 import os
 from collections.abc import Iterator
 
+from muse.disk.exchange import exchange
 from muse.disk.path_watch import PathWatch, watch_path
+from muse.disk.writers import is_open_to_write
 from muse.errors import StorageError
 
 try:
@@ -100,6 +102,14 @@ class Paths:
     def replace(self, source: str, target: str) -> None:
         os.replace(source, target)
 
+    def link(self, path: str, other: str) -> None:
+        """Give a file a second name, unless something has that name."""
+        os.link(path, other)
+
+    def exchange(self, one: str, other: str) -> bool:
+        """Exchange what two paths lead to, at one moment; False where that cannot be."""
+        return exchange(one, other)
+
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
@@ -122,6 +132,10 @@ class Paths:
     def watch(self, path: str) -> PathWatch:
         """Watch for `path` being renamed, replaced or deleted: cheaper than looking each time."""
         return watch_path(path)
+
+    def is_open_to_write(self, path: str) -> bool:
+        """Return whether some process has a file open to write; False where the system does not tell."""
+        return is_open_to_write(path)
 
 
 class Processes:

@@ -52,7 +52,8 @@ class Bringer:
         outcome = Brought()
         coming = [one for one in self._coming(found, outcome, merges=merges) if is_wanted(one.path)]
         if coming:
-            found.base.coming = {one.path: one.row for one in coming if one.row is not None}
+            rows = ((one.path, one.row or found.base.files.get(one.path)) for one in coming)
+            found.base.coming = {path: row for path, row in rows if row is not None}
             self._store.write_journal(found.base)
         for one in sorted(coming, key=lambda one: (one.content is not None, one.path)):
             try:
@@ -100,15 +101,19 @@ class Bringer:
         path, directory = one.path, self._directory
         before, now = found.scan.files.get(path), directory.look(path)
         is_same = before is now is None or (before and now and is_same_version(before, now))
+        changed = MuseError(f"{path} was changed while others' work was brought: it stays, run this again")
         if not is_same or not directory.is_in_plain_directories(path):
-            raise MuseError(f"{path} was changed while others' work was brought: it stays, run this again")
+            raise changed
         if one.content is None:
-            directory.remove(path)
+            if now is not None and not directory.remove(path, now):
+                raise changed
             found.base.files.pop(path, None)
             outcome.removed.append(path)
             return
-        mode = None if before is None else before.st_mode & 0o7777
-        status = directory.replace(path, one.content, mode)
+        mode = None if now is None else now.st_mode & 0o7777
+        status = directory.replace(path, one.content, now, mode)
+        if status is None:
+            raise changed
         if one.row is not None:
             is_as_known = object_id(one.content) == one.row.digest
             found.base.files[path] = one.row.seen_as(status) if is_as_known else one.row

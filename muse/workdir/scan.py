@@ -5,9 +5,11 @@ import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from muse.disk.storage import TEMPORARY_MARK, Storage
+from muse.core.content_id import object_id
+from muse.disk.put_over import left_behind, put_over, remove_version
+from muse.disk.storage import Storage
 from muse.disk.system_calls import storage_error
-from muse.errors import NotFoundError, StorageError
+from muse.errors import NotFoundError
 from muse.plugins.op_fields import place_fault
 from muse.workdir.ignore import IGNORE_FILE, Skips, skips_of
 
@@ -109,6 +111,10 @@ class Directory:
         """Return the status of what is at a path; None if nothing is, or a parent is no directory."""
         return self._storage.look(self.place(path))
 
+    def is_open_to_write(self, path: str) -> bool:
+        """Return whether some program has a file open to write, as far as the system tells."""
+        return self._storage.is_open_to_write(self.place(path))
+
     def is_in_plain_directories(self, path: str) -> bool:
         """Return whether a file may be made at a path: each parent is a directory, or is not there."""
         parts = path.split("/")
@@ -120,32 +126,45 @@ class Directory:
                 return False
         return True
 
-    def replace(self, path: str, content: bytes, mode: int | None) -> os.stat_result:
-        """Put a new content at a path, whole, and return its status."""
-        self._storage.write_atomically(self.place(path), content, sync=False, mode=mode)
-        found = self.look(path)
-        if found is None:
-            raise StorageError(f"{self.place(path)} is gone as soon as it was written", path=path)
-        return found
+    def replace(
+        self, path: str, content: bytes, before: os.stat_result | None, mode: int | None
+    ) -> os.stat_result | None:
+        """Put a new content at a path, whole, over `before`, and return its status.
 
-    def remove(self, path: str) -> None:
-        """Remove a file, and the directories that are empty then."""
-        self._storage.remove(self.place(path))
+        Returns None, and what is there stays, if another program was there first, or is writing now.
+        """
+        return put_over(self._storage, self.place(path), content, before, mode)
+
+    def remove(self, path: str, before: os.stat_result) -> bool:
+        """Remove a file that is still `before`, and directories that are empty then; False if it is not."""
+        if not remove_version(self._storage, self.place(path), before):
+            return False
         for parent in self._parents(path):
             try:
                 self._storage.remove_directory(parent)
             except OSError:
-                return
+                break
+        return True
 
-    def sweep(self, path: str) -> None:
-        """Remove what a crash left behind of a file that was to be put at a path."""
-        place, name = os.path.split(self.place(path))
-        start = f".{name[:40]}{TEMPORARY_MARK}"
-        for found, is_directory in self._storage.list_directory(place):
-            process = found.removeprefix(start).partition("-")[0]
-            is_left = found.startswith(start) and process.isdecimal() and not is_directory
-            if is_left and not self._storage.is_running(int(process)):
-                self._storage.remove(os.path.join(place, found))
+    def sweep(self, path: str, known: Collection[str]) -> None:
+        """Remove what a crash left behind of a file that was to be put at a path.
+
+        What has none of the `known` digests was saved there by another program just then: it is put back,
+        unless there was a later save.
+        """
+        place = self.place(path)
+        for left, is_whole in left_behind(self._storage, place):
+            if is_whole and self._digest(left) not in known and self._digest(place) in {"", *known}:
+                self._storage.replace(left, place)
+            else:
+                self._storage.remove(left)
+
+    def _digest(self, place: str) -> str:
+        """Return the digest of what is at a place; "" if nothing is."""
+        try:
+            return object_id(self._storage.read_bytes(place))
+        except NotFoundError:
+            return ""
 
     def _parents(self, path: str) -> Iterator[str]:
         parts = path.split("/")

@@ -42,8 +42,9 @@ class Settler:
         was there.
         """
         for path, coming in sorted(self._base.coming.items()):
-            self._directory.sweep(path)
-            row, status = self._base.files.get(path), self._scan.files.get(path)
+            row = self._base.files.get(path)
+            self._directory.sweep(path, {one.digest for one in (row, coming) if one is not None})
+            status = self._scan.files.get(path)
             if status is None or self._is_as_known(path):
                 continue
             content = self._content(path)

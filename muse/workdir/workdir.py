@@ -1,9 +1,10 @@
 """Workdir: a directory of files, and the session that they are recorded in and brought up to date from."""
 
-import os.path
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from muse.core.content_id import sha256_hex
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from muse.workdir.bring import Brought
     from muse.workdir.newest import Newest
     from muse.workdir.record import RecordedFile, Recorder
-    from muse.workdir.since_commit import SinceCommit
+
+Settled = Callable[[str, os.stat_result | None], bool]
+"""Tells of a file, and of what is at its path, whether it may be taken for what its writer wants it to be."""
 
 
 @dataclass(slots=True)
@@ -66,12 +69,12 @@ class Workdir:
     ) -> None:
         root = os.path.abspath(repository.root)
         path = root if directory is None else os.path.abspath(directory)
-        name = (
-            layout.WORKDIR_OF_ROOT if path == root else sha256_hex(path.encode(errors="surrogateescape"))[:16]
-        )
+        digest = sha256_hex(path.encode(errors="surrogateescape"))
+        name = layout.WORKDIR_OF_ROOT if path == root else digest[:16]
         self.repository = repository
         self.actor_id = actor_id
         self.directory = Directory(path, repository.storage)
+        self.name = name
         self._is_root = path == root
         self._session_id = session_id
         self._store = BaseStore(root, name, repository.storage)
@@ -105,13 +108,6 @@ class Workdir:
                 self._store.write(base)
         return outcome
 
-    def since_commit(self, commit_id: str | None) -> "SinceCommit":
-        """Say which files are not as a commit has them, recorded or not; without a commit, all are new."""
-        from muse.workdir.since_commit import since_commit  # noqa: PLC0415
-
-        manifest = self.repository.read_tree(commit_id)
-        return since_commit(self.directory, self._store.read(), manifest)
-
     def session(self) -> ChosenSession:
         """Return the session that the directory works in; its id is "" where that is not known."""
         return choose_session(self.repository, self._store.read(), self._session_id, self.actor_id)
@@ -119,6 +115,29 @@ class Workdir:
     def shows(self, session_id: str) -> bool:
         """Return whether the files were last compared with this session."""
         return self._store.read().session_id == session_id
+
+    def contents(self, paths: Iterable[str] = ()) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Return what the session has and what the files have, where they differ: two trees, path -> content.
+
+        A file that cannot be read is in neither. Nothing is recorded; see `status`.
+        """
+        wanted = _scope(paths)
+        with self._locked(wait=False) as is_ours:
+            base = self._store.read()
+            if is_ours:
+                self._finish(base)
+            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
+            with self._newest(chosen) as newest:
+                found, _ = self._compared(base, newest)
+                wanted.check(found)
+                moved = (change.from_path for change in found.here.values() if change.from_path)
+                places = {path for path in (*found.here, *found.ahead, *moved) if wanted.has(path)}
+                here = [path for path in sorted(places) if path in found.scan.files]
+                for path in here:
+                    found.read(path, self.directory)
+                places -= found.scan.unknown
+                before = {path: newest.files[path] for path in places if path in newest.digests}
+        return before, {path: found.contents[path] for path in here if path in places}
 
     def _quick_comparison(self, base: Base, chosen: ChosenSession) -> Divergence | None:
         """Compare with the state of the session that is known from the last time; None if it moved since."""
@@ -152,29 +171,52 @@ class Workdir:
     # -- recording ------------------------------------------------------------------------------
 
     def record(
-        self, paths: Iterable[str] = (), *, intent_id: str = "", is_trial: bool = False
+        self,
+        paths: Iterable[str] = (),
+        *,
+        intent_id: str = "",
+        is_trial: bool = False,
+        brings: bool = True,
+        is_settled: Settled | None = None,
     ) -> RecordOutcome:
         """Record what was done to files since the directory and the session last agreed, and merge.
 
         With `paths`, only those files, and those in those directories. What others did is brought into the
         files then. Files that cannot be recorded are left out and named, the rest is recorded; of one file
-        all is, or nothing. With `is_trial`, it is only said what would be recorded. Raises `UsageError` where
-        there is no actor, `NotFoundError` for a path that nothing is at.
+        all is, or nothing. With `is_trial`, it is only said what would be recorded; without `brings`, nothing
+        is brought. A file that is not `is_settled` waits: it is neither recorded nor written. Raises
+        `UsageError` where there is no actor, `NotFoundError` for a path that nothing is at.
         """
         if not self.actor_id:
             raise UsageError("nobody is named whose edits these are: name an actor")
-        wanted = _scope(paths)
+        wanted = _scope(paths, is_settled)
         with self._locked():
             base = self._store.read()
             self._finish(base)
             chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
+            if (nothing := self._nothing_to_do(base, chosen, wanted, brings=brings)) is not None:
+                return nothing
             with self._newest(chosen) as newest:
                 found, recorder = self._compared(base, newest)
                 wanted.check(found)
                 outcome = self._record(found, recorder, wanted, chosen, intent_id, is_trial=is_trial)
                 if not is_trial:
-                    self._bring(found, recorder, newest, wanted, outcome)
+                    self._bring(found, recorder, newest, wanted, outcome, brings=brings)
         return outcome
+
+    def _nothing_to_do(
+        self, base: Base, chosen: ChosenSession, wanted: "_Scope", *, brings: bool
+    ) -> RecordOutcome | None:
+        """Return an outcome without changes if it is known without the session that there are none."""
+        found = self._quick_comparison(base, chosen)
+        if found is None or (brings and found.ahead):
+            return None
+        if any(wanted.takes(change, found) for change in found.here.values()):
+            return None
+        wanted.check(found)
+        if found.is_news:
+            self._store.write(base)
+        return RecordOutcome(chosen, faults=[fault for fault in found.faults if wanted.has(fault.path)])
 
     def _record(
         self,
@@ -188,7 +230,7 @@ class Workdir:
     ) -> RecordOutcome:
         from muse.workdir.record import recorded_files  # noqa: PLC0415
 
-        changes = [change for change in _sorted(found) if wanted.has(change.path)]
+        changes = [change for change in _sorted(found) if wanted.takes(change, found)]
         plan = recorder.plan(found, changes, self._contents(found, changes))
         faults = [fault for fault in found.faults if wanted.has(fault.path)]
         outcome = RecordOutcome(chosen, faults=[*faults, *plan.faults])
@@ -240,6 +282,7 @@ class Workdir:
         outcome: RecordOutcome,
         *,
         merges: bool = False,
+        brings: bool = True,
     ) -> None:
         from muse.workdir.bring import Bringer  # noqa: PLC0415
 
@@ -248,7 +291,8 @@ class Workdir:
         bringer = Bringer(newest, recorder, self._store, self.directory)
         tree_lock = layout.working_tree_lock_file(self.repository.root)
         with self.repository.storage.locked(tree_lock) if self._is_root else nullcontext():
-            outcome.brought = bringer.bring(found, wanted.has, merges=merges)
+            is_wanted = partial(wanted.may_write, found)
+            outcome.brought = bringer.bring(found, is_wanted if brings else _nothing, merges=merges)
         outcome.faults += outcome.brought.faults
         self._note_session(found.base, newest)
         self._store.write(found.base)
@@ -365,6 +409,18 @@ class _Scope:
     """The paths that are meant: those files, and all in those directories; all without any."""
 
     paths: tuple[str, ...]
+    is_settled: Settled | None = None
+
+    def takes(self, change: ChangedFile, found: Divergence) -> bool:
+        """Return whether a change is meant, and all that it is about is as its writer wants it."""
+        of_one = [change.path, change.from_path] if change.from_path else [change.path]
+        return self.has(change.path) and all(self._is_settled(path, found) for path in of_one)
+
+    def may_write(self, found: Divergence, path: str) -> bool:
+        return self.has(path) and self._is_settled(path, found)
+
+    def _is_settled(self, path: str, found: Divergence) -> bool:
+        return self.is_settled is None or self.is_settled(path, found.scan.files.get(path))
 
     def has(self, path: str) -> bool:
         return not self.paths or any(path == one or path.startswith(f"{one}/") for one in self.paths)
@@ -377,8 +433,12 @@ class _Scope:
                 raise NotFoundError(f"there is no file {path!r}, here or in the session: see 'muse status'")
 
 
-def _scope(paths: Iterable[str]) -> _Scope:
-    return _Scope(tuple(path.strip("/") for path in paths))
+def _scope(paths: Iterable[str], is_settled: Settled | None = None) -> _Scope:
+    return _Scope(tuple(path.strip("/") for path in paths), is_settled)
+
+
+def _nothing(_path: str) -> bool:
+    return False
 
 
 def _sorted(found: Divergence) -> list[ChangedFile]:

@@ -653,7 +653,7 @@ def test_an_op_whose_path_no_tree_may_have_is_ignored_and_the_rest_is_committed(
 
 
 def test_an_edit_of_a_domain_that_nobody_knows_is_refused(tmp_path: Path) -> None:
-    Repository.init(str(tmp_path))
+    Repository.init(str(tmp_path), any_domain=False)
     with LiveSession(tmp_path, "jam") as session:
         with pytest.raises(DomainError, match="no domain 'zither' is known here, but 'code' and 'music'"):
             session.edit("ada", "zither", {})

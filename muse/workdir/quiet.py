@@ -1,0 +1,96 @@
+"""When a file that is being written may be taken for what its writer wants, and when a fault is one. Pure."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+from muse.workdir.scan import FileFault
+
+_MS = 1_000_000
+QUIET_NS = 50 * _MS
+"""A file that nobody wrote to for so long is as its writer wants it, if nobody has it open to write."""
+
+UNSURE_NS = 150 * _MS
+"""A file that is empty or gone may be on its way to the next version: that takes programs a little longer."""
+
+OPEN_NS = 1_000 * _MS
+"""A file that is still open to write is taken as it is after this time without a write: logs stay open."""
+
+FAULT_NS = 1_000 * _MS
+"""A fault that lasts so long, without the file being written to, is none of a file that is half-written."""
+
+_KEPT_NS = 10_000 * _MS
+
+
+class Quiet:
+    """Knows when files were last written to. `due_ns` is when a file that was asked for may be settled.
+
+    Times are those of the clock that files are stamped with. Where it was set back, nothing waits.
+    """
+
+    def __init__(self, is_open: Callable[[str], bool]) -> None:
+        self._is_open = is_open
+        self._touched: dict[str, int] = {}
+        self.due_ns: int | None = None
+
+    def touch(self, paths: Iterable[str], now_ns: int) -> None:
+        """Note that files were written to, or may have been."""
+        if self._touched and min(self._touched.values()) < now_ns - _KEPT_NS:
+            self._touched = {path: at for path, at in self._touched.items() if at >= now_ns - _KEPT_NS}
+        self._touched.update(dict.fromkeys(paths, now_ns))
+
+    def is_settled(self, path: str, found: os.stat_result | None, now_ns: int) -> bool:
+        """Return whether a file is as its writer wants it; if not, `due_ns` says when it may be."""
+        last = self._touched.get(path, 0)
+        if found is not None and found.st_mtime_ns <= now_ns:
+            last = max(last, found.st_mtime_ns)
+        needed = QUIET_NS if found is not None and found.st_size else UNSURE_NS
+        age = now_ns - last
+        if 0 <= age < needed:
+            return self._not_before(last + needed)
+        if found is not None and 0 <= age < OPEN_NS and self._is_open(path):
+            return self._not_before(now_ns + QUIET_NS)
+        return True
+
+    def _not_before(self, due_ns: int) -> bool:
+        self.due_ns = due_ns if self.due_ns is None else min(self.due_ns, due_ns)
+        return False
+
+
+class Complaints:
+    """Decides which faults of files are worth a word, and when: once each, and not while a file is written.
+
+    `due_ns` is when the first of those that were not named yet is to be.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[FileFault, int] = {}
+        self._named: set[FileFault] = set()
+
+    def touch(self, paths: Iterable[str]) -> None:
+        """Note that files were written to: what is wrong with them now is to be named again, later."""
+        written = set(paths)
+        self._since = {fault: since for fault, since in self._since.items() if fault.path not in written}
+        self._named = {fault for fault in self._named if fault.path not in written}
+
+    def to_name(
+        self, faults: Sequence[FileFault], now_ns: int, patience_ns: int = FAULT_NS
+    ) -> list[FileFault]:
+        """Return those of the faults there are now that are to be named now."""
+        self._since = {fault: self._since.get(fault, now_ns) for fault in faults}
+        self._named &= self._since.keys()
+        found = [
+            fault
+            for fault, since in self._since.items()
+            if fault not in self._named and not 0 <= now_ns - since < patience_ns
+        ]
+        self._named.update(found)
+        return found
+
+    @property
+    def due_ns(self) -> int | None:
+        waiting = [since for fault, since in self._since.items() if fault not in self._named]
+        return min(waiting) + FAULT_NS if waiting else None
+
+    def __bool__(self) -> bool:
+        """Tell whether there are faults, named or not."""
+        return bool(self._since)
