@@ -2,12 +2,19 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
+
+from tests.samples.muse_command import hear_ctrl_c
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PATIENCE_SECONDS = 120
 _MARK = "=== end of command, status "
 ANOTHER_TERMINAL = "  # in a terminal of its own"
 # What is new in each run, and what takes its place before two outputs are compared.
@@ -34,12 +41,14 @@ class ShownCommand:
 
 def commands_of(page: str, heading: str = "") -> list[ShownCommand]:
     """Return the commands below a heading, or of the whole page: lines that start with "$", and with ">"."""
-    part = page.split(f"\n## {heading}\n")[1].split("\n## ")[0] if heading else page
+    part = page.split(f"\n## {heading}\n")[1].split("\n## ", maxsplit=1)[0] if heading else page
     found = []
     for block in _BLOCK.findall(part):
         for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = text.splitlines()
-            count = next((at for at, line in enumerate(lines[1:], 1) if not line.startswith("> ")), len(lines))
+            count = next(
+                (at for at, line in enumerate(lines[1:], 1) if not line.startswith("> ")), len(lines)
+            )
             command = "\n".join([lines[0], *(line[2:] for line in lines[1:count])])
             found.append(ShownCommand(command, "\n".join(lines[count:])))
     return found
@@ -101,3 +110,39 @@ def save_programs(page: str, directory: Path) -> None:
     """Save the programs of a page whose first line is a comment with the name of a file."""
     for program, name in _PROGRAM.findall(page):
         (directory / name).write_text(program, encoding="utf-8")
+
+
+@contextmanager
+def started(command: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a command that goes on; it is ended as by Ctrl-C, and has to end well."""
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {command}"],
+        cwd=directory,
+        env={**environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - it takes no lock
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 0
+
+
+def wait_for_line(process: subprocess.Popen[str], words: str) -> None:
+    """Read what a process prints up to a line with these words; fail if it ends or is silent too long."""
+    assert process.stdout is not None
+    timer = Timer(_PATIENCE_SECONDS, process.kill)
+    timer.start()
+    seen = []
+    try:
+        for line in process.stdout:
+            seen.append(line)
+            if words in line:
+                return
+    finally:
+        timer.cancel()
+    raise AssertionError(f"no {words!r} in {seen}")
