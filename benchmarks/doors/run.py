@@ -139,8 +139,8 @@ def _write(arguments: argparse.Namespace, results: dict[str, Any], lines: Sequen
     text = [
         "# The commands that people type",
         "",
-        "How it is measured: [benchmarks/README.md](../README.md). Medians of whole processes, from start to end, with",
-        "the least and the most; ratios are taken within a round.",
+        "How it is measured: [benchmarks/README.md](../README.md). Medians of whole processes, from start to",
+        "end, with the least and the most; ratios are taken within a round.",
         "",
         *lines,
         "",

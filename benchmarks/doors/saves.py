@@ -32,8 +32,8 @@ class WatchedText:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
-        assert self._watch.stdout is not None
-        if b"started" not in self._watch.stdout.readline():
+        said = self._watch.stdout.readline() if self._watch.stdout else b""
+        if b"started" not in said:
             raise SystemExit("muse watch did not start: is the extra `watch` installed?")
 
     @property

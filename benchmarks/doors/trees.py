@@ -22,10 +22,15 @@ class Tool:
 
     def run(self, directory: str, *arguments: str) -> None:
         """Run the tool as people do; `CalledProcessError`, with what it said, if it fails."""
-        environment = {**os.environ, "MUSE_AUTHOR": "bench"}
         subprocess.run(
-            [self.program, *arguments], cwd=directory, env=environment, capture_output=True, check=True
+            [self.program, *arguments], cwd=directory, env=_environment(), capture_output=True, check=True
         )
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which Python keeps what it compiled, as it does where nothing else is said."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "MUSE_AUTHOR": "bench"}
 
 
 def tools(muse: str) -> list[Tool]:
