@@ -18,18 +18,18 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.doors.saves import WatchedText
-from benchmarks.doors.trees import Tool, change_one, make_tree, tools
+from benchmarks.doors.trees import Took, Tool, change_one, make_tree, tools
 
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """What is measured: `measure` returns seconds; the number of the round is handed in."""
+    """What is measured: `measure` is called with the number of the round."""
 
     row: str
     name: str
-    measure: Callable[[int], float]
+    measure: Callable[[int], Took]
     goal_seconds: float | None = None
 
 
@@ -45,15 +45,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _seconds(tool: Tool, directory: str, *arguments: str) -> float:
-    began = time.perf_counter()
-    tool.run(directory, *arguments)
-    return time.perf_counter() - began
-
-
-def _record(tool: Tool, directory: str, number: int) -> float:
+def _record(tool: Tool, directory: str, number: int) -> Took:
     change_one(directory, number)
-    return _seconds(tool, directory, *tool.record)
+    return tool.run(directory, *tool.record)
 
 
 def entrants(found: Sequence[Tool], directory: str, files: int, text: WatchedText | None) -> list[Entrant]:
@@ -71,7 +65,7 @@ def entrants(found: Sequence[Tool], directory: str, files: int, text: WatchedTex
             Entrant(
                 f"status of {files:,} files",
                 f"{tool.name} status",
-                lambda _, tool=tool, at=large: _seconds(tool, at, *tool.status),
+                lambda _, tool=tool, at=large: tool.run(at, *tool.status),
                 goal.get("status"),
             ),
             Entrant(
@@ -83,53 +77,67 @@ def entrants(found: Sequence[Tool], directory: str, files: int, text: WatchedTex
             Entrant(
                 "start: status of 3 files",
                 f"{tool.name} status",
-                lambda _, tool=tool, at=small: _seconds(tool, at, *tool.status),
+                lambda _, tool=tool, at=small: tool.run(at, *tool.status),
                 goal.get("start"),
             ),
             Entrant(
                 "start: help",
                 f"{tool.name} --help",
-                lambda _, tool=tool, at=small: _seconds(tool, at, "--help"),
+                lambda _, tool=tool, at=small: tool.run(at, "--help"),
                 goal.get("start"),
             ),
         ]
     if text is not None:
         name = "muse watch"
         row = f"a line saved in a text of {text.size / 1e6:.1f} MB is an op"
-        measured.append(Entrant(row, name, lambda _: text.save_seconds(), 0.05))
+        measured.append(Entrant(row, name, lambda _: text.save(), 0.05))
     return measured
 
 
-def measure(measured: Sequence[Entrant], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Return seconds: row -> entrant -> one a round. A first round, which warms up, does not count."""
-    samples: dict[str, dict[str, list[float]]] = {}
+Samples = dict[str, dict[str, list[Took]]]
+"""Row -> entrant -> what it took, one a round."""
+
+
+def measure(measured: Sequence[Entrant], rounds: int) -> Samples:
+    """Measure each entrant once a round. A first round, which warms up, does not count."""
+    samples: Samples = {}
     for number in range(rounds + 1):
         shift = number % len(measured)
         for one in (*measured[shift:], *measured[:shift]):
-            seconds = one.measure(number)
+            took = one.measure(number)
             if number:
-                samples.setdefault(one.row, {}).setdefault(one.name, []).append(seconds)
+                samples.setdefault(one.row, {}).setdefault(one.name, []).append(took)
         sys.stderr.write(f"round {number}/{rounds}\n")
     return samples
 
 
-def table(measured: Sequence[Entrant], samples: dict[str, dict[str, list[float]]]) -> list[str]:
+def table(measured: Sequence[Entrant], samples: Samples) -> list[str]:
     """Return a table: medians, the least and the most, how many times what git takes, and the goals."""
-    lines = ["| | ms | of git's | goal | |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| | ms | of a processor, ms | times git's | goal, ms | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for row in dict.fromkeys(one.row for one in measured):
-        lines.append(f"| **{row}** | | | | |")
-        gits = next((times for name, times in samples[row].items() if name.startswith("git ")), None)
-        for one in (one for one in measured if one.row == row):
-            times = samples[row][one.name]
-            middle = statistics.median(times)
-            spread = f"{middle * 1000:.0f} ({min(times) * 1000:.0f} to {max(times) * 1000:.0f})"
-            ratio = (
-                f"{statistics.median(a / b for a, b in zip(times, gits, strict=True)):.1f}" if gits else ""
-            )
-            goal = f"{one.goal_seconds * 1000:.0f}" if one.goal_seconds else ""
-            verdict = ("met" if middle < one.goal_seconds else "**missed**") if one.goal_seconds else ""
-            lines.append(f"| {one.name} | {spread} | {ratio} | {goal} | {verdict} |")
+        lines.append(f"| **{row}** | | | | | |")
+        gits = next((found for name, found in samples[row].items() if name.startswith("git ")), None)
+        lines += [_line(one, samples[row][one.name], gits) for one in measured if one.row == row]
     return lines
+
+
+def _line(one: Entrant, found: Sequence[Took], gits: Sequence[Took] | None) -> str:
+    times = [took.seconds for took in found]
+    middle = statistics.median(times)
+    spread = f"{middle * 1000:.0f} ({min(times) * 1000:.0f} to {max(times) * 1000:.0f})"
+    processor = [took.processor_seconds for took in found if took.processor_seconds is not None]
+    used = f"{statistics.median(processor) * 1000:.0f}" if processor else ""
+    ratio = ""
+    if gits:
+        ratio = f"{statistics.median(a.seconds / b.seconds for a, b in zip(found, gits, strict=True)):.1f}"
+    goal, verdict = "", ""
+    if one.goal_seconds:
+        goal = f"{one.goal_seconds * 1000:.0f}"
+        verdict = "met" if middle < one.goal_seconds else "**missed**"
+    return f"| {one.name} | {spread} | {used} | {ratio} | {goal} | {verdict} |"
 
 
 def _write(arguments: argparse.Namespace, results: dict[str, Any], lines: Sequence[str]) -> None:

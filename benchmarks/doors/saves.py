@@ -6,7 +6,7 @@ import subprocess
 import time
 from contextlib import suppress
 
-from benchmarks.doors.trees import Tool
+from benchmarks.doors.trees import Took, Tool
 
 _LINES = 16_000
 _PATIENCE_SECONDS = 60.0
@@ -40,7 +40,7 @@ class WatchedText:
     def size(self) -> int:
         return os.path.getsize(self._path)
 
-    def save_seconds(self) -> float:
+    def save(self) -> Took:
         """Insert a line in the middle, save as editors do, and return how long it takes to be in the log."""
         self._count += 1
         self._lines.insert(_LINES // 2 + 17 * self._count, f"a new line, number {self._count}\n")
@@ -50,7 +50,7 @@ class WatchedText:
             if time.perf_counter() - began > _PATIENCE_SECONDS:
                 raise SystemExit(f"a save was not recorded within {_PATIENCE_SECONDS:.0f} seconds")
             time.sleep(0.0005)
-        return time.perf_counter() - began
+        return Took(time.perf_counter() - began)
 
     def _save(self) -> float:
         beside = f"{self._path}.swp"

@@ -1,9 +1,12 @@
 """The same files for each tool, and one of them changed at a time."""
 
 import os
+import resource
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _A_DIRECTORY = 50
 _LINES = 20
@@ -20,11 +23,26 @@ class Tool:
     status: tuple[str, ...]
     record: tuple[str, ...]
 
-    def run(self, directory: str, *arguments: str) -> None:
+    def run(self, directory: str, *arguments: str) -> "Took":
         """Run the tool as people do; `CalledProcessError`, with what it said, if it fails."""
+        before, began = _processor_seconds(), time.perf_counter()
         subprocess.run(
             [self.program, *arguments], cwd=directory, env=_environment(), capture_output=True, check=True
         )
+        return Took(time.perf_counter() - began, _processor_seconds() - before)
+
+
+class Took(NamedTuple):
+    """Seconds that passed, and seconds of processors, where these are known."""
+
+    seconds: float
+    processor_seconds: float | None = None
+
+
+def _processor_seconds() -> float:
+    """Return what all processes took that were started and ended here."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _environment() -> dict[str, str]:
