@@ -27,11 +27,7 @@ def diff(
     ] = None,
     commit: Annotated[
         str | None,
-        typer.Option(
-            "--commit",
-            metavar="A",
-            help="The commit to compare with; A..B names both. Default: the files here.",
-        ),
+        typer.Option("--commit", metavar="A", help="The commit to compare with; A..B names both."),
     ] = None,
     session: SessionOption = None,
     repo: RepoOption = None,

@@ -7,9 +7,11 @@ import typer
 from muse.cli.shared.options import JsonOption, RepoOption, remember
 from muse.cli.shared.output import Output, count_of
 from muse.cli.shared.workdirs import (
+    DirOption,
     PathsArgument,
     SessionOption,
     brought_record,
+    files_directory,
     print_brought,
     print_changes,
     print_session,
@@ -27,6 +29,7 @@ def record(
     actor: Annotated[
         str, typer.Option("--actor", metavar="NAME", help="Whose work it is.", show_default=False)
     ],
+    directory: DirOption = None,
     session: SessionOption = None,
     intent: Annotated[str, typer.Option(help="The intent that it carries out.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be recorded.")] = False,
@@ -37,16 +40,20 @@ def record(
 
     Texts are merged character by character, MIDI files note by note; any other file is recorded as a whole.
     A file that cannot be recorded is named and left as it is, the others are recorded, and the exit status
-    is 1. What `.museignore` names, in the syntax of `.gitignore`, is left alone.
+    is 1. What `.museignore` names, in the syntax of `.gitignore`, is left alone. With `--dir`,
+    each actor works in a directory of its own.
 
     Example: muse record --actor anna
 
     Example: muse record song.mid notes/ --actor anna --intent "a second voice"
+
+    Example: muse record --actor bot --dir ../bot-files
     """
     invocation = remember(ctx, repo, as_json=as_json)
     repository, output = invocation.repository(), invocation.output
-    wanted = tree_paths(invocation, repository, paths)
-    workdir = Workdir(repository, actor_id=actor, session_id=session)
+    place = files_directory(repository, directory)
+    wanted = tree_paths(invocation, repository, paths, place)
+    workdir = Workdir(repository, place, actor, session_id=session)
     with output.progress("recording"):
         outcome = workdir.record(wanted, intent_id=intent, is_trial=dry_run)
     if output.as_json:

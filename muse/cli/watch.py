@@ -1,6 +1,5 @@
 """`muse watch`: makes a directory a live participant of a session."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import typer
 from muse.cli.shared.options import JsonOption, RepoOption, current_directory, remember
 from muse.cli.shared.output import Output, printable
 from muse.cli.shared.servers import client, is_url, remote_peer, require_client
+from muse.cli.shared.workdirs import files_directory
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.disk.tree_watch import require_watching
@@ -60,7 +60,9 @@ def watch(
     With the address of a server as `--repo`, it is a replica, and goes on while the server is away.
 
     Example: muse watch jam-1 --actor anna
+
     Example: muse watch jam-1 --actor bot --dir ../bot-work --intent "a second voice"
+
     Example: muse watch jam-1 --actor anna --repo https://muse.example.org --dir song
     """
     require_watching()
@@ -71,19 +73,11 @@ def watch(
         workdir = Workdir(repository, None, actor, session_id=session)
     else:
         repository = invocation.repository()
-        workdir = Workdir(repository, _directory(repository, directory), actor, session_id=session)
+        workdir = Workdir(repository, files_directory(repository, directory), actor, session_id=session)
     report = partial(_report, invocation.output)
     watcher = Watcher(workdir, report, intent_id=intent, brings=not read_only_files, link=link)
     with _stopping(watcher.stop):
         watcher.run()
-
-
-def _directory(repository: Repository, wanted: str | None) -> str | None:
-    """Return the directory to watch; None for that of the repository."""
-    if wanted is None:
-        return None
-    place = _place(wanted)
-    return None if place == os.path.realpath(repository.root) else place
 
 
 def _place(wanted: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from muse.cli.shared.options import Invocation, check_session, current_directory
 from muse.cli.shared.output import Output
-from muse.errors import UsageError
+from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
 from muse.workdir.scan import FileFault
 from muse.workdir.sessions import NONE_YET, ChosenSession
@@ -27,6 +27,10 @@ SessionOption = Annotated[
         help="Default: the last one of this directory, or the only one that is open.",
     ),
 ]
+DirOption = Annotated[
+    str | None,
+    typer.Option("--dir", metavar="DIR", help="The directory of the files. Default: that of the repository."),
+]
 LastSessionArgument = Annotated[
     str | None,
     typer.Argument(
@@ -37,10 +41,26 @@ _COLOURS = {"new": 2, "modified": 4, "deleted": 1, "renamed": 0}
 _CONFLICT_COLOUR = 3
 
 
-def tree_paths(invocation: Invocation, repository: Repository, paths: Sequence[str] | None) -> list[str]:
-    """Return the paths in the tree of files named on the command line; `UsageError` for one outside of it."""
-    root = os.path.realpath(repository.root)
-    start = root if invocation.repo is not None else os.path.realpath(current_directory())
+def files_directory(repository: Repository, wanted: str | None) -> str | None:
+    """Return the directory of the files; None for that of the repository. `NotFoundError` without one."""
+    if wanted is None:
+        return None
+    place = os.path.realpath(os.path.join(current_directory(), wanted))
+    if not os.path.isdir(place):
+        raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
+    return None if place == os.path.realpath(repository.root) else place
+
+
+def tree_paths(
+    invocation: Invocation, repository: Repository, paths: Sequence[str] | None, directory: str | None = None
+) -> list[str]:
+    """Return the paths in the tree of files named on the command line; `UsageError` for one outside of it.
+
+    They start at the current directory, or at that of `--dir` or `--repo`, where one of these is given.
+    """
+    root = os.path.realpath(directory or repository.root)
+    is_named = directory is not None or invocation.repo is not None
+    start = root if is_named else os.path.realpath(current_directory())
     found = []
     for path in paths or ():
         inside = os.path.relpath(os.path.normpath(os.path.join(start, path)), root)
