@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muse.cli.shared.options import JsonOption, RepoOption, current_directory, remember
+from muse.cli.shared.options import JsonOption, current_directory, remember
 from muse.cli.shared.output import Output, printable
 from muse.cli.shared.servers import client, is_url, remote_peer, require_client
 from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.disk.tree_watch import require_watching
+from muse.errors import UsageError
 from muse.history.repository import Repository
+from muse.workdir.ignore import IGNORE_FILE
+from muse.workdir.scan import Directory
 from muse.workdir.watch import Watcher, WatchEvent
 from muse.workdir.workdir import Workdir
 
@@ -50,7 +53,14 @@ def watch(
     read_only_files: Annotated[
         bool, typer.Option("--read-only-files", help="Never write into the files: only record them.")
     ] = False,
-    repo: RepoOption = None,
+    repo: Annotated[
+        str | None,
+        typer.Option(
+            "--repo",
+            metavar="DIR|URL",
+            help="The repository, or the address of a server. Default: the one around the current directory.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record what is saved in a directory, by whatever program, and bring what others do into its files.
@@ -80,10 +90,17 @@ def watch(
 
 def _directory(repository: Repository, wanted: str | None) -> str | None:
     """Return the directory to watch; None for that of the repository."""
-    if wanted is None:
+    root = os.path.realpath(repository.root)
+    place = root if wanted is None else _place(wanted)
+    if place == root:
         return None
-    place = _place(wanted)
-    return None if place == os.path.realpath(repository.root) else place
+    inside = os.path.relpath(place, root)
+    if inside.partition("/")[0] != ".." and not Directory(root, LOCAL).leaves_out(inside):
+        raise UsageError(
+            f"{wanted} is among the files of {root}, so what is saved there would be recorded there too: name a "
+            f"directory outside of it, or name it in {IGNORE_FILE}"
+        )
+    return place
 
 
 def _place(wanted: str) -> str:

@@ -201,6 +201,22 @@ assert kinds == ["started", "waiting", "going_on", "recorded", "stopped"], kinds
     assert session_files(root) == {"a.txt": b"one\n"}
 
 
+def test_a_directory_among_the_files_of_the_repository_is_refused_unless_it_is_ignored(root: Path) -> None:
+    options = ["watch", "jam", "--actor", "bot", "--dir"]
+    refused = run_muse(*options, "agents/bot", cwd=root)
+    assert (refused.status, "name it in .museignore" in refused.complaint) == (2, True)
+    (root / ".museignore").write_text("agents/\n")
+    with (
+        WatchProcess(root, "bot", "--dir", str(root / "agents/bot")) as bot,
+        WatchProcess(root, "ada") as ada,
+    ):
+        (root / "agents/bot/a.txt").write_text("one\n")
+        ada.brought("a.txt")
+        bot.stop()
+        ada.stop()
+    assert session_files(root).keys() == {".museignore", "a.txt"}
+
+
 # -- bringing --------------------------------------------------------------------------------------
 
 
