@@ -97,7 +97,7 @@ def _directory(repository: Repository, wanted: str | None) -> str | None:
     inside = os.path.relpath(place, root)
     if inside.partition("/")[0] != ".." and not Directory(root, LOCAL).leaves_out(inside):
         raise UsageError(
-            f"{wanted} is among the files of {root}, so what is saved there would be recorded there too: name a "
+            f"{wanted} is among the files of {root}, and what is saved in it would be recorded twice: name a "
             f"directory outside of it, or name it in {IGNORE_FILE}"
         )
     return place

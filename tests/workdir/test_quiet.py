@@ -55,15 +55,14 @@ def test_a_fault_is_named_once_and_not_while_the_file_is_written() -> None:
     complaints.touch(["a.mid"])
     assert complaints.to_name([fault], FAULT_NS) == []
     assert complaints.to_name([fault], 2 * FAULT_NS) == [fault]
-    assert (complaints.to_name([fault], 9 * FAULT_NS), complaints.due_ns, bool(complaints)) == (
-        [],
-        None,
-        True,
-    )
+    assert complaints.to_name([fault], 9 * FAULT_NS) == []
+    assert complaints.due_ns is None
+    assert complaints
     complaints.touch(["a.mid"])
     assert complaints.to_name([fault], 9 * FAULT_NS) == []
     assert complaints.to_name([fault], 10 * FAULT_NS) == [fault]
-    assert (complaints.to_name([], 11 * FAULT_NS), bool(complaints)) == ([], False)
+    assert complaints.to_name([], 11 * FAULT_NS) == []
+    assert not complaints
     assert complaints.to_name([fault], 12 * FAULT_NS, 0) == [fault]
 
 
