@@ -45,7 +45,7 @@ COMMANDS = (
     CommandRow(
         "diff",
         "muse.cli.diff",
-        "Show what differs from commit A to commit B, which by default is what HEAD names.",
+        "Show what differs from the session to the files here, or from commit A to commit B (default: HEAD).",
     ),
     CommandRow(
         "verify", "muse.cli.verify.command", "Check every hash, every link, every log and every signature."

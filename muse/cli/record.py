@@ -9,9 +9,9 @@ from muse.cli.shared.output import Output, count_of
 from muse.cli.shared.workdirs import (
     PathsArgument,
     SessionOption,
-    fault_records,
+    brought_record,
+    print_brought,
     print_changes,
-    print_faults,
     print_session,
     tree_paths,
 )
@@ -58,7 +58,6 @@ def record(
 
 
 def _record(outcome: RecordOutcome, *, dry_run: bool) -> dict[str, Any]:
-    brought = outcome.brought
     return {
         "session_id": outcome.session.session_id,
         "session_because": outcome.session.because,
@@ -67,11 +66,7 @@ def _record(outcome: RecordOutcome, *, dry_run: bool) -> dict[str, Any]:
             {**one.change.as_record(), "ops": list(one.summaries), "op_ids": list(one.op_ids)}
             for one in outcome.recorded
         ],
-        "brought": {
-            "written": list(brought.written) if brought else [],
-            "removed": list(brought.removed) if brought else [],
-        },
-        "left_out": fault_records(outcome.faults),
+        **brought_record(outcome),
     }
 
 
@@ -89,12 +84,6 @@ def _print(output: Output, outcome: RecordOutcome, branch: str, *, dry_run: bool
                     f"    {one.change.path}: and {count_of(len(one.summaries) - _SUMMARIES, 'more op')}"
                 )
     brought = outcome.brought
-    for heading, found in (
-        ("written", brought and brought.written),
-        ("removed", brought and brought.removed),
-    ):
-        for path in found or ():
-            output.line(f"  {heading} {path}, as the session has it")
-    print_faults(output, outcome.faults)
+    print_brought(output, outcome)
     if not (outcome.recorded or outcome.faults or (brought and (brought.written or brought.removed))):
         output.line("Nothing to record.")

@@ -88,9 +88,9 @@ def repository_digest(root: str, storage: Storage) -> str:
 
 
 def takes_any_domain(root: str, storage: Storage) -> bool:
-    """Return whether `repo.json` says that ops of domains without a plugin may be appended."""
+    """Return whether ops of domains without a plugin may be appended: also where `repo.json` does not say."""
     path = layout.repo_file(root)
-    return field(read_json_object(path, storage), ANY_DOMAIN, bool, path, default=False)
+    return field(read_json_object(path, storage), ANY_DOMAIN, bool, path, default=True)
 
 
 def let_any_domain(root: str, storage: Storage) -> None:
@@ -105,7 +105,9 @@ def digest_of_record(document: Mapping[str, Any]) -> str:
     return json_digest({name: document.get(name) for name in RepoRecord.__annotations__})
 
 
-def write_repo_record(root: str, record: RepoRecord, storage: Storage, *, any_domain: bool = False) -> None:
-    """Write `repo.json`, durably and in one step."""
-    document = {**record, ANY_DOMAIN: True} if any_domain else record
+def write_repo_record(
+    root: str, record: RepoRecord, storage: Storage, *, any_domain: bool | None = None
+) -> None:
+    """Write `repo.json`, durably and in one step; without a word on domains where `any_domain` is None."""
+    document = record if any_domain is None else {**record, ANY_DOMAIN: any_domain}
     storage.write_atomically(layout.repo_file(root), encode_json(document, "repo.json"))

@@ -59,16 +59,17 @@ class Repository:
         now: str | None = None,
         domain: str = "code",
         repo_id: str | None = None,
-        any_domain: bool = False,
+        any_domain: bool | None = None,
         storage: Storage = LOCAL,
     ) -> tuple["Repository", bool]:
         """Make a repository at `root`; return it, and whether it was made by this call.
 
         A repository that is there already keeps everything, its domain too. One that a crash left
         half-made is completed: `repo.json` is written last, and without it there is no repository.
-        `now` is an ISO 8601 time with its offset, by default the present. With `any_domain`, ops of domains
-        that no plugin knows may be appended, now and later. Raises `UsageError` for a bad argument, and
-        `CorruptionError` for a damaged `repo.json`, which is not replaced.
+        `now` is an ISO 8601 time with its offset, by default the present. `any_domain` says whether ops of
+        domains that no plugin knows may be appended; where nobody says, as in older ones, they may.
+        Raises `UsageError` for a bad argument, and `CorruptionError` for a damaged `repo.json`, which is not
+        replaced.
         """
         record = make_repo_record(
             repo_id=repo_id or str(uuid.uuid4()), created_at=now or now_text(), domain=domain

@@ -79,7 +79,7 @@ class LiveSession(Resource):
         intent_id: str = "",
         reservation_id: str = "",
     ) -> OpEntry:
-        """Append one edit to the log; see `OpLog.record`. `DomainError` for a domain that no plugin knows."""
+        """Append one edit to the log; see `OpLog.record`. `DomainError` for a domain that is refused here."""
         if domain not in self._known_domains:
             if not self._any_domain:
                 check_domain_is_known(domain)

@@ -69,9 +69,8 @@ class Workdir:
     ) -> None:
         root = os.path.abspath(repository.root)
         path = root if directory is None else os.path.abspath(directory)
-        name = (
-            layout.WORKDIR_OF_ROOT if path == root else sha256_hex(path.encode(errors="surrogateescape"))[:16]
-        )
+        digest = sha256_hex(path.encode(errors="surrogateescape"))
+        name = layout.WORKDIR_OF_ROOT if path == root else digest[:16]
         self.repository = repository
         self.actor_id = actor_id
         self.directory = Directory(path, repository.storage)
@@ -110,6 +109,40 @@ class Workdir:
             if is_ours and found.is_news:
                 self._store.write(base)
         return outcome
+
+    def contents(
+        self, paths: Iterable[str] = ()
+    ) -> tuple[dict[str, bytes], dict[str, bytes], list[FileFault]]:
+        """Return what the session has and what the files have, where they differ: two trees, path -> content.
+
+        A file that cannot be read is in neither, but among the faults. Nothing is recorded; see `status`.
+        """
+        wanted = _scope(paths)
+        with self._locked(wait=False) as is_ours:
+            base = self._store.read()
+            if is_ours:
+                self._finish(base)
+            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
+            with self._newest(chosen) as newest:
+                found, _ = self._compared(base, newest)
+                wanted.check(found)
+                moved = (change.from_path for change in found.here.values() if change.from_path)
+                places = {path for path in (*found.here, *found.ahead, *moved) if wanted.has(path)}
+                here = [path for path in sorted(places) if path in found.scan.files]
+                for path in here:
+                    found.read(path, self.directory)
+                places -= found.scan.unknown
+                before = {path: newest.files[path] for path in places if path in newest.digests}
+        faults = [fault for fault in found.faults if wanted.has(fault.path)]
+        return before, {path: found.contents[path] for path in here if path in places}, faults
+
+    def session(self) -> ChosenSession:
+        """Return the session that the directory works in; its id is "" where that is not known."""
+        return choose_session(self.repository, self._store.read(), self._session_id, self.actor_id)
+
+    def shows(self, session_id: str) -> bool:
+        """Return whether the files were last compared with this session."""
+        return self._store.read().session_id == session_id
 
     def _quick_comparison(self, base: Base, chosen: ChosenSession) -> Divergence | None:
         """Compare with the state of the session that is known from the last time; None if it moved since."""

@@ -89,6 +89,7 @@ def test_what_others_wrote_is_summed_up_off_the_loop(tmp_path: Path, monkeypatch
 
     with OpLog(str(tmp_path), "jam") as log, OpLog(str(tmp_path), "jam") as other:
         found = asyncio.run(append(log, other))
+        assert [one.receipts[0].status for one in found] == ["stored"] * 4
         assert summed == [False]
         ends = [one.receipts[0].next_position or 0 for one in found]
         assert [one.cursor for one in found] == [other.cursors.at(end) for end in ends]

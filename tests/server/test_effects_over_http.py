@@ -23,7 +23,7 @@ EDIT = {"op": "insert", "address": "a.txt", "position": 4, "text": "two\n"}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     root: Path = tmp_path_factory.mktemp("strict")
-    Repository.init(str(root))  # which takes known domains only
+    Repository.init(str(root), any_domain=False)  # which takes known domains only
     with ServerProcess(root) as server:
         yield server
 

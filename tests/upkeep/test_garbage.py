@@ -338,6 +338,8 @@ CONTENT = {"object_file", "snapshot_file"}
 """What is found by its own id, and is needed only where something names it."""
 ARGUMENTS = {
     "branch": "main",
+    "name": "root",
+    "digest": "0" * 64,
     "session_id": "jam",
     "key_id": "0" * 64,
     "object_id": "0" * 64,
@@ -469,15 +471,21 @@ def test_a_large_file_outlives_a_collector_that_comes_before_its_op(
     sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = OpLog.record
+    collectors: list[threading.Thread] = []
 
     def record_late(*arguments: Any, **options: Any) -> OpEntry:
-        assert len(collect_garbage(sample.root, grace_seconds=0).objects) > 0
+        collector = threading.Thread(target=collect_garbage, args=(sample.root,), kwargs={"grace_seconds": 0})
+        collector.start()
+        collectors.append(collector)  # it waits, or has removed what nothing named yet
         return record(*arguments, **options)
 
     monkeypatch.setattr(OpLog, "record", record_late)
     with LiveSession(sample.root, "jam") as session:
         editor = CodeReplica(session, session.log, "ada")
         editor.create("large.txt", "line\n" * 200_000)
+        for collector in collectors:
+            collector.join(60)
+        assert [collector.is_alive() for collector in collectors] == [False]
         assert session.commit("Large").written == ("large.txt",)
 
 

@@ -56,7 +56,6 @@ def test_a_fault_is_named_once_and_not_while_the_file_is_written() -> None:
     assert complaints.to_name([fault], FAULT_NS) == []
     assert complaints.to_name([fault], 2 * FAULT_NS) == [fault]
     assert complaints.to_name([fault], 9 * FAULT_NS) == []
-    assert complaints.due_ns is None
     assert complaints
     complaints.touch(["a.mid"])
     assert complaints.to_name([fault], 9 * FAULT_NS) == []

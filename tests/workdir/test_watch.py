@@ -43,7 +43,9 @@ def entries(root: Path) -> list[OpEntry]:
 def session_files(root: Path) -> dict[str, bytes]:
     repository = Repository.open(str(root))
     found = state_at(repository, read_session(repository, "jam"), up_to_lamport(10**9)).files
-    return {path: content for path, content in found.items() if not path.startswith(".muse")}
+    return {
+        path: content for path, content in found.items() if not path.startswith((".muse/", ".muse_notes/"))
+    }
 
 
 def tree(directory: Path) -> dict[str, bytes]:
@@ -53,7 +55,7 @@ def tree(directory: Path) -> dict[str, bytes]:
     return {
         path: place.read_bytes()
         for path, place in paths.items()
-        if path.partition("/")[0] not in {".muse", ".git", ".names"}
+        if path.partition("/")[0] not in {".muse", ".git", ".muse_notes"}
     }
 
 

@@ -1,8 +1,6 @@
 """Synchronisation over HTTP: this repository as a peer of distant replicas. See `muse.replication.wire`."""
 
 from functools import partial
-from os import stat_result
-from os.path import samestat
 
 from starlette.responses import Response
 
@@ -53,7 +51,7 @@ async def message(call: Call) -> Response:
                 with uncollected(service.repository.root, service.repository.storage):
                     answered = answer(peer, name, body)
                 after = _orphans(call, body) if name == "offer" else None
-                return answered, after.st_size if after and not (before and samestat(before, after)) else 0
+                return answered, after[1] if after and after != before else 0
         except ProtocolError as error:
             raise RequestError(422, str(error)) from error
         except CorruptionError as error:
@@ -87,10 +85,13 @@ def _makes_session(call: Call, body: bytes) -> bool:
     return bool(session_id) and not call.service.sessions.has(session_id)
 
 
-def _orphans(call: Call, body: bytes) -> stat_result | None:
-    """Return the status of the file of the session's orphans; None if there is none."""
+def _orphans(call: Call, body: bytes) -> tuple[int, int] | None:
+    """Return which file has the session's orphans, and its size; None without one."""
     session_id, repository = _session_in(body), call.service.repository
-    return repository.storage.look(layout.orphans_file(repository.root, session_id)) if session_id else None
+    if not session_id:
+        return None
+    found = repository.storage.look(layout.orphans_file(repository.root, session_id))
+    return found and (found.st_ino, found.st_size)
 
 
 def _check_entries(call: Call, peer: LocalPeer, body: bytes) -> None:
