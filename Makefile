@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/bench
 
-.PHONY: demo test test-long lint types tests bench bench-quick bench-long bench-server clean
+.PHONY: demo test test-long lint types tests bench bench-quick bench-long bench-server bench-doors clean
 
 demo: $(READY)
 	$(BIN)/muse demo
@@ -39,6 +39,10 @@ bench-long: $(BENCH)/.ready
 # Eleven minutes: a hundred agents and twenty followers on one server, a flood, and HTTP.
 bench-server: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.server.run --out benchmarks/results/server.json
+
+# The commands that people type, beside git (and jj where it is installed), and a save under `muse watch`.
+bench-doors: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.doors.run --out benchmarks/results
 
 $(BENCH)/.ready: pyproject.toml benchmarks/install.py
 	@$(PYTHON) -m venv $(BENCH) 2>/dev/null || uv venv --quiet --seed --allow-existing --python $(PYTHON) $(BENCH)

@@ -29,8 +29,8 @@ def _install(*requirements: str) -> str:
 
 def main() -> None:
     failures = {}
-    if _install("-e", ".[bench,client,server]"):
-        if reason := _install("-e", ".[client,server]"):
+    if _install("-e", ".[bench,client,code,server,watch]"):
+        if reason := _install("-e", ".[client,code,server,watch]"):
             raise SystemExit(reason)
         with open("pyproject.toml", "rb") as file:
             extra = tomllib.load(file)["project"]["optional-dependencies"]["bench"]

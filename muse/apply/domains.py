@@ -176,8 +176,7 @@ def read_states(repository: Repository, commit_id: str | None) -> dict[str, dict
     for record in repository.dag.history(commit_id):
         named = state_snapshots(record)
         if named or read_seal(record["message"]) is not None:
-            snapshots = ((domain, repository.dag.read_snapshot(name)) for domain, name in named.items())
-            return {domain: dict(snapshot["manifest"]) for domain, snapshot in snapshots}
+            return {domain: repository.read_manifest(name) for domain, name in named.items()}
     return {}
 
 

@@ -8,13 +8,12 @@ from muse.cli.shared.author import author_or_person
 from muse.cli.shared.options import (
     JsonOption,
     RepoOption,
-    SessionArgument,
     SignOption,
-    check_session,
     load_signer,
     remember,
 )
 from muse.cli.shared.output import Output, count_of
+from muse.cli.shared.workdirs import LastSessionArgument, session_or_last
 from muse.core.other_sessions import reason
 from muse.errors import MuseError, UsageError
 from muse.session.commit import CommitOutcome, HandEditedError
@@ -26,7 +25,7 @@ _SHOWN = 20
 def commit(
     ctx: typer.Context,
     *,
-    session: SessionArgument,
+    session: LastSessionArgument = None,
     message: Annotated[str, typer.Option("--message", "-m", help="What was done.", show_default=False)],
     author: Annotated[
         str,
@@ -50,13 +49,15 @@ def commit(
     is one insert. Ops that had no effect are listed with the reasons; the commit is made, and the exit status
     is 1.
 
+    Example: muse commit -m "First take"
+
     Example: muse commit jam-1 -m "First take" --author Anna
     """
     invocation = remember(ctx, repo, as_json=as_json)
     if not message.strip():
         raise UsageError("the commit message is empty: say what was done, with -m MESSAGE")
     repository = invocation.repository()
-    session = check_session(repository, session)
+    session = session_or_last(repository, session)
     output = invocation.output
     signer = load_signer(sign)
     with (

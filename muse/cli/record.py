@@ -7,11 +7,13 @@ import typer
 from muse.cli.shared.options import JsonOption, RepoOption, remember
 from muse.cli.shared.output import Output, count_of
 from muse.cli.shared.workdirs import (
+    DirOption,
     PathsArgument,
     SessionOption,
-    fault_records,
+    brought_record,
+    files_directory,
+    print_brought,
     print_changes,
-    print_faults,
     print_session,
     tree_paths,
 )
@@ -27,6 +29,7 @@ def record(
     actor: Annotated[
         str, typer.Option("--actor", metavar="NAME", help="Whose work it is.", show_default=False)
     ],
+    directory: DirOption = None,
     session: SessionOption = None,
     intent: Annotated[str, typer.Option(help="The intent that it carries out.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be recorded.")] = False,
@@ -37,16 +40,20 @@ def record(
 
     Texts are merged character by character, MIDI files note by note; any other file is recorded as a whole.
     A file that cannot be recorded is named and left as it is, the others are recorded, and the exit status
-    is 1. What `.museignore` names, in the syntax of `.gitignore`, is left alone.
+    is 1. What `.museignore` names, in the syntax of `.gitignore`, is left alone. With `--dir`,
+    each actor works in a directory of its own.
 
     Example: muse record --actor anna
 
     Example: muse record song.mid notes/ --actor anna --intent "a second voice"
+
+    Example: muse record --actor bot --dir ../bot-files
     """
     invocation = remember(ctx, repo, as_json=as_json)
     repository, output = invocation.repository(), invocation.output
-    wanted = tree_paths(invocation, repository, paths)
-    workdir = Workdir(repository, actor_id=actor, session_id=session)
+    place = files_directory(repository, directory)
+    wanted = tree_paths(invocation, repository, paths, place)
+    workdir = Workdir(repository, place, actor, session_id=session)
     with output.progress("recording"):
         outcome = workdir.record(wanted, intent_id=intent, is_trial=dry_run)
     if output.as_json:
@@ -58,7 +65,6 @@ def record(
 
 
 def _record(outcome: RecordOutcome, *, dry_run: bool) -> dict[str, Any]:
-    brought = outcome.brought
     return {
         "session_id": outcome.session.session_id,
         "session_because": outcome.session.because,
@@ -67,11 +73,7 @@ def _record(outcome: RecordOutcome, *, dry_run: bool) -> dict[str, Any]:
             {**one.change.as_record(), "ops": list(one.summaries), "op_ids": list(one.op_ids)}
             for one in outcome.recorded
         ],
-        "brought": {
-            "written": list(brought.written) if brought else [],
-            "removed": list(brought.removed) if brought else [],
-        },
-        "left_out": fault_records(outcome.faults),
+        **brought_record(outcome),
     }
 
 
@@ -89,12 +91,6 @@ def _print(output: Output, outcome: RecordOutcome, branch: str, *, dry_run: bool
                     f"    {one.change.path}: and {count_of(len(one.summaries) - _SUMMARIES, 'more op')}"
                 )
     brought = outcome.brought
-    for heading, found in (
-        ("written", brought and brought.written),
-        ("removed", brought and brought.removed),
-    ):
-        for path in found or ():
-            output.line(f"  {heading} {path}, as the session has it")
-    print_faults(output, outcome.faults)
+    print_brought(output, outcome)
     if not (outcome.recorded or outcome.faults or (brought and (brought.written or brought.removed))):
         output.line("Nothing to record.")

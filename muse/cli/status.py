@@ -6,9 +6,11 @@ import typer
 
 from muse.cli.shared.options import JsonOption, RepoOption, remember
 from muse.cli.shared.workdirs import (
+    DirOption,
     PathsArgument,
     SessionOption,
     fault_records,
+    files_directory,
     print_changes,
     print_faults,
     print_session,
@@ -21,6 +23,7 @@ def status(
     ctx: typer.Context,
     *,
     paths: PathsArgument = None,
+    directory: DirOption = None,
     session: SessionOption = None,
     actor: Annotated[str, typer.Option(metavar="NAME", help="Whose session, where none was used yet.")] = "",
     repo: RepoOption = None,
@@ -34,8 +37,9 @@ def status(
     """
     invocation = remember(ctx, repo, as_json=as_json)
     repository, output = invocation.repository(), invocation.output
-    wanted = tree_paths(invocation, repository, paths)
-    found = Workdir(repository, actor_id=actor, session_id=session).status(wanted)
+    place = files_directory(repository, directory)
+    wanted = tree_paths(invocation, repository, paths, place)
+    found = Workdir(repository, place, actor, session_id=session).status(wanted)
     if output.as_json:
         output.record(
             {

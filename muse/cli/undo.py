@@ -6,14 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from muse.cli.shared.diffs import print_diffs
-from muse.cli.shared.options import JsonOption, RepoOption, check_session, remember
+from muse.cli.shared.options import JsonOption, RepoOption, remember
 from muse.cli.shared.output import Output, count_of
+from muse.cli.shared.workdirs import LastSessionArgument, brought_record, print_brought, session_or_last
 from muse.core.entry import OpEntry
 from muse.errors import UsageError
+from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.views.file_diff import diff_states
 from muse.views.undo import LeftOp, UndoOutcome, by_actor, by_intent, by_op, named_ops
 from muse.views.undo import undo as undo_ops
+from muse.workdir.workdir import RecordOutcome, Workdir
 
 _ADDRESSES = 3  # so many are named in a line
 
@@ -21,9 +24,7 @@ _ADDRESSES = 3  # so many are named in a line
 def undo(
     ctx: typer.Context,
     *,
-    session: Annotated[
-        str | None, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)
-    ] = None,
+    session: LastSessionArgument = None,
     as_actor: Annotated[
         str, typer.Option("--as", metavar="ACTOR", help="The actor that undoes them.", show_default=False)
     ],
@@ -46,33 +47,38 @@ def undo(
     """Take ops of a session back, with new ops that leave the later work of others as it is.
 
     The new ops are pending until 'muse commit'. Each undo has an intent of its own: undo that intent to take
-    the undo back. What others wrote since stays, and is named with the reason. The exit status is 1 only if
-    nothing could be undone; ops that are undone already are no failure.
+    the undo back. What others wrote since stays, and is named with the reason. Files here that show the
+    session are brought up to date. The exit status is 1 only if nothing could be undone; ops that are undone
+    already are no failure.
 
-    Examples: muse undo jam-1 --actor bot --as anna
-              muse undo jam-1 --intent prompt-7 --as anna --dry-run
-              muse undo --session jam-1 --as anna
+    Example: muse undo --actor bot --as anna
+
+    Example: muse undo jam-1 --intent prompt-7 --as anna --dry-run
+
+    Example: muse undo --session jam-1 --as anna
     """
     invocation = remember(ctx, repo, as_json=as_json)
     output = invocation.output
-    session_id = _check_choice(session, whole, (actor, intent, op or None), as_actor)
+    named = _check_choice(session, whole, (actor, intent, op or None), as_actor)
     repository = invocation.repository()
-    session_id = check_session(repository, session_id)
+    session_id = session_or_last(repository, named)
     with LiveSession(repository.root, session_id) as live, output.progress("undoing"):
         choice = _choice(actor, intent, named_ops(live, op or ()), is_all=whole is not None)
         outcome = undo_ops(live, choice, as_actor, dry_run=dry_run)
+    brought = None if dry_run or not outcome.entries else _bring(repository, session_id)
     if output.as_json:
-        output.record(_record(outcome, is_dry=dry_run))
+        output.record(_record(outcome, is_dry=dry_run) | brought_record(brought))
     else:
         _print(output, outcome, is_dry=dry_run)
+        print_brought(output, brought)
     if outcome.is_in_vain:
         raise typer.Exit(1)
 
 
 def _check_choice(
     session: str | None, whole: str | None, ways: Sequence[str | list[str] | None], as_actor: str
-) -> str:
-    """Return the session, once exactly one way is chosen to say what to undo."""
+) -> str | None:
+    """Return the session, if it is named, once exactly one way is chosen to say what to undo."""
     given = [way for way in (whole, *ways) if way is not None]
     if len(given) != 1:
         raise UsageError(
@@ -80,9 +86,15 @@ def _check_choice(
         )
     if any("" in (way if isinstance(way, list) else [way]) for way in (*given, as_actor)):
         raise UsageError("an empty text names nobody and nothing: give the actor, intent or op id")
-    if (session is None) == (whole is None):
+    if session is not None and whole is not None:
         raise UsageError("name the session once: as in 'muse undo SESSION --actor NAME'")
-    return session if whole is None else whole  # type: ignore[return-value]
+    return session if whole is None else whole
+
+
+def _bring(repository: Repository, session_id: str) -> RecordOutcome | None:
+    """Bring the files here up to date, where it is this session that they show."""
+    workdir = Workdir(repository, session_id=session_id)
+    return workdir.bring() if workdir.shows(session_id) else None
 
 
 def _choice(

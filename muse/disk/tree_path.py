@@ -45,6 +45,8 @@ def may_mean(name: str, reserved: str) -> bool:
     Some fold case and forms of letters or skip characters (APFS, HFS+, ext4 and ZFS where they are asked to).
     NTFS drops dots and spaces at the end and what follows a colon, and has a short second name: MUSE~1.
     """
+    if name[:1].lower() != reserved[0] and "~" not in name and name.isascii():
+        return False  # nearly all names, and a directory may have many
     folded = _folded(name)
     return folded == reserved or ("~" in folded and _short_names(reserved).fullmatch(folded) is not None)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FIRST_BRANCH = "main"
 _SESSIONS_NAMED = 3
+_KEPT_MANIFESTS = 4
 
 
 class Repository:
@@ -48,6 +49,7 @@ class Repository:
         self.created_at = record["created_at"]
         self.objects = ObjectStore(root, storage)
         self.dag = CommitDag(root, storage)
+        self._manifests: dict[str, dict[str, str]] = {}
 
     @cached_property
     def coordination(self) -> "Coordination":
@@ -117,7 +119,20 @@ class Repository:
         """Return the tree of a commit, path -> object id; without a commit, the empty tree."""
         if commit_id is None:
             return {}
-        return self.dag.read_snapshot(self.dag.read_commit(commit_id)["snapshot_id"])["manifest"]
+        return self.read_manifest(self.dag.read_commit(commit_id)["snapshot_id"])
+
+    def read_manifest(self, snapshot_id: str) -> dict[str, str]:
+        """Return the manifest of a snapshot, name -> object id.
+
+        Several parts of one command ask for the same, so the last few are kept; the caller gets a copy.
+        """
+        found = self._manifests.get(snapshot_id)
+        if found is None:
+            found = self.dag.read_snapshot(snapshot_id)["manifest"]
+            # Made new and put in the place of the old one: other threads read it meanwhile.
+            kept = [*self._manifests.items()][1 - _KEPT_MANIFESTS :]
+            self._manifests = dict([*kept, (snapshot_id, found)])
+        return dict(found)
 
     def read_files(self, manifest: Mapping[str, str]) -> dict[str, bytes]:
         """Return path -> content of every file of `manifest`, each checked against its id."""

@@ -45,7 +45,7 @@ class Directory:
 
     def place(self, path: str) -> str:
         """Return where a file of the tree is."""
-        return os.path.join(self.path, *path.split("/"))
+        return f"{self.path}/{path}"
 
     def scan(self, known: Collection[str]) -> Scan:
         """Look through all of it; no link is followed.

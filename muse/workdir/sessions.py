@@ -8,6 +8,7 @@ from muse.errors import UsageError
 from muse.history.repository import Repository
 from muse.workdir.base import Base
 
+NONE_YET = "none yet"
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -34,7 +35,7 @@ def choose_session(repository: Repository, base: Base, wanted: str | None, actor
     if len(live) == 1:
         return ChosenSession(live[0], "the only one that is open")
     if not actor_id:
-        return ChosenSession("", f"none: {len(live)} are open" if live else "none yet")
+        return ChosenSession("", f"none: {len(live)} are open" if live else NONE_YET)
     named = session_named_after(actor_id)
     if named in live:
         return ChosenSession(named, f"that of {actor_id}")

@@ -155,3 +155,45 @@ def test_a_program_in_a_locale_of_another_encoding_is_told_so(tmp_path: Path) ->
         check=False,
     )
     assert b"UsageError: Python reads file names as ascii here" in done.stderr
+
+
+def test_the_session_of_the_directory_is_committed_and_undone_and_the_files_follow(
+    muse: Muse, tmp_path: Path
+) -> None:
+    assert "there is no session yet" in muse("commit", "-m", "nothing").complaint
+    text, song = tmp_path / "a.txt", tmp_path / "song.mid"
+    text.write_text("one\n")
+    song.write_bytes(midi(*TUNE))
+    muse("record", "--actor", "anna")
+    op = b'{"op":"insert","address":"o.txt","position":null,"text":"o"}'
+    assert muse("session", "append", "other", "--actor", "anna", stdin=op).status == 0
+    assert muse("commit", "-m", "first").status == 0
+    text.write_text("one\ntwo\n")
+    song.write_bytes(midi(*TUNE[:-1]))
+    muse("record", "--actor", "bob")
+    done = muse("undo", "--actor", "bob", "--as", "anna")
+    assert done.status == 0
+    assert done.out.endswith(
+        "  written a.txt, as the session has it\n  written song.mid, as the session has it\n"
+    )
+    assert text.read_text() == "one\n"
+    assert song.read_bytes() == midi(*TUNE)
+    assert "Nothing differs." in muse("status").out
+
+
+def test_an_undo_keeps_what_is_not_recorded(muse: Muse, tmp_path: Path) -> None:
+    text, song = tmp_path / "a.txt", tmp_path / "song.mid"
+    text.write_text("one\n")
+    song.write_bytes(midi(*TUNE))
+    muse("record", "--actor", "anna")
+    text.write_text("one\ntwo\n")
+    song.write_bytes(midi(*TUNE[:-1]))
+    muse("record", "--actor", "bob")
+    text.write_text("zero\none\ntwo\n")
+    song.write_bytes(midi(*TUNE[1:-1]))
+    done = muse("undo", "--actor", "bob", "--as", "anna", "--json")
+    assert done.status == 0
+    assert done.record["brought"] == {"written": ["a.txt"], "removed": []}
+    assert [one["path"] for one in done.record["left_out"]] == ["song.mid"]
+    assert text.read_text() == "zero\none\n"
+    assert song.read_bytes() == midi(*TUNE[1:-1])

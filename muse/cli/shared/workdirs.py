@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from muse.cli.shared.options import Invocation, current_directory
+from muse.cli.shared.options import Invocation, check_session, current_directory
 from muse.cli.shared.output import Output
-from muse.errors import UsageError
+from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
 from muse.workdir.scan import FileFault
-from muse.workdir.sessions import ChosenSession
+from muse.workdir.sessions import NONE_YET, ChosenSession
 from muse.workdir.status import ChangedFile
+from muse.workdir.workdir import RecordOutcome, Workdir
 
 PathsArgument = Annotated[
     list[str] | None,
@@ -26,14 +27,40 @@ SessionOption = Annotated[
         help="Default: the last one of this directory, or the only one that is open.",
     ),
 ]
+DirOption = Annotated[
+    str | None,
+    typer.Option("--dir", metavar="DIR", help="The directory of the files. Default: that of the repository."),
+]
+LastSessionArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SESSION]", help="Default: the last one of this directory, or the only one that is open."
+    ),
+]
 _COLOURS = {"new": 2, "modified": 4, "deleted": 1, "renamed": 0}
 _CONFLICT_COLOUR = 3
 
 
-def tree_paths(invocation: Invocation, repository: Repository, paths: Sequence[str] | None) -> list[str]:
-    """Return the paths in the tree of files named on the command line; `UsageError` for one outside of it."""
-    root = os.path.realpath(repository.root)
-    start = root if invocation.repo is not None else os.path.realpath(current_directory())
+def files_directory(repository: Repository, wanted: str | None) -> str | None:
+    """Return the directory of the files; None for that of the repository. `NotFoundError` without one."""
+    if wanted is None:
+        return None
+    place = os.path.realpath(os.path.join(current_directory(), wanted))
+    if not os.path.isdir(place):
+        raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
+    return None if place == os.path.realpath(repository.root) else place
+
+
+def tree_paths(
+    invocation: Invocation, repository: Repository, paths: Sequence[str] | None, directory: str | None = None
+) -> list[str]:
+    """Return the paths in the tree of files named on the command line; `UsageError` for one outside of it.
+
+    They start at the current directory, or at that of `--dir` or `--repo`, where one of these is given.
+    """
+    root = os.path.realpath(directory or repository.root)
+    is_named = directory is not None or invocation.repo is not None
+    start = root if is_named else os.path.realpath(current_directory())
     found = []
     for path in paths or ():
         inside = os.path.relpath(os.path.normpath(os.path.join(start, path)), root)
@@ -43,6 +70,23 @@ def tree_paths(invocation: Invocation, repository: Repository, paths: Sequence[s
             raise UsageError(f"{path} is outside of {root}: name a file in it")
         found.append(inside)
     return found
+
+
+def session_or_last(repository: Repository, session_id: str | None) -> str:
+    """Return the session that is named, else that of this directory, else the only one that is open.
+
+    Raises `UsageError` where it is not known which is meant.
+    """
+    if session_id is not None:
+        return check_session(repository, session_id)
+    chosen = Workdir(repository).session()
+    if chosen.session_id:
+        return check_session(repository, chosen.session_id)
+    if chosen.because == NONE_YET:
+        raise UsageError("there is no session yet: 'muse record --actor NAME' begins one")
+    raise UsageError(
+        f"it is not clear which session is meant ({chosen.because}): 'muse session list' names them"
+    )
 
 
 def print_session(output: Output, chosen: ChosenSession, branch: str) -> None:
@@ -74,6 +118,33 @@ def print_faults(output: Output, faults: Sequence[FileFault]) -> None:
         output.line("Left out:")
     for fault in faults:
         output.line(f"  {fault.path}: {fault.reason}")
+
+
+def print_brought(output: Output, outcome: RecordOutcome | None) -> None:
+    """Print which files got what others did, and which are left out."""
+    if outcome is None:
+        return
+    brought = outcome.brought
+    for heading, found in (
+        ("written", brought and brought.written),
+        ("merged with what is not recorded:", brought and brought.merged),
+        ("removed", brought and brought.removed),
+    ):
+        for path in found or ():
+            output.line(f"  {heading} {path}, as the session has it")
+    print_faults(output, outcome.faults)
+
+
+def brought_record(outcome: RecordOutcome | None) -> dict[str, Any]:
+    """Return which files got what others did, and which are left out, as JSON has them."""
+    brought = None if outcome is None else outcome.brought
+    return {
+        "brought": {
+            "written": [*brought.written, *brought.merged] if brought else [],
+            "removed": list(brought.removed) if brought else [],
+        },
+        "left_out": [] if outcome is None else fault_records(outcome.faults),
+    }
 
 
 def fault_records(faults: Iterable[FileFault]) -> list[dict[str, Any]]:
