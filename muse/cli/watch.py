@@ -1,5 +1,6 @@
 """`muse watch`: makes a directory a live participant of a session."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muse.cli.shared.options import JsonOption, RepoOption, current_directory, remember
+from muse.cli.shared.options import JsonOption, current_directory, remember
 from muse.cli.shared.output import Output, printable
 from muse.cli.shared.servers import client, is_url, remote_peer, require_client
 from muse.cli.shared.workdirs import files_directory
@@ -50,7 +51,14 @@ def watch(
     read_only_files: Annotated[
         bool, typer.Option("--read-only-files", help="Never write into the files: only record them.")
     ] = False,
-    repo: RepoOption = None,
+    repo: Annotated[
+        str | None,
+        typer.Option(
+            "--repo",
+            metavar="DIR|URL",
+            help="The repository, or the address of a server. Default: the one around the current directory.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record what is saved in a directory, by whatever program, and bring what others do into its files.
@@ -73,7 +81,8 @@ def watch(
         workdir = Workdir(repository, None, actor, session_id=session)
     else:
         repository = invocation.repository()
-        workdir = Workdir(repository, files_directory(repository, directory), actor, session_id=session)
+        place = files_directory(repository, directory, may_be_missing=True)
+        workdir = Workdir(repository, place, actor, session_id=session)
     report = partial(_report, invocation.output)
     watcher = Watcher(workdir, report, intent_id=intent, brings=not read_only_files, link=link)
     with _stopping(watcher.stop):

@@ -148,7 +148,7 @@ class ServerLink(Resource):
     # -- hearing --------------------------------------------------------------------------------
 
     def _hear_always(self, session_id: str, actor_id: str) -> None:
-        """Make an exchange due whenever something reaches the server."""
+        """Make an exchange due whenever the server gets something."""
         pause = _FIRST_PAUSE_SECONDS
         while not self._is_over.is_set():
             with suppress(MuseError), self._client() as client:

@@ -126,37 +126,6 @@ def test_a_diff_is_of_what_the_session_has_and_the_files_here(muse: Muse, tmp_pa
     assert muse("diff", "--commit", "HEAD", "--session", "anna").status == 2
 
 
-ASCII_NAMES = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-
-
-def test_names_of_files_are_utf_8_in_a_locale_of_another_encoding(muse: Muse, tmp_path: Path) -> None:
-    (tmp_path / "m\u00fchle").mkdir()
-    (tmp_path / "m\u00fchle" / "\u00e9tude.txt").write_text("one\n")
-    muse("record", "--actor", "anna")
-    muse("commit", "anna", "-m", "first")
-    (tmp_path / "new-\u00fc.txt").write_text("two\n")
-    shown = run_muse("status", "--json", cwd=tmp_path, environment=ASCII_NAMES)
-    assert (shown.status, shown.err) == (0, "")
-    assert [one["path"] for one in shown.record["here"]] == ["new-\u00fc.txt"]
-    done = run_muse("record", "--actor", "anna", cwd=tmp_path, environment=ASCII_NAMES)
-    assert (done.status, done.err) == (0, "")
-    assert "  new      new-\\xfc.txt\n" in done.out  # as the terminal can show it
-    assert "Nothing differs.\n" in muse("status").out
-
-
-@pytest.mark.usefixtures("muse")
-def test_a_program_in_a_locale_of_another_encoding_is_told_so(tmp_path: Path) -> None:
-    program = "from muse import Repository; Repository.open('.')"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, **ASCII_NAMES},
-        capture_output=True,
-        check=False,
-    )
-    assert b"UsageError: Python reads file names as ascii here" in done.stderr
-
-
 def test_the_session_of_the_directory_is_committed_and_undone_and_the_files_follow(
     muse: Muse, tmp_path: Path
 ) -> None:
@@ -197,3 +166,34 @@ def test_an_undo_keeps_what_is_not_recorded(muse: Muse, tmp_path: Path) -> None:
     assert [one["path"] for one in done.record["left_out"]] == ["song.mid"]
     assert text.read_text() == "zero\none\n"
     assert song.read_bytes() == midi(*TUNE[1:-1])
+
+
+ASCII_NAMES = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_names_of_files_are_utf_8_in_a_locale_of_another_encoding(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "m\u00fchle").mkdir()
+    (tmp_path / "m\u00fchle" / "\u00e9tude.txt").write_text("one\n")
+    muse("record", "--actor", "anna")
+    muse("commit", "anna", "-m", "first")
+    (tmp_path / "new-\u00fc.txt").write_text("two\n")
+    shown = run_muse("status", "--json", cwd=tmp_path, environment=ASCII_NAMES)
+    assert (shown.status, shown.err) == (0, "")
+    assert [one["path"] for one in shown.record["here"]] == ["new-\u00fc.txt"]
+    done = run_muse("record", "--actor", "anna", cwd=tmp_path, environment=ASCII_NAMES)
+    assert (done.status, done.err) == (0, "")
+    assert "  new      new-\\xfc.txt\n" in done.out  # as the terminal can show it
+    assert "Nothing differs.\n" in muse("status").out
+
+
+@pytest.mark.usefixtures("muse")
+def test_a_program_in_a_locale_of_another_encoding_is_told_so(tmp_path: Path) -> None:
+    program = "from muse import Repository; Repository.open('.')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, **ASCII_NAMES},
+        capture_output=True,
+        check=False,
+    )
+    assert b"UsageError: Python reads file names as ascii here" in done.stderr

@@ -43,7 +43,9 @@ def entries(root: Path) -> list[OpEntry]:
 def session_files(root: Path) -> dict[str, bytes]:
     repository = Repository.open(str(root))
     found = state_at(repository, read_session(repository, "jam"), up_to_lamport(10**9)).files
-    return {path: content for path, content in found.items() if not path.startswith(".muse")}
+    return {
+        path: content for path, content in found.items() if not path.startswith((".muse/", ".muse_notes/"))
+    }
 
 
 def tree(directory: Path) -> dict[str, bytes]:
@@ -53,7 +55,7 @@ def tree(directory: Path) -> dict[str, bytes]:
     return {
         path: place.read_bytes()
         for path, place in paths.items()
-        if path.partition("/")[0] not in {".muse", ".git", ".names"}
+        if path.partition("/")[0] not in {".muse", ".git", ".muse_notes"}
     }
 
 
@@ -199,6 +201,22 @@ assert kinds == ["started", "waiting", "going_on", "recorded", "stopped"], kinds
         process.stdout.read()
     assert process.returncode == 0
     assert session_files(root) == {"a.txt": b"one\n"}
+
+
+def test_a_directory_among_the_files_of_the_repository_is_refused_unless_it_is_ignored(root: Path) -> None:
+    options = ["watch", "jam", "--actor", "bot", "--dir"]
+    refused = run_muse(*options, "agents/bot", cwd=root)
+    assert (refused.status, "name it in .museignore" in refused.complaint) == (2, True)
+    (root / ".museignore").write_text("agents/\n")
+    with (
+        WatchProcess(root, "bot", "--dir", str(root / "agents/bot")) as bot,
+        WatchProcess(root, "ada") as ada,
+    ):
+        (root / "agents/bot/a.txt").write_text("one\n")
+        ada.brought("a.txt")
+        bot.stop()
+        ada.stop()
+    assert session_files(root).keys() == {".museignore", "a.txt"}
 
 
 # -- bringing --------------------------------------------------------------------------------------
