@@ -15,5 +15,5 @@ def name_files_in_utf8() -> None:
         return
     if sys.stdout is not None:
         os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
-    command: list[str | bytes] = [sys.executable, *mode, *map(os.fsencode, sys.orig_argv[1:])]
+    command = [sys.executable, *mode, *sys.orig_argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606 - the same command, without a shell
