@@ -1,17 +1,16 @@
 """`muse checkout`: brings the files here to a commit."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
 from muse.disk import layout
-from muse.disk.storage import Storage
 from muse.errors import MuseError
 from muse.history.commit_record import executable_paths
 from muse.history.repository import Repository
-from muse.history.working_tree import WorkingTreeUpdate, update_working_tree
+from muse.history.working_tree import WorkingTreeUpdate, files_in_the_way, update_working_tree
 
 _UNKNOWN = ""  # no object has this id
 
@@ -22,19 +21,6 @@ class ChangedByHandError(MuseError):
     def __init__(self, paths: Iterable[str], message: str) -> None:
         super().__init__(message)
         self.paths = tuple(paths)
-
-
-class _Rehearsal(Storage):
-    """Reads like any storage and changes nothing, to learn what an update would leave as it is."""
-
-    def write_atomically(self, path: str, data: bytes, *, sync: bool = True, mode: int | None = None) -> None:
-        """Change nothing."""
-
-    def remove(self, path: str) -> None:
-        """Change nothing."""
-
-    def remove_directory(self, path: str) -> None:
-        """Change nothing."""
 
 
 def checkout(
@@ -122,32 +108,24 @@ def _bring_files(repository: Repository, commit_id: str | None, *, force: bool) 
     # The tree may be at any commit, an earlier checkout's too: so every path of history is looked at.
     before = {path: _UNKNOWN for path, _ in versions}
     if not force:
-        kept = _update(repository, before, commit_id, known, _Rehearsal()).kept
+        kept = files_in_the_way(
+            repository.root, before=before, after=after, known=known, storage=repository.storage
+        )
         if kept:
             raise ChangedByHandError(
                 kept,
                 f"changed by hand: {', '.join(kept)}; nothing was touched: save your versions under "
                 "other names, or replace them with --force",
             )
-    return _update(repository, before, commit_id, replaceable if force else known, repository.storage)
-
-
-def _update(
-    repository: Repository,
-    before: dict[str, str],
-    commit_id: str | None,
-    known: Callable[[str, str], bool],
-    storage: Storage,
-) -> WorkingTreeUpdate:
     record = None if commit_id is None else repository.dag.read_commit(commit_id)
     return update_working_tree(
         repository.root,
         repository.objects,
         before=before,
-        after=repository.read_tree(commit_id),
-        known=known,
+        after=after,
+        known=replaceable if force else known,
         executable=() if record is None else executable_paths(record),
-        storage=storage,
+        storage=repository.storage,
     )
 
 

@@ -80,6 +80,22 @@ def update_working_tree(
     return update
 
 
+def files_in_the_way(
+    root: str,
+    *,
+    before: Mapping[str, str] | None,
+    after: Mapping[str, str],
+    known: Callable[[str, str], bool],
+    storage: Storage = LOCAL,
+) -> list[str]:
+    """Return the files that `update_working_tree` would keep now; nothing is changed."""
+    before = before or {}
+    tree = _FilesOnDisk(root, before, after, known, storage)
+    changed = list(tree_changes(before, after))
+    _check_paths(changed)
+    return sorted(path for path in changed if tree.is_kept(path, tree.place(path)))
+
+
 class _Notes:
     """Notes which files an update replaces, for those who remember what was in the tree.
 
@@ -169,17 +185,20 @@ class _FilesOnDisk:
             return _PlaceState.BLOCKED
         return content_id.object_id(self.storage.read_bytes(self.file(path)))
 
-    def is_ours(self, path: str, object_id: str) -> bool:
-        return object_id == self.before.get(path) or self.known(path, object_id)
+    def is_kept(self, path: str, place: _PlaceState | str) -> bool:
+        """Return whether what is at `path` is neither what belongs there nor a version that history holds."""
+        if place is _PlaceState.EMPTY or place == self.after.get(path):
+            return False
+        is_ours = isinstance(place, str) and (place == self.before.get(path) or self.known(path, place))
+        return not is_ours
 
 
 def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
     found, place = tree.storage.look(tree.file(path)), tree.place(path)
     if place is _PlaceState.EMPTY:
         return
-    is_ours = isinstance(place, str) and found is not None and tree.is_ours(path, place)
     # What a program saves at this very moment stays too.
-    if not is_ours or found is None or not remove_version(tree.storage, tree.file(path), found):
+    if tree.is_kept(path, place) or not (found and remove_version(tree.storage, tree.file(path), found)):
         update.kept.append(path)
         return
     update.removed.append(path)
@@ -196,7 +215,7 @@ def _write(
     place, wanted = tree.place(path), tree.after[path]
     if place == wanted:
         return
-    if place is _PlaceState.BLOCKED or (isinstance(place, str) and not tree.is_ours(path, place)):
+    if tree.is_kept(path, place):
         update.kept.append(path)
         return
     content = objects.get(wanted)
