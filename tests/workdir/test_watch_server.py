@@ -72,7 +72,8 @@ def test_a_token_that_may_append_is_enough_but_for_large_files(tmp_path: Path) -
         token, place = server.token("ada"), tmp_path / "ada"
         with WatchProcess(server.url, "ada", "--dir", str(place), token=token) as ada:
             (place / "a.txt").write_text("one\n")
-            wait_until(lambda: session_files(server.root) == {"a.txt": b"one\n"}, SECONDS)
+            log = server.root / ".muse/op_log/jam/ops.jsonl"
+            wait_until(lambda: log.exists() and session_files(server.root) == {"a.txt": b"one\n"}, SECONDS)
             (place / "large.bin").write_bytes(bytes(1 << 20))
             refused = ada.until(lambda event: event["event"] in {"offline", "refused"})
             assert "needs scope 'commit'" in refused["what"]
