@@ -169,7 +169,8 @@ class CodeSteps:
     def _copy(self, path: str, row: BaseFile) -> _Copy | None:
         """Return a file as it was in the base; None if that is lost."""
         if self._newest.digests.get(path) == row.digest:
-            return self._present(path)
+            present = self._present(path)  # what it follows from is less than all that is here
+            return replace(present, heads=row.heads) if row.heads else present
         copy = self._kept(row) if row.file_id else self._committed(path, row)
         return copy if copy is not None and object_id(copy.content) == row.digest else None
 

@@ -1,6 +1,7 @@
 """Runs `muse watch` as a process, for tests, and waits for what it says."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -21,7 +22,9 @@ Event = dict[str, Any]
 class WatchProcess:
     """`muse watch` on a repository, or a directory of an actor, once it says that it watches."""
 
-    def __init__(self, repo: Path | str, actor: str, *options: str, session: str = "jam") -> None:
+    def __init__(
+        self, repo: Path | str, actor: str, *options: str, session: str = "jam", token: str = ""
+    ) -> None:
         self.actor = actor
         self.heard: list[Event] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -30,6 +33,7 @@ class WatchProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "MUSE_TOKEN": token},
             preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no threads of the child yet
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
