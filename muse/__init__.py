@@ -52,6 +52,7 @@ __all__ = [
     "StorageError",
     "StructuredDelta",
     "UsageError",
+    "Watcher",
     "Workdir",
     "__version__",
     "blame_file",
@@ -153,6 +154,7 @@ if TYPE_CHECKING:
     from muse.views.blame import blame_file
     from muse.views.prove import prove
     from muse.views.undo import by_actor, by_intent, by_op, undo
+    from muse.workdir.watch import Watcher
     from muse.workdir.workdir import Workdir
 
 _HOMES = {
@@ -196,6 +198,7 @@ _HOMES = {
     "muse.views.blame": "blame_file",
     "muse.views.prove": "prove",
     "muse.views.undo": "by_actor by_intent by_op undo",
+    "muse.workdir.watch": "Watcher",
     "muse.workdir.workdir": "Workdir",
 }
 

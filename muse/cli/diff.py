@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from muse.cli.shared.diffs import print_diffs
-from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
+from muse.cli.shared.output import print_error
 from muse.cli.shared.workdirs import SessionOption, tree_paths
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
@@ -36,6 +37,7 @@ def diff(
 
     Texts are compared line by line, MIDI files note by note. A commit is named as in 'muse log': HEAD~2, a
     branch, the first digits of an id. In a pipe the diff of texts is one that 'patch' and 'git apply' read.
+    Files here that cannot be read are named on stderr, and the exit status is 1.
 
     Example: muse diff song.mid
 
@@ -46,15 +48,24 @@ def diff(
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
     if commit is None:
-        workdir = Workdir(repository, session_id=session)
-        print_diffs(
-            invocation.output, diff_states(*workdir.contents(tree_paths(invocation, repository, paths)))
-        )
+        _diff_files(invocation, repository, session, tree_paths(invocation, repository, paths))
         return
     if session is not None:
         raise UsageError("--session is for the files here: leave it out, or leave out --commit")
     before, after, wanted = _sides(repository, commit, [_tree_path(path) for path in paths or ()])
     print_diffs(invocation.output, diff_commits(repository, before, after, wanted))
+
+
+def _diff_files(
+    invocation: Invocation, repository: Repository, session: str | None, wanted: list[str]
+) -> None:
+    """Show how the files here differ from the newest state of the session."""
+    before, after, faults = Workdir(repository, session_id=session).contents(wanted)
+    print_diffs(invocation.output, diff_states(before, after))
+    for fault in faults:
+        print_error("StorageError", f"{fault.path}: {fault.reason}", as_json=invocation.output.as_json)
+    if faults:
+        raise typer.Exit(1)
 
 
 def _tree_path(path: str) -> str:

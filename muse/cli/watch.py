@@ -1,19 +1,30 @@
 """`muse watch`: makes a directory a live participant of a session."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import JsonOption, current_directory, remember
 from muse.cli.shared.output import Output, printable
+from muse.cli.shared.servers import client, is_url, remote_peer, require_client
 from muse.cli.shared.workdirs import files_directory
+from muse.disk import layout
+from muse.disk.storage import LOCAL
 from muse.disk.tree_watch import require_watching
+from muse.history.repository import Repository
 from muse.workdir.watch import Watcher, WatchEvent
 from muse.workdir.workdir import Workdir
+
+if TYPE_CHECKING:
+    from muse.workdir.server_link import ServerLink
+
+_PATIENCE_SECONDS = 3.0
+"""A server that does not answer for so long is away: what is recorded waits here."""
 
 _COLOURS = {"recorded": 2, "brought": 4, "left_out": 1, "waiting": 1}
 
@@ -40,26 +51,56 @@ def watch(
     read_only_files: Annotated[
         bool, typer.Option("--read-only-files", help="Never write into the files: only record them.")
     ] = False,
-    repo: RepoOption = None,
+    repo: Annotated[
+        str | None,
+        typer.Option(
+            "--repo",
+            metavar="DIR|URL",
+            help="The repository, or the address of a server. Default: the one around the current directory.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record what is saved in a directory, by whatever program, and bring what others do into its files.
 
     What was changed while nobody watched is recorded first. A file that is being written waits until it is
     quiet. Ctrl-C records what is left, and ends. With `--dir`, each actor works in a directory of its own.
+    With the address of a server as `--repo`, it is a replica, and goes on while the server is away.
 
     Example: muse watch jam-1 --actor anna
 
     Example: muse watch jam-1 --actor bot --dir ../bot-work --intent "a second voice"
+
+    Example: muse watch jam-1 --actor anna --repo https://muse.example.org --dir song
     """
     require_watching()
     invocation = remember(ctx, repo, as_json=as_json)
-    repository = invocation.repository()
-    workdir = Workdir(repository, files_directory(repository, directory), actor, session_id=session)
+    link = None
+    if invocation.repo is not None and is_url(invocation.repo):
+        link, repository = _replica(invocation.repo, _place(directory or "."))
+        workdir = Workdir(repository, None, actor, session_id=session)
+    else:
+        repository = invocation.repository()
+        workdir = Workdir(repository, files_directory(repository, directory), actor, session_id=session)
     report = partial(_report, invocation.output)
-    watcher = Watcher(workdir, report, intent_id=intent, brings=not read_only_files)
+    watcher = Watcher(workdir, report, intent_id=intent, brings=not read_only_files, link=link)
     with _stopping(watcher.stop):
         watcher.run()
+
+
+def _place(wanted: str) -> str:
+    return os.path.realpath(os.path.join(current_directory(), wanted))
+
+
+def _replica(url: str, place: str) -> "tuple[ServerLink, Repository]":
+    """Return the link of the replica at a place to the server, and that, which is made if it is missing."""
+    require_client()
+    from muse.workdir.server_link import ServerLink  # noqa: PLC0415 - an extra, and slow to import
+
+    find_peer = partial(remote_peer, url, _PATIENCE_SECONDS)
+    link = ServerLink(place, LOCAL, find_peer, partial(client, url, _PATIENCE_SECONDS))
+    link.clone_if_missing(is_there=LOCAL.exists(layout.repo_file(place)))
+    return link, Repository.open(place)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ _REMEMBERED_AT_MOST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
+class _CommitOnLine:
     """What a commit covers, and what it follows; "" for no session and no list."""
 
     parent_ids: tuple[str, ...]
@@ -26,7 +26,7 @@ class _Link:
     op_list: str
 
 
-_LINKS: dict[str, _Link] = {}
+_LINKS: dict[str, _CommitOnLine] = {}
 """By commit id, which is a hash of all of it: the same in every repository of this process."""
 
 
@@ -49,13 +49,13 @@ def held_by_others(
     return found
 
 
-def _link(dag: CommitDag, commit_id: str) -> _Link:
+def _link(dag: CommitDag, commit_id: str) -> _CommitOnLine:
     link = _LINKS.get(commit_id)
     if link is None:
         record = dag.read_commit(commit_id)
         seal = read_seal(record["message"])
         covers = (seal.session_id, seal.op_list) if seal else ("", "")
-        link = _Link(tuple(parents(record)), *covers)
+        link = _CommitOnLine(tuple(parents(record)), *covers)
         if len(_LINKS) >= _REMEMBERED_AT_MOST:
             _LINKS.clear()
         _LINKS[commit_id] = link

@@ -108,6 +108,6 @@ def digest_of_record(document: Mapping[str, Any]) -> str:
 def write_repo_record(
     root: str, record: RepoRecord, storage: Storage, *, any_domain: bool | None = None
 ) -> None:
-    """Write `repo.json`, durably and in one step; without a word on domains where `any_domain` is None."""
+    """Write `repo.json`, durably and in one step; without `any_domain`, with no word on domains."""
     document = record if any_domain is None else {**record, ANY_DOMAIN: any_domain}
     storage.write_atomically(layout.repo_file(root), encode_json(document, "repo.json"))

@@ -15,6 +15,7 @@ from muse.core import content_id
 from muse.core.file.objects import ObjectStore
 from muse.disk import layout
 from muse.disk.json_file import encode_json, read_json_object
+from muse.disk.put_over import put_over, remove_version
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, UsageError
 from muse.history.tree import tree_changes
@@ -173,13 +174,14 @@ class _FilesOnDisk:
 
 
 def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
-    place = tree.place(path)
+    found, place = tree.storage.look(tree.file(path)), tree.place(path)
     if place is _PlaceState.EMPTY:
         return
-    if isinstance(place, _PlaceState) or not tree.is_ours(path, place):
+    is_ours = isinstance(place, str) and found is not None and tree.is_ours(path, place)
+    # What a program saves at this very moment stays too.
+    if not is_ours or found is None or not remove_version(tree.storage, tree.file(path), found):
         update.kept.append(path)
         return
-    tree.storage.remove(tree.file(path))
     update.removed.append(path)
     # An error means that the directory is not empty or is in use: it stays.
     with contextlib.suppress(OSError):
@@ -190,6 +192,7 @@ def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
 def _write(
     tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingTreeUpdate, *, may_run: bool
 ) -> None:
+    found = tree.storage.look(tree.file(path))
     place, wanted = tree.place(path), tree.after[path]
     if place == wanted:
         return
@@ -201,7 +204,9 @@ def _write(
     if may_run:
         mode = _NEW_FILE if mode is None else mode
         mode |= _MAY_RUN
-    tree.storage.write_atomically(tree.file(path), content, sync=False, mode=mode)
+    if put_over(tree.storage, tree.file(path), content, found, mode) is None:
+        update.kept.append(path)  # a program saved it at this very moment
+        return
     update.written.append(path)
 
 

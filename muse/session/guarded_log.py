@@ -183,10 +183,8 @@ class GuardedLog:
 
     def _enter(self, offers: list[Offer]) -> None:
         """Append what is admitted with one write or, where the log does not take one of them, one by one."""
-        for are_drafts, run in groupby(offers, attrgetter("is_draft")):
+        for _, run in groupby(offers, attrgetter("is_draft")):
             some = list(run)
-            if are_drafts:
-                self._stamp([offer.entry for offer in some])
             try:
                 self._write(some)
             except InvalidEntryError:
@@ -203,7 +201,17 @@ class GuardedLog:
             entry["created_at"] = at
 
     def _write(self, offers: list[Offer]) -> None:
-        is_any_named = self._name_parents(offers)
+        """Append drafts, or else entries, with one write.
+
+        A draft is stamped after the heads are read: others record meanwhile, and its parents are older.
+        """
+        is_any_named = not all(offer.states_parents for offer in offers)
+        if is_any_named:
+            self._heads.catch_up()
+        if offers[0].is_draft:
+            self._stamp([offer.entry for offer in offers])
+        if is_any_named:
+            self._name_parents(offers)
         try:
             places = self._log.append_new([offer.entry for offer in offers])
         except BaseException:
@@ -219,14 +227,11 @@ class GuardedLog:
                     told, lamport_ts=entry["lamport_ts"], position=start, next_position=end
                 )
 
-    def _name_parents(self, offers: Sequence[Offer]) -> bool:
-        """Let each draft without parents rest on what its author could have seen; False if all have some.
+    def _name_parents(self, offers: Sequence[Offer]) -> None:
+        """Let each draft without parents rest on what its author could have seen.
 
         Of a request that says what was read, an op after the first rests on the one before it.
         """
-        if all(offer.states_parents for offer in offers):
-            return False
-        self._heads.catch_up()
         before: dict[tuple[int, str], str] = {}
         for offer in offers:
             entry = offer.entry
@@ -236,7 +241,6 @@ class GuardedLog:
                 entry["parent_op_ids"] = [before[key]] if follows else self._seen_by_author(offer)
                 before[key] = entry["op_id"]
             self._heads.note(entry)
-        return True
 
     def _seen_by_author(self, offer: Offer) -> list[str]:
         """Return the heads of what the author of an op says to have read, or of what is in the log."""

@@ -16,7 +16,9 @@ from muse.history.tree import with_changes
 from muse.plugins.code.file_ids import DOMAIN as CODE
 from muse.plugins.op_fields import NAMES_DIRECTORY, names_path
 from muse.session.causes import committed_heads, heads_of
+from muse.session.guarded_log import GuardedLog
 from muse.session.live import LiveSession
+from muse.session.policy import Policy
 from muse.session.text_replica import CodeReplica
 from muse.workdir.log_version import log_version
 
@@ -44,6 +46,7 @@ class Newest(Resource):
         self._actor_id = actor_id
         self._stack = ExitStack()
         self._live: LiveSession | None = None
+        self._guarded: tuple[Policy, GuardedLog] | None = None
         self.committed: Mapping[str, str] = {}
         self._committed_at: str | None = None
         self.version = log_version(repository, session_id)
@@ -162,6 +165,17 @@ class Newest(Resource):
         if not self.version or not commit_id:
             return ()
         return tuple(committed_heads(self.repository, self.session_id, domain, commit_id))
+
+    def is_of(self, session_id: str, branch: str) -> bool:
+        """Return whether this is of a session and a branch, and the branch has not moved since."""
+        is_same = (self.session_id, self.branch) == (session_id, branch)
+        return is_same and self.repository.dag.head(branch) == self.head
+
+    def guarded(self, policy: Policy) -> GuardedLog:
+        """Return the log as appends see it that are held to a policy."""
+        if self._guarded is None or self._guarded[0] != policy:
+            self._guarded = policy, GuardedLog(self.repository, self.log, policy=policy, branch=self.branch)
+        return self._guarded[1]
 
     def refresh(self) -> None:
         """Look again, once ops were appended."""

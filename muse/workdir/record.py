@@ -7,7 +7,7 @@ from typing import Any
 
 from muse.core.op_ids import OP_IDS
 from muse.errors import MuseError
-from muse.session.guarded_log import GuardedLog, Request
+from muse.session.guarded_log import Request
 from muse.session.policy import Policy, read_policy
 from muse.workdir.base import Base, BaseFile, BaseStore
 from muse.workdir.code_steps import CodeSteps
@@ -139,7 +139,7 @@ class Recorder:
             return []
         repository, log = self._newest.repository, self._newest.log
         policy = _without_proposals(read_policy(repository.root, log.session_id(), repository.storage))
-        guarded = GuardedLog(repository, log, policy=policy, branch=self._newest.branch)
+        guarded = self._newest.guarded(policy)
         steps: list[Mapping[str, Any]] = base.plan["steps"]
         requests = [Request(base.plan["actor_id"], step["drafts"]) for step in steps]
         answers = guarded.append_requests(requests, durability="disk")

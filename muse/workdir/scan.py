@@ -77,6 +77,11 @@ class Directory:
         found.faults.sort(key=lambda fault: fault.path)
         return found
 
+    def leaves_out(self, path: str) -> bool:
+        """Return whether a directory is left out, or one that it is in."""
+        skips, parts = self._skips(), path.split("/")
+        return any(skips("/".join(parts[:count]), True) for count in range(1, len(parts) + 1))
+
     def _skips(self) -> Skips:
         try:
             return skips_of(self._storage.read_bytes(self.place(IGNORE_FILE)))

@@ -28,6 +28,9 @@ class Settler:
     def take_notes(self, written: WrittenFiles) -> None:
         """Take into the base that files were replaced; of an update that was cut off, only what is seen."""
         for path, digest in written.files.items():
+            if not written.is_done:
+                row = self._base.files.get(path)
+                self._directory.sweep(path, {digest or "", row.digest if row is not None else ""})
             if self._is_as_known(path) or (not written.is_done and not self._is(path, digest)):
                 continue
             if digest is None:

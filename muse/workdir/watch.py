@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from muse.core.timestamp import now_text
 from muse.disk import layout
@@ -18,7 +18,22 @@ from muse.workdir.concerns import Concerns
 from muse.workdir.quiet import FAULT_NS, Complaints, Quiet
 from muse.workdir.workdir import RecordOutcome, Workdir
 
-EventKind = Literal["started", "recorded", "brought", "left_out", "waiting", "going_on", "stopped"]
+if TYPE_CHECKING:
+    from muse.workdir.server_link import ServerLink
+
+EventKind = Literal[
+    "started",
+    "recorded",
+    "brought",
+    "left_out",
+    "waiting",
+    "going_on",
+    "offline",
+    "online",
+    "refused",
+    "stopped",
+]
+_OF_SERVER: dict[str, EventKind] = {"away": "offline", "back": "online", "refused": "refused"}
 
 _MOST_ALIKE = 3
 _UNCONCERNED_SECONDS = 1.0
@@ -51,7 +66,8 @@ class Watcher:
 
     A file that is being written waits until it is quiet; one that changes just as it would be replaced stays.
     What was changed while nobody watched is recorded first. `run` returns once `stop` was called, from any
-    thread or a signal's handler; `report` gets all that happens. Without `brings`, files are only read.
+    thread or a signal's handler; `report` gets all that happens. Without `brings`, files are only read. With
+    a `link`, what is recorded goes to a server, and what others do there comes here.
     """
 
     def __init__(
@@ -61,8 +77,10 @@ class Watcher:
         *,
         intent_id: str = "",
         brings: bool = True,
+        link: "ServerLink | None" = None,
     ) -> None:
         self._workdir = workdir
+        self._link = link
         self._report = report
         self._intent_id = intent_id
         self._brings = brings
@@ -95,15 +113,21 @@ class Watcher:
         """
         with ExitStack() as stack:
             stack.enter_context(self._watching_alone())
+            stack.enter_context(self._workdir.keeping_open())
             self._watch = stack.enter_context(TreeWatch(self._watched()))
             self._look_first()
             self._tell("started", self._start_words())
+            if self._link is not None:
+                stack.enter_context(self._link).start(self._session_id, self._workdir.actor_id, self.wake)
             while not self._is_stopping:
                 self._take(self._watch.wait(self._seconds_left()))
+                self._tell_of_server()
                 if self._is_due():
                     self._look()
             self._end()
-            self._watch = None
+            if self._link is not None:
+                self._link.close()
+                self._tell_of_server()
         self._tell("stopped", "all is recorded" if not self._fault else f"not all is recorded: {self._fault}")
 
     # -- what is watched ------------------------------------------------------------------------
@@ -243,9 +267,16 @@ class Watcher:
     def _tell(self, kind: EventKind, what: str) -> None:
         self._report(WatchEvent(kind, what, created_at=now_text()))
 
+    def _tell_of_server(self) -> None:
+        """Say what the link to a server has to say."""
+        for word, what in self._link.heard() if self._link is not None else ():
+            self._tell(_OF_SERVER[word], what)
+
     def _tell_outcome(self, outcome: RecordOutcome, *, is_last: bool) -> None:
         for event in self._events(outcome):
             self._report(event)
+        if outcome.recorded and self._link is not None:
+            self._link.nudge()
         for fault in self._complaints.to_name(outcome.faults, now_ns(), 0 if is_last else FAULT_NS):
             self._report(WatchEvent("left_out", fault.reason, fault.path, created_at=now_text()))
 

@@ -77,6 +77,8 @@ class Workdir:
         self.name = name
         self._is_root = path == root
         self._session_id = session_id
+        self._keeps_open = False
+        self._kept: Newest | None = None
         self._store = BaseStore(root, name, repository.storage)
 
     # -- looking --------------------------------------------------------------------------------
@@ -108,18 +110,12 @@ class Workdir:
                 self._store.write(base)
         return outcome
 
-    def session(self) -> ChosenSession:
-        """Return the session that the directory works in; its id is "" where that is not known."""
-        return choose_session(self.repository, self._store.read(), self._session_id, self.actor_id)
-
-    def shows(self, session_id: str) -> bool:
-        """Return whether the files were last compared with this session."""
-        return self._store.read().session_id == session_id
-
-    def contents(self, paths: Iterable[str] = ()) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    def contents(
+        self, paths: Iterable[str] = ()
+    ) -> tuple[dict[str, bytes], dict[str, bytes], list[FileFault]]:
         """Return what the session has and what the files have, where they differ: two trees, path -> content.
 
-        A file that cannot be read is in neither. Nothing is recorded; see `status`.
+        A file that cannot be read is in neither, but among the faults. Nothing is recorded; see `status`.
         """
         wanted = _scope(paths)
         with self._locked(wait=False) as is_ours:
@@ -137,7 +133,16 @@ class Workdir:
                     found.read(path, self.directory)
                 places -= found.scan.unknown
                 before = {path: newest.files[path] for path in places if path in newest.digests}
-        return before, {path: found.contents[path] for path in here if path in places}
+        faults = [fault for fault in found.faults if wanted.has(fault.path)]
+        return before, {path: found.contents[path] for path in here if path in places}, faults
+
+    def session(self) -> ChosenSession:
+        """Return the session that the directory works in; its id is "" where that is not known."""
+        return choose_session(self.repository, self._store.read(), self._session_id, self.actor_id)
+
+    def shows(self, session_id: str) -> bool:
+        """Return whether the files were last compared with this session."""
+        return self._store.read().session_id == session_id
 
     def _quick_comparison(self, base: Base, chosen: ChosenSession) -> Divergence | None:
         """Compare with the state of the session that is known from the last time; None if it moved since."""
@@ -194,29 +199,20 @@ class Workdir:
             base = self._store.read()
             self._finish(base)
             chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
-            if (nothing := self._nothing_to_do(base, chosen, wanted, brings=brings)) is not None:
-                return nothing
+            quick = self._quick_comparison(base, chosen)
+            if quick is not None and wanted.has_nothing(quick, brings=brings):
+                wanted.check(quick)
+                if quick.is_news:
+                    self._store.write(base)
+                faults = [fault for fault in quick.faults if wanted.has(fault.path)]
+                return RecordOutcome(chosen, faults=faults)
             with self._newest(chosen) as newest:
-                found, recorder = self._compared(base, newest)
+                found, recorder = self._compared(base, newest, quick)
                 wanted.check(found)
                 outcome = self._record(found, recorder, wanted, chosen, intent_id, is_trial=is_trial)
                 if not is_trial:
                     self._bring(found, recorder, newest, wanted, outcome, brings=brings)
         return outcome
-
-    def _nothing_to_do(
-        self, base: Base, chosen: ChosenSession, wanted: "_Scope", *, brings: bool
-    ) -> RecordOutcome | None:
-        """Return an outcome without changes if it is known without the session that there are none."""
-        found = self._quick_comparison(base, chosen)
-        if found is None or (brings and found.ahead):
-            return None
-        if any(wanted.takes(change, found) for change in found.here.values()):
-            return None
-        wanted.check(found)
-        if found.is_news:
-            self._store.write(base)
-        return RecordOutcome(chosen, faults=[fault for fault in found.faults if wanted.has(fault.path)])
 
     def _record(
         self,
@@ -307,11 +303,44 @@ class Workdir:
         with storage.locked(self._store.lock_path, wait=wait) as is_ours:
             yield is_ours
 
-    def _newest(self, chosen: ChosenSession) -> "Newest":
+    @contextmanager
+    def keeping_open(self) -> Iterator[None]:
+        """Keep the session open between calls in the block: each reads only what came since the last one."""
+        self._keeps_open = True
+        try:
+            yield
+        finally:
+            self._keeps_open = False
+            self._let_go()
+
+    def _let_go(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    @contextmanager
+    def _newest(self, chosen: ChosenSession) -> "Iterator[Newest]":
         from muse.workdir.newest import Newest  # noqa: PLC0415 - it is not needed where nothing moved
 
         branch = self.repository.dag.current_branch()
-        return Newest(self.repository, chosen.session_id, branch, self.actor_id)
+        kept, self._kept = self._kept, None
+        try:
+            is_fit = kept is not None and kept.is_of(chosen.session_id, branch)
+            if kept is None or not is_fit:
+                if kept is not None:
+                    kept.close()
+                kept = Newest(self.repository, chosen.session_id, branch, self.actor_id)
+            else:
+                kept.refresh()
+            yield kept
+        except BaseException:  # what is open may be half of something: the next call begins again
+            if kept is not None:
+                kept.close()
+            raise
+        if self._keeps_open:
+            self._kept = kept
+        else:
+            kept.close()
 
     def _finish(self, base: Base) -> None:
         """Do what is left of a plan that a crash cut off."""
@@ -325,13 +354,21 @@ class Workdir:
         base.session_id = chosen.session_id
         base.done, base.plan = base.plan["plan_id"], None
 
-    def _compared(self, base: Base, newest: "Newest") -> "tuple[Divergence, Recorder]":
-        """Compare with the newest state of the session; take files that agree with it into the base."""
+    def _compared(
+        self, base: Base, newest: "Newest", quick: Divergence | None = None
+    ) -> "tuple[Divergence, Recorder]":
+        """Compare with the newest state of the session; take files that agree with it into the base.
+
+        A `quick` comparison is as good, if the session has not moved since.
+        """
         from muse.workdir.record import Recorder  # noqa: PLC0415
         from muse.workdir.settle import Settler  # noqa: PLC0415
 
-        self._check_session(base, newest)
         recorder = Recorder(newest, self._store)
+        if quick is not None and not _is_other(base, newest):
+            recorder.find_renames(quick)
+            return quick, recorder
+        self._check_session(base, newest)
         if base.is_new and self._is_root:
             head = newest.head or ""
             base.files = {
@@ -415,6 +452,12 @@ class _Scope:
         """Return whether a change is meant, and all that it is about is as its writer wants it."""
         of_one = [change.path, change.from_path] if change.from_path else [change.path]
         return self.has(change.path) and all(self._is_settled(path, found) for path in of_one)
+
+    def has_nothing(self, found: Divergence, *, brings: bool) -> bool:
+        """Return whether nothing is to be recorded now, and nothing to be brought."""
+        return not (brings and found.ahead) and not any(
+            self.takes(change, found) for change in found.here.values()
+        )
 
     def may_write(self, found: Divergence, path: str) -> bool:
         return self.has(path) and self._is_settled(path, found)

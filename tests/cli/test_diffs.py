@@ -128,6 +128,7 @@ def test_two_commits_and_paths_may_be_named(muse: Muse, write: Write) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (("nothing",), "there is no file 'nothing', here or in the session"),
         (("--commit", "nobody"), "names no commit or branch"),
         (("--commit", "HEAD", "nothing"), "no file or directory 'nothing'"),
         (("--commit", "HEAD", "take"), "names a commit and a path: write --commit HEAD..take"),
@@ -141,6 +142,34 @@ def test_a_diff_of_what_is_not_there_is_misuse(
     ran = muse("diff", *arguments)
     assert ran.status == 2
     assert reason in ran.complaint
+
+
+def test_without_a_commit_the_files_here_are_compared_with_the_session(
+    muse: Muse, write: Write, tmp_path: Path
+) -> None:
+    write(a_txt="1\n", b_txt="1\n", d__c_txt="1\n")
+    assert not muse("diff").out
+    (tmp_path / "a.txt").write_text("2\n")
+    (tmp_path / "b.txt").unlink()
+    (tmp_path / "new.txt").write_text("new\n")
+    found = {record["path"]: record["change"] for record in muse("diff", "--json").records}
+    assert found == {"a.txt": "changed", "b.txt": "removed", "new.txt": "added"}
+    assert [record["path"] for record in muse("diff", "--json", "a.txt", "d").records] == ["a.txt"]
+    assert muse("diff", "a.txt").out.splitlines()[-2:] == ["-1", "+2"]
+    assert muse("record", "--actor", "ada").status == 0
+    assert not muse("diff").out
+
+
+def test_files_that_cannot_be_compared_are_named_and_the_others_shown(
+    muse: Muse, write: Write, tmp_path: Path
+) -> None:
+    write(a_txt="1\n")
+    (tmp_path / "a.txt").write_text("2\n")
+    (tmp_path / "link").symlink_to("a.txt")
+    ran = muse("diff")
+    assert ran.status == 1
+    assert ran.out.endswith("-1\n+2\n")
+    assert ran.err.startswith("muse: link: it is a symbolic link")
 
 
 # -- music ------------------------------------------------------------------------------------------

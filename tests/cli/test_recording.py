@@ -109,6 +109,20 @@ def test_output_in_a_pipe_has_no_colours(muse: Muse, tmp_path: Path) -> None:
     assert "\x1b" not in run_muse("status", cwd=tmp_path).out
 
 
+def test_a_diff_is_of_what_the_session_has_and_the_files_here(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    muse("record", "--actor", "anna")
+    assert muse("diff").out == ""
+    (tmp_path / "a.txt").write_text("one\nTWO\n")
+    (tmp_path / "b.txt").write_text("new\n")
+    shown = muse("diff", "a.txt")
+    assert shown.status == 0
+    assert "-two\n+TWO\n" in shown.out
+    assert "b.txt" not in shown.out
+    assert "+new\n" in muse("diff").out
+    assert muse("diff", "--commit", "HEAD", "--session", "anna").status == 2
+
+
 def test_the_session_of_the_directory_is_committed_and_undone_and_the_files_follow(
     muse: Muse, tmp_path: Path
 ) -> None:
@@ -149,17 +163,3 @@ def test_an_undo_keeps_what_is_not_recorded(muse: Muse, tmp_path: Path) -> None:
     assert [one["path"] for one in done.record["left_out"]] == ["song.mid"]
     assert text.read_text() == "zero\none\n"
     assert song.read_bytes() == midi(*TUNE[1:-1])
-
-
-def test_a_diff_is_of_what_the_session_has_and_the_files_here(muse: Muse, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("one\ntwo\n")
-    muse("record", "--actor", "anna")
-    assert muse("diff").out == ""
-    (tmp_path / "a.txt").write_text("one\nTWO\n")
-    (tmp_path / "b.txt").write_text("new\n")
-    shown = muse("diff", "a.txt")
-    assert shown.status == 0
-    assert "-two\n+TWO\n" in shown.out
-    assert "b.txt" not in shown.out
-    assert "+new\n" in muse("diff").out
-    assert muse("diff", "--commit", "HEAD", "--session", "anna").status == 2

@@ -393,7 +393,8 @@ def test_a_cache_goes_on_where_its_repository_is_served_under_another_url(tmp_pa
             copy = session._inner._copy
             session.record_many(DOMAIN, [edit(number) for number in range(3)])
             shutil.copytree(server.root, tmp_path / "moved")
-            session.record_many(DOMAIN, [edit(number) for number in range(3, 6)])
+            for number in range(3, 6):
+                session.record(DOMAIN, edit(number), parent_op_ids=[])
             wait_until(lambda: copy is not None and copy.cursor == session.end())
             server.kill()
             assert session.record(DOMAIN, edit(6)).status == "local"

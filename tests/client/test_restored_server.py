@@ -207,7 +207,7 @@ def test_a_cursor_of_a_log_that_is_gone_is_refused_with_a_kind_of_its_own_and_an
     with Client(server.url) as client, client.session("jam", "ada") as session:
         session.record_many(DOMAIN, [edit(10), edit(11)])
         backup, kept = log_path(server).read_bytes(), session.end()
-        session.record(DOMAIN, edit(12))
+        session.record(DOMAIN, edit(12), parent_op_ids=[])
         gone = session.end()
         restore(server, backup, 90)
         assert len(log_path(server).read_bytes()) == int(gone.partition("-")[0])

@@ -185,3 +185,26 @@ def test_a_fault_at_any_call_leaves_each_file_whole_and_a_rerun_does_the_rest(
         assert whole == {"a": b"one" * 99, "new/x": b"4", "hand": b"by hand"}
         faults += raised
     assert faults > 10
+
+
+def test_a_file_that_is_saved_just_as_a_commit_brings_its_own_is_kept(tmp_path: Path) -> None:
+    root, tree = tmp_path, Tree(tmp_path)
+    before, after = {"a.txt": b"old", "b.txt": b"old"}, {"a.txt": b"new"}
+    tree.update(None, before)
+
+    class Saving(Storage):
+        """A person saves both files at the moment at which they are replaced, or removed."""
+
+        def exchange(self, one: str, other: str) -> bool:
+            if other == str(root / "a.txt") and (root / "a.txt").read_bytes() == b"old":
+                (root / "a.txt").write_bytes(b"saved")
+            return super().exchange(one, other)
+
+        def replace(self, source: str, target: str) -> None:
+            if source == str(root / "b.txt"):
+                (root / "b.txt").write_bytes(b"saved")
+            super().replace(source, target)
+
+    update = tree.update(before, after, Saving())
+    assert (update.kept, update.written, update.removed) == (["a.txt", "b.txt"], [], [])
+    assert [(root / path).read_bytes() for path in ("a.txt", "b.txt")] == [b"saved", b"saved"]

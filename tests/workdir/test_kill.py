@@ -46,6 +46,14 @@ class KillingStorage(Storage):
         self._count()
         super().replace(source, target)
 
+    def exchange(self, one: str, other: str) -> bool:
+        self._count()
+        return super().exchange(one, other)
+
+    def link(self, path: str, other: str) -> None:
+        self._count()
+        super().link(path, other)
+
     def unlink(self, path: str) -> None:
         self._count()
         super().unlink(path)

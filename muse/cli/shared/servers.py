@@ -19,20 +19,20 @@ def is_url(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
-def remote_peer(url: str) -> "RemotePeer":
+def remote_peer(url: str, patience_seconds: float = PATIENCE_SECONDS) -> "RemotePeer":
     """Return the repository of a server as a peer; the token is that of the environment."""
     require_client()
     from muse.client import RemotePeer  # noqa: PLC0415 - an extra, and slow to import
 
-    return RemotePeer(url, token=_token(), tls=_tls(), patience_seconds=PATIENCE_SECONDS)
+    return RemotePeer(url, token=_token(), tls=_tls(), patience_seconds=patience_seconds)
 
 
-def client(url: str) -> "Client":
+def client(url: str, patience_seconds: float = PATIENCE_SECONDS) -> "Client":
     """Return a client of a server; the token is that of the environment."""
     require_client()
     from muse.client import Client  # noqa: PLC0415
 
-    return Client(url, token=_token(), tls=_tls(), patience_seconds=PATIENCE_SECONDS)
+    return Client(url, token=_token(), tls=_tls(), patience_seconds=patience_seconds)
 
 
 def require_client() -> None:

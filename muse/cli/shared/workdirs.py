@@ -10,7 +10,8 @@ from muse.cli.shared.options import Invocation, check_session, current_directory
 from muse.cli.shared.output import Output
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
-from muse.workdir.scan import FileFault
+from muse.workdir.ignore import IGNORE_FILE
+from muse.workdir.scan import Directory, FileFault
 from muse.workdir.sessions import NONE_YET, ChosenSession
 from muse.workdir.status import ChangedFile
 from muse.workdir.workdir import RecordOutcome, Workdir
@@ -42,13 +43,23 @@ _CONFLICT_COLOUR = 3
 
 
 def files_directory(repository: Repository, wanted: str | None) -> str | None:
-    """Return the directory of the files; None for that of the repository. `NotFoundError` without one."""
-    if wanted is None:
+    """Return the directory of the files; None for that of the repository.
+
+    `NotFoundError` without one, `UsageError` for one among the files of the repository.
+    """
+    root = os.path.realpath(repository.root)
+    place = root if wanted is None else os.path.realpath(os.path.join(current_directory(), wanted))
+    if place == root:
         return None
-    place = os.path.realpath(os.path.join(current_directory(), wanted))
     if not os.path.isdir(place):
         raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
-    return None if place == os.path.realpath(repository.root) else place
+    inside = os.path.relpath(place, root)
+    if inside.partition("/")[0] != ".." and not Directory(root, repository.storage).leaves_out(inside):
+        raise UsageError(
+            f"{wanted} is among the files of {root}, and what is saved in it would be recorded twice: name a "
+            f"directory outside of it, or name it in {IGNORE_FILE}"
+        )
+    return place
 
 
 def tree_paths(
