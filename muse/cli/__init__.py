@@ -9,6 +9,9 @@ def main() -> None:
     """Run the command that `sys.argv` asks for, and leave with its exit status."""
     # Every player of a live performance is a process that imports this package, and needs no command line.
     try:
+        from muse.cli.shared.name_encoding import name_files_in_utf8  # noqa: PLC0415
+
+        name_files_in_utf8()
         from muse.cli.app import run  # noqa: PLC0415
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.cells import cell_len
 
-from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID
+from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID, in_utc
 from muse.cli.shared.options import JsonOption, RepoOption, remember
 from muse.cli.shared.output import StyledPiece, print_error
 from muse.views.blame import BlamedPart, Maker, blame_file
@@ -60,7 +60,7 @@ def _lines(parts: Sequence[BlamedPart], *, show_ops: bool) -> Iterator[list[Styl
     digits = len(str(len(parts)))
     for number, (part, name) in enumerate(zip(parts, names, strict=True), 1):
         changed = part.changed
-        when = changed.when[:16].replace("T", " ")
+        when = in_utc(changed.when)[:16]
         ops = f" {changed.op_id[:SHORT_OP_ID] or '-'} {changed.intent_id or '-'}" if show_ops else ""
         space = " " * (widest - cell_len(name))
         yield [

@@ -1,6 +1,7 @@
 """`muse log`: lists commits."""
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from muse.cli.shared.commit_text import SHORT_ID, author_of, commit_lines, subject
+from muse.cli.shared.commit_text import SHORT_ID, author_of, commit_lines, in_utc, subject
 from muse.cli.shared.diffs import print_diffs
 from muse.cli.shared.options import Invocation, JsonOption, RepoOption, check_session, remember
 from muse.core.timestamp import moment_of
@@ -65,7 +66,8 @@ def log(
         if not output.as_json:
             output.line("No commits yet.")
         return
-    history = islice(_history(repository, repository.dag.resolve(revision), wanted), count)
+    limit = None if count is None else min(count, sys.maxsize)
+    history = islice(_history(repository, repository.dag.resolve(revision), wanted), limit)
     if output.as_json:
         for record in history:
             output.record(brief_record(record) | _patch(repository, record, patch=patch))
@@ -119,7 +121,7 @@ def _print_table(invocation: Invocation, history: list[CommitRecord], *, is_filt
     rows = [
         (
             record["commit_id"][:SHORT_ID],
-            record["committed_at"][:19].replace("T", " "),
+            in_utc(record["committed_at"]),
             author_of(record),
             covered_count(record),
             subject(record),

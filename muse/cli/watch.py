@@ -81,7 +81,8 @@ def watch(
         workdir = Workdir(repository, None, actor, session_id=session)
     else:
         repository = invocation.repository()
-        workdir = Workdir(repository, files_directory(repository, directory), actor, session_id=session)
+        place = files_directory(repository, directory, may_be_missing=True)
+        workdir = Workdir(repository, place, actor, session_id=session)
     report = partial(_report, invocation.output)
     watcher = Watcher(workdir, report, intent_id=intent, brings=not read_only_files, link=link)
     with _stopping(watcher.stop):

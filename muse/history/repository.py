@@ -1,6 +1,7 @@
 """A repository: the stores under one root directory, opened together."""
 
 import os.path
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -11,7 +12,7 @@ from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.git_carry import write_attributes
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import NotFoundError
+from muse.errors import NotFoundError, UsageError
 from muse.history.dag import CommitDag
 from muse.history.repo_record import (
     RepoRecord,
@@ -34,7 +35,11 @@ class Repository:
     """The repository whose working tree is `root`: its identity, objects, commit DAG and coordination."""
 
     def __init__(self, root: str, storage: Storage = LOCAL, record: RepoRecord | None = None) -> None:
-        """Open `root`. `record` takes the place of a `repo.json` that is damaged."""
+        """Open `root`. `record` takes the place of a `repo.json` that is damaged.
+
+        Raises `UsageError` where Python gives file names another encoding than UTF-8, the one of a tree.
+        """
+        _check_encoding_of_names()
         self.any_domain = record is None and takes_any_domain(root, storage)
         record = record or read_repo_record(root, storage)
         self.root = root
@@ -132,6 +137,15 @@ class Repository:
     def read_files(self, manifest: Mapping[str, str]) -> dict[str, bytes]:
         """Return path -> content of every file of `manifest`, each checked against its id."""
         return {path: self.objects.get(object_id) for path, object_id in manifest.items()}
+
+
+def _check_encoding_of_names() -> None:
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        raise UsageError(
+            f"Python reads file names as {encoding} here, and those of a repository are UTF-8: start it with "
+            "PYTHONUTF8=1, or in a UTF-8 locale"
+        )
 
 
 def _logs_without_repository(root: str, storage: Storage) -> str:

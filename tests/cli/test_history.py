@@ -275,3 +275,19 @@ def test_the_author_is_the_person_unless_named(muse: Muse, tmp_path: Path) -> No
     assert author(tmp_path, PATH=str(tmp_path), USER="robert") == "robert"  # no git here
     assert author(tmp_path) == getpass.getuser()
     assert "-" not in [record["author"] for record in muse("log", "--json").records]
+
+
+# -- times and numbers ------------------------------------------------------------------------------
+
+
+def test_times_of_commits_are_shown_in_utc_wherever_they_were_made(muse: Muse, tmp_path: Path) -> None:
+    with LiveSession(tmp_path, "jam-1", author="Ada") as live:
+        live.edit("ada", "code", {"op": "insert", "address": "a.txt", "position": None, "text": "one\n"})
+        live.commit("In Tokyo", at="2020-01-02T03:04:05+09:00")
+    assert "2020-01-01 18:04:05" in muse("log").out
+    assert "2020-01-01 18:04:05" in muse("branch", "list").out
+
+
+def test_a_log_may_be_asked_for_more_commits_than_any_machine_counts(muse: Muse, tmp_path: Path) -> None:
+    commit(tmp_path, "a.mid", "one")
+    assert muse("log", "-n", str(10**20)).out == muse("log").out

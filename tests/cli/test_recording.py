@@ -1,5 +1,8 @@
 """`muse status` and `muse record`: files of a directory, and a session."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -180,3 +183,34 @@ def test_an_actor_may_have_a_directory_of_its_own(muse: Muse, tmp_path: Path) ->
     shown = muse("status").out
     assert "Changed in the session, not here yet:\n  modified a.txt\n" in shown
     assert "b.txt" not in shown
+
+
+ASCII_NAMES = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_names_of_files_are_utf_8_in_a_locale_of_another_encoding(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "m\u00fchle").mkdir()
+    (tmp_path / "m\u00fchle" / "\u00e9tude.txt").write_text("one\n")
+    muse("record", "--actor", "anna")
+    muse("commit", "anna", "-m", "first")
+    (tmp_path / "new-\u00fc.txt").write_text("two\n")
+    shown = run_muse("status", "--json", cwd=tmp_path, environment=ASCII_NAMES)
+    assert (shown.status, shown.err) == (0, "")
+    assert [one["path"] for one in shown.record["here"]] == ["new-\u00fc.txt"]
+    done = run_muse("record", "--actor", "anna", cwd=tmp_path, environment=ASCII_NAMES)
+    assert (done.status, done.err) == (0, "")
+    assert "  new      new-\\xfc.txt\n" in done.out  # as the terminal can show it
+    assert "Nothing differs.\n" in muse("status").out
+
+
+@pytest.mark.usefixtures("muse")
+def test_a_program_in_a_locale_of_another_encoding_is_told_so(tmp_path: Path) -> None:
+    program = "from muse import Repository; Repository.open('.')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, **ASCII_NAMES},
+        capture_output=True,
+        check=False,
+    )
+    assert b"UsageError: Python reads file names as ascii here" in done.stderr

@@ -2,10 +2,11 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,19 @@ def make_muse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     return muse
 
 
-def run_muse(*arguments: str, cwd: Path, stdin: bytes = b"", timeout_seconds: float = 60) -> Ran:
-    """Run `muse` in a process of its own, its output in pipes."""
+def run_muse(
+    *arguments: str,
+    cwd: Path,
+    stdin: bytes = b"",
+    timeout_seconds: float = 60,
+    environment: Mapping[str, str] | None = None,
+) -> Ran:
+    """Run `muse` in a process of its own, its output in pipes; `environment` is added to its own."""
     done = subprocess.run(
         [*COMMAND, *arguments],
         cwd=cwd,
         input=stdin,
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         timeout=timeout_seconds,
         check=False,

@@ -2,7 +2,7 @@
 
 import typer
 
-from muse.cli.shared.commit_text import SHORT_ID, subject
+from muse.cli.shared.commit_text import SHORT_ID, in_utc, subject
 from muse.cli.shared.options import JsonOption, RepoOption, remember
 
 
@@ -21,7 +21,7 @@ def list_command(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOp
     rows = []
     for name, commit_id in branches.items():
         record = None if commit_id is None else dag.read_commit(commit_id)
-        when = record["committed_at"][:19].replace("T", " ") if record else ""
+        when = in_utc(record["committed_at"]) if record else ""
         shown = (commit_id or "no commit")[:SHORT_ID]
         rows.append(("*" if name == current else "", name, shown, when, subject(record) if record else ""))
     invocation.output.table(("", "BRANCH", "COMMIT", "WHEN (UTC)", "MESSAGE"), rows)

@@ -1,8 +1,11 @@
 """How commits and ops are named and described for people."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC
 
 from muse.cli.shared.output import count_of
+from muse.core.timestamp import moment_of
 from muse.history.commit_record import CommitRecord, covered_count
 from muse.history.seal import read_seal, without_trailers
 
@@ -18,6 +21,13 @@ def subject(record: CommitRecord) -> str:
 def author_of(record: CommitRecord) -> str:
     """Return the author of a commit; some tools name nobody."""
     return record["author"] or "unknown"
+
+
+def in_utc(text: str) -> str:
+    """Return an ISO 8601 time in UTC, to the second; what other tools wrote and nobody can read, as it is."""
+    with suppress(ValueError, OverflowError):
+        text = moment_of(text).astimezone(UTC).isoformat()
+    return text[:19].replace("T", " ")
 
 
 def commit_lines(record: CommitRecord, *, full: bool) -> Iterator[str]:

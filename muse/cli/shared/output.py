@@ -4,6 +4,7 @@ Results go to stdout, errors and progress to stderr. Output that is not a termin
 colour, no drawn lines, no animation.
 """
 
+import codecs
 import io
 import json
 import os
@@ -11,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from muse.disk.storage import LOCAL
 from muse.errors import MuseError, UsageError
@@ -133,7 +134,7 @@ class Output:
 
     def record(self, value: Mapping[str, Any]) -> None:
         """Print one line of JSON, at once."""
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+        sys.stdout.write(_json_text(value, sys.stdout, separators=(",", ":")) + "\n")
         sys.stdout.flush()
 
     def document(self, text: bytes, value: Mapping[str, Any]) -> None:
@@ -141,7 +142,11 @@ class Output:
         if self.as_json:
             self.record(value)
         else:
-            sys.stdout.write(text.decode())
+            sys.stdout.flush()
+            if buffer := getattr(sys.stdout, "buffer", None):
+                buffer.write(text)  # as it is, whatever the terminal's encoding
+            else:
+                sys.stdout.write(text.decode())
             sys.stdout.flush()
 
     def table(
@@ -221,10 +226,16 @@ def _print_table(
     Console(highlight=False).print(table)
 
 
+def _json_text(value: Mapping[str, Any], stream: TextIO, separators: tuple[str, str] | None = None) -> str:
+    """Return one line of JSON, with escapes where the stream cannot take all of Unicode."""
+    is_narrow = codecs.lookup(stream.encoding or "utf-8").name != "utf-8"
+    return json.dumps(value, ensure_ascii=is_narrow, separators=separators)
+
+
 def print_error(kind: str, message: str, *, as_json: bool, facts: Mapping[str, Any] | None = None) -> None:
     """Print one error on stderr: a line that starts with `muse:`, or an object with the key `error`."""
     if as_json:
-        text = json.dumps({"error": {"kind": kind, "message": message, **(facts or {})}}, ensure_ascii=False)
+        text = _json_text({"error": {"kind": kind, "message": message, **(facts or {})}}, sys.stderr)
     else:
         text = f"muse: {printable(message)}"
     sys.stderr.write(text + "\n")

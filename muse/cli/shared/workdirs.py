@@ -42,7 +42,9 @@ _COLOURS = {"new": 2, "modified": 4, "deleted": 1, "renamed": 0}
 _CONFLICT_COLOUR = 3
 
 
-def files_directory(repository: Repository, wanted: str | None) -> str | None:
+def files_directory(
+    repository: Repository, wanted: str | None, *, may_be_missing: bool = False
+) -> str | None:
     """Return the directory of the files; None for that of the repository.
 
     `NotFoundError` without one, `UsageError` for one among the files of the repository.
@@ -51,7 +53,7 @@ def files_directory(repository: Repository, wanted: str | None) -> str | None:
     place = root if wanted is None else os.path.realpath(os.path.join(current_directory(), wanted))
     if place == root:
         return None
-    if not repository.storage.is_directory(place):
+    if not (may_be_missing or repository.storage.is_directory(place)):
         raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
     inside = os.path.relpath(place, root)
     if inside.partition("/")[0] != ".." and not Directory(root, repository.storage).leaves_out(inside):
