@@ -168,6 +168,23 @@ def test_an_undo_keeps_what_is_not_recorded(muse: Muse, tmp_path: Path) -> None:
     assert song.read_bytes() == midi(*TUNE[1:-1])
 
 
+def test_an_actor_may_have_a_directory_of_its_own(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    muse("record", "--actor", "anna")
+    own = tmp_path.with_name(f"{tmp_path.name}-of-bot")
+    assert "there is no directory" in muse("record", "--actor", "bot", "--dir", str(own)).complaint
+    own.mkdir()
+    assert muse("record", "--actor", "bot", "--dir", f"../{own.name}").status == 0
+    assert (own / "a.txt").read_text() == "one\n"
+    (own / "a.txt").write_text("one\ntwo\n")
+    (own / "b.txt").write_text("new\n")
+    assert muse("record", "--actor", "bot", "--dir", str(own), "a.txt").status == 0
+    assert "  new      b.txt" in muse("status", "--dir", str(own)).out
+    shown = muse("status").out
+    assert "Changed in the session, not here yet:\n  modified a.txt\n" in shown
+    assert "b.txt" not in shown
+
+
 ASCII_NAMES = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 

@@ -181,7 +181,7 @@ def test_a_dry_run_of_undo_shows_the_difference_and_appends_nothing(muse: Muse, 
 @pytest.mark.usefixtures("muse", "written")
 def test_undo_names_the_session_once(muse: Muse) -> None:
     op = b'{"op":"insert","address":"o.txt","position":null,"text":"o"}'
-    assert muse("session", "append", "other", "--actor", "ada", stdin=op).status == 0
+    assert muse("session", "append", "other", "--actor", "ada", "--domain", "code", stdin=op).status == 0
     assert "not clear which session" in muse("undo", "--actor", "ada", "--as", "eve").complaint
     assert muse("undo", "text", "--session", "text", "--as", "eve").status == 2
     assert muse("undo", "--session", "text", "--actor", "ada", "--as", "eve").status == 2

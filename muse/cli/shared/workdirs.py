@@ -53,7 +53,7 @@ def files_directory(
     place = root if wanted is None else os.path.realpath(os.path.join(current_directory(), wanted))
     if place == root:
         return None
-    if not (may_be_missing or os.path.isdir(place)):
+    if not (may_be_missing or repository.storage.is_directory(place)):
         raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
     inside = os.path.relpath(place, root)
     if inside.partition("/")[0] != ".." and not Directory(root, repository.storage).leaves_out(inside):
