@@ -19,16 +19,11 @@ _CODES = {"ENOSPC": errno.ENOSPC, "short": errno.ENOSPC, "EACCES": errno.EACCES}
 _MOST_CALLS = 10_000
 
 
-class FailingStorage(Storage):
-    """Hands every call to `inner`, but fails the one with number `fails_at`, counted from 1.
+class _CountedCalls:
+    """Counts calls, and says which one fails."""
 
-    All system calls count, except `close`, `unlock`, `watch` and `is_running`, which always go through; with
-    the fault "sync", only syncs count. `calls` names the counted calls so far.
-    """
-
-    def __init__(self, fails_at: int, fault: Fault = "ENOSPC", *, inner: Storage = LOCAL) -> None:
+    def __init__(self, fails_at: int, fault: Fault) -> None:
         self.calls: list[str] = []
-        self._inner = inner
         self._fails_at = fails_at
         self._fault = fault
 
@@ -55,6 +50,19 @@ class FailingStorage(Storage):
     def _error(self) -> OSError:
         code = _CODES.get(self._fault, errno.EIO)
         return OSError(code, os.strerror(code))
+
+
+class FailingStorage(_CountedCalls, Storage):
+    """Hands every call to `inner`, but fails the one with number `fails_at`, counted from 1.
+
+    All system calls count, except `close`, `unlock`, `watch`, `is_running` and `is_open_to_write`, which
+    always go through; with
+    the fault "sync", only syncs count. `calls` names the counted calls so far.
+    """
+
+    def __init__(self, fails_at: int, fault: Fault = "ENOSPC", *, inner: Storage = LOCAL) -> None:
+        super().__init__(fails_at, fault)
+        self._inner = inner
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> int:
         self._count("open")
@@ -111,6 +119,14 @@ class FailingStorage(Storage):
         self._count("replace")
         self._inner.replace(source, target)
 
+    def link(self, path: str, other: str) -> None:
+        self._count("link")
+        self._inner.link(path, other)
+
+    def exchange(self, one: str, other: str) -> bool:
+        self._count("exchange")
+        return self._inner.exchange(one, other)
+
     def unlink(self, path: str) -> None:
         self._count("unlink")
         self._inner.unlink(path)
@@ -133,6 +149,9 @@ class FailingStorage(Storage):
 
     def watch(self, path: str) -> PathWatch:
         return self._inner.watch(path)
+
+    def is_open_to_write(self, path: str) -> bool:
+        return self._inner.is_open_to_write(path)
 
     def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:
         self._count("lock")

@@ -53,7 +53,7 @@ def fail(code: int, path: str = "") -> NoReturn:
 class InMemoryStorage(Storage):
     """Files, directories and locks of one process, in memory; for many threads, not across a fork.
 
-    Relative paths start at the root. There are no links and no permissions.
+    Relative paths start at the root. There are no symbolic links and no permissions.
     """
 
     def __init__(self) -> None:
@@ -225,6 +225,31 @@ class InMemoryStorage(Storage):
             fail(errno.ENOTDIR, target)
         if replaced.names:
             fail(errno.ENOTEMPTY, target)
+
+    def link(self, path: str, other: str) -> None:
+        with self._changed:
+            node = self._find(path)
+            directory, name = self._place(other)
+            if name in directory.names:
+                fail(errno.EEXIST, other)
+            node.links += 1
+            self._enter(directory, {name: node})
+
+    def exchange(self, one: str, other: str) -> bool:
+        with self._changed:
+            first, second = self._find(one), self._find(other)
+            (directory, name), (other_directory, other_name) = self._place(one), self._place(other)
+            if directory is other_directory:
+                self._enter(directory, {name: second, other_name: first})
+            else:
+                self._enter(directory, {name: second})
+                self._enter(other_directory, {other_name: first})
+            return True
+
+    def is_open_to_write(self, path: str) -> bool:
+        with self._changed:
+            node = self._find(path)
+            return any(file.node is node and file.flags & _ACCESS for file in self._open.values())
 
     def unlink(self, path: str) -> None:
         with self._changed:

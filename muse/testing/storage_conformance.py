@@ -165,6 +165,25 @@ class StorageConformance:
         assert _error_number(lambda: storage.replace(f"{root}/b", f"{root}/full")) == errno.EISDIR
         assert _error_number(lambda: storage.replace(f"{root}/full", f"{root}/b")) == errno.ENOTDIR
 
+    def test_two_files_exchange_their_names_or_it_is_said_that_they_cannot(self, tmp_path: Any) -> None:
+        storage, root = self.storage(), self.root(tmp_path)
+        storage.write_atomically(f"{root}/a", b"a")
+        storage.write_atomically(f"{root}/b", b"b")
+        is_done = storage.exchange(f"{root}/a", f"{root}/b")
+        found = [storage.read_bytes(f"{root}/{name}") for name in "ab"]
+        assert found == ([b"b", b"a"] if is_done else [b"a", b"b"])
+        if is_done:
+            assert _error_number(lambda: storage.exchange(f"{root}/a", f"{root}/none")) == errno.ENOENT
+
+    def test_a_file_gets_a_second_name_that_is_free(self, tmp_path: Any) -> None:
+        storage, root = self.storage(), self.root(tmp_path)
+        storage.write_atomically(f"{root}/a", b"a")
+        storage.link(f"{root}/a", f"{root}/b")
+        assert _error_number(lambda: storage.link(f"{root}/a", f"{root}/b")) == errno.EEXIST
+        storage.unlink(f"{root}/a")
+        assert storage.read_bytes(f"{root}/b") == b"a"
+        assert not storage.is_open_to_write(f"{root}/b")
+
     def test_directories_are_made_listed_and_removed_when_empty(self, tmp_path: Any) -> None:
         storage, root = self.storage(), self.root(tmp_path)
         storage.make_directories(f"{root}/a/b", sync=True)

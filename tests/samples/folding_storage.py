@@ -32,6 +32,12 @@ class FoldingStorage(Storage):
     def replace(self, source: str, target: str) -> None:
         super().replace(self._there(source), self._there(target))
 
+    def link(self, path: str, other: str) -> None:
+        super().link(self._there(path), self._there(other))
+
+    def exchange(self, one: str, other: str) -> bool:
+        return super().exchange(self._there(one), self._there(other))
+
     def unlink(self, path: str) -> None:
         super().unlink(self._there(path))
 

@@ -5,13 +5,15 @@ from typing import Annotated
 import typer
 
 from muse.cli.coord.plans import coordination_of
-from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import JsonOption, RepoOption, a_number, remember
 
 
 def prune(
     ctx: typer.Context,
     *,
-    days: Annotated[float, typer.Option(metavar="DAYS", help="Of what is older than this.", min=0)] = 7,
+    days: Annotated[
+        float, typer.Option(metavar="DAYS", help="Of what is older than this.", min=0, callback=a_number)
+    ] = 7,
     repo: RepoOption = None,
     as_json: JsonOption = False,
 ) -> None:

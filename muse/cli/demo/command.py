@@ -19,7 +19,7 @@ from muse.cli.demo.score import (
     reviser_edits,
     score_notes,
 )
-from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import JsonOption, RepoOption, a_number, remember
 from muse.cli.stage.audience import audience_for
 from muse.cli.stage.performance import perform
 from muse.cli.stage.places import free_directory, free_session_id, open_or_make, require_free_paths
@@ -39,7 +39,9 @@ _SESSION = "prelude"
 def demo(
     ctx: typer.Context,
     *,
-    rate: Annotated[float, typer.Option(min=1, max=10_000, help="Edits a second of each agent.")] = 120,
+    rate: Annotated[
+        float, typer.Option(min=1, max=10_000, callback=a_number, help="Edits a second of each agent.")
+    ] = 120,
     serve: Annotated[
         bool, typer.Option("--serve", help="Let the agents work through a server, 'muse serve'.")
     ] = False,

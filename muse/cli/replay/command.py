@@ -13,7 +13,7 @@ from muse.cli.replay.player import ScriptPiece
 from muse.cli.replay.script import Script
 from muse.cli.replay.text_shares import ACTORS, share_text
 from muse.cli.replay.trace import is_trace, read_trace, trace_name
-from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
+from muse.cli.shared.options import Invocation, JsonOption, RepoOption, a_number, remember
 from muse.cli.shared.output import Output
 from muse.cli.stage.audience import audience_for
 from muse.cli.stage.performance import perform
@@ -104,7 +104,7 @@ def replay(
     ] = None,
     rate: Annotated[str, typer.Option(help="Edits a second of each actor, or max.")] = "100",
     commit_every: Annotated[
-        float, typer.Option(min=0.05, metavar="SECONDS", help="How often to commit.")
+        float, typer.Option(min=0.05, metavar="SECONDS", callback=a_number, help="How often to commit.")
     ] = 1.0,
     name: _Name = None,
     actors: Annotated[

@@ -21,6 +21,15 @@ RepoOption = Annotated[
         "--repo", metavar="DIR", help="The repository. Default: the one around the current directory."
     ),
 ]
+
+
+def a_number(value: float) -> float:
+    """Return the value of an option; raise `typer.BadParameter` for "nan", which passes every bound."""
+    if value != value:  # noqa: PLR0124 - only nan differs from itself
+        raise typer.BadParameter("it must be a number, not nan")
+    return value
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs, one object a line.")]
 SessionArgument = Annotated[
     str, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)
