@@ -29,11 +29,11 @@ class Scan:
     files: dict[str, os.stat_result] = field(default_factory=dict)
     faults: list[FileFault] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
-    """Directories that could not be listed: nothing is known of the files in them."""
+    """Directories that could not be listed, "" for the whole: nothing is known of the files in them."""
 
     def is_unknown(self, path: str) -> bool:
         """Return whether a path is below a directory that could not be listed, or is itself at fault."""
-        return bool(self.unknown) and any(path == one or path.startswith(f"{one}/") for one in self.unknown)
+        return "" in self.unknown or any(path == one or path.startswith(f"{one}/") for one in self.unknown)
 
 
 class Directory:

@@ -67,6 +67,27 @@ def test_a_file_that_the_session_has_is_recorded_though_it_is_ignored_now(root: 
     assert (outcome.change.path, outcome.change.kind) == ("a.log", "deleted")
 
 
+def test_files_of_a_directory_that_cannot_be_listed_are_not_taken_for_deleted(
+    root: Path, tmp_path: Path
+) -> None:
+    files, away = tmp_path / "files", tmp_path / "away"
+    files.mkdir()
+    (files / "a.txt").write_text("one\n")
+    here = Workdir(Repository.open(str(root)), str(files), "ada", session_id="jam")
+    assert recorded(here.record()) == ["a.txt"]
+    files.rename(away)
+    assert here.status().here == []
+    outcome = here.record()
+    assert (recorded(outcome), faults(outcome)) == (
+        [],
+        {".": "could not list .: No such file or directory"},
+    )
+    away.rename(files)
+    assert (here.status().here, here.status().faults) == ([], [])
+    (files / "a.txt").unlink()
+    assert recorded(here.record()) == ["a.txt"]
+
+
 def test_patterns_that_cannot_be_read_are_named(root: Path) -> None:
     (root / ".museignore").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"\.museignore cannot be read as patterns"):
