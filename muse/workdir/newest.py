@@ -12,7 +12,7 @@ from muse.core.op_log import OpLog
 from muse.disk.resource import Resource
 from muse.errors import CorruptionError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
-from muse.history.tree import with_changes
+from muse.history.tree import with_contents
 from muse.plugins.code.file_ids import DOMAIN as CODE
 from muse.plugins.op_fields import NAMES_DIRECTORY, names_path
 from muse.session.causes import committed_heads, heads_of
@@ -96,12 +96,12 @@ class Newest(Resource):
         }
 
     def _with_manifest(self, changed: Mapping[str, bytes | None]) -> dict[str, str]:
-        ids: dict[str, str | None] = {}
-        for path, content in changed.items():
-            ids[path] = None if content is None else object_id(content)
-            if content is not None:
-                self._unstored[str(ids[path])] = content
-        return with_changes(self.committed, ids)
+        return with_contents(self.committed, changed, self._keep)
+
+    def _keep(self, content: bytes) -> str:
+        name = object_id(content)
+        self._unstored[name] = content
+        return name
 
     def _with(self, changed: Mapping[str, bytes | None]) -> TreeFiles:
         return TreeFiles(self.repository, self._with_manifest(changed), self._unstored)

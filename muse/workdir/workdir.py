@@ -14,6 +14,7 @@ from muse.history.repository import Repository
 from muse.history.working_tree import WrittenFiles, notes_of_written
 from muse.plugins.op_fields import NAMES_DIRECTORY
 from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns
+from muse.workdir.log_version import log_version
 from muse.workdir.scan import Directory, FileFault
 from muse.workdir.sessions import ChosenSession, choose_session
 from muse.workdir.status import ChangedFile, Divergence, compare
@@ -153,7 +154,8 @@ class Workdir:
             return None
         if self._notes():
             return None
-        if base.seen.head != dag.head(branch) or base.seen.log != self._log_version(chosen.session_id):
+        log = log_version(self.repository, chosen.session_id)
+        if (base.seen.head, base.seen.log) != (dag.head(branch), log):
             return None
         newest = {path: row.digest for path, row in base.files.items()}
         for path, digest in base.seen.ahead.items():
@@ -167,11 +169,6 @@ class Workdir:
             return None
         self._note_looks(base, found, taken_ns)
         return found
-
-    def _log_version(self, session_id: str) -> tuple[int, ...]:
-        from muse.workdir.log_version import log_version  # noqa: PLC0415
-
-        return log_version(self.repository, session_id)
 
     # -- recording ------------------------------------------------------------------------------
 
