@@ -80,14 +80,17 @@ class UndoOutcome:
 
 
 def by_actor(actor_id: str) -> Callable[[OpEntry], bool]:
+    """Return what tells whether an op is of this actor."""
     return lambda entry: entry["actor_id"] == actor_id
 
 
 def by_intent(intent_id: str) -> Callable[[OpEntry], bool]:
+    """Return what tells whether an op bears this intent."""
     return lambda entry: entry["intent_id"] == intent_id
 
 
 def by_op(op_ids: Sequence[str]) -> Callable[[OpEntry], bool]:
+    """Return what tells whether an op is one of these; the ids are whole, see `named_ops`."""
     wanted = frozenset(op_ids)
     return lambda entry: entry["op_id"] in wanted
 
