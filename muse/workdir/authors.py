@@ -1,4 +1,4 @@
-"""Who did what is brought into files: the ops that others appended since the last look, by path."""
+"""Tells who did what is brought into files, by the ops that others appended since the last look."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which of the paths that a watch tells of are files that people work on, or are of the session. Pure."""
+"""Tells which paths that a watch names are files that people work on, or belong to the session. Pure."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,4 +1,4 @@
-"""Which files of a directory are nobody's work: junk of tools, and what `.museignore` says. Pure."""
+"""Tells which files of a directory are left out: junk of tools, and what `.museignore` names. Pure."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

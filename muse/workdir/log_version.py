@@ -1,4 +1,4 @@
-"""How it is known that nobody appended to a session since."""
+"""Tells whether anyone appended to a session since the last look at it."""
 
 from muse.disk import layout
 from muse.disk.storage import version_of

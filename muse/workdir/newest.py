@@ -172,7 +172,7 @@ class Newest(Resource):
         return is_same and self.repository.dag.head(branch) == self.head
 
     def guarded(self, policy: Policy) -> GuardedLog:
-        """Return the log as appends see it that are held to a policy."""
+        """Return the log that holds appends to a policy."""
         if self._guarded is None or self._guarded[0] != policy:
             self._guarded = policy, GuardedLog(self.repository, self.log, policy=policy, branch=self.branch)
         return self._guarded[1]

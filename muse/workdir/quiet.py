@@ -1,4 +1,4 @@
-"""When a file that is being written may be taken for what its writer wants, and when a fault is one. Pure."""
+"""Tells when a file that is being written may be recorded, and when a fault is to be named. Pure."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence

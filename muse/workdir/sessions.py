@@ -1,4 +1,4 @@
-"""Which session a directory works in."""
+"""Chooses the session that a directory works in."""
 
 import re
 from dataclasses import dataclass

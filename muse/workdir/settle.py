@@ -14,7 +14,7 @@ _COMMITS = 1_000
 
 
 class Settler:
-    """Settles the base of files that a commit, a checkout or a call that was cut off has to do with."""
+    """Settles the base of files that a commit, a checkout or a call that was cut off may have replaced."""
 
     def __init__(
         self, base: Base, scan: Scan, directory: Directory, newest: Newest, recorder: Recorder

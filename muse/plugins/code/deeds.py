@@ -1,4 +1,4 @@
-"""What each op did to each file: the characters it brought and took, moves, writes and removals. Pure."""
+"""Follows what each op did to each file: characters brought and taken, moves, writes, removals. Pure."""
 
 from bisect import bisect_right, insort
 from collections.abc import Collection, Iterator, Mapping, Sequence
