@@ -52,10 +52,13 @@ class Authors:
             self._session_id, self._read_to = session_id, self._began_at
 
     def since_last(self, session_id: str) -> RecentOps:
-        """Return what others appended; nothing at the first look, or where it cannot be read."""
+        """Return what others appended; nothing at the first look at a known session, or if it fails."""
         since, self._read_to = self._read_to, self._began_at
         if session_id != self._session_id:
-            return RecentOps()
+            if self._session_id:
+                return RecentOps()
+            # It was not known which session it would be: nothing of it was here before.
+            self._session_id, since = session_id, 0
         try:
             with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
                 found = [one for one in log.entries(since=since) if one["actor_id"] != self._actor_id]

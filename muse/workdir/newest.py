@@ -39,7 +39,11 @@ class Newest(Resource):
     Contents are read when they are asked for. Pages of names are not among the `digests`.
     """
 
-    def __init__(self, repository: Repository, session_id: str, branch: str, actor_id: str) -> None:
+    def __init__(
+        self, repository: Repository, session_id: str, branch: str, actor_id: str, *, heals: bool = True
+    ) -> None:
+        """Look at a session. Without `heals`, as on a disk that takes no writes, as its checkpoint has it."""
+        self._heals = heals
         self.repository = repository
         self.session_id = session_id
         self.branch = branch
@@ -65,7 +69,7 @@ class Newest(Resource):
         dag = self.repository.dag
         if self._live is None:
             self.head, self.pending = dag.head(self.branch), list[OpEntry]()
-        else:
+        elif self._heals:
             self._live.heal()
         while self._live is not None:
             self.head = dag.head(self.branch)
@@ -148,7 +152,9 @@ class Newest(Resource):
     @cached_property
     def replica(self) -> CodeReplica:
         """A replica of the texts, and of all files that are no MIDI files."""
-        return CodeReplica(self.live, self.log, self._actor_id, branch=self.branch)
+        # One on the live session would heal it first.
+        work_on = self.live if self._heals else self.repository
+        return CodeReplica(work_on, self.log, self._actor_id, branch=self.branch)
 
     def heads(self, domain: str) -> tuple[str, ...]:
         """Return the ops from which all of a domain here follow."""

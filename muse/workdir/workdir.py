@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from muse.core.content_id import sha256_hex
 from muse.disk import layout
-from muse.errors import NotFoundError, UsageError
+from muse.errors import NotFoundError, StorageError, UsageError
 from muse.history.repository import Repository
 from muse.history.working_tree import WrittenFiles, notes_of_written
 from muse.plugins.op_fields import NAMES_DIRECTORY
@@ -80,6 +80,7 @@ class Workdir:
         self._session_id = session_id
         self._keeps_open = False
         self._kept: Newest | None = None
+        self._takes_writes = True
         self._store = BaseStore(root, name, repository.storage)
 
     # -- looking --------------------------------------------------------------------------------
@@ -108,7 +109,8 @@ class Workdir:
                 [fault for fault in found.faults if wanted.has(fault.path)],
             )
             if is_ours and found.is_news:
-                self._store.write(base)
+                with suppress(StorageError):  # a full disk: the next one looks at the files again
+                    self._store.write(base)
         return outcome
 
     def contents(
@@ -295,9 +297,16 @@ class Workdir:
 
     @contextmanager
     def _locked(self, *, wait: bool = True) -> Iterator[bool]:
+        """Hold the lock of the directory; yield False, without it, where it is taken or can be none."""
         storage = self.repository.storage
-        storage.make_directories(os.path.dirname(self._store.lock_path))
-        with storage.locked(self._store.lock_path, wait=wait) as is_ours:
+        with ExitStack() as held:
+            try:
+                storage.make_directories(os.path.dirname(self._store.lock_path))
+                is_ours = held.enter_context(storage.locked(self._store.lock_path, wait=wait))
+            except StorageError:
+                if wait:
+                    raise
+                is_ours, self._takes_writes = False, False
             yield is_ours
 
     @contextmanager
@@ -326,7 +335,9 @@ class Workdir:
             if kept is None or not is_fit:
                 if kept is not None:
                     kept.close()
-                kept = Newest(self.repository, chosen.session_id, branch, self.actor_id)
+                kept = Newest(
+                    self.repository, chosen.session_id, branch, self.actor_id, heals=self._takes_writes
+                )
             else:
                 kept.refresh()
             yield kept

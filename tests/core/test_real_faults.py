@@ -25,6 +25,7 @@ from muse.disk.storage import Storage
 from muse.errors import DurabilityError, MuseError, StorageError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
+from muse.workdir.workdir import Workdir
 
 NOW = "2026-01-02T03:04:05+00:00"
 GOING_DOWN = 0x8004587D  # the ioctl that ext4 and xfs share: lose what was not synced, as a power cut does
@@ -333,6 +334,20 @@ def test_a_read_only_file_system_is_a_clear_error_and_can_still_be_read(mount: C
     assert os.listdir(place / ".muse" / "op_log") == ["jam"]
     assert os.listdir(place) == [".muse"]
     assert find_ids(place) == [first["op_id"]]
+
+
+def test_the_files_of_a_read_only_file_system_are_compared_all_the_same(mount: Callable[..., Path]) -> None:
+    place = mount("-t", "tmpfs", "tmpfs")
+    Repository.init(str(place), now=NOW)
+    (place / "a.txt").write_text("one\n")
+    Workdir(Repository.open(str(place)), None, "ada").record()
+    (place / "a.txt").write_text("two\n")
+    run("mount", "-o", "remount,ro", place)
+    workdir = Workdir(Repository.open(str(place)), None, "ada")
+    assert [change.path for change in workdir.status().here] == ["a.txt"]
+    assert workdir.contents()[:2] == ({"a.txt": b"one\n"}, {"a.txt": b"two\n"})
+    with pytest.raises(StorageError, match="read-only"):
+        workdir.record()
 
 
 class Mounts(Storage):
