@@ -14,6 +14,8 @@ from muse.core.file.log_reader import LogReader
 
 _COMMITTED_BYTES = 1 << 22
 """How far back from the end of a log, at least, its ops are read; those that are pending always are."""
+_FEW_BYTES = 1 << 16
+"""So much of a log is taken in at once without a delay that anyone would notice."""
 _REMEMBERED = 10_000
 """How many of the newest ops of a domain are known one by one, for authors that have not read the last."""
 
@@ -80,6 +82,12 @@ class Heads:
             for one in self._reader.links(start, end) if start < end else ():
                 self._add(one)
             self._read_to = max(start, end)
+
+    def is_far_behind(self) -> bool:
+        """Tell whether so much is to be taken in that it takes a while, as at the first time."""
+        with self._appends.lock:
+            end = self._appends.take_in()
+        return end - (0 if self._read_to is None else self._read_to) > _FEW_BYTES
 
     def _start(self, end: int) -> int:
         """Return from where on the log is read first."""

@@ -140,7 +140,8 @@ class GuardedLog:
         """Do `append_requests`, not durably, if nothing can make it wait; else do nothing and return None.
 
         It may have to wait where others are at work or have written much, where the policy asks for
-        reservations or reads, and where the branch has moved since the last append.
+        reservations or reads, where the branch has moved since the last append, and where much of the log is
+        to be read for the heads that a draft rests on.
         """
         if not self._foresight.is_ready():
             return None
@@ -150,7 +151,9 @@ class GuardedLog:
         if policy.stale_reads != "off" and any(one.seen_frontier is not None for one in requests):
             return None
         with self._log.exclusive(wait=False) as is_exclusive:
-            return self.append_requests(requests, durability="os") if is_exclusive else None
+            if not is_exclusive or (_rest_on_heads(requests) and self._heads.is_far_behind()):
+                return None
+            return self.append_requests(requests, durability="os")
 
     def _catch_up(self, policy: Policy, offers: Sequence[Offer], *, reads: bool) -> None:
         """Take in what is in the log by now, as far as the policy asks for it."""
@@ -444,6 +447,11 @@ class GuardedLog:
             for reservation in _touched(self._names.addresses_of(entry), held)
             if reservation.actor_id != entry["actor_id"] and reservation.created_at <= entry["created_at"]
         ]
+
+
+def _rest_on_heads(requests: Sequence[Request]) -> bool:
+    ops: Iterable[Any] = (op for request in requests for op in request.ops)
+    return any(isinstance(op, dict) and op.get("parent_op_ids") is None for op in ops)
 
 
 def _is_in(proposal: Proposal, in_log: InLog) -> bool:

@@ -51,6 +51,17 @@ def test_what_was_noted_is_forgotten_if_it_did_not_enter(tmp_path: Path) -> None
         assert names(log) == [there]
 
 
+def test_much_that_is_to_be_read_is_told_before_it_is_read(tmp_path: Path) -> None:
+    with OpLog(tmp_path, "jam") as log, OpLog(tmp_path, "jam") as other:
+        assert not log.heads.is_far_behind()
+        other.record_many("bob", "code", [{"op": "x" * 100}] * 1_000)
+        assert log.heads.is_far_behind()
+        log.heads.catch_up()
+        assert not log.heads.is_far_behind()
+        record(other, "bob")
+        assert not log.heads.is_far_behind()
+
+
 def test_at_most_256_heads_are_named_the_newest(tmp_path: Path) -> None:
     with OpLog(tmp_path, "jam") as log:
         made = [record(log, f"actor-{number}") for number in range(300)]

@@ -333,6 +333,19 @@ def test_requests_of_several_actors_are_one_step_and_each_gets_its_receipts(scen
     assert [entry["actor_id"] for entry in scene.log.entries()] == ["ada", "ada", "bob"]
 
 
+def test_an_op_for_whose_parents_much_is_to_be_read_does_not_enter_at_once(scene: Scene) -> None:
+    scene.log.record_many("old", DOMAIN, [{"op": "x" * 100}] * 1_000)
+    stated, resting = draft("a") | {"parent_op_ids": []}, draft("b")
+    scene.guarded.append([stated], actor_id="ada")
+    assert scene.guarded.append_at_once([Request("ada", [resting])]) is None
+    assert scene.guarded.append_at_once([Request("ada", [stated])]) is not None
+    [before] = scene.guarded.append([resting], actor_id="ada")
+    answers = scene.guarded.append_at_once([Request("ada", [resting])])
+    assert answers is not None
+    *_, last = scene.log.entries()
+    assert (last["op_id"], last["parent_op_ids"]) == (answers[0][0].op_id, [before.op_id])
+
+
 def test_a_position_is_right_though_others_record_at_the_same_time(scene: Scene) -> None:
     stop = threading.Event()
 
