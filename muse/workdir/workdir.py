@@ -1,7 +1,7 @@
 """Workdir: a directory of files, and the session that they are recorded in and brought up to date from."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from muse.core.content_id import sha256_hex
 from muse.disk import layout
-from muse.errors import NotFoundError, StorageError, UsageError
+from muse.errors import StorageError, UsageError
 from muse.history.repository import Repository
 from muse.history.working_tree import WrittenFiles, notes_of_written
 from muse.plugins.op_fields import NAMES_DIRECTORY
 from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns
 from muse.workdir.log_version import log_version
 from muse.workdir.scan import Directory, FileFault
+from muse.workdir.scope import Scope, Settled, scope_of
 from muse.workdir.sessions import ChosenSession, choose_session
 from muse.workdir.status import ChangedFile, Divergence, compare
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from muse.workdir.bring import Brought
     from muse.workdir.newest import Newest
     from muse.workdir.record import RecordedFile, Recorder
-
-Settled = Callable[[str, os.stat_result | None], bool]
-"""Tells of a file, and of what is at its path, whether it may be taken for what its writer wants it to be."""
 
 
 @dataclass(slots=True)
@@ -90,7 +88,7 @@ class Workdir:
 
         With `paths`, only those files, and those in those directories; `NotFoundError` where nothing is.
         """
-        wanted = _scope(paths)
+        wanted = scope_of(paths)
         with self._locked(wait=False) as is_ours:
             base = self._store.read()
             chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
@@ -120,7 +118,7 @@ class Workdir:
 
         A file that cannot be read is in neither, but among the faults. Nothing is recorded; see `status`.
         """
-        wanted = _scope(paths)
+        wanted = scope_of(paths)
         with self._locked(wait=False) as is_ours:
             base = self._store.read()
             if is_ours:
@@ -193,7 +191,7 @@ class Workdir:
         """
         if not self.actor_id:
             raise UsageError("nobody is named whose edits these are: name an actor")
-        wanted = _scope(paths, is_settled)
+        wanted = scope_of(paths, is_settled)
         with self._locked():
             base = self._store.read()
             self._finish(base)
@@ -217,7 +215,7 @@ class Workdir:
         self,
         found: Divergence,
         recorder: "Recorder",
-        wanted: "_Scope",
+        wanted: Scope,
         chosen: ChosenSession,
         intent_id: str,
         *,
@@ -255,7 +253,7 @@ class Workdir:
         A file that was changed here too, and not recorded, has the changes of both sides then, if it is a
         text; any other stays as it is and is named.
         """
-        wanted = _scope(paths)
+        wanted = scope_of(paths)
         with self._locked():
             base = self._store.read()
             self._finish(base)
@@ -273,7 +271,7 @@ class Workdir:
         found: Divergence,
         recorder: "Recorder",
         newest: "Newest",
-        wanted: "_Scope",
+        wanted: Scope,
         outcome: RecordOutcome,
         *,
         merges: bool = False,
@@ -444,48 +442,6 @@ class Workdir:
             if newest.digests.get(path) != (base.files[path].digest if path in base.files else None)
         }
         base.seen = Seen(newest.head, newest.version, ahead)
-
-
-# -- which files are meant -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """The paths that are meant: those files, and all in those directories; all without any."""
-
-    paths: tuple[str, ...]
-    is_settled: Settled | None = None
-
-    def takes(self, change: ChangedFile, found: Divergence) -> bool:
-        """Return whether a change is meant, and all that it is about is as its writer wants it."""
-        of_one = [change.path, change.from_path] if change.from_path else [change.path]
-        return self.has(change.path) and all(self._is_settled(path, found) for path in of_one)
-
-    def has_nothing(self, found: Divergence, *, brings: bool) -> bool:
-        """Return whether nothing is to be recorded now, and nothing to be brought."""
-        return not (brings and found.ahead) and not any(
-            self.takes(change, found) for change in found.here.values()
-        )
-
-    def may_write(self, found: Divergence, path: str) -> bool:
-        return self.has(path) and self._is_settled(path, found)
-
-    def _is_settled(self, path: str, found: Divergence) -> bool:
-        return self.is_settled is None or self.is_settled(path, found.scan.files.get(path))
-
-    def has(self, path: str) -> bool:
-        return not self.paths or any(path == one or path.startswith(f"{one}/") for one in self.paths)
-
-    def check(self, found: Divergence) -> None:
-        """Raise `NotFoundError` for a path at which neither side has anything."""
-        known = {*found.scan.files, *found.base.files, *found.newest, *(fault.path for fault in found.faults)}
-        for path in self.paths:
-            if not any(name == path or name.startswith(f"{path}/") for name in known):
-                raise NotFoundError(f"there is no file {path!r}, here or in the session: see 'muse status'")
-
-
-def _scope(paths: Iterable[str], is_settled: Settled | None = None) -> _Scope:
-    return _Scope(tuple(path.strip("/") for path in paths), is_settled)
 
 
 def _nothing(_path: str) -> bool:
