@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 
@@ -27,6 +28,11 @@ class _DomainHeads:
         self.last: dict[str, Link] = {}
         self.heads: dict[str, Link] = {}
         self.newest: deque[Link] = deque(maxlen=_REMEMBERED)
+
+    def copy(self) -> "_DomainHeads":
+        other = _DomainHeads()
+        other.last, other.heads, other.newest = self.last.copy(), self.heads.copy(), self.newest.copy()
+        return other
 
     def add(self, one: Link) -> None:
         """Take in an op; a line that repeats an earlier op changes nothing."""
@@ -56,6 +62,14 @@ class _DomainHeads:
                 wanted.discard(one.actor_id)
         named = {parent for one in found.values() for parent in one.parent_op_ids}
         return [one for one in found.values() if one.op_id not in named]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptHeads:
+    """The heads of some domains as they were, and up to where the log was read for them."""
+
+    domains: Mapping[str, _DomainHeads | None]
+    read_to: int | None
 
 
 class Heads:
@@ -104,6 +118,26 @@ class Heads:
         with self._lock:
             if start == self._read_to:
                 self._read_to = end
+
+    def kept(self, domains: Iterable[str]) -> KeptHeads:
+        """Return the heads of some domains, to be put back if what is noted of these is not written."""
+        with self._lock:
+            found = {name: self._domains.get(name) for name in domains}
+            return KeptHeads({name: one and one.copy() for name, one in found.items()}, self._read_to)
+
+    def put_back(self, kept: KeptHeads) -> None:
+        """Take back what was noted since; what was read in the log since is read again."""
+        with self._lock:
+            if self._read_to is None or kept.read_to is None:
+                self._domains.clear()
+                self._read_to = None
+                return
+            for name, domain in kept.domains.items():
+                if domain is None:
+                    self._domains.pop(name, None)
+                else:
+                    self._domains[name] = domain
+            self._read_to = min(self._read_to, kept.read_to)
 
     def forget(self) -> None:
         """Read the log again: what was noted may not be in it."""

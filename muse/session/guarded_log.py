@@ -213,10 +213,16 @@ class GuardedLog:
             self._heads.catch_up()
         if offers[0].is_draft:
             self._stamp([offer.entry for offer in offers])
+        kept = None
         if is_any_named:
+            kept = self._heads.kept({offer.entry["domain"] for offer in offers})
             self._name_parents(offers)
         try:
             places = self._log.append_new([offer.entry for offer in offers])
+        except InvalidEntryError:  # of the batch, nothing is written
+            if kept is not None:
+                self._heads.put_back(kept)
+            raise
         except BaseException:
             self._heads.forget()  # or ops would rest on what the log does not have
             raise

@@ -51,6 +51,20 @@ def test_what_was_noted_is_forgotten_if_it_did_not_enter(tmp_path: Path) -> None
         assert names(log) == [there]
 
 
+def test_what_was_noted_is_taken_back_and_what_came_meanwhile_is_kept(tmp_path: Path) -> None:
+    with OpLog(tmp_path, "jam") as log, OpLog(tmp_path, "jam") as other:
+        there = record(log, "ada")
+        assert names(log) == [there]
+        kept = log.heads.kept({"code", "music"})
+        log.heads.note(make_op_entry("bob", "code", {}, 7, parent_op_ids=[there]))
+        log.heads.note(make_op_entry("bob", "music", {}, 8))
+        came = record(other, "zoe", domain="music")
+        assert len(names(log, "music")) == 2
+        log.heads.put_back(kept)
+        assert names(log) == [there]
+        assert names(log, "music") == [came]
+
+
 def test_much_that_is_to_be_read_is_told_before_it_is_read(tmp_path: Path) -> None:
     with OpLog(tmp_path, "jam") as log, OpLog(tmp_path, "jam") as other:
         assert not log.heads.is_far_behind()

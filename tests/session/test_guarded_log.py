@@ -6,6 +6,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 
 from muse.coordination.reservations import Coordination, HeldError
 from muse.core.address import MOST_STEPS, addresses_of, touch
+from muse.core.blocks import Link
 from muse.core.content_id import sha256_hex
 from muse.core.entry import MAX_LAMPORT
+from muse.core.file.log_reader import LogReader
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, StorageError, UsageError
 from muse.history.repository import Repository
@@ -344,6 +347,26 @@ def test_an_op_for_whose_parents_much_is_to_be_read_does_not_enter_at_once(scene
     assert answers is not None
     *_, last = scene.log.entries()
     assert (last["op_id"], last["parent_op_ids"]) == (answers[0][0].op_id, [before.op_id])
+
+
+def test_ops_that_the_log_does_not_take_let_nothing_be_read_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first] = scene.append("ada", "a")
+    read: list[tuple[int, int]] = []
+    links = LogReader.links
+
+    def noted(reader: LogReader, start: int, end: int) -> Iterator[Link]:
+        read.append((start, end))
+        return links(reader, start, end)
+
+    monkeypatch.setattr(LogReader, "links", noted)
+    wrong = draft("a") | {"domain_op": {"x": float("nan")}}
+    receipts = scene.guarded.append([draft("b"), wrong, wrong, draft("c"), wrong], actor_id="bob")
+    assert [one.status for one in receipts] == ["stored", "refused", "refused", "stored", "refused"]
+    assert [start for start, _ in read if start < (first.next_position or 0)] == []
+    parents = [entry["parent_op_ids"] for entry in scene.log.entries()]
+    assert parents == [[], [first.op_id], [receipts[0].op_id]]
 
 
 def test_a_position_is_right_though_others_record_at_the_same_time(scene: Scene) -> None:
