@@ -230,6 +230,9 @@ def test_presence_is_short_and_long_json_is_parsed_off_the_loop(
         client.post("/v1/sessions", json={"session_id": "jam"})
         with connect(f"{url.replace('http', 'ws', 1)}/v1/sessions/jam/live?actor=ada") as socket:
             ada = Live(socket)
+            ada.send(type="append", id=1, ops=[draft("ada")])
+            ada.ops(1)  # it follows: it would hear of itself from now on only
+            parsed.clear()
             around = len(json.dumps({"type": "presence", "where": ""}))
             for size in (4096, 4097, PARSED_AT_ONCE, PARSED_AT_ONCE + 1):
                 where = "x" * (size - around)
