@@ -41,7 +41,7 @@ class Authors:
     def __init__(self, repository: Repository, actor_id: str) -> None:
         self._repository = repository
         self._actor_id = actor_id
-        self._session_id = ""
+        self._session_id: str | None = None  # "" while looks go by in which it is not known
         self._read_to = self._began_at = 0
 
     def begin(self, session_id: str) -> None:
@@ -49,7 +49,9 @@ class Authors:
         version = log_version(self._repository, session_id)
         self._began_at = version[0] if version else 0
         if session_id != self._session_id:
-            self._session_id, self._read_to = session_id, self._began_at
+            # Where it was not known before, nothing of it was here.
+            self._read_to = 0 if self._session_id == "" else self._began_at
+            self._session_id = session_id
 
     def since_last(self, session_id: str) -> RecentOps:
         """Return what others appended; nothing at the first look at a known session, or if it fails."""
@@ -57,7 +59,6 @@ class Authors:
         if session_id != self._session_id:
             if self._session_id:
                 return RecentOps()
-            # It was not known which session it would be: nothing of it was here before.
             self._session_id, since = session_id, 0
         try:
             with OpLog(self._repository.root, session_id, storage=self._repository.storage) as log:
