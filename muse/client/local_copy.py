@@ -175,7 +175,9 @@ class LocalCopy(Resource):
         """Take in what the server has before `cursor`."""
         with self._lock:
             if not self._is_closed:
-                self.log.merge(entries)
+                if self.log.merge(entries).orphans:
+                    # The server has them, and no more what they rest on, as after a backup was put back.
+                    self.log.append_many(self.log.orphans.entries())
                 self.cursor = cursor
 
     def start_over(self) -> None:
