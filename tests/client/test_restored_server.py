@@ -123,6 +123,26 @@ def test_an_actors_ops_come_back_before_its_newer_ones(server: ServerProcess, tm
         assert numbers(stored(server), "ada") == [10, 11]
 
 
+def test_an_op_on_one_that_was_lost_reaches_every_local_log(server: ServerProcess, tmp_path: Path) -> None:
+    with Client(server.url) as client:
+        with client.session("jam", "ada", cache=str(tmp_path / "ada")) as ada:
+            backup = log_path(server).read_bytes()
+            with OpLog(server.root, "jam") as log:
+                lost = log.record("bob", DOMAIN, edit(90))
+            wait_until(lambda: local_numbers(ada) == [90])
+            ada.record(DOMAIN, edit(10))
+            ada.flush()
+            restore(server, backup)
+            ada.flush()
+            [entry] = stored(server)
+            assert entry["parent_op_ids"] == [lost["op_id"]]
+        with client.session("jam", "eve", cache=str(tmp_path / "eve")) as eve:
+            wait_until(lambda: local_numbers(eve) == [10])
+            assert eve.record(DOMAIN, edit(11)).status == "stored"
+            eve.flush()
+    assert all_numbers(server) == [10, 11]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_is_put_back_and_whenever_both_clients_and_the_server_come_to_hold_all(
     server: ServerProcess, tmp_path: Path, seed: int
