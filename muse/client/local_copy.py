@@ -1,8 +1,8 @@
 """The log of a session on this machine: to work while the server is away, and to bring the two together."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 from muse.client.failures import OtherRepositoryError
@@ -13,7 +13,7 @@ from muse.disk import layout
 from muse.disk.json_file import encode_json, field, field_items, read_json_object
 from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL
-from muse.errors import ConflictError, UsageError
+from muse.errors import ConflictError, InvalidEntryError, UsageError
 
 _SCHEMA_VERSION = 2
 """Version 1 has no `acknowledged`."""
@@ -22,8 +22,7 @@ _SCHEMA_VERSION = 2
 class CopiedLog(OpLog):
     """A log that is a copy of a server's: it is read, and gets ops through its session alone.
 
-    An op that was put into it past the session would be sent at the next start only, and then as if it were
-    of now.
+    An op that was put into it past the session might never be sent.
     """
 
     def record(self, *_: Any, **_named: Any) -> NoReturn:
@@ -33,11 +32,15 @@ class CopiedLog(OpLog):
             "session, or give the session to CodeReplica, and the op is sent"
         )
 
-    record_many = record
+    record_many = append = append_many = merge = record
 
     def take_own(self, actor_id: str, domain: str, domain_op: Mapping[str, Any], **named: Any) -> OpEntry:
         """Record an op of the session; see `OpLog.record`."""
         return super().record(actor_id, domain, domain_op, **named)
+
+    def take_ready(self, entries: Iterable[OpEntry]) -> int:
+        """Take in ready entries; see `OpLog.append_many`."""
+        return super().append_many(entries)
 
 
 class LocalCopy(Resource):
@@ -67,6 +70,7 @@ class LocalCopy(Resource):
                 )
             self.log = self._stack.enter_context(CopiedLog(directory, session_id))
             self._repo_id, self.cursor, self.acknowledged, self._sent, self.refused = self._read()
+            self._take_in(self.log.orphans.entries())  # an earlier build kept some back
             self._stack = self._stack.pop_all()
 
     def _read(self) -> tuple[str, str, str, int, set[str]]:
@@ -142,7 +146,7 @@ class LocalCopy(Resource):
         check_entry(entry)
         if known is not None:
             entry |= {"lamport_ts": known["lamport_ts"], "created_at": known["created_at"]}
-        self.log.append(entry)
+        self.log.take_ready([entry])
         return entry
 
     def _seen(self, domain: str, frontier: Mapping[str, int] | None) -> list[str]:
@@ -175,10 +179,17 @@ class LocalCopy(Resource):
         """Take in what the server has before `cursor`."""
         with self._lock:
             if not self._is_closed:
-                if self.log.merge(entries).orphans:
-                    # The server has them, and no more what they rest on, as after a backup was put back.
-                    self.log.append_many(self.log.orphans.entries())
+                self._take_in(entries)
                 self.cursor = cursor
+
+    def _take_in(self, entries: Sequence[OpEntry]) -> None:
+        """Append in the order of the server, which may lack what an op rests on, as after a restore."""
+        try:
+            self.log.take_ready(entries)
+        except (ConflictError, InvalidEntryError):  # one that is here as something else keeps out no other
+            for entry in entries:
+                with suppress(ConflictError, InvalidEntryError):
+                    self.log.take_ready([entry])
 
     def start_over(self) -> None:
         """Prepare to take in and send everything again: the server's log is not the one it was."""

@@ -139,7 +139,7 @@ class AsyncSession:
             await self.space()
             self._check_open()
             if self._copy is not None:
-                self._copy.log.append(entry)
+                self._copy.log.take_ready([entry])
             futures.append(self._outbox.add(entry["op_id"], encoded(entry)))
         return [await self._receipt(future) for future in futures]
 

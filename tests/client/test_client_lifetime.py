@@ -27,7 +27,7 @@ from muse.client import (
 from muse.client.appender import Appender
 from muse.client.local_copy import LocalCopy
 from muse.client.socket import Socket, opened
-from muse.core.op_log import OpLog
+from muse.core.op_log import OpLog, make_op_entry
 from muse.disk import layout
 from muse.errors import ConflictError, UsageError
 from muse.history.repository import Repository
@@ -486,3 +486,27 @@ def test_a_local_log_writes_down_how_far_it_is_only_where_that_changed(tmp_path:
     with LocalCopy(str(tmp_path), "jam", "ada", "http://localhost:1") as copy:
         copy.save()
         assert file.exists()
+
+
+def test_a_local_log_takes_in_what_the_server_has_however_its_entries_are_parted(tmp_path: Path) -> None:
+    lost = make_op_entry("bob", DOMAIN, edit(1), 5)
+    child = make_op_entry("ada", DOMAIN, edit(2), 8, parent_op_ids=[lost["op_id"]])
+    again = {**lost, "lamport_ts": 9, "parent_op_ids": [child["op_id"]]}
+    for parts in ([[child, again]], [[child], [again]]):
+        directory = str(tmp_path / str(len(parts)))
+        with OpLog(directory, "jam") as log:
+            log.merge([child])  # kept back, as an earlier build did
+        with LocalCopy(directory, "jam", "eve", "http://localhost:1") as copy:
+            for part in parts:
+                copy.take(part, "1")  # type: ignore[arg-type]
+            assert [entry["op_id"] for entry in copy.log.entries()] == [child["op_id"], again["op_id"]]
+            assert not copy.log.orphans.entries()
+
+
+def test_a_local_log_is_changed_by_its_session_alone(tmp_path: Path) -> None:
+    entry = make_op_entry("ada", DOMAIN, edit(1), 5)
+    with LocalCopy(str(tmp_path), "jam", "ada", "http://localhost:1") as copy:
+        for change in (copy.log.append, copy.log.merge, copy.log.append_many):
+            with pytest.raises(UsageError, match="record with the session"):
+                change([entry])
+        assert not copy.log.read_all()

@@ -72,7 +72,7 @@ def _may_bring_all(principal: Principal) -> bool:
 
 def _session_in(body: bytes) -> str:
     """Return the session that a message is about; "" if it names none that can be."""
-    session_id = unpack(body)[0].get("session_id")
+    session_id = unpack(body[: body.find(b"\n") + 1])[0].get("session_id")  # the first line says it
     return session_id if isinstance(session_id, str) and layout.is_session_id(session_id) else ""
 
 
