@@ -29,6 +29,8 @@ def test_each_line_of_the_promises_and_of_the_table_names_a_test() -> None:
     text = GUARANTEES.read_text(encoding="utf-8")
     promises = re.split(r"^\d+\. ", text.partition("## Not promised")[0], flags=re.MULTILINE)[1:]
     rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    numbers = re.findall(r"^(\d+)\. ", text.partition("## Not promised")[0], flags=re.MULTILINE)
+    assert sorted(map(int, numbers)) == list(range(1, len(numbers) + 1))
     assert len(promises) >= 16
     assert len(rows) >= 40
     assert [line for line in (*promises, *rows) if not re.search(r"`(test_|Test)\w+`", line)] == []

@@ -50,6 +50,7 @@ def log(
     Several filters choose the commits that all of them choose. A session is named by its id or its beginning.
 
     Example: muse log -n 5
+
     Example: muse log -p --path song.mid --actor bot --since '2 days'
     """
     invocation = remember(ctx, repo, as_json=as_json)

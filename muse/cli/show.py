@@ -37,6 +37,7 @@ def show(
     Texts are compared line by line, MIDI files note by note. With --ops or --all its ops are listed.
 
     Example: muse show HEAD~1
+
     Example: muse show HEAD --ops --all
     """
     invocation = remember(ctx, repo, as_json=as_json)

@@ -7,6 +7,7 @@ that a person changed by hand is never overwritten and never removed.
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -104,10 +105,11 @@ class _Notes:
     """
 
     def __init__(self, root: str, storage: Storage) -> None:
-        name = f"{os.getpid()}-{int.from_bytes(os.urandom(8))}.json"
+        # By name, notes are in the order of the updates.
+        name = f"{time.time_ns()}-{os.getpid()}-{int.from_bytes(os.urandom(8))}.json"
         self._place = os.path.join(layout.workdir_written_directory(root), name)
         self._storage = storage
-        self._is_wanted = storage.exists(layout.workdir_directory(root))
+        self._is_wanted = storage.exists(layout.workdir_lock_file(root, layout.WORKDIR_OF_ROOT))
 
     def write(self, files: Mapping[str, str | None], *, done: bool) -> None:
         """Note what files are replaced by; None: they are removed."""
@@ -236,7 +238,7 @@ def _let_run(tree: _FilesOnDisk, path: str, objects: ObjectStore) -> None:
         return
     if tree.place(path) == tree.after[path]:
         mode = stat.S_IMODE(found.st_mode) | _MAY_RUN
-        tree.storage.write_atomically(tree.file(path), objects.get(tree.after[path]), sync=False, mode=mode)
+        put_over(tree.storage, tree.file(path), objects.get(tree.after[path]), found, mode)
 
 
 def _permissions(tree: _FilesOnDisk, path: str) -> int | None:

@@ -5,20 +5,17 @@ whole, nothing says which note is which: then a note that only moved, sounds ano
 louder is found by what stayed the same.
 """
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from muse.plugins.music.event_text import event_text
 from muse.plugins.music.identified_score import IdentifiedScore, Placed, identify
+from muse.plugins.music.matching import matched_notes
 from muse.plugins.music.meter import Meter
-from muse.plugins.music.note import Note, pitch_name
+from muse.plugins.music.note import pitch_name
 
 _SHOWN_FIELDS = ("pitch", "velocity", "start_tick", "duration_ticks", "channel", "release")
-_PITCHES_AWAY = 12  # how far a note may have moved and still count as the same
-_BEATS_AWAY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,68 +144,11 @@ def _order(note: PlacedNote) -> tuple[Any, ...]:
 
 
 def _matched(before: IdentifiedScore, after: IdentifiedScore) -> dict[str, str]:
-    """Find notes that are the same under other names: what stayed most alike is paired first."""
+    """Find notes that are the same under other names, as a record of the file would."""
     old = {name: placed for name, placed in before.notes.items() if name not in after.notes}
     new = {name: placed for name, placed in after.notes.items() if name not in before.notes}
-    near = _BEATS_AWAY * abs(after.read.file.ticks_per_beat or 1)
-    rules: list[tuple[Callable[[int, Note], Any], Callable[[Note], int], int]] = [
-        (lambda track, note: (track, note.channel, note.pitch, note.start_tick), _duration, 1 << 28),
-        (lambda _, note: (note.pitch, note.start_tick, note.duration_ticks), _velocity, 127),
-        (lambda track, note: (track, note.channel, note.pitch, note.duration_ticks), _start, near),
-        (
-            lambda track, note: (track, note.channel, note.start_tick, note.duration_ticks),
-            _pitch,
-            _PITCHES_AWAY,
-        ),
-    ]
-    found: dict[str, str] = {}
-    for key, value, limit in rules:
-        pairs = _nearest(old, new, key, value, limit)
-        for name, other in pairs.items():
-            del old[name], new[other]
-        found |= pairs
-    return found
-
-
-def _velocity(note: Note) -> int:
-    return note.velocity
-
-
-def _duration(note: Note) -> int:
-    return note.duration_ticks
-
-
-def _start(note: Note) -> int:
-    return note.start_tick
-
-
-def _pitch(note: Note) -> int:
-    return note.pitch
-
-
-def _nearest(
-    old: Mapping[str, Placed],
-    new: Mapping[str, Placed],
-    key: Callable[[int, Note], Any],
-    value: Callable[[Note], int],
-    limit: int,
-) -> dict[str, str]:
-    """Pair notes of one `key`, each with the nearest by `value` that is left, at most `limit` away."""
-    places: dict[Any, list[tuple[int, str]]] = defaultdict(list)
-    for name, (track, note) in new.items():
-        places[key(track, note)].append((value(note), name))
-    for candidates in places.values():
-        candidates.sort()
-    pairs: dict[str, str] = {}
-    for name, (track, note) in sorted(old.items(), key=lambda item: (value(item[1][1]), item[0])):
-        candidates = places.get(key(track, note), [])
-        own = value(note)
-        place = bisect_left(candidates, (own, ""))
-        beside = [at for at in (place - 1, place) if 0 <= at < len(candidates)]
-        best = min(beside, key=lambda at: abs(candidates[at][0] - own), default=None)
-        if best is not None and abs(candidates[best][0] - own) <= limit:
-            pairs[name] = candidates.pop(best)[1]
-    return pairs
+    found = matched_notes(old, new, after.read.file.ticks_per_beat)
+    return {was: now for now, was in found.items()}
 
 
 # -- what is not a note -----------------------------------------------------------------------------

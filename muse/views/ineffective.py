@@ -1,13 +1,14 @@
 """The ops of a session that had no effect, or have none as things are now."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from muse.apply.domains import apply_entries, fetch_at, read_state, stated_rules, without_effect
+from muse.core.content_id import object_id
 from muse.core.entry import OpEntry, total_order
 from muse.domain import IgnoredOp
 from muse.history.repository import Repository, TreeFiles
-from muse.history.tree import with_changes
+from muse.history.tree import with_contents
 from muse.views.as_of import CommittedOps, LoggedSession, read_session
 
 
@@ -56,13 +57,19 @@ def _of_commit(repository: Repository, commit: CommittedOps) -> list[Ineffective
 
 
 def _of_pending(repository: Repository, session: LoggedSession) -> list[IneffectiveOp]:
-    files: Mapping[str, bytes] = TreeFiles(repository, repository.read_tree(session.head))
+    tree, unstored = repository.read_tree(session.head), dict[str, bytes]()
+
+    def note(content: bytes) -> str:
+        unstored[object_id(content)] = content
+        return object_id(content)
+
     found: list[IneffectiveOp] = []
     for domain, own in sorted(_by_domain(session.pending).items()):
+        files = TreeFiles(repository, tree, unstored)
         state = read_state(repository, session.head, domain)
         outcome = apply_entries(domain, own, files, repository.objects.get, state)
         found += _as_ops(own, without_effect(domain, own, outcome, any_domain=repository.any_domain), "")
-        files = with_changes(dict(files), outcome.files)
+        tree = with_contents(tree, outcome.files, note)
     return found
 
 

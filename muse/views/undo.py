@@ -142,7 +142,7 @@ def undo(
 
 def named_ops(session: LiveSession, names: Sequence[str]) -> list[str]:
     """Return the op ids of which these are the beginnings; see `named_op`."""
-    known = list(session.log.entries())
+    known = list(session.log.entries()) if names else []
     return [named_op(known, name) for name in names]
 
 

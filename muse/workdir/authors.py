@@ -9,9 +9,7 @@ from muse.core.op_log import OpLog
 from muse.errors import MuseError
 from muse.history.repository import Repository
 from muse.workdir.log_version import log_version
-from muse.workdir.record import summary_of
-
-_MOST_NAMED = 3
+from muse.workdir.record import shortly, summary_of
 
 
 @dataclass(slots=True)
@@ -23,9 +21,7 @@ class RecentOps:
     def of(self, path: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """Return in words what was done to a file, who did it if that is known, and by which ops."""
         found = list(self._of(path))
-        words = [summary_of(entry["domain_op"]) for entry in found]
-        rest = len(words) - _MOST_NAMED
-        what = "; ".join(words[:_MOST_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+        what = shortly(summary_of(entry["domain_op"]) for entry in found)
         actors = dict.fromkeys(entry["actor_id"] for entry in found)
         return what or "as the session has it", tuple(actors), tuple(entry["op_id"] for entry in found)
 

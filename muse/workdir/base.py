@@ -172,9 +172,8 @@ class BaseStore:
             return None
 
     def sweep(self, base: Base) -> None:
-        """Remove the parts that a base does not name."""
-        rows = [*base.files.values(), *base.coming.values(), *_planned(base.plan)]
-        needed = {name for row in rows for name in (row.part, row.digest)}
+        """Remove the parts that a base, of which nothing is left to do, does not name."""
+        needed = {name for row in base.files.values() for name in (row.part, row.digest)}
         directory = os.path.dirname(
             os.path.dirname(layout.workdir_part_file(self._root, self._name, "0" * 64))
         )
@@ -279,11 +278,3 @@ def read_row(row: Mapping[str, Any], version: Mapping[str, Any], path: str) -> B
     if not is_content_id(found.digest):
         raise CorruptionError(f"{path} has a file without a digest", path=path)
     return found
-
-
-def _planned(plan: Mapping[str, Any] | None) -> Iterator[BaseFile]:
-    """Yield the rows that a plan has."""
-    for step in plan["steps"] if plan else ():
-        for row in step["after"].values():
-            if row is not None:
-                yield read_row(row, row["version"], "the plan")

@@ -50,7 +50,7 @@ class Bringer:
         done is kept before it is done: after a crash, each file is known to be old or new.
         """
         outcome = Brought()
-        coming = [one for one in self._coming(found, outcome, merges=merges) if is_wanted(one.path)]
+        coming = list(self._coming(found, outcome, is_wanted, merges=merges))
         if coming:
             rows = ((one.path, one.row or found.base.files.get(one.path)) for one in coming)
             found.base.coming = {path: row for path, row in rows if row is not None}
@@ -62,7 +62,9 @@ class Bringer:
                 outcome.faults.append(FileFault(one.path, str(error)))
         return outcome
 
-    def _coming(self, found: Divergence, outcome: Brought, *, merges: bool) -> Iterator[_Coming]:
+    def _coming(
+        self, found: Divergence, outcome: Brought, is_wanted: Callable[[str], bool], *, merges: bool
+    ) -> Iterator[_Coming]:
         base, newest = found.base, self._newest.digests
         for path in sorted({*base.files, *newest}):
             row, digest = base.files.get(path), newest.get(path)
@@ -72,12 +74,14 @@ class Bringer:
             now = found.disk.get(path, "") if path in found.scan.files else None
             if now == digest:
                 self._agree(base, path, found)
+            elif not is_wanted(path):
+                continue
             elif now == before:
                 content = None if digest is None else self._newest.files[path]
                 yield _Coming(path, content, None if digest is None else self._recorder.row_of(path))
-            elif merges and row is not None and digest is not None and path in found.contents:
+            elif merges:
                 try:
-                    yield self._merged(path, row, found.contents[path])
+                    yield self._merged(path, None if digest is None else row, found.contents.get(path))
                 except MuseError as error:
                     outcome.faults.append(FileFault(path, str(error)))
 
@@ -87,11 +91,12 @@ class Bringer:
         else:
             base.files.pop(path, None)
 
-    def _merged(self, path: str, row: BaseFile, content: bytes) -> _Coming:
+    def _merged(self, path: str, row: BaseFile | None, content: bytes | None) -> _Coming:
         steps = self._recorder.steps_for(path)
-        if not isinstance(steps, CodeSteps):
+        if row is None or content is None or not isinstance(steps, CodeSteps):
             raise MuseError(
-                f"others changed {path} since you had it, and so did you: record yours, which merges them"
+                f"others changed {path} since you had it, and so did you: run 'muse record', which "
+                "merges them or says why it cannot"
             )
         merged = steps.merged(path, row, content)
         return _Coming(path, merged, self._recorder.row_of(path), is_merged=True)

@@ -17,6 +17,8 @@ from muse.workdir.scan import FileFault
 from muse.workdir.status import ChangedFile, Divergence, find_similar
 from muse.workdir.step import Step, rows_after, step_json
 
+_MOST_SAID = 3
+
 Steps = CodeSteps | MusicSteps
 
 
@@ -203,3 +205,10 @@ def summary_of(op: Mapping[str, Any]) -> str:
     if op["op"] == "replace":
         return f"replace {op.get('old_summary', '')} by {op.get('new_summary', '')}"
     return f"{op['op']} to {op['to_address']}" if "to_address" in op else str(op["op"])
+
+
+def shortly(summaries: Iterable[str]) -> str:
+    """Say in a few words what ops do."""
+    found = list(summaries)
+    rest = len(found) - _MOST_SAID
+    return "; ".join(found[:_MOST_SAID]) + (f"; and {rest} more" if rest > 0 else "")

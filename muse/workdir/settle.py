@@ -1,7 +1,11 @@
 """Finds what a file is a copy of, where Muse may have replaced it since the base was written."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 from muse.core.content_id import object_id
 from muse.errors import MuseError
+from muse.history.commit_record import CommitRecord
 from muse.history.working_tree import WrittenFiles
 from muse.plugins.code.encodings import detect
 from muse.plugins.code.hunks import patches_between
@@ -24,6 +28,8 @@ class Settler:
         self._directory = directory
         self._newest = newest
         self._recorder = recorder
+        self._commits: Iterator[CommitRecord] | None = None
+        self._commit_of: dict[tuple[str, str], str] = {}
 
     def take_notes(self, written: WrittenFiles) -> None:
         """Take into the base that files were replaced; of an update that was cut off, only what is seen."""
@@ -84,10 +90,15 @@ class Settler:
         repository, head = self._newest.repository, self._newest.head
         if self._newest.committed.get(path) == digest or head is None:
             return BaseFile(digest, commit=head or "")
-        for _, record in zip(range(_COMMITS), repository.dag.history(head), strict=False):
-            if repository.dag.read_snapshot(record["snapshot_id"])["manifest"].get(path) == digest:
-                return BaseFile(digest, commit=record["commit_id"])
-        return BaseFile(digest)
+        if self._commits is None:
+            self._commits = islice(repository.dag.history(head), _COMMITS)
+        while (path, digest) not in self._commit_of:
+            record = next(self._commits, None)
+            if record is None:
+                return BaseFile(digest)
+            for version in repository.dag.read_snapshot(record["snapshot_id"])["manifest"].items():
+                self._commit_of.setdefault(version, record["commit_id"])
+        return BaseFile(digest, commit=self._commit_of[path, digest])
 
     def _nearest(self, path: str, content: bytes, candidates: list[BaseFile]) -> BaseFile:
         digest, steps = object_id(content), self._recorder.steps_for(path)

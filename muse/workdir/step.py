@@ -1,7 +1,7 @@
 """A step: the ops that say one change of a file, and what is remembered of it once they are in the log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from muse.core.entry import DEFAULT_LIMITS
@@ -59,13 +59,7 @@ def step_json(step: Step, drafts: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 def _following(row: BaseFile, heads: tuple[str, ...]) -> BaseFile:
     """Return a row whose version is that of the last op, if there is one."""
-    return (
-        row
-        if not heads
-        else BaseFile(
-            row.digest, row.size, row.mtime_ns, row.inode, "", row.file_id, row.blob, row.part, heads
-        )
-    )
+    return replace(row, commit="", heads=heads) if heads else row
 
 
 def rows_after(step: Mapping[str, Any]) -> dict[str, BaseFile | None]:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from muse.workdir.authors import Authors
 from muse.workdir.base import now_ns
 from muse.workdir.concerns import Concerns
 from muse.workdir.quiet import FAULT_NS, Complaints, Quiet
+from muse.workdir.record import shortly
 from muse.workdir.workdir import RecordOutcome, Workdir
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ EventKind = Literal[
 ]
 _OF_SERVER: dict[str, EventKind] = {"away": "offline", "back": "online", "refused": "refused"}
 
-_MOST_ALIKE = 3
 _UNCONCERNED_SECONDS = 1.0
 """A change of what is no concern may have hidden one that is: the next look is no later than this."""
 
@@ -284,7 +284,7 @@ class Watcher:
         own = (self._workdir.actor_id,)
         for one in outcome.recorded:
             change = one.change
-            what = _shortly(one.summaries)
+            what = shortly(one.summaries)
             if change.from_path:
                 what = f"was {change.from_path}" + (f"; {what}" if change.is_edited else "")
             yield WatchEvent("recorded", what, change.path, own, change.kind, one.op_ids, now_text())
@@ -299,10 +299,3 @@ class Watcher:
         for path in brought.removed:
             _, actors, op_ids = by.of(path)
             yield event("removed", path, actors, "removed", op_ids)
-
-
-def _shortly(summaries: Iterable[str]) -> str:
-    """Say in a few words what ops do."""
-    found = list(summaries)
-    rest = len(found) - _MOST_ALIKE
-    return "; ".join(found[:_MOST_ALIKE]) + (f"; and {rest} more" if rest > 0 else "")

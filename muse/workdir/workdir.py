@@ -91,9 +91,9 @@ class Workdir:
         wanted = scope_of(paths)
         with self._locked(wait=False) as is_ours:
             base = self._store.read()
-            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
-            if is_ours and base.plan is not None:
+            if is_ours:
                 self._finish(base)
+            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
             found = self._quick_comparison(base, chosen)
             if found is None:
                 with self._newest(chosen) as newest:
@@ -357,7 +357,7 @@ class Workdir:
         chosen = ChosenSession(base.plan["session_id"], "that of the plan")
         with self._newest(chosen) as newest:
             Recorder(newest, self._store).carry_out(base)
-        base.session_id = chosen.session_id
+            base.session_id, base.branch = newest.session_id, base.branch or newest.branch
         base.done, base.plan = base.plan["plan_id"], None
 
     def _compared(
@@ -377,11 +377,12 @@ class Workdir:
         self._check_session(base, newest)
         if base.is_new and self._is_root:
             head = newest.head or ""
-            base.files = {
+            committed = {
                 path: BaseFile(digest, commit=head)
                 for path, digest in newest.committed.items()
                 if not path.startswith(f"{NAMES_DIRECTORY}/")
             }
+            base.files = committed | base.files  # a plan that was finished just now knows better
         while True:
             taken_ns, notes = now_ns(), self._notes()
             scan = self.directory.scan({**base.files, **newest.digests})

@@ -157,13 +157,17 @@ def test_an_undo_keeps_what_is_not_recorded(muse: Muse, tmp_path: Path) -> None:
     muse("record", "--actor", "anna")
     text.write_text("one\ntwo\n")
     song.write_bytes(midi(*TUNE[:-1]))
+    new = tmp_path / "by-bob.bin"
+    new.write_bytes(b"\0new")
     muse("record", "--actor", "bob")
     text.write_text("zero\none\ntwo\n")
     song.write_bytes(midi(*TUNE[1:-1]))
+    new.write_bytes(b"\0edited")
     done = muse("undo", "--actor", "bob", "--as", "anna", "--json")
     assert done.status == 0
     assert done.record["brought"] == {"written": ["a.txt"], "removed": []}
-    assert [one["path"] for one in done.record["left_out"]] == ["song.mid"]
+    assert [one["path"] for one in done.record["left_out"]] == ["by-bob.bin", "song.mid"]
+    assert new.read_bytes() == b"\0edited"
     assert text.read_text() == "zero\none\n"
     assert song.read_bytes() == midi(*TUNE[1:-1])
 

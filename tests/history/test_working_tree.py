@@ -208,3 +208,37 @@ def test_a_file_that_is_saved_just_as_a_commit_brings_its_own_is_kept(tmp_path: 
     update = tree.update(before, after, Saving())
     assert (update.kept, update.written, update.removed) == (["a.txt", "b.txt"], [], [])
     assert [(root / path).read_bytes() for path in ("a.txt", "b.txt")] == [b"saved", b"saved"]
+
+
+def test_a_file_that_is_saved_just_as_it_may_be_run_is_kept(tmp_path: Path) -> None:
+    files = {"run.sh": b"old"}
+    Tree(tmp_path).update(None, files)
+
+    class Saving(Storage):
+        """A person saves the file at the moment at which it is replaced."""
+
+        def exchange(self, one: str, other: str) -> bool:
+            self._save()
+            return super().exchange(one, other)
+
+        def replace(self, source: str, target: str) -> None:
+            if target == str(tmp_path / "run.sh"):
+                self._save()
+            super().replace(source, target)
+
+        def _save(self) -> None:
+            if (tmp_path / "run.sh").read_bytes() == b"old":
+                (tmp_path / "run.sh").write_bytes(b"saved")
+
+    objects = ObjectStore(str(tmp_path))
+    manifest = {path: objects.put(content) for path, content in files.items()}
+    update_working_tree(
+        str(tmp_path),
+        objects,
+        before=manifest,
+        after=manifest,
+        known=lambda *_: True,
+        executable=["run.sh"],
+        storage=Saving(),
+    )
+    assert (tmp_path / "run.sh").read_bytes() == b"saved"

@@ -150,3 +150,35 @@ def test_a_record_that_is_killed_gives_the_same_when_it_is_run_again(tmp_path: P
 @pytest.mark.long
 def test_a_record_that_is_killed_at_every_write_gives_the_same_when_it_is_run_again(tmp_path: Path) -> None:
     kill_at_each(tmp_path, 1)
+
+
+def test_what_is_done_after_a_first_record_was_killed_is_one_edit_of_each_file(tmp_path: Path) -> None:
+    """A first record has no base yet, and its plan alone says what the files were."""
+    for last in range(1, 60):
+        root = tmp_path / str(last)
+        Repository.init(str(root))
+        (root / "a.txt").write_bytes(b"one\n")
+        (root / "gone.txt").write_bytes(b"gone\n")
+        (root / "song.mid").write_bytes(midi(*TUNE))
+        record(root)
+        with LiveSession(str(root), "jam") as session:
+            session.commit("all")
+        shutil.rmtree(root / ".muse" / "workdir")  # as in a clone
+        (root / "a.txt").write_bytes(b"one\ntwo\n")
+        (root / "song.mid").write_bytes(FILES["song.mid"])
+        if not run_killed(root, last):
+            break
+        (root / "a.txt").write_bytes(b"one\ntwo\nthree\n")
+        (root / "gone.txt").unlink()
+        outcome = record(root)
+        assert outcome.faults == []
+        assert (
+            heard(root)
+            == found(root)
+            == {
+                "a.txt": b"one\ntwo\nthree\n",
+                "song.mid": FILES["song.mid"],
+            }
+        )
+    else:
+        raise AssertionError("it was killed in every run")

@@ -307,3 +307,20 @@ def test_whatever_two_directories_type_nobodys_text_is_lost_and_they_converge(
         assert text == read(two / "a.txt") == session_text(one, "a.txt")
         assert text.count(marks[0]) == text.count(marks[1]) == 2
     assert record(one).recorded == record(one, "bob", two).recorded == []
+
+
+def test_commits_that_came_without_a_look_between_double_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(root / "a.txt", "one\n")
+    record(root)
+    numbers = iter(range(1 << 20, 0, -1))  # what is random gets lower: names are not in order because of it
+    monkeypatch.setattr(os, "urandom", lambda count: next(numbers).to_bytes(count))
+    with LiveSession(str(root), "jam") as session:
+        for word in ("two", "three"):
+            CodeReplica(session, session.log, "bob").insert("a.txt", 0, f"{word}\n")
+            session.commit(word)
+    assert read(root / "a.txt") == "three\ntwo\none\n"
+    write(root / "a.txt", "three\ntwo\none\nmine\n")
+    record(root)
+    assert session_text(root, "a.txt") == "three\ntwo\none\nmine\n"

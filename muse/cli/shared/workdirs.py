@@ -139,12 +139,12 @@ def print_brought(output: Output, outcome: RecordOutcome | None) -> None:
         return
     brought = outcome.brought
     for heading, found in (
-        ("written", brought and brought.written),
-        ("merged with what is not recorded:", brought and brought.merged),
-        ("removed", brought and brought.removed),
+        ("written {}, as the session has it", brought and brought.written),
+        ("merged {}, with what is not recorded here", brought and brought.merged),
+        ("removed {}, as the session has it", brought and brought.removed),
     ):
         for path in found or ():
-            output.line(f"  {heading} {path}, as the session has it")
+            output.line(f"  {heading.format(path)}")
     print_faults(output, outcome.faults)
 
 
