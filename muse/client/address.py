@@ -42,7 +42,11 @@ class Address:
     @property
     def websocket(self) -> str:
         scheme, _, rest = self.http.partition("://")
-        return f"{_SCHEMES[scheme]}://{rest}"
+        return f"{_SCHEMES[scheme.lower()]}://{rest}"
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.url.lower().startswith("https:")
 
     @property
     def headers(self) -> dict[str, str]:
