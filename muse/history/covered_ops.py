@@ -66,6 +66,7 @@ class SealedCommits:
         return commit_id in self._parents
 
     def session_ids(self) -> list[str]:
+        """Return the ids of all sessions that a commit seals ops of, sorted."""
         return sorted(self._by_session)
 
     def of_session(self, session_id: str) -> list[SealedCommit]:
@@ -180,6 +181,7 @@ class SessionOps:
         return found
 
     def close(self) -> None:
+        """Close the log and its index."""
         self._reader.close()
         self._file.close()
 

@@ -65,6 +65,7 @@ class Collected:
 
     @property
     def paths(self) -> list[str]:
+        """The paths of all that was removed, or would be."""
         return self.commits + self.snapshots + self.objects + self.temporary_files + self.archives
 
 
