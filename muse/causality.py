@@ -76,6 +76,44 @@ def _cycle(parents: Sequence[set[int]], missing: Sequence[int]) -> list[int]:
     return passed[passed.index(place) :][::-1]
 
 
+class HeadOps:
+    """The ops, of those taken in, that no other rests on: of each actor the last, unless another names it.
+
+    An op rests on its actor's earlier ops and on its parents. It is taken in after those.
+    """
+
+    __slots__ = ("_last", "actors")
+
+    def __init__(self) -> None:
+        self.actors: dict[str, str] = {}
+        """Op id of each head -> its actor; the last one taken in is the last."""
+        self._last: dict[str, str] = {}
+
+    def copy(self) -> "HeadOps":
+        """Return the same heads, which change on their own from now on."""
+        other = HeadOps()
+        other.actors, other._last = self.actors.copy(), self._last.copy()
+        return other
+
+    def take(self, op_id: str, actor_id: str, parent_op_ids: Iterable[str]) -> bool:
+        """Take in an op; return whether it rests on all that were taken in before."""
+        self.actors.pop(self._last.get(actor_id, ""), None)
+        for parent in parent_op_ids:
+            self.actors.pop(parent, None)
+        rests_on_all = not self.actors
+        self.actors[op_id] = actor_id
+        self._last[actor_id] = op_id
+        return rests_on_all
+
+
+def heads_of(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the ids of the entries that no other rests on, the last one last. See `HeadOps`."""
+    heads = HeadOps()
+    for entry in entries:
+        heads.take(entry["op_id"], entry["actor_id"], entry["parent_op_ids"])
+    return list(heads.actors)
+
+
 class CausalHistory:
     """What each of `entries` was made in knowledge of: a vector of counts for each, shared where equal.
 

@@ -81,7 +81,9 @@ LONG_ON_PURPOSE: set[tuple[str, str]] = {
     # A call less is a twentieth of an append: `make bench-quick` shows it.
     ("core.op_log", "record"),
 }
-IN_STORED_FORMATS: frozenset[str] = frozenset({"claims_per_second"})
+CLASS_LINES = {"OpLog": 350}
+"""How long a class may be that is meant to hand on to others what is to be done."""
+IN_STORED_FORMATS: frozenset[str] = frozenset({"claims_per_second", "claim", "grants"})
 """Names that a stored format or an interface of the network fixes, whatever they mean."""
 
 OUTSIDE_WORLD = {
@@ -298,6 +300,8 @@ def sizes(module: str) -> Iterator[str]:
             public = [name for name in methods if not name.startswith("_")]
             if len(public) > 25:
                 yield f"{node.name} has {len(public)} public methods"
+            if length_of(node) > CLASS_LINES.get(node.name, 500):
+                yield f"{node.name} has {length_of(node)} lines"
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -346,6 +350,21 @@ def test_a_noun_has_one_meaning(module: str) -> None:
     assert found - IN_STORED_FORMATS == set()
 
 
+NEVER_SAID = [
+    (names_in(noun)[0], set(names_in(rooms)))
+    for noun, means, rooms in rows_of("| noun | means | never in |")
+    if means.startswith("nothing:")
+]
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - FACES))
+def test_a_noun_without_a_meaning_is_not_said_either(module: str) -> None:
+    refused = {noun for noun, rooms in NEVER_SAID if folder_of(module) in rooms}
+    parts = (node.value for node in ast.walk(syntax(module)) if isinstance(node, ast.Constant))
+    said = {word for text in parts if isinstance(text, str) for word in re.findall(r"\w+", text)}
+    assert {word for word in said - IN_STORED_FORMATS if words_in(word) & refused} == set()
+
+
 def texts_of(module: str) -> Iterator[tuple[int, str]]:
     """The docstrings of a module and the messages of its errors, each with its line."""
     for node in ast.walk(syntax(module)):
@@ -364,6 +383,58 @@ PLAIN = re.compile("|".join(rf"\b{row[0].strip('`')}\b" for row in rows_of("| no
 def test_docstrings_and_messages_are_in_plain_words(module: str) -> None:
     found = [(line, match[0]) for line, text in texts_of(module) for match in PLAIN.finditer(text)]
     assert found == []
+
+
+@cache
+def classes() -> dict[str, ast.ClassDef]:
+    """Every class of the package by its name; one name is one class."""
+    nodes = (node for module in MODULES for node in ast.walk(syntax(module)))
+    return {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+
+
+def bases_of(node: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    for base in node.bases:
+        name = dotted(base.value if isinstance(base, ast.Subscript) else base)
+        if name in classes():
+            yield classes()[name]
+            yield from bases_of(classes()[name])
+
+
+def members_of(node: ast.ClassDef) -> set[str]:
+    own = {part.name for part in node.body if isinstance(part, FUNCTIONS)}
+    own |= {dotted(part.target) for part in node.body if isinstance(part, ast.AnnAssign)}
+    return own.union(*(members_of(base) for base in bases_of(node)))
+
+
+@cache
+def interfaces() -> list[ast.ClassDef]:
+    """The protocols of several members; a class that has them all is meant to be one."""
+    protocols = [node for node in classes().values() if "Protocol" in map(dotted, node.bases)]
+    return [node for node in protocols if len(members_of(node)) > 1]
+
+
+def promised_elsewhere(node: ast.ClassDef) -> set[str]:
+    """The methods of a class whose promise a base, or an interface that it has, gives already."""
+    bases = [*bases_of(node), *(one for one in interfaces() if members_of(one) <= members_of(node))]
+    parts = [part for base in bases if base is not node for part in base.body]
+    return {part.name for part in parts if isinstance(part, FUNCTIONS) and ast.get_docstring(part)}
+
+
+def without_promise(node: ast.Module | ast.ClassDef, where: str = "") -> Iterator[str]:
+    """The public functions, classes and methods that do not say what they guarantee."""
+    elsewhere = promised_elsewhere(node) if isinstance(node, ast.ClassDef) else set()
+    for part in node.body:
+        if not isinstance(part, (*FUNCTIONS, ast.ClassDef)) or part.name.startswith(("_", "test_")):
+            continue
+        if ast.get_docstring(part) is None and part.name not in elsewhere:
+            yield where + part.name
+        if isinstance(part, ast.ClassDef):
+            yield from without_promise(part, f"{part.name}.")
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_what_is_public_says_what_it_guarantees(module: str) -> None:
+    assert list(without_promise(syntax(module))) == []
 
 
 NO_VERB_FIRST = frozenset(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muse.causality import CausalCycleError, CausalHistory, causal_order
+from muse.causality import CausalCycleError, CausalHistory, HeadOps, causal_order, heads_of
 from muse.core.blocks import encode_lines
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import OpLog, make_op_entry
@@ -136,6 +136,20 @@ def test_an_author_knows_its_own_earlier_ops_the_parents_and_what_those_know(
         for other in range(len(graph)):
             apart = other not in known[later] and later not in known[other]
             assert are_concurrent(history, later, other) == apart
+
+
+@given(graphs())
+def test_the_heads_are_the_entries_that_no_later_one_knows_and_tell_who_knows_all(
+    graph: list[dict[str, Any]],
+) -> None:
+    history, places = CausalHistory(graph), range(len(graph))
+    heads = [one for one in places if not any(history.knows(later, one) for later in places[one + 1 :])]
+    assert heads_of(graph) == [graph[place]["op_id"] for place in heads]
+    taken = HeadOps()
+    for later in places:
+        found = graph[later]
+        rests_on_all = taken.take(found["op_id"], found["actor_id"], found["parent_op_ids"])
+        assert rests_on_all == all(history.knows(later, earlier) for earlier in range(later))
 
 
 def test_a_history_of_a_hundred_thousand_entries_takes_little_memory() -> None:

@@ -21,8 +21,9 @@ from muse.core.file.archive_manifest import (
     read_manifest,
     read_tombstone,
 )
-from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.file.live_or_archived import is_archived
 from muse.core.file.log_reader import LogReader
+from muse.core.file.session_file import SessionFile
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import CorruptionError, MuseError

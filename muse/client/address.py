@@ -37,10 +37,12 @@ class Address:
 
     @property
     def http(self) -> str:
+        """The URL that all paths of the interface are appended to."""
         return self.url.rstrip("/") + PREFIX
 
     @property
     def websocket(self) -> str:
+        """The same URL for live connections, `ws` or `wss`."""
         scheme, _, rest = self.http.partition("://")
         return f"{_SCHEMES[scheme.lower()]}://{rest}"
 
@@ -50,4 +52,5 @@ class Address:
 
     @property
     def headers(self) -> dict[str, str]:
+        """The headers of each request: the token, if there is one."""
         return {"authorization": f"Bearer {self.token}"} if self.token else {}

@@ -57,10 +57,12 @@ class BlockingFollower(_Facade[AsyncFollower]):
 
     @property
     def present(self) -> dict[str, Any]:
+        """The actors that are here -> the places that they gave; see `AsyncFollower`."""
         return self._inner.present
 
     @property
     def cursor(self) -> str:
+        """Where to resume: after the last batch that was handed out whole."""
         return self._inner.cursor
 
     def __iter__(self) -> Iterator[OpEntry]:
@@ -99,6 +101,7 @@ class Session(_Facade[AsyncSession]):
         return await (await self._inner.submit(domain, domain_op, **named))
 
     def follow(self, since: str = START, *, patience_seconds: float | None = None) -> BlockingFollower:
+        """Follow the session from a cursor; see `AsyncSession.follow`."""
         return BlockingFollower(self._loop, self._inner.follow(since, patience_seconds=patience_seconds))
 
     def replica_source(self, actor_id: str | None, domain: str, branch: str | None) -> RemoteSource:
@@ -107,10 +110,12 @@ class Session(_Facade[AsyncSession]):
 
     @property
     def unacknowledged(self) -> int:
+        """How many ops were submitted and have no receipt yet."""
         return self._inner.unacknowledged
 
     @property
     def log(self) -> OpLog | None:
+        """The local log, if the session has one."""
         return self._inner.log
 
     def open(self) -> Self:

@@ -49,6 +49,7 @@ class AsyncClient:
         )
 
     async def sessions(self) -> Any:
+        """Return the ids of the sessions that the token may use."""
         return await self._requests.json("GET", "/sessions")
 
     async def create_session(self, session_id: str, policy: Mapping[str, Any] | None = None) -> Any:
@@ -63,6 +64,7 @@ class AsyncClient:
         return await self._requests.json("GET", "/log", params={"branch": branch, "limit": limit})
 
     async def commit(self, commit_id: str) -> Any:
+        """Return a commit and its files, path -> object id; `commit_id` may be shortened."""
         return await self._requests.json("GET", f"/commits/{commit_id}")
 
     async def file(self, commit_id: str, path: str) -> bytes:
@@ -82,18 +84,21 @@ class AsyncClient:
         return await self._requests.json("POST", "/coordination/reservations", {**document, **given})
 
     async def renew(self, reservation_id: str, actor_id: str, ttl_seconds: float = 300.0) -> Any:
+        """Let a reservation last `ttl_seconds` from now; `ServerError` if it is over, or of another actor."""
         document = {"actor_id": actor_id, "ttl_seconds": ttl_seconds}
         return await self._requests.json(
             "POST", f"/coordination/reservations/{reservation_id}/renew", document
         )
 
     async def release(self, reservation_id: str, actor_id: str) -> Any:
+        """End a reservation of the actor before its time; `ServerError` if it is another actor's."""
         document = {"actor_id": actor_id}
         return await self._requests.json(
             "POST", f"/coordination/reservations/{reservation_id}/release", document
         )
 
     async def intents(self) -> Any:
+        """Return what actors said that they will do, on all branches."""
         return await self._requests.json("GET", "/coordination/intents")
 
     async def intend(self, addresses: Sequence[str], actor_id: str, /, **given: Any) -> Any:
@@ -112,9 +117,11 @@ class AsyncClient:
         return await self._requests.json("POST", "/coordination/forecast", document)
 
     async def health(self) -> Any:
+        """Return how the server is; it answers without a token."""
         return await self._requests.json("GET", "/health")
 
     async def close(self) -> None:
+        """Close all connections for requests. Sessions and followers are closed by themselves."""
         await self._requests.close()
 
     async def __aenter__(self) -> Self:

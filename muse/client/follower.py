@@ -179,6 +179,7 @@ class AsyncFollower:
         await self._stack.aclose()
 
     async def close(self) -> None:
+        """Hang up. The cursor remains valid."""
         await self._hang_up()
 
     async def __aenter__(self) -> Self:

@@ -24,6 +24,7 @@ class LoopThread(Resource):
 
     @property
     def is_here(self) -> bool:
+        """Whether the thread runs in this process: not after `close`, nor in a forked child."""
         return not self._loop.is_closed() and self._process == os.getpid()
 
     def start(self, work: Coroutine[Any, Any, _T]) -> "Future[_T]":

@@ -173,10 +173,12 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
+        """Whether so many ops wait that no further one is taken."""
         return len(self._waiting) >= WAITING_AT_MOST
 
     @property
     def waited_since(self) -> float | None:
+        """When the oldest op that still waits came, in seconds of the loop's clock; None if no op waits."""
         return self._waiting[0].since if self._waiting else None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from muse.causality import heads_of
 from muse.client.failures import ServerError, failure, is_transient
 from muse.client.follower import START, byte_of
 from muse.client.loop_thread import LoopThread
@@ -21,7 +22,6 @@ from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.walk import first_lines
 from muse.replication.received import check_hash, commit_in, snapshot_in
 from muse.replication.wire import WirePeer
-from muse.session.causes import heads_of
 from muse.session.receipt import Receipt
 from muse.session.replica_source import Place, Present, are_made_of_ops
 
@@ -101,8 +101,8 @@ class RemoteSource:
             (pending if is_pending else covered).append(entry)
         files, state = self._tree(head)
         known = {entry["op_id"] for _, entry in found}.intersection(asked)
-        committed = heads_of(sorted(covered, key=total_order))
-        return Present(head, files, state, self._fetch, committed, pending, known, place)
+        covered.sort(key=total_order)
+        return Present(head, files, state, self._fetch, heads_of(covered), pending, known, place)
 
     def since(self, place: Place) -> tuple[list[OpEntry], Place]:
         try:

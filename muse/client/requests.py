@@ -105,6 +105,7 @@ class Requests:
         return failure
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._client.aclose()
 
     async def __aenter__(self) -> Self:

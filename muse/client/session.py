@@ -170,6 +170,7 @@ class AsyncSession:
 
     @property
     def is_full(self) -> bool:
+        """Whether `submit` would have to wait: so many ops have not been sent."""
         return self._outbox.is_full
 
     @property
@@ -222,12 +223,15 @@ class AsyncSession:
     # -- history --------------------------------------------------------------------------------
 
     async def show(self) -> Any:
+        """Return the facts of the session, as `GET /sessions/{id}` has them."""
         return await self.requests.json("GET", self._path)
 
     async def checkpoint(self) -> Any:
+        """Return the document `{"checkpoint": ...}` of the session: null before its first commit."""
         return await self.requests.json("GET", f"{self._path}/checkpoint")
 
     async def delta(self, domain: str) -> Any:
+        """Return the pending ops of a domain, collapsed into a delta; see `OpLog.to_structured_delta`."""
         return await self.requests.json("GET", f"{self._path}/delta", params={"domain": domain})
 
     async def commit(
@@ -252,10 +256,12 @@ class AsyncSession:
                 return {"proposals": found}
 
     async def accept(self, proposal_id: str) -> Any:
+        """Let a proposal into the log, as the actor of the session; the answer has its `receipt`."""
         document = {"actor_id": self.actor_id}
         return await self.requests.json("POST", f"{self._path}/proposals/{proposal_id}/accept", document)
 
     async def reject(self, proposal_id: str, reason: str = "") -> Any:
+        """Refuse a proposal, as the actor of the session; the answer has the `proposal` as it is then."""
         document = {"actor_id": self.actor_id, "reason": reason}
         return await self.requests.json("POST", f"{self._path}/proposals/{proposal_id}/reject", document)
 

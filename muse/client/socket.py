@@ -29,6 +29,7 @@ class Socket:
         self._what = what
 
     async def send(self, message: bytes) -> None:
+        """Send a message, a JSON text in UTF-8; `ServerError` if the connection is closed."""
         try:
             await self._connection.send(message, text=True)
         except ConnectionClosed as error:

@@ -22,7 +22,7 @@ MOVED = {
     "muse.core.log_file": "muse.core.file.log_file",
     "muse.core.log_reader": "muse.core.file.log_reader",
     "muse.core.follow": "muse.core.file.tail",
-    "muse.core.session_file": "muse.core.file.live_or_archived",
+    "muse.core.session_file": "muse.core.file.session_file muse.core.file.live_or_archived",
     "muse.core.op_index": "muse.core.file.op_index",
     "muse.core.id_table": "muse.core.file.id_table",
     "muse.core.op_places": "muse.core.file.op_places",

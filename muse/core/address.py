@@ -101,6 +101,7 @@ class AddressMap(Generic[_V]):
             yield nodes.setdefault(parts, {})
 
     def discard(self, address: str, key: str) -> None:
+        """Take the value of `key` from an address; nothing happens if it has none."""
         for nodes, parts in self._nodes(address):
             values = nodes.get(parts, {})
             values.pop(key, None)

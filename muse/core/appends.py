@@ -2,16 +2,19 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, NoReturn
 
+from muse.core.blocks import encode_lines
 from muse.core.clock import LamportClock
+from muse.core.coverage import Cut
 from muse.core.entry import OpEntry, check_text
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.group_commit import GroupCommit
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
+from muse.core.new_entries import Op, make_op_entries
 from muse.core.session_directory import SessionDirectory
 from muse.errors import CorruptionError, DurabilityError, StorageError, UsageError
 
@@ -85,6 +88,18 @@ class Appends:
             self._take_in_block(data, offset)
             self.seen_end = self.expected_end = offset + len(data)
         return end
+
+    def next_stamp(self, count: int) -> int:
+        """Tick the clock above all that is in the file; return the first of `count` stamps in a row."""
+        with self.lock:
+            self.take_in()
+            return self.clock.tick(count)
+
+    def cut(self) -> Cut:
+        """Return the point up to which the log is complete now: whole lines, from any writer."""
+        with self.lock:
+            self.take_in()
+            return Cut(self.seen_end, self.op_count, self.highest)
 
     def _take_in_block(self, data: bytes, offset: int) -> None:
         stamps = self._reader.stamps(data, offset)
@@ -211,6 +226,27 @@ class Appends:
             check_text(field, value, self._directory.limits)
         if len(self.checked_names) < _NAMES_KEPT:
             self.checked_names.add(names)
+
+    def record_many(
+        self,
+        names: Names,
+        ops: Iterable[Op],
+        parent_op_ids: Sequence[str] | None,
+        durability: Durability | None,
+    ) -> list[OpEntry]:
+        """Make the entries of ops and append them with one write, as `OpLog.record_many` says."""
+        self.check_names(names)
+        with self.lock:
+            end = self.take_in()
+            entries = make_op_entries(names, ops, self.clock.tick, parent_op_ids)
+            if not entries:
+                return entries
+            lines = encode_lines(entries, self._directory.limits)
+            self.write(lines, end, len(entries), self.clock.value)
+            ticket = self.ticket(durability)
+        if ticket:
+            self.wait_durable(ticket, entries)
+        return entries
 
     # -- durability -------------------------------------------------------------------------------
 

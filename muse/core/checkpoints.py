@@ -72,7 +72,7 @@ class Checkpoints:
         """Cover what is before `until`, or what was collapsed, or all so far. The log is synced first."""
         self._make_durable()
         with self._appends.file_lock(), self._appends.lock:
-            upto = until.offset if until else dict(self._collapsed) or self._end()
+            upto = until.offset if until else dict(self._collapsed) or self._appends.cut().offset
             covered = self._pending.advanced(self._store.coverage(), upto)
             checkpoint = self._store.write(snapshot_id, covered, commit_id, tips)
             self._collapsed.clear()
@@ -89,10 +89,10 @@ class Checkpoints:
         names = list(op_lists)
         before = self._store.trusted_coverage()
         try:
-            return self._pending.adopted(before, names, self._end())
+            return self._pending.adopted(before, names, self._appends.cut().offset)
         except LacksOpsError as error:
             self._arrivals.release_covered(error.op_ids)
-        return self._pending.adopted(before, names, self._end(), salvage=salvage)
+        return self._pending.adopted(before, names, self._appends.cut().offset, salvage=salvage)
 
     def adopt(self, coverage: Coverage, snapshot_id: str, commit_id: str, tips: Iterable[str] = ()) -> None:
         """Make `coverage`, which `with_commits` gave, the checkpoint's. The log is synced first."""
@@ -111,8 +111,3 @@ class Checkpoints:
     def _make_durable(self) -> None:
         self._appends.prepare()
         self._appends.sync()
-
-    def _end(self) -> int:
-        with self._appends.lock:
-            self._appends.take_in()
-            return self._appends.seen_end

@@ -21,6 +21,7 @@ def is_content_id(value: object) -> TypeGuard[str]:
 
 
 def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of some bytes as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 

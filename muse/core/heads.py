@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 
+from muse.causality import HeadOps
 from muse.core.appends import Appends
 from muse.core.blocks import Link, link_of
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
@@ -26,25 +27,26 @@ class _DomainHeads:
 
     def __init__(self) -> None:
         self.last: dict[str, Link] = {}
-        self.heads: dict[str, Link] = {}
+        self._heads = HeadOps()
         self.newest: deque[Link] = deque(maxlen=_REMEMBERED)
 
     def copy(self) -> "_DomainHeads":
         other = _DomainHeads()
-        other.last, other.heads, other.newest = self.last.copy(), self.heads.copy(), self.newest.copy()
+        other.last, other._heads, other.newest = self.last.copy(), self._heads.copy(), self.newest.copy()
         return other
 
     def add(self, one: Link) -> None:
         """Take in an op; a line that repeats an earlier op changes nothing."""
         before = self.last.get(one.actor_id)
-        if before is not None:
-            if one.lamport_ts <= before.lamport_ts:
-                return  # what its actor made later rests on it
-            self.heads.pop(before.op_id, None)
-        for parent in one.parent_op_ids:
-            self.heads.pop(parent, None)
-        self.last[one.actor_id] = self.heads[one.op_id] = one
+        if before is not None and one.lamport_ts <= before.lamport_ts:
+            return  # what its actor made later rests on it
+        self._heads.take(one.op_id, one.actor_id, one.parent_op_ids)
+        self.last[one.actor_id] = one
         self.newest.append(one)
+
+    def heads(self) -> Iterable[Link]:
+        """Return the ops that no other rests on: each is the last of its actor."""
+        return (self.last[actor] for actor in self._heads.actors.values())
 
     def seen_by(self, frontier: Mapping[str, int]) -> Iterable[Link]:
         """Return the newest op of each actor that the frontier reaches, without those that others name."""
@@ -155,7 +157,7 @@ class Heads:
         """Return the ids of the heads, at most so many as an op may have parents, the newest."""
         with self._lock:
             known = self._domains.get(domain)
-            return [] if known is None else _newest(known.heads.values())
+            return [] if known is None else _newest(known.heads())
 
     def seen_by(self, domain: str, frontier: Mapping[str, int]) -> list[str]:
         """Return the ids of the heads of an author that has read of each actor up to a stamp.

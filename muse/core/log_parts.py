@@ -5,9 +5,9 @@ from muse.core.arrivals import Arrivals
 from muse.core.checkpoints import Checkpoints
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.cursors import Cursors
-from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
+from muse.core.file.session_file import SessionFile
 from muse.core.heads import Heads
 from muse.core.orphan_file import OrphanFile
 from muse.core.orphans import Orphans

@@ -69,6 +69,7 @@ class Merge:
     _orphans: set[str] = field(default_factory=set)
 
     def result(self) -> MergeResult:
+        """Return what was counted so far."""
         reasons = tuple(self.reasons)
         return MergeResult(self.added, self.known, len(self._orphans), self.conflicts, self.refused, reasons)
 

@@ -25,6 +25,7 @@ class OpIdSource:
                 self._stock.extend(_make(_BATCH))
 
     def forget(self) -> None:
+        """Drop the ids in stock: after a fork, parent and child must not give out the same."""
         self._stock.clear()
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from muse.core.appends import Durability, check_durability
-from muse.core.blocks import encode_lines
 from muse.core.checkpoints import Checkpoints
 from muse.core.coverage import Cut, OpLogCheckpoint
 from muse.core.damage import Damage
@@ -33,7 +32,7 @@ from muse.core.intake import Refusal
 from muse.core.line import encode_line
 from muse.core.log_parts import LogParts
 from muse.core.merge import Check, Holders, MergeResult
-from muse.core.new_entries import Op, make_op_entries, make_op_entry
+from muse.core.new_entries import Op, make_op_entry
 from muse.core.op_ids import OP_IDS
 from muse.core.orphans import Orphans
 from muse.core.reading import Order, wanted
@@ -129,6 +128,7 @@ class OpLog(Resource):
         self._appends.is_closed = is_closed
 
     def session_id(self) -> str:
+        """Return the id of the session, as it was given."""
         return self._directory.session_id
 
     @property
@@ -141,9 +141,7 @@ class OpLog(Resource):
 
         With `count`, return the first of so many, one after the other.
         """
-        with self._appends.lock:
-            self._appends.take_in()
-            return self._appends.clock.tick(count)
+        return self._appends.next_stamp(count)
 
     # -- appending ------------------------------------------------------------------------------
 
@@ -237,17 +235,7 @@ class OpLog(Resource):
         the causes of the first, each further op follows from the one before it.
         """
         names = (actor_id, domain, intent_id, reservation_id)
-        self._appends.check_names(names)
-        with self._appends.lock:
-            end = self._appends.take_in()
-            entries = make_op_entries(names, domain_ops, self._appends.clock.tick, parent_op_ids)
-            if entries:
-                lines = encode_lines(entries, self._limits)
-                self._appends.write(lines, end, len(entries), self._appends.clock.value)
-            ticket = self._appends.ticket(durability) if entries else 0
-        if ticket:
-            self._appends.wait_durable(ticket, entries)
-        return entries
+        return self._appends.record_many(names, domain_ops, parent_op_ids, durability)
 
     def create(self) -> bool:
         """Make an empty log where none exists, durably; return whether this call made it."""
@@ -397,9 +385,7 @@ class OpLog(Resource):
 
     def cut(self) -> Cut:
         """Return the point up to which the log is complete now: whole lines, from any writer."""
-        with self._appends.lock:
-            self._appends.take_in()
-            return Cut(self._appends.seen_end, self._appends.op_count, self._appends.highest)
+        return self._appends.cut()
 
     def replay_since_checkpoint(self, *, until: Cut | None = None, salvage: bool = False) -> list[OpEntry]:
         """Return the entries that no checkpoint covers, of all domains, in the total order.

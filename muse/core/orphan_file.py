@@ -31,6 +31,7 @@ class OrphanFile:
         self._named: frozenset[str] = frozenset()
 
     def is_there(self) -> bool:
+        """Tell whether the log may have orphans: whether their file exists."""
         return self._storage.exists(self.path)
 
     def read(self) -> ByOpId:

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from muse.core.entry import is_op_id
-from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
+from muse.core.file.session_file import SessionFile
 from muse.core.session_directory import list_sessions
 from muse.disk import layout
 from muse.disk.resource import Resource

@@ -9,9 +9,9 @@ from muse.core.appends import Appends
 from muse.core.coverage import Cut
 from muse.core.entry import OpEntry, matches, total_order
 from muse.core.file.cursors import Cursors
-from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader, collector_paused
+from muse.core.file.session_file import SessionFile
 from muse.core.file.tail import Follower
 from muse.core.session_directory import SessionDirectory
 from muse.core.uncommitted import PendingOps

@@ -40,25 +40,31 @@ class SessionDirectory:
 
     @property
     def log_path(self) -> str:
+        """The path of the log, `ops.jsonl`."""
         return layout.ops_file(self.root, self.session_id)
 
     @property
     def lock_path(self) -> str:
+        """The path of the file that is locked by anyone who appends ready entries."""
         return layout.session_lock_file(self.root, self.session_id)
 
     @property
     def index_path(self) -> str:
+        """The path of the index of op ids, a cache."""
         return layout.op_index_file(self.root, self.session_id)
 
     @property
     def checkpoint_path(self) -> str:
+        """The path of the checkpoint."""
         return layout.checkpoint_file(self.root, self.session_id)
 
     @property
     def orphans_path(self) -> str:
+        """The path of the file of orphans."""
         return layout.orphans_file(self.root, self.session_id)
 
     def has_log_file(self) -> bool:
+        """Tell whether the log exists, live: an archived one is elsewhere."""
         return self.storage.exists(self.log_path)
 
     def prepare(self) -> None:

@@ -20,6 +20,7 @@ _latest = _Millisecond(0)
 
 
 def now_text() -> str:
+    """Return the present time in UTC, to the millisecond, as entries have it."""
     global _latest  # noqa: PLW0603 - one name rebound whole, so threads never see half of a change
     moment = time()
     latest = _latest

@@ -36,6 +36,7 @@ class GrowthSignal:
 
     @property
     def is_stopped(self) -> bool:
+        """Whether `stop` or `close` was called."""
         return self._stopped.is_set()
 
     def arm(self) -> None:
@@ -59,11 +60,13 @@ class GrowthSignal:
         self._wait = _SHORTEST_WAIT_SECONDS
 
     def stop(self) -> None:
+        """End the wait of another thread, and each later one."""
         self._stopped.set()
         if self._wake >= 0:
             os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
+        """Release what is watched. No thread may wait any more."""
         self._stopped.set()
         for descriptor in (self._inotify, self._wake):
             if descriptor >= 0:

@@ -77,10 +77,12 @@ def check_tree_path(path: str) -> str:
 
 
 def muse_directory(root: str) -> str:
+    """Return the directory with all that Muse keeps of a repository."""
     return os.path.join(root, MUSE_DIRECTORY)
 
 
 def repo_file(root: str) -> str:
+    """Return the path of the file that makes a directory a repository."""
     return os.path.join(root, MUSE_DIRECTORY, "repo.json")
 
 
@@ -90,14 +92,17 @@ def git_attributes_file(root: str) -> str:
 
 
 def head_file(root: str) -> str:
+    """Return the path of the file that names the current branch."""
     return os.path.join(root, MUSE_DIRECTORY, "HEAD")
 
 
 def branches_directory(root: str) -> str:
+    """Return the directory with a file for each branch."""
     return os.path.join(root, MUSE_DIRECTORY, "refs", "heads")
 
 
 def branch_file(root: str, branch: str) -> str:
+    """Return the path of the file that names the head of a branch; `UsageError` for a bad name."""
     return os.path.join(branches_directory(root), *check_branch(branch).split("/"))
 
 
@@ -112,10 +117,12 @@ def working_tree_lock_file(root: str) -> str:
 
 
 def objects_directory(root: str) -> str:
+    """Return the directory with the contents of files."""
     return os.path.join(root, MUSE_DIRECTORY, "objects")
 
 
 def object_file(root: str, object_id: str) -> str:
+    """Return the path of the object with this id, in a directory named after its first two digits."""
     check_digest(object_id, "object id")
     return os.path.join(objects_directory(root), object_id[:2], object_id[2:])
 
@@ -126,34 +133,42 @@ def objects_lock_file(root: str) -> str:
 
 
 def snapshots_directory(root: str) -> str:
+    """Return the directory with the snapshots."""
     return os.path.join(root, MUSE_DIRECTORY, "snapshots")
 
 
 def snapshot_file(root: str, snapshot_id: str) -> str:
+    """Return the path of the snapshot with this id."""
     return os.path.join(snapshots_directory(root), check_digest(snapshot_id, "snapshot id") + ".json")
 
 
 def commits_directory(root: str) -> str:
+    """Return the directory with the commits."""
     return os.path.join(root, MUSE_DIRECTORY, "commits")
 
 
 def commit_file(root: str, commit_id: str) -> str:
+    """Return the path of the commit with this id."""
     return os.path.join(commits_directory(root), check_digest(commit_id, "commit id") + ".json")
 
 
 def op_log_directory(root: str) -> str:
+    """Return the directory with a directory for each session."""
     return os.path.join(root, MUSE_DIRECTORY, "op_log")
 
 
 def session_directory(root: str, session_id: str) -> str:
+    """Return the directory of a session; `UsageError` for a bad id."""
     return os.path.join(op_log_directory(root), check_session_id(session_id))
 
 
 def ops_file(root: str, session_id: str) -> str:
+    """Return the path of a session's log while it is live."""
     return os.path.join(session_directory(root, session_id), "ops.jsonl")
 
 
 def checkpoint_file(root: str, session_id: str) -> str:
+    """Return the path of a session's checkpoint."""
     return os.path.join(session_directory(root, session_id), "checkpoint.json")
 
 
@@ -193,18 +208,22 @@ def tombstone_file(root: str, session_id: str) -> str:
 
 
 def archives_directory(root: str) -> str:
+    """Return the directory with a directory for each archived session."""
     return os.path.join(root, MUSE_DIRECTORY, "archives")
 
 
 def archive_directory(root: str, session_id: str) -> str:
+    """Return the directory of a session's archive; `UsageError` for a bad id."""
     return os.path.join(archives_directory(root), check_session_id(session_id))
 
 
 def archived_ops_file(root: str, session_id: str) -> str:
+    """Return the path of an archived log, compressed."""
     return os.path.join(archive_directory(root, session_id), "ops.jsonl.zst")
 
 
 def manifest_file(root: str, session_id: str) -> str:
+    """Return the path of the file that says what is in an archive."""
     return os.path.join(archive_directory(root, session_id), "manifest.json")
 
 
@@ -219,6 +238,7 @@ def garbage_turnstile_file(root: str) -> str:
 
 
 def keys_directory(root: str) -> str:
+    """Return the directory with the public keys that are trusted."""
     return os.path.join(root, MUSE_DIRECTORY, "keys")
 
 
@@ -234,6 +254,7 @@ def damaged_file(root: str, path: str) -> str:
 
 
 def server_directory(root: str) -> str:
+    """Return the directory with what the server keeps: tokens."""
     return os.path.join(root, MUSE_DIRECTORY, "server")
 
 
@@ -248,6 +269,7 @@ def tokens_lock_file(root: str) -> str:
 
 
 def coordination_directory(root: str) -> str:
+    """Return the directory with reservations and intents."""
     return os.path.join(root, MUSE_DIRECTORY, "coordination")
 
 

@@ -19,12 +19,15 @@ class Lookups(Paths):
             raise storage_error(error, path, "look at") from error
 
     def exists(self, path: str) -> bool:
+        """Tell whether something is at a path; a link that leads nowhere is something."""
         return self.look(path) is not None
 
     def is_file(self, path: str) -> bool:
+        """Tell whether a regular file is at a path, not a link to one."""
         return self.file_size(path) is not None
 
     def is_directory(self, path: str) -> bool:
+        """Tell whether a directory is at a path, not a link to one."""
         found = self.look(path)
         return found is not None and stat.S_ISDIR(found.st_mode)
 

@@ -52,6 +52,7 @@ class PathWatch:
         return self.ask is _nothing
 
     def always_look(self) -> None:
+        """Answer from now on that the path may lead elsewhere: nothing watches it any more."""
         self.answer = (1,)
         self.ask = _nothing
 

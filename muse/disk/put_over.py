@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from muse.disk.storage import TEMPORARY_MARK, Storage, is_same_version
+from muse.disk.storage import NEW_FILE, Storage, is_same_version, temporary_path, temporary_start
 from muse.disk.system_calls import translated
 from muse.errors import StorageError
 
@@ -56,7 +56,7 @@ def put_over(
 
 def remove_version(storage: Storage, path: str, before: os.stat_result) -> bool:
     """Remove a file if it is still `before`; False, and it stays, if it is not, or is being written."""
-    whole = _temporary(path) + WHOLE_END
+    whole = temporary_path(path) + WHOLE_END
     with translated(path, "remove"):
         try:
             storage.replace(path, whole)
@@ -82,7 +82,7 @@ def left_behind(storage: Storage, path: str) -> Iterator[tuple[str, bool]]:
     One that is whole may be what was at the path, or be saved there, and not only what was to be put there.
     """
     directory, name = os.path.split(path)
-    start = _start(name)
+    start = temporary_start(name)
     for found, is_directory in storage.list_directory(directory):
         process = found.removeprefix(start).partition("-")[0]
         is_left = found.startswith(start) and process.isdecimal() and not is_directory
@@ -90,19 +90,10 @@ def left_behind(storage: Storage, path: str) -> Iterator[tuple[str, bool]]:
             yield os.path.join(directory, found), found.endswith(WHOLE_END)
 
 
-def _start(name: str) -> str:
-    return f".{name[:40]}{TEMPORARY_MARK}"
-
-
-def _temporary(path: str) -> str:
-    directory, name = os.path.split(path)
-    return os.path.join(directory, f"{_start(name)}{os.getpid()}-{int.from_bytes(os.urandom(8))}")
-
-
 def _written(storage: Storage, path: str, data: bytes, mode: int | None) -> str:
     storage.make_directories(os.path.dirname(path))
-    temporary = _temporary(path)
-    descriptor = storage.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+    temporary = temporary_path(path)
+    descriptor = storage.open(temporary, NEW_FILE)
     try:
         try:
             if mode is not None:

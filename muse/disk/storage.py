@@ -19,6 +19,8 @@ from muse.errors import NotFoundError, StorageError
 
 TEMPORARY_MARK = ".tmp-"
 READ_BLOCK_BYTES = 1 << 20
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+"""Opens a file to write that did not exist, and is not reached through a link."""
 
 
 def is_same_version(one: os.stat_result, other: os.stat_result) -> bool:
@@ -29,6 +31,23 @@ def is_same_version(one: os.stat_result, other: os.stat_result) -> bool:
 def version_of(found: os.stat_result) -> tuple[int, int, int]:
     """Return what changes when a file is written: its size, its time in nanoseconds, its inode."""
     return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def temporary_start(name: str) -> str:
+    """Return how the name of a temporary file begins that is to be called `name`; a process id is next.
+
+    A name may take all of the 255 bytes a file system allows: only its start is kept.
+    """
+    return f".{name[:40]}{TEMPORARY_MARK}"
+
+
+def temporary_path(path: str) -> str:
+    """Return a path that no other file has, in the same directory, for a file that is to be at `path`.
+
+    It ends in a random number: processes of two containers may write here, and both have one process id.
+    """
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f"{temporary_start(name)}{os.getpid()}-{int.from_bytes(os.urandom(8))}")
 
 
 class Storage(Lookups, LockFiles, Processes):
@@ -162,14 +181,11 @@ class Storage(Lookups, LockFiles, Processes):
     @contextlib.contextmanager
     def _replacing(self, path: str, *, sync: bool) -> Iterator[int]:
         """Give a new file to the block, and `path` to that file after it."""
-        directory, name = os.path.split(path)
+        directory = os.path.dirname(path)
         self.make_directories(directory, sync=sync)
-        # A name may take all of the 255 bytes a file system allows: keep only its start. The number is
-        # random, as processes of two containers may write here, and both have the same process id.
-        mark = f"{TEMPORARY_MARK}{os.getpid()}-{int.from_bytes(os.urandom(8))}"
-        temporary = os.path.join(directory, f".{name[:40]}{mark}")
+        temporary = temporary_path(path)
         with translated(path, "write"):
-            descriptor = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+            descriptor = self.open(temporary, NEW_FILE)
             try:
                 try:
                     yield descriptor

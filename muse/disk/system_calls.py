@@ -52,9 +52,11 @@ class OpenFiles:
     """The calls on open files."""
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+        """Open a file and return its descriptor, which a program that is started does not inherit."""
         return os.open(path, flags | os.O_CLOEXEC, mode)
 
     def close(self, descriptor: int) -> None:
+        """Close a descriptor."""
         os.close(descriptor)
 
     write = staticmethod(os.write)  # the calls on the hot path, without a frame of Python around them
@@ -63,6 +65,7 @@ class OpenFiles:
     seek = staticmethod(os.lseek)
 
     def status(self, descriptor: int) -> os.stat_result:
+        """Return the status of an open file."""
         return os.fstat(descriptor)
 
     def sync_data(self, descriptor: int) -> None:
@@ -75,9 +78,11 @@ class OpenFiles:
             os.fsync(descriptor)
 
     def truncate(self, descriptor: int, length: int) -> None:
+        """Cut an open file to `length` bytes, or fill it up with NULs."""
         os.ftruncate(descriptor, length)
 
     def change_mode(self, descriptor: int, mode: int) -> None:
+        """Set the permissions of an open file."""
         os.fchmod(descriptor, mode)
 
     def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:
@@ -90,6 +95,7 @@ class OpenFiles:
         return True
 
     def unlock(self, descriptor: int) -> None:
+        """Give back a lock that `lock` took."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
@@ -97,9 +103,11 @@ class Paths:
     """The calls on paths."""
 
     def path_status(self, path: str) -> os.stat_result:
+        """Return the status of what is at a path; a link is not followed."""
         return os.stat(path, follow_symlinks=False)
 
     def replace(self, source: str, target: str) -> None:
+        """Rename a file, in place of what is at `target`, at one moment."""
         os.replace(source, target)
 
     def link(self, path: str, other: str) -> None:
@@ -111,6 +119,7 @@ class Paths:
         return exchange(one, other)
 
     def unlink(self, path: str) -> None:
+        """Remove a file's name."""
         os.unlink(path)
 
     def touch(self, path: str) -> None:
@@ -118,9 +127,11 @@ class Paths:
         os.utime(path, follow_symlinks=False)
 
     def make_directory(self, path: str) -> None:
+        """Make a directory in one that is there."""
         os.mkdir(path)
 
     def remove_directory(self, path: str) -> None:
+        """Remove a directory that is empty."""
         os.rmdir(path)
 
     def names(self, path: str) -> Iterator[tuple[str, bool]]:

@@ -14,9 +14,10 @@ from typing import Self
 from muse.core.blocks import decode_block
 from muse.core.coverage import Coverage
 from muse.core.entry import OpEntry, total_order
-from muse.core.file.live_or_archived import SessionFile, is_archived, session_exists
+from muse.core.file.live_or_archived import is_archived, session_exists
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
+from muse.core.file.session_file import SessionFile
 from muse.core.op_list import decode_op_list
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
@@ -65,6 +66,7 @@ class SealedCommits:
         return commit_id in self._parents
 
     def session_ids(self) -> list[str]:
+        """Return the ids of all sessions that a commit seals ops of, sorted."""
         return sorted(self._by_session)
 
     def of_session(self, session_id: str) -> list[SealedCommit]:
@@ -179,6 +181,7 @@ class SessionOps:
         return found
 
     def close(self) -> None:
+        """Close the log and its index."""
         self._reader.close()
         self._file.close()
 

@@ -129,6 +129,7 @@ class CommitDag:
         return self._storage.file_size(self.path_of(commit_id)) is not None
 
     def has_snapshot(self, snapshot_id: str) -> bool:
+        """Tell whether the snapshot is stored; its content is not checked."""
         return self._storage.file_size(layout.snapshot_file(self._root, snapshot_id)) is not None
 
     def commit_ids(self) -> Iterator[str]:

@@ -15,10 +15,12 @@ _NODE = b"\x01"
 
 
 def leaf_hash(data: bytes) -> bytes:
+    """Return the hash of a leaf: SHA-256 of a zero byte and its data, as in RFC 6962."""
     return hashlib.sha256(_LEAF + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of an inner node: SHA-256 of a one byte and its two children, as in RFC 6962."""
     return hashlib.sha256(_NODE + left + right).digest()
 
 

@@ -111,6 +111,7 @@ def _proof_of(commit: Mapping[str, Any], entry: OpEntry, inclusion: Inclusion) -
 
 
 def encode_proof(proof: Proof) -> bytes:
+    """Return the bytes of a proof's file: indented JSON."""
     return orjson.dumps(proof, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 

@@ -134,10 +134,6 @@ class Repository:
             self._manifests = dict([*kept, (snapshot_id, found)])
         return dict(found)
 
-    def read_files(self, manifest: Mapping[str, str]) -> dict[str, bytes]:
-        """Return path -> content of every file of `manifest`, each checked against its id."""
-        return {path: self.objects.get(object_id) for path, object_id in manifest.items()}
-
 
 def _check_encoding_of_names() -> None:
     encoding = sys.getfilesystemencoding()

@@ -122,6 +122,7 @@ def make_seal(
 
 
 def position_text(entry: OpEntry) -> str:
+    """Return the place of an entry in the total order as a seal has it: its stamp and its op id."""
     return f"{entry['lamport_ts']} {entry['op_id']}"
 
 
@@ -144,6 +145,7 @@ def leaf_of(entry: OpEntry) -> bytes:
 
 
 def root_of(entries: Iterable[OpEntry]) -> str:
+    """Return the Merkle root of entries, in the order given, as 64 hex digits."""
     return root_hash(map(leaf_of, entries)).hex()
 
 

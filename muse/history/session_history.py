@@ -36,6 +36,7 @@ class SessionHistory:
 
     @property
     def op_lists(self) -> list[str]:
+        """The names of the lists of ops that the commits seal, in the order of the commits."""
         return [commit.op_list for commit in self.commits]
 
 

@@ -103,6 +103,7 @@ class Signer:
         return {**named, "signature": self._key.sign(signed_bytes(named)).hex()}
 
     def public_pem(self) -> bytes:
+        """Return the public key in PEM, as `muse key trust` takes it."""
         return _public_pem(self._key.public_key())
 
 
@@ -169,6 +170,7 @@ class TrustedKeys:
         return self.add(_key_id(key), _public_pem(key))
 
     def add(self, key_id: str, pem: bytes) -> tuple[str, bool]:
+        """Keep a public key under its id in `.muse/keys`; return the id, and whether it is new."""
         target = layout.public_key_file(self._root, key_id)
         is_new = not self._storage.exists(target)
         if is_new:

@@ -46,6 +46,7 @@ def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:
 
 
 def copy_snapshot(source: Peer, target: Receiver, snapshot_id: str) -> None:
+    """Copy a snapshot that the target lacks, after the objects that it names."""
     if target.lacks("snapshot", [snapshot_id]):
         content = source.get("snapshot", snapshot_id)
         copy_objects(source, target, content.object_ids)

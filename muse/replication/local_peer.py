@@ -10,8 +10,8 @@ from muse.apply.merge_heads import is_merge_of_ops, is_same_work
 from muse.checks.merges import MergeCheck
 from muse.core import content_id
 from muse.core.entry import OpEntry, total_order
-from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
+from muse.core.file.session_file import SessionFile
 from muse.core.line import entry_json, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions
 from muse.disk import layout

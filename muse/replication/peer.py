@@ -71,9 +71,13 @@ class Receiver(Protocol):
 class Peer(Receiver, Protocol):
     """What a replica answers. Whatever it takes in, it checks first: a peer is not trusted."""
 
-    def identity(self) -> Identity: ...
+    def identity(self) -> Identity:
+        """Return what this replica is, and of which repository."""
+        ...
 
-    def sessions(self) -> list[str]: ...
+    def sessions(self) -> list[str]:
+        """Return the ids of all sessions here."""
+        ...
 
     def reconcile(self, session_id: str, message: bytes) -> bytes:
         """Answer a message of an initiator: see `muse.replication.reconcile`."""
@@ -87,9 +91,13 @@ class Peer(Receiver, Protocol):
         """Merge entries into a session, which is made if it is not there; durable on return."""
         ...
 
-    def branches(self) -> dict[str, str | None]: ...
+    def branches(self) -> dict[str, str | None]:
+        """Return branch -> head; None for a branch without a commit."""
+        ...
 
-    def get(self, kind: Kind, digest: str) -> Content: ...
+    def get(self, kind: Kind, digest: str) -> Content:
+        """Return what hashes to `digest`, and the objects that it names; `NotFoundError` if it is missing."""
+        ...
 
     def receiving(self) -> AbstractContextManager[None]:
         """Keep what is put meanwhile from being collected as garbage, until a branch or a log names it."""

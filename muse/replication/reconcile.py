@@ -55,6 +55,7 @@ class ProtocolError(MuseError):
 
 
 def pack_item(lamport_ts: int, op_id: str, crc: int) -> bytes:
+    """Return an item of 28 bytes: stamp, op id, crc; they sort as the stamps do."""
     return lamport_ts.to_bytes(8) + bytes.fromhex(op_id.replace("-", "")) + crc.to_bytes(4)
 
 
@@ -179,6 +180,7 @@ class Initiator:
     rounds: int = 0
 
     def start(self) -> bytes:
+        """Return the first message: fingerprints of ranges of all items."""
         writer = _Writer(self.items, self.limit)
         writer.split(0, len(self.items), _END)
         return writer.finish()

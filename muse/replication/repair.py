@@ -13,7 +13,8 @@ from itertools import chain
 from muse.checks.finding import Finding
 from muse.checks.sealed_ops import SealedOpsCheck
 from muse.checks.verify import Report, verify_repository
-from muse.core.file.live_or_archived import SessionFile, is_archived
+from muse.core.file.live_or_archived import is_archived
+from muse.core.file.session_file import SessionFile
 from muse.core.op_log import OpLog, list_sessions
 from muse.core.orphan_file import OrphanFile
 from muse.disk import layout

@@ -77,7 +77,7 @@ class App:
     # -- who is let in --------------------------------------------------------------------------
 
     def _check_addressing(self, scope: Scope) -> None:
-        """Refuse a foreign Host (DNS rebinding) and a foreign Origin (pages of other sites)."""
+        """Refuse a Host that is not ours (DNS rebinding) and the Origin of another site's pages."""
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         host = hosts[0].decode("latin-1").strip(" \t").lower() if len(hosts) == 1 else ""
         found = _HOST.fullmatch(host)

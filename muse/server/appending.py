@@ -80,6 +80,7 @@ class AppendQueue:
 
     @property
     def is_idle(self) -> bool:
+        """Whether nothing waits, is written or is synced."""
         return not (self._writing or self._syncing or self._waiting or self._unsynced)
 
     def submit(self, request: Request, *, is_durable: bool, size: int) -> "asyncio.Future[Written]":

@@ -68,6 +68,7 @@ class ClientQueue:
 
     @property
     def has_answers(self) -> bool:
+        """Whether an answer to the client waits to be sent."""
         return bool(self._answers)
 
     @property

@@ -31,6 +31,7 @@ class LogSlice:
 
     @property
     def end(self) -> int:
+        """The byte of the log at which it ends."""
         return self.ops[-1].end if self.ops else self.start
 
     def after(self, cursor: int) -> "LogSlice":
@@ -89,6 +90,7 @@ class Feed:
 
     @property
     def followers(self) -> int:
+        """How many clients follow."""
         return len(self._queues)
 
     def lag_bytes(self) -> int:
@@ -122,6 +124,7 @@ class Feed:
         return True
 
     def leave(self, queue: ClientQueue) -> None:
+        """Forget a client that follows no more."""
         self._queues.discard(queue)
         self._catching_up.discard(queue)
 

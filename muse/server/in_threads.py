@@ -12,7 +12,9 @@ from muse.disk.resource import Resource
 class Closable(Protocol):
     """Anything that has to be closed."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what was opened."""
+        ...
 
 
 _R = TypeVar("_R", bound=Closable)

@@ -23,10 +23,12 @@ class AckTimes:
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
+        """Count an acknowledgement that took so many seconds."""
         self._counts[bisect_left(_SECONDS, seconds)] += 1
         self._sum += seconds
 
     def add_to(self, family: HistogramMetricFamily, ack: str) -> None:
+        """Add the buckets to a family, as Prometheus has them: each counts all below its bound."""
         bounds = [*map(str, map(float, _SECONDS)), "+Inf"]
         buckets = list(zip(bounds, map(float, accumulate(self._counts)), strict=True))
         family.add_metric([ack], buckets, self._sum)
@@ -97,13 +99,17 @@ class Metrics:
             followers.dec(counts)
 
     def count_receipt(self, receipt: Receipt) -> None:
+        """Count an op by the status of its receipt."""
         self._per_request.ops[receipt.status] += 1
 
     def count_request(self, method: str, status: int) -> None:
+        """Count a request by its method and the status of its answer."""
         self._per_request.requests[method, status] += 1
 
     def count_refused(self, reason: str) -> None:
+        """Count what was refused before it was a request, by the reason."""
         self._refused.labels(reason).inc()
 
     def exposition(self) -> bytes:
+        """Return all metrics as the text that Prometheus reads."""
         return generate_latest(self.registry)

@@ -55,6 +55,7 @@ class OpenSession:
 
     @property
     def is_idle(self) -> bool:
+        """Whether nobody uses the session, and nothing is to be appended."""
         return not self._users and self.appends.is_idle
 
     @property
@@ -88,6 +89,7 @@ class OpenSession:
         return self._feed.lag_bytes() if self._feed is not None else 0
 
     def stop_following(self, queue: ClientQueue) -> None:
+        """Forget a client that followed; nothing happens if it did not."""
         if self._feed is not None:
             self._feed.leave(queue)
 

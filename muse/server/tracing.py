@@ -39,6 +39,7 @@ class Tracing:
 
     @property
     def is_on(self) -> bool:
+        """Whether traces are sent anywhere."""
         return self._tracer is not None
 
     @contextmanager

@@ -1,8 +1,8 @@
 """The ops of a session that a reader of a branch has seen."""
 
-from collections.abc import Iterable
 from contextlib import closing
 
+from muse.causality import heads_of
 from muse.core.entry import OpEntry
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.covered_ops import SessionOps, op_ids_of
@@ -43,19 +43,6 @@ def _entries(repository: Repository, session_id: str, op_ids: list[str], start: 
     with closing(SessionOps(repository.root, session_id, repository.storage)) as ops:
         found = ops.covered(op_ids, start=min(start, ops.end())).entries
         return found if len(found) == len(op_ids) or not start else ops.covered(op_ids).entries
-
-
-def heads_of(entries: Iterable[OpEntry]) -> list[str]:
-    """Return the last op of each actor, but those that another of `entries` names as a parent.
-
-    The entries are in the total order.
-    """
-    last: dict[str, str] = {}
-    named: set[str] = set()
-    for entry in entries:
-        last[entry["actor_id"]] = entry["op_id"]
-        named.update(entry["parent_op_ids"])
-    return [op_id for op_id in last.values() if op_id not in named]
 
 
 def seal_of(record: CommitRecord, session_id: str, domain: str) -> Seal | None:

@@ -72,6 +72,7 @@ class FailingStorage(_CountedCalls, Storage):
         self._inner.close(descriptor)
 
     def write(self, descriptor: int, data: Any, /) -> int:
+        """Write as the disk does; at the fault, nothing or a part."""
         if not self._fails("write"):
             return self._inner.write(descriptor, data)
         if self._fault == "short" or (self._fault == "crash" and len(self.calls) == self._fails_at):
@@ -81,14 +82,17 @@ class FailingStorage(_CountedCalls, Storage):
         raise self._error()
 
     def pread(self, descriptor: int, length: int, offset: int, /) -> bytes:
+        """Read from a place; the call is counted."""
         self._count("pread")
         return self._inner.pread(descriptor, length, offset)
 
     def pwrite(self, descriptor: int, data: Any, offset: int, /) -> int:
+        """Write at a place; the call is counted."""
         self._count("pwrite")
         return self._inner.pwrite(descriptor, data, offset)
 
     def seek(self, descriptor: int, position: int, how: int, /) -> int:
+        """Seek as the disk does; the call is counted."""
         self._count("seek")
         return self._inner.seek(descriptor, position, how)
 

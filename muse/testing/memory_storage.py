@@ -33,6 +33,7 @@ class Node:
     lost_writes: int = 0
 
     def is_directory(self) -> bool:
+        """Tell whether it is a directory."""
         return stat.S_ISDIR(self.mode)
 
 
@@ -47,6 +48,7 @@ class OpenFile:
 
 
 def fail(code: int, path: str = "") -> NoReturn:
+    """Raise the `OSError` that the operating system would raise."""
     raise OSError(code, os.strerror(code), path or None)
 
 
@@ -142,6 +144,7 @@ class InMemoryStorage(Storage):
         return file
 
     def write(self, descriptor: int, data: Any, /) -> int:
+        """Write at the end or at the place of the descriptor; return how many bytes."""
         with self._changed:
             file = self._file(descriptor, to_write=True)
             if file.flags & os.O_APPEND:
@@ -151,6 +154,7 @@ class InMemoryStorage(Storage):
             return len(data)
 
     def pwrite(self, descriptor: int, data: Any, offset: int, /) -> int:
+        """Write at a place; return how many bytes."""
         with self._changed:
             node = self._file(descriptor, to_write=True).node
             place(node.content, offset, bytes(data))
@@ -158,6 +162,7 @@ class InMemoryStorage(Storage):
             return len(data)
 
     def pread(self, descriptor: int, length: int, offset: int, /) -> bytes:
+        """Return up to `length` bytes from a place."""
         with self._changed:
             file = self._file(descriptor)
             if file.node.is_directory():
@@ -167,6 +172,7 @@ class InMemoryStorage(Storage):
             return bytes(file.node.content[offset : offset + length])
 
     def seek(self, descriptor: int, position: int, how: int, /) -> int:
+        """Move the place of the descriptor; return where it is."""
         with self._changed:
             file = self._file(descriptor)
             base = {os.SEEK_SET: 0, os.SEEK_CUR: file.position, os.SEEK_END: len(file.node.content)}[how]
@@ -317,6 +323,7 @@ def place(content: bytearray, offset: int, data: bytes) -> None:
 
 
 def resize(content: bytearray, length: int) -> None:
+    """Cut content to `length` bytes, or fill it up with NULs."""
     if length < len(content):
         del content[length:]
     else:

@@ -32,12 +32,15 @@ class DomainPluginConformance:
     """The tests of a plugin. A subclass makes the plugin, a tree, and ops that have an effect on it."""
 
     def plugin(self) -> DomainPlugin:
+        """Return the plugin that is tested. A suite must say this."""
         raise NotImplementedError
 
     def files(self) -> dict[str, bytes]:
+        """Return the files that the ops are applied to, path -> content; by default there are no files."""
         return {}
 
     def ops(self) -> list[dict[str, Any]]:
+        """Return ops that all have an effect on the files, in this order. A suite must say this."""
         raise NotImplementedError
 
     def fetch(self, content_id: str) -> bytes:

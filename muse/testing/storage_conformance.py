@@ -43,6 +43,7 @@ class StorageConformance:
     """The tests of a storage. A subclass makes the storage."""
 
     def storage(self) -> Storage:
+        """Return the storage that is tested. A suite must say this."""
         raise NotImplementedError
 
     def root(self, tmp_path: Any) -> str:

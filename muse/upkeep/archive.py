@@ -23,9 +23,10 @@ from muse.core.file.archive_manifest import (
     read_manifest,
     read_tombstone,
 )
-from muse.core.file.live_or_archived import SessionFile, check_session_exists, is_archived
+from muse.core.file.live_or_archived import check_session_exists, is_archived
 from muse.core.file.log_file import LogFile, doubt_path
 from muse.core.file.log_reader import LogReader
+from muse.core.file.session_file import SessionFile
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.storage import LOCAL, READ_BLOCK_BYTES, Storage

@@ -21,9 +21,9 @@ from muse.core.content_id import is_content_id
 from muse.core.file.archive_frames import salvaged
 from muse.core.file.archive_manifest import read_manifest, read_tombstone
 from muse.core.file.checkpoint_store import CheckpointFile
-from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
+from muse.core.file.session_file import SessionFile
 from muse.core.op_log import list_sessions
 from muse.disk import layout
 from muse.disk.storage import LOCAL, TEMPORARY_MARK, Storage
@@ -65,6 +65,7 @@ class Collected:
 
     @property
     def paths(self) -> list[str]:
+        """The paths of all that was removed, or would be."""
         return self.commits + self.snapshots + self.objects + self.temporary_files + self.archives
 
 

@@ -48,10 +48,12 @@ class FileDiff:
 
     @property
     def path(self) -> str:
+        """The path of the file: the new one, or the old one if it was removed."""
         return self.new_path or self.old_path or ""
 
     @property
     def change(self) -> Change:
+        """How the file changed: added, removed, changed or renamed."""
         if self.old_path is None:
             return "added"
         if self.new_path is None:

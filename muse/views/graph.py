@@ -44,6 +44,7 @@ class Run:
 
     @property
     def last(self) -> OpEntry:
+        """The last entry."""
         return self.entries[-1]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse.apply.domains import read_state
+from muse.causality import heads_of
 from muse.core.content_id import sha256_hex
 from muse.core.entry import DEFAULT_LIMITS, OpEntry
 from muse.core.new_entries import make_op_entry
@@ -23,7 +24,6 @@ from muse.errors import InvalidEntryError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.op_fields import undone_by
 from muse.plugins.registry import find_plugin
-from muse.session.causes import heads_of
 from muse.session.live import LiveSession
 from muse.views.as_of import LoggedSession, apply_entries, named_op, read_session
 from muse.views.brought import brought_by, line_of
@@ -112,6 +112,20 @@ class _View:
         return is_undo and not effects & self.ignored
 
 
+@dataclass(frozen=True, slots=True)
+class _DomainPlan:
+    """What is to be done in one domain, by the places of `entries`, those that matter to its plugin.
+
+    `is_of_works`: a `WorkUndoingPlugin` made it. Its ops are appended together, on the heads that it has
+    seen, and it tells itself what is undone already.
+    """
+
+    domain: str
+    entries: Sequence[OpEntry]
+    undoing: Undoing
+    is_of_works: bool = False
+
+
 def undo(
     session: LiveSession, is_wanted: Callable[[OpEntry], bool], actor_id: str, *, dry_run: bool = False
 ) -> UndoOutcome:
@@ -197,24 +211,24 @@ class _Undo:
         undone: set[str] = set()
         outcome.left = []
         for domain in sorted({entry["domain"] for entry in self._wanted.values()}):
-            entries, plan = self._plan(domain, view)
-            made, left = self._append(domain, view, entries, plan)
+            plan = self._plan(domain, view)
+            entries, undoing = plan.entries, plan.undoing
+            made, left = self._append(plan, view)
             appended += made
             refused = {found.index for found in left}
             undone.update(
                 entries[place]["op_id"]
-                for done in plan.compensations
+                for done in undoing.compensations
                 for place in done.undoes
                 if place not in refused
             )
-            is_told = isinstance(find_plugin(domain), WorkUndoingPlugin)
-            for found in (*plan.left, *left):
-                op_left = _told(entries, found) if is_told else _left_op(entries, found, view)
+            for found in (*undoing.left, *left):
+                op_left = _told(entries, found) if plan.is_of_works else _left_op(entries, found, view)
                 if op_left.is_undone and op_left.because is not None and op_left.because["op_id"] in ours:
                     undone.add(op_left.op["op_id"])
                 else:
                     outcome.left.append(op_left)
-            outcome.kept += [_told(entries, found) for found in plan.kept]
+            outcome.kept += [_told(entries, found) for found in undoing.kept]
             outcome.left += self._not_on_the_branch(domain, entries)
         outcome.undone = [op_id for op_id in self._wanted if op_id in undone]
         outcome.entries += appended
@@ -229,24 +243,25 @@ class _Undo:
             if entry["domain"] == domain and op_id not in known
         ]
 
-    def _plan(self, domain: str, view: _View) -> tuple[Sequence[OpEntry], Undoing]:
-        """Return the entries of a domain that matter, and what is to be done, by their places."""
+    def _plan(self, domain: str, view: _View) -> _DomainPlan:
+        """Return what is to be done in a domain, as its plugin says."""
         plugin: object = find_plugin(domain)
         fetch = self._session.repository.objects.get
         if isinstance(plugin, WorkUndoingPlugin):
             works = self._works(domain, view)
             own: Any = [entry for work in works for entry in work.entries]
-            return own, plugin.undo_works(works, fetch, self._wanted)
+            return _DomainPlan(domain, own, plugin.undo_works(works, fetch, self._wanted), is_of_works=True)
         entries = [entry for entry in view.entries if entry["domain"] == domain]
         places = [place for place, entry in enumerate(entries) if entry["op_id"] in self._wanted]
         if isinstance(plugin, EntryUndoingPlugin):
-            return entries, plugin.undo_entries(view.base, entries, fetch, places, view.now)
-        if isinstance(plugin, UndoingPlugin):
+            undoing = plugin.undo_entries(view.base, entries, fetch, places, view.now)
+        elif isinstance(plugin, UndoingPlugin):
             ops = [entry["domain_op"] for entry in entries]
-            return entries, plugin.undo(view.base, ops, fetch, places, view.now)
-        reason = f"the domain {domain!r} cannot take ops back"
-        left = [NotUndone(place, _address(entries[place]), reason) for place in places]
-        return entries, Undoing([], left)
+            undoing = plugin.undo(view.base, ops, fetch, places, view.now)
+        else:
+            reason = f"the domain {domain!r} cannot take ops back"
+            undoing = Undoing([], [NotUndone(place, _address(entries[place]), reason) for place in places])
+        return _DomainPlan(domain, entries, undoing)
 
     def _works(self, domain: str, view: _View) -> list[DomainWork]:
         """Gather what came into the branch since the first wanted op, or the first that one took back."""
@@ -271,19 +286,18 @@ class _Undo:
                 works.append(_work(repository, commit.parent_id, domain, entries))
         return works[::-1]
 
-    def _append(
-        self, domain: str, view: _View, entries: Sequence[OpEntry], plan: Undoing
-    ) -> tuple[list[OpEntry], list[NotUndone]]:
+    def _append(self, plan: _DomainPlan, view: _View) -> tuple[list[OpEntry], list[NotUndone]]:
         """Append the compensating ops; return them, and what the log refuses to take back."""
+        domain, made = plan.domain, plan.undoing.compensations
         appended: list[OpEntry] = []
         left: list[NotUndone] = []
-        if isinstance(find_plugin(domain), WorkUndoingPlugin):
-            groups = [plan.compensations] if plan.compensations else []
+        if plan.is_of_works:
+            groups = [made] if made else []
             heads = heads_of(entry for entry in view.read.entries if entry["domain"] == domain)[-_HEADS:]
         else:
-            groups, heads = [[one] for one in plan.compensations], []
+            groups, heads = [[one] for one in made], []
         for group in groups:
-            undoes = [entries[place]["op_id"] for place in group[0].undoes][-_PARENTS + len(heads) :]
+            undoes = [plan.entries[place]["op_id"] for place in group[0].undoes][-_PARENTS + len(heads) :]
             try:
                 appended += self._record(domain, group, list(dict.fromkeys([*undoes, *heads])), view)
             except InvalidEntryError as error:

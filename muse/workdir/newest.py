@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from functools import cached_property
 
 from muse.apply.domains import apply_entries, read_state
+from muse.causality import heads_of
 from muse.core.content_id import object_id
 from muse.core.entry import OpEntry
 from muse.core.file.live_or_archived import is_archived
@@ -15,7 +16,7 @@ from muse.history.repository import Repository, TreeFiles
 from muse.history.tree import with_contents
 from muse.plugins.code.file_ids import DOMAIN as CODE
 from muse.plugins.op_fields import NAMES_DIRECTORY, names_path
-from muse.session.causes import committed_heads, heads_of
+from muse.session.causes import committed_heads
 from muse.session.guarded_log import GuardedLog
 from muse.session.live import LiveSession
 from muse.session.policy import Policy

@@ -88,6 +88,7 @@ class Complaints:
 
     @property
     def due_ns(self) -> int | None:
+        """The time at which the next fault is to be named, in nanoseconds; None if no fault waits."""
         waiting = [since for fault, since in self._since.items() if fault not in self._named]
         return min(waiting) + FAULT_NS if waiting else None
 

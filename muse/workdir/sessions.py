@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from muse.core.file.live_or_archived import is_archived
+from muse.core.session_directory import list_sessions
 from muse.disk import layout
 from muse.errors import UsageError
 from muse.history.repository import Repository
@@ -27,11 +29,11 @@ def choose_session(repository: Repository, base: Base, wanted: str | None, actor
         return ChosenSession(wanted, "as asked for")
     storage, root = repository.storage, repository.root
     last = base.session_id
-    if last and not _is_archived(repository, last):
+    if last and not is_archived(root, last, storage=storage):
         return ChosenSession(last, "the last one of this directory")
-    from muse.core.session_directory import list_sessions  # noqa: PLC0415 - most often the last one counts
-
-    live = [name for name in list_sessions(root, storage=storage) if not _is_archived(repository, name)]
+    live = [
+        name for name in list_sessions(root, storage=storage) if not is_archived(root, name, storage=storage)
+    ]
     if len(live) == 1:
         return ChosenSession(live[0], "the only one that is open")
     if not actor_id:
@@ -49,12 +51,8 @@ def session_named_after(actor_id: str) -> str:
     return name if layout.is_session_id(name) else "session"
 
 
-def _is_archived(repository: Repository, session_id: str) -> bool:
-    return repository.storage.exists(layout.tombstone_file(repository.root, session_id))
-
-
 def _refuse_archived(repository: Repository, session_id: str) -> None:
-    if _is_archived(repository, session_id):
+    if is_archived(repository.root, session_id, storage=repository.storage):
         raise UsageError(
             f"session {session_id!r} is archived and takes no ops: name another with --session, or bring it "
             f"back with 'muse session restore {session_id}'"

@@ -60,6 +60,7 @@ class Divergence:
     is_news: bool = False
 
     def row(self, path: str) -> BaseFile | None:
+        """Return what the base knows of a file; None if it is new."""
         return self.base.files.get(path)
 
     def read(self, path: str, directory: Directory) -> None:

@@ -89,11 +89,7 @@ class Workdir:
         With `paths`, only those files, and those in those directories; `NotFoundError` where nothing is.
         """
         wanted = scope_of(paths)
-        with self._locked(wait=False) as is_ours:
-            base = self._store.read()
-            if is_ours:
-                self._finish(base)
-            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
+        with self._begun(wait=False) as (base, chosen, is_ours):
             found = self._quick_comparison(base, chosen)
             if found is None:
                 with self._newest(chosen) as newest:
@@ -119,21 +115,16 @@ class Workdir:
         A file that cannot be read is in neither, but among the faults. Nothing is recorded; see `status`.
         """
         wanted = scope_of(paths)
-        with self._locked(wait=False) as is_ours:
-            base = self._store.read()
-            if is_ours:
-                self._finish(base)
-            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
-            with self._newest(chosen) as newest:
-                found, _ = self._compared(base, newest)
-                wanted.check(found)
-                moved = (change.from_path for change in found.here.values() if change.from_path)
-                places = {path for path in (*found.here, *found.ahead, *moved) if wanted.has(path)}
-                here = [path for path in sorted(places) if path in found.scan.files]
-                for path in here:
-                    found.read(path, self.directory)
-                places -= found.scan.unknown
-                before = {path: newest.files[path] for path in places if path in newest.digests}
+        with self._begun(wait=False) as (base, chosen, _), self._newest(chosen) as newest:
+            found, _ = self._compared(base, newest)
+            wanted.check(found)
+            moved = (change.from_path for change in found.here.values() if change.from_path)
+            places = {path for path in (*found.here, *found.ahead, *moved) if wanted.has(path)}
+            here = [path for path in sorted(places) if path in found.scan.files]
+            for path in here:
+                found.read(path, self.directory)
+            places -= found.scan.unknown
+            before = {path: newest.files[path] for path in places if path in newest.digests}
         faults = [fault for fault in found.faults if wanted.has(fault.path)]
         return before, {path: found.contents[path] for path in here if path in places}, faults
 
@@ -192,10 +183,7 @@ class Workdir:
         if not self.actor_id:
             raise UsageError("nobody is named whose edits these are: name an actor")
         wanted = scope_of(paths, is_settled)
-        with self._locked():
-            base = self._store.read()
-            self._finish(base)
-            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
+        with self._begun() as (base, chosen, _):
             quick = self._quick_comparison(base, chosen)
             if quick is not None and wanted.has_nothing(quick, brings=brings):
                 wanted.check(quick)
@@ -254,16 +242,12 @@ class Workdir:
         text; any other stays as it is and is named.
         """
         wanted = scope_of(paths)
-        with self._locked():
-            base = self._store.read()
-            self._finish(base)
-            chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
-            with self._newest(chosen) as newest:
-                found, recorder = self._compared(base, newest)
-                wanted.check(found)
-                faults = [fault for fault in found.faults if wanted.has(fault.path)]
-                outcome = RecordOutcome(chosen, faults=faults)
-                self._bring(found, recorder, newest, wanted, outcome, merges=True)
+        with self._begun() as (base, chosen, _), self._newest(chosen) as newest:
+            found, recorder = self._compared(base, newest)
+            wanted.check(found)
+            faults = [fault for fault in found.faults if wanted.has(fault.path)]
+            outcome = RecordOutcome(chosen, faults=faults)
+            self._bring(found, recorder, newest, wanted, outcome, merges=True)
         return outcome
 
     def _bring(
@@ -292,6 +276,15 @@ class Workdir:
         self._store.sweep(found.base)
 
     # -- the base -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _begun(self, *, wait: bool = True) -> Iterator[tuple[Base, ChosenSession, bool]]:
+        """Begin a call: give its block the base, the session, and whether the lock is held; see `_locked`."""
+        with self._locked(wait=wait) as is_ours:
+            base = self._store.read()
+            if is_ours:
+                self._finish(base)
+            yield base, choose_session(self.repository, base, self._session_id, self.actor_id), is_ours
 
     @contextmanager
     def _locked(self, *, wait: bool = True) -> Iterator[bool]:

@@ -23,6 +23,7 @@ from tests.samples.editing_traces import concurrent, trace
 from tests.samples.muse_command import Muse, Ran, make_muse, run_muse
 from tests.samples.project import DATA
 from tests.samples.replaying import replayed
+from tests.samples.trees import committed_files
 
 TRACES = DATA / "traces"
 IDENTITY = {f"GIT_{role}_{part}": "" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
@@ -41,8 +42,7 @@ def finished(ran: Ran) -> dict[str, Any]:
 
 def tree_of(root: Path) -> dict[str, bytes]:
     """Return the files that the branch's head holds."""
-    repository = Repository.open(str(root))
-    return repository.read_files(repository.read_tree(repository.dag.head("main")))
+    return committed_files(Repository.open(str(root)))
 
 
 # -- traces --------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_it_is_typed_at_the_rate_asked_for_and_committed_meanwhile(muse: Muse, t
     (tmp_path / "t.json").write_bytes(trace(*letters, end="x" * 60))
     last = finished(muse("replay", "t.json", "--rate", "60", "--commit-every", "0.2", "--json"))
     assert last["actors"][0]["edits_per_second"] < 65
-    assert len(last["commits"]) >= 3
+    assert len(last["commits"]) >= 2
     assert sum(commit["op_count"] for commit in last["commits"]) == 61
 
 

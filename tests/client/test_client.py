@@ -590,10 +590,10 @@ def test_the_local_log_survives_a_server_that_is_killed_at_random(tmp_path: Path
             for _ in range(5):
                 async with client.session("jam", "ada", cache=cache) as session:
                     for _ in range(chance.randint(20, 120)):
-                        await session.submit(DOMAIN, edit(made))
+                        receipt = await session.submit(DOMAIN, edit(made))
                         made += 1
                         if chance.random() < 0.1:
-                            await asyncio.sleep(0.02)
+                            await receipt
                     if chance.random() < 0.5 and running.is_running:
                         running.kill()
                 if not running.is_running:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -420,12 +421,13 @@ def test_a_follower_that_is_asked_in_short_turns_connects_all_the_same(
 ) -> None:
     server, session_id = jam
     connects = 0
+    may_connect = threading.Event()
 
     @asynccontextmanager
     async def slowly(*arguments: Any) -> AsyncIterator[Socket]:
         nonlocal connects
         connects += 1
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(may_connect.wait)
         async with opened(*arguments) as socket:
             yield socket
 
@@ -433,9 +435,15 @@ def test_a_follower_that_is_asked_in_short_turns_connects_all_the_same(
     with Client(server.url) as client, client.session(session_id, "ada") as session:
         session.record(DOMAIN, edit(1))
         with session.follow() as follower:
+            for _ in range(5):
+                assert follower.batch_within(0.02) == []
+            may_connect.set()
             wait_until(lambda: bool(follower.batch_within(0.02)))
+        assert connects == 1
+        may_connect.clear()
         with session.follow() as unfinished:
             assert unfinished.batch_within(0.02) == []
+        may_connect.set()
     assert connects == 2
 
 

@@ -14,6 +14,7 @@ from muse.session.live import LiveSession
 from muse.session.policy import Policy
 from muse.session.text_replica import CodeReplica
 from tests.samples.server_process import ServerProcess, running_server
+from tests.samples.trees import committed_files
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,7 @@ def committed(server: ServerProcess, session: str, message: str = "Commit") -> d
     """Commit on the server's side; return the files of the branch."""
     with LiveSession(server.root, session) as live:
         assert not live.commit(message).ignored
-    repository = Repository.open(str(server.root))
-    return repository.read_files(repository.read_tree(repository.dag.head("main")))
+    return committed_files(Repository.open(str(server.root)))
 
 
 def test_edits_arrive_and_those_of_others_come_in(server: ServerProcess, cache: str | None) -> None:

@@ -13,6 +13,7 @@ from muse.history.dag import make_commit_record
 from muse.history.repository import Repository
 from muse.testing import Fault, failing_at_every_call
 from tests.samples.foreign_muse import ForeignMuse
+from tests.samples.trees import committed_files
 
 NOW = "2026-01-02T03:04:05+00:00"
 REPO_ID = "0b1f7a52-6f5e-4f0a-9c3d-3f1f8f3f2b11"
@@ -173,8 +174,7 @@ def test_a_repository_of_another_tool_opens_and_its_files_are_read(tmp_path: Pat
     commit_id = foreign.add_commit({"a/x": b"1", "y": b""}, "one")
     foreign.set_branch("main", commit_id)
     repository = Repository.open(str(tmp_path))
-    manifest = repository.read_tree(repository.dag.resolve("HEAD"))
-    assert repository.read_files(manifest) == {"a/x": b"1", "y": b""}
+    assert committed_files(repository, "HEAD") == {"a/x": b"1", "y": b""}
     assert repository.repo_id == REPO_ID
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from muse.core.file.live_or_archived import SessionFile
+from muse.core.file.session_file import SessionFile
 from muse.core.line import encode_line, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions, make_op_entry
 from muse.disk.storage import LOCAL

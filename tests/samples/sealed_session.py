@@ -3,7 +3,7 @@
 import os
 from contextlib import closing
 
-from muse.core.file.live_or_archived import SessionFile
+from muse.core.file.session_file import SessionFile
 from muse.core.op_log import OpLog
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage

@@ -4,7 +4,6 @@ import contextlib
 import json
 import random
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from multiprocessing import get_context
@@ -589,7 +588,6 @@ def hold_and_write(root: str, actor: str) -> None:
                 reservation = coordination.reserve(actor, ["song.mid"], branch="main", ttl_seconds=1)
                 coordination.renew(reservation.reservation_id, actor, ttl_seconds=2)
             except HeldError as error:
-                time.sleep(0.02)
                 coordination.release(error.reservation_ids[0], actor, force=True)
                 continue
             except ConflictError:

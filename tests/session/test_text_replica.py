@@ -32,6 +32,7 @@ from muse.testing import FailingStorage
 from muse.views.blame import blame_file
 from muse.views.overlaps import session_overlaps
 from tests.samples.code_samples import commit_files
+from tests.samples.trees import committed_files
 
 
 @pytest.fixture
@@ -42,8 +43,7 @@ def root(tmp_path: Path) -> str:
 
 
 def committed(root: str, path: str) -> bytes | None:
-    repository = Repository.open(root)
-    files = repository.read_files(repository.read_tree(repository.dag.head("main")))
+    files = committed_files(Repository.open(root))
     return files.get(path)
 
 
@@ -451,8 +451,7 @@ def test_an_editor_that_refreshed_shows_the_files_of_the_branch_whatever_others_
             with contextlib.suppress(DomainError):
                 take_a_step(session, random_.choice(editors), random_)
         session.commit("end")
-        repository = session.repository
-        files = repository.read_files(repository.read_tree(repository.dag.head("main")))
+        files = committed_files(session.repository)
         for editor in (*editors, CodeReplica(session, session.log, "cy")):
             editor.refresh()
             shown = {path: editor.read(path) for path in editor.paths()}

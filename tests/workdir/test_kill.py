@@ -15,6 +15,7 @@ from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from muse.workdir.workdir import RecordOutcome, Workdir
+from tests.samples.trees import committed_files
 from tests.workdir.test_midi import TUNE, midi
 
 FILES = {
@@ -110,8 +111,7 @@ def ops(root: Path) -> Counter[str]:
 def heard(root: Path) -> dict[str, bytes]:
     with LiveSession(str(root), "jam") as session:
         session.commit("all")
-    repository = Repository.open(str(root))
-    files = repository.read_files(repository.read_tree(repository.dag.head("main")))
+    files = committed_files(Repository.open(str(root)))
     return {path: content for path, content in files.items() if not path.startswith(".")}
 
 

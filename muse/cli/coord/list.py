@@ -73,7 +73,7 @@ def _trespasses(invocation: Invocation, session: str) -> list[Trespass]:
 
 def _row(plan: Reservation | Intent) -> tuple[object, ...]:
     own, until, epoch = (
-        (plan.reservation_id, plan.expires_at, str(plan.epoch or "not granted"))
+        (plan.reservation_id, plan.expires_at, str(plan.epoch or "not made here"))
         if isinstance(plan, Reservation)
         else (plan.intent_id, "", "")
     )

@@ -93,4 +93,5 @@ def _compared(root: str) -> NoteComparison:
 def compare_notes(
     path: str, wanted: Counter[tuple[int, Note]], found: Counter[tuple[int, Note]]
 ) -> NoteComparison:
+    """Count the notes, each with its track, that are in both a wanted and a found score."""
     return NoteComparison(path, (wanted & found).total(), wanted.total(), found.total())

@@ -8,8 +8,8 @@ import typer
 
 from muse.cli.shared.exchange import is_same_place, reason_lines, reason_records
 from muse.cli.shared.options import JsonOption, RepoOption, SessionArgument, check_session, remember
-from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_file import LogFile
+from muse.core.file.session_file import SessionFile
 from muse.core.op_log import MergeResult, OpLog
 from muse.core.other_sessions import OtherSessions
 from muse.disk import layout

@@ -73,6 +73,7 @@ def is_same_place(path: str, other: str) -> bool:
 def transfer_branch(
     invocation: Invocation, path: str, move: Callable[[LocalPeer, CountingPeer], Exchange]
 ) -> None:
+    """Pull or push a branch, as `move` does it, and print what was copied."""
     root = invocation.repository().root
     with LocalPeer(root) as own, open_other(root, path) as other, invocation.output.progress("copying"):
         peer = CountingPeer(other)
@@ -103,6 +104,7 @@ def report_exchange(output: Output, exchange: Exchange, traffic: Traffic) -> Non
 
 
 def raise_unsound(outcomes: Sequence[SessionSync]) -> None:
+    """Raise `SyncError` if ops of a session are in conflict, refused or waiting."""
     if unsound := [outcome.session_id for outcome in outcomes if not outcome.is_sound]:
         raise SyncError(unsound)
 
@@ -145,6 +147,7 @@ def transfer_record(transfer: Transfer) -> dict[str, Any]:
 
 
 def traffic_record(traffic: Traffic) -> dict[str, int]:
+    """Return the messages and bytes of an exchange, as JSON has them."""
     return {
         "round_trips": traffic.round_trips,
         "sent_bytes": traffic.sent_bytes,
@@ -153,6 +156,7 @@ def traffic_record(traffic: Traffic) -> dict[str, int]:
 
 
 def print_sessions(output: Output, outcomes: Sequence[SessionSync]) -> None:
+    """Print a table of sessions, with how many ops went each way."""
     if not outcomes:
         output.line("There are no sessions.")
         return
@@ -193,12 +197,14 @@ def mended_records(mended: Sequence[Mended]) -> list[dict[str, str]]:
 
 
 def print_mended(output: Output, mended: Sequence[Mended]) -> None:
+    """Print a line for each file that was mended."""
     for one in mended:
         kept = f"; its damaged bytes are kept in {one.aside}" if one.aside else ""
         output.line(f"Mended: {one.kind} {one.name}{kept}")
 
 
 def traffic_text(traffic: Traffic) -> str:
+    """Return the messages and bytes of an exchange, in a line for people."""
     return (
         f"{count_of(traffic.round_trips, 'round trip')}, {size_of(traffic.sent_bytes)} there, "
         f"{size_of(traffic.received_bytes)} back."

@@ -67,6 +67,7 @@ def _can_draw(encoding: str | None) -> bool:
 
 
 def error_console() -> "Console":
+    """Make the console for messages on stderr, without markup."""
     from rich.console import Console  # noqa: PLC0415
 
     return Console(stderr=True, markup=False, emoji=False, highlight=False)

@@ -72,12 +72,14 @@ class Wire:
     _reported_at: float = 0.0
 
     def send(self, message: Ready | Acknowledged | Finished | Failed) -> None:
+        """Send a message to the parent; raise `ParentGoneError` if it has ended."""
         try:
             self.connection.send(message)
         except OSError as error:
             raise ParentGoneError from error
 
     def wait_for_start(self) -> None:
+        """Say that this process is ready, and wait for the start; `ParentGoneError` as for `send`."""
         self.send(Ready())
         try:
             self.connection.recv()
@@ -85,6 +87,7 @@ class Wire:
             raise ParentGoneError from error
 
     def acknowledge(self, actor_id: str, op_id: str) -> None:
+        """Note that an op is in the log; what was noted is reported together, a few times a second."""
         self._waiting.setdefault(actor_id, []).append(op_id)
         if time.monotonic() - self._reported_at >= _REPORT_SECONDS:
             self.report()
@@ -103,7 +106,9 @@ class Wire:
 class Heard(Protocol):
     """A log that is followed as it grows."""
 
-    def next_within(self, seconds: float) -> OpEntry | None: ...
+    def next_within(self, seconds: float) -> OpEntry | None:
+        """Return the next entry, or None if none came within `seconds`."""
+        ...
 
 
 class Playable(Protocol):
@@ -111,9 +116,13 @@ class Playable(Protocol):
 
     def record(
         self, actor_id: str, domain: str, domain_op: Mapping[str, Any], *, parent_op_ids: Sequence[str] = ()
-    ) -> Mapping[str, Any]: ...
+    ) -> Mapping[str, Any]:
+        """Append an op, and return its entry once the log has it."""
+        ...
 
-    def follow(self, *, since: int) -> AbstractContextManager[Heard]: ...
+    def follow(self, *, since: int) -> AbstractContextManager[Heard]:
+        """Follow the log from `since`, a byte of it."""
+        ...
 
 
 Task = Callable[[Any, Wire], None]

@@ -146,6 +146,7 @@ class ArchiveFile:
         )
 
     def close(self) -> None:
+        """Close the file. Closing twice is fine."""
         if self._descriptor >= 0:
             self._storage.close(self._descriptor)
         self._descriptor = -1

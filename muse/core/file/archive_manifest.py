@@ -82,6 +82,7 @@ class Tombstone(TypedDict):
 
 
 def make_tombstone(manifest: ArchiveManifest) -> Tombstone:
+    """Make the tombstone that vouches, by a hash, for a manifest."""
     return {
         "format_version": 1,
         "session_id": manifest["session_id"],
@@ -93,10 +94,12 @@ def make_tombstone(manifest: ArchiveManifest) -> Tombstone:
 
 
 def encode_manifest(manifest: ArchiveManifest) -> bytes:
+    """Return the bytes of a manifest's file, as `encode_json` writes them."""
     return encode_json(manifest, "the archive's manifest")
 
 
 def encode_tombstone(tombstone: Tombstone) -> bytes:
+    """Return the bytes of a tombstone's file, as `encode_json` writes them."""
     return encode_json(tombstone, "the tombstone")
 
 

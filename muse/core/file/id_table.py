@@ -57,10 +57,12 @@ class Leaf(NamedTuple):
         raise sqlite3.DatabaseError("a leaf of the table is damaged or missing")
 
     def body(self) -> bytes:
+        """Return what is stored: the rows with their bounds, behind a crc of them."""
         covered = _HEAD.pack(0, self.first, self.end)[4:] + self.rows
         return crc32(covered).to_bytes(4, "big") + covered
 
     def find(self, key: bytes) -> int | None:
+        """Return the byte of the log that the leaf has for an id; None if it does not have the id."""
         place = self.rows.find(key)
         while place > 0 and place % _ROW.size:  # the end of one row and the start of the next
             place = self.rows.find(key, place + 1)
@@ -181,6 +183,7 @@ class IdTable:
             place = after
 
     def close(self) -> None:
+        """Close the table, once the tidying that runs in the background is done."""
         if self._tidying is not None:
             self._tidying.join()
         self._connection.close()

@@ -71,6 +71,7 @@ class LogReader:
 
     @property
     def path(self) -> str:
+        """The path of the log."""
         return self._file.path
 
     def scan(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[int, OpEntry]]:
@@ -147,6 +148,7 @@ class LogReader:
         return True
 
     def raise_two_bodies(self, entry: OpEntry, offset: int) -> NoReturn:
+        """Raise `ConflictError`: the op of `entry`, at byte `offset`, has another body before it."""
         raise ConflictError(
             f"{self._file.path} has op {entry['op_id']} twice with different bodies (the second at byte "
             f"{offset}): one of them is not its author's; read with salvage=True to see the first",
@@ -154,6 +156,7 @@ class LogReader:
         )
 
     def positions(self, start: int, stop: int) -> Iterator[Position]:
+        """Yield what the index keeps of each line between two bytes; damage is passed over."""
         for offset, data in self._file.blocks(start, stop):
             yield from decode_positions(data, offset)
 
@@ -294,6 +297,7 @@ class LogReader:
         self._newest.clear()
 
     def close(self) -> None:
+        """Close the index. It is opened again when it is needed."""
         if self._index is not None:
             self._index.close()
         self._index = None

@@ -171,6 +171,7 @@ class OpIndex:
             self._tables_left = 0
 
     def close(self) -> None:
+        """Close the table on the disk. Closing twice is fine."""
         if self._table is not None:
             self._table.close()
             self._table = None

@@ -34,6 +34,7 @@ class Deed:
 
     @property
     def is_undo(self) -> bool:
+        """Whether the op takes back others."""
         return bool(self.op.undoes)
 
     @cached_property
@@ -71,6 +72,7 @@ class FileDeeds:
     _brought: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
 
     def add(self, deed: Deed) -> None:
+        """Take in the next deed, in the order of the log."""
         for client, start, end in _brought(deed):
             insort(self._brought.setdefault(client, []), (start, end, len(self.deeds)))
         self.deeds.append(deed)

@@ -68,6 +68,7 @@ class TextDocument:
 
     @property
     def text(self) -> str:
+        """What the document reads, as characters."""
         if self._text is None:
             transaction = self._document.create_transaction()
             self._text = self._root.get_string(transaction)

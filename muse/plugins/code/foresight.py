@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from muse.causality import HeadOps
 from muse.errors import DomainError
 from muse.plugins.code.merge import Entry, Merger, is_raw
 from muse.plugins.code.ops import read_op
@@ -19,11 +20,11 @@ class CodeForesight:
 
     def __init__(self, files: Mapping[str, bytes], fetch: Fetch, state: Mapping[str, bytes]) -> None:
         self._merger = Merger(files, state, fetch, "foresight")
-        self._last: dict[str, str] = {}  # of each actor the last op, unless another names it as a parent
+        self._heads = HeadOps()
 
     def take(self, entry: Mapping[str, Any]) -> str:
         """Take in the next entry; return why it has no effect, "" if it has or that cannot be told."""
-        knows_all = self._note(entry)
+        knows_all = self._heads.take(entry["op_id"], entry["actor_id"], entry["parent_op_ids"])
         try:
             if not is_raw(entry):
                 return "; ".join(found.reason for found in self._merger.take([entry]))
@@ -36,12 +37,3 @@ class CodeForesight:
         tree = self._merger.tree
         for part in meaning_of(tree, entry["op_id"], read_op(entry["domain_op"])):
             tree.take(stamp_of(entry), part)
-
-    def _note(self, entry: Entry) -> bool:
-        """Take an entry into account; return whether its author had seen all before it."""
-        self._last.pop(entry["actor_id"], None)
-        parents = set(entry["parent_op_ids"])
-        self._last = {actor: op_id for actor, op_id in self._last.items() if op_id not in parents}
-        knows_all = not self._last
-        self._last[entry["actor_id"]] = entry["op_id"]
-        return knows_all

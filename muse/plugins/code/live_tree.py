@@ -81,11 +81,13 @@ class LiveFile:
         return any(covers(read_vector(_decoded(seen)), vector) for seen in self.removals)
 
     def whole(self) -> bytes:
+        """Return the bytes of the file as it is now."""
         if self.document is None or self.encoding is None:
             return self.content
         return self.document.text.encode(self.encoding)
 
     def require_document(self, path: str) -> TextDocument:
+        """Return the document of a text; raise `DomainError` for any other file."""
         if self.document is None:
             raise DomainError(f"{path!r} is not a text: it can be replaced as a whole")
         return self.document
@@ -185,6 +187,7 @@ class LiveTree:
             self.file(file_id)
 
     def paths(self) -> list[str]:
+        """Return the paths of all files, sorted."""
         taken = {placement.shown for placement in self.placements.values()}
         return sorted({*(path for path in self.files if path not in taken), *self.places().values()})
 

@@ -421,4 +421,5 @@ def text_edit(path: str, position: int, removed: str, text: str) -> dict[str, An
 
 
 def encoded(data: bytes) -> str:
+    """Return bytes as base64, as ops have them."""
     return binascii.b2a_base64(data, newline=False).decode()

@@ -21,6 +21,7 @@ Entry = Mapping[str, Any]
 
 
 def stamp_of(entry: Entry) -> Stamp:
+    """Return the place of an entry in the total order."""
     return entry["lamport_ts"], entry["actor_id"], entry["op_id"]
 
 

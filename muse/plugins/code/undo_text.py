@@ -38,10 +38,12 @@ class TextHunk:
 
     @property
     def text(self) -> str:
+        """The characters that it brings."""
         return "".join(insertion.text for insertion in self.insertions)
 
     @property
     def is_full(self) -> bool:
+        """Whether it has as many characters, or undoes as many ops, as one op may."""
         return len(self.deletes) + len(self.restored) >= _CHARACTERS or len(self.undoes) >= _UNDOES
 
     def restored_ranges(self) -> list[list[int]]:

@@ -372,6 +372,7 @@ def read_id(data: bytes) -> Id:
 
 
 def write_vector(vector: Mapping[int, int]) -> bytes:
+    """Return the bytes of a state vector: client -> how much of it is known, as Yjs has it."""
     pairs: Iterable[tuple[int, int]] = sorted(vector.items())
     return number(len(vector)) + b"".join(number(part) for pair in pairs for part in pair)
 

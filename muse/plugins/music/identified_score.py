@@ -306,6 +306,7 @@ def _derived_name(index: int, note: Note, ordinals: Counter[tuple[int, str]], ta
 
 
 def sound_of(note: Note) -> tuple[int, int, int, int, int]:
+    """Return a note as it sounds: pitch, velocity, start, duration, channel."""
     return (note.pitch, note.velocity, note.start_tick, note.duration_ticks, note.channel)
 
 
@@ -371,6 +372,7 @@ def _is_edited(values: Any) -> bool:
 
 
 def is_row(row: Any, length: int) -> bool:
+    """Tell whether a value is a row of a page of names: a name, and counts up to `length` fields."""
     return (
         isinstance(row, list)
         and len(row) == length
@@ -381,6 +383,7 @@ def is_row(row: Any, length: int) -> bool:
 
 
 def is_count(value: Any) -> bool:
+    """Tell whether a value is a whole number from 0 on, and not True or False."""
     return type(value) is int and value >= 0
 
 

@@ -303,6 +303,7 @@ def _read(data: bytes, position: int, limit: int, *, to_end_of_track: bool = Fal
 
 
 def is_end_of_track(message: bytes) -> bool:
+    """Tell whether a message is the meta event that ends a track."""
     return message[0] == _META and message[1] == _END_TYPE
 
 

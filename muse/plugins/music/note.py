@@ -55,6 +55,7 @@ class Note:
 
     @property
     def end_tick(self) -> int:
+        """The tick at which it ends."""
         return self.start_tick + self.duration_ticks
 
     @property
@@ -133,16 +134,19 @@ def key_of(message: bytes) -> tuple[int, int] | None:
 
 
 def note_on(note: Note) -> bytes:
+    """Return the message that starts a note."""
     return bytes((_NOTE_ON << 4 | note.channel, note.pitch, note.velocity))
 
 
 def note_off(note: Note) -> bytes:
+    """Return the message that ends a note: a note-on of velocity 0 if it has no release velocity."""
     if note.release is None:
         return bytes((_NOTE_ON << 4 | note.channel, note.pitch, 0))
     return bytes((_NOTE_OFF << 4 | note.channel, note.pitch, note.release))
 
 
 def starts_note(message: bytes) -> bool:
+    """Tell whether a message starts a note: a note-on of velocity 0 ends one."""
     return message[0] >> 4 == _NOTE_ON and message[2] > 0
 
 

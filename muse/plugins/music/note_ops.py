@@ -28,7 +28,9 @@ class EditableNotes(Protocol):
 
     notes: dict[str, tuple[int, Note]]
 
-    def place(self, entity_id: str, track: int, note: Note) -> None: ...
+    def place(self, entity_id: str, track: int, note: Note) -> None:
+        """Put a note of this name into a track, or change it there; `DomainError` if that is refused."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

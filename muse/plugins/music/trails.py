@@ -66,10 +66,12 @@ class FileTrail:
     touched_by: list[int] = field(default_factory=list)
 
     def add_note_step(self, entity_id: str, step: NoteStep) -> None:
+        """Take in what an op did to a note."""
         self.notes.setdefault(entity_id, []).append(step)
         self.touched(step.op_index)
 
     def touched(self, op_index: int) -> None:
+        """Note that an op concerned the file; one that does so several times counts once."""
         if not self.touched_by or self.touched_by[-1] != op_index:
             self.touched_by.append(op_index)
 
@@ -84,6 +86,7 @@ class Trails:
         self._by_path: dict[str, FileTrail] = {}
 
     def follow(self, ops: Sequence[Mapping[str, Any]]) -> None:
+        """Follow ops from the first on; those that cannot take effect are `refused`, with the reason."""
         for index, op in enumerate(ops):
             try:
                 self._follow_one(index, op)

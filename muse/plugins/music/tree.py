@@ -32,9 +32,13 @@ class Score(Protocol):
 
     notes: dict[str, Placed]
 
-    def place(self, entity_id: str, track: int, note: Note) -> None: ...
+    def place(self, entity_id: str, track: int, note: Note) -> None:
+        """Put a note of this name into a track, or change it there."""
+        ...
 
-    def write(self) -> tuple[bytes, bytes | None]: ...
+    def write(self) -> tuple[bytes, bytes | None]:
+        """Return the bytes of the MIDI file, and of its page of names; None if it needs no page."""
+        ...
 
 
 RULES: Mapping[int, tuple[type[Score], Callable[[bytes, bytes | None], Score]]] = {
@@ -59,6 +63,7 @@ class EditedNote(NamedTuple):
 
     @property
     def after(self) -> Placed | None:
+        """The note as it is now; None if it was deleted."""
         return self.score.notes.get(self.edit.entity_id)
 
 
@@ -190,9 +195,11 @@ class MusicTree:
         self.unreadable.pop(path, None)
 
     def content(self, path: str) -> bytes | None:
+        """Return the bytes of a file, without the edits of its notes; None if it does not exist."""
         return self.changed[path] if path in self.changed else self.files.get(path)
 
     def exists(self, path: str) -> bool:
+        """Tell whether a file is in the tree as it is now."""
         return path in self.edited or self.content(path) is not None
 
     def data(self, path: str) -> bytes | None:
@@ -256,6 +263,7 @@ def expected_of(op: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def content_id_of(op: Mapping[str, Any]) -> str:
+    """Return the object id of the content that an op on a whole file brings."""
     return digest_of(op, "content_id" if op["op"] == "insert" else "new_content_id")
 
 

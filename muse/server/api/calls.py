@@ -41,9 +41,13 @@ class Live(Protocol):
     principal: Principal
     sending_since: float | None
 
-    def leave(self, code: int, reason: str, *, message: dict[str, Any] | None = None) -> None: ...
+    def leave(self, code: int, reason: str, *, message: dict[str, Any] | None = None) -> None:
+        """Close the connection with a code and a reason, after a last message if there is one."""
+        ...
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Drop the connection at once, without a word."""
+        ...
 
 
 @dataclass(slots=True)
@@ -106,6 +110,7 @@ class Call:
 
     @property
     def request(self) -> Request:
+        """The connection, for calls that are plain requests."""
         return cast("Request", self.connection)
 
     def header(self, name: bytes) -> str | None:
@@ -221,6 +226,7 @@ class JsonResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
+        """Return the content as JSON."""
         return msgspec.json.encode(content)
 
 

@@ -62,6 +62,7 @@ class Forecast(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def reservations(call: Call) -> Response:
+    """Answer with the reservations that are valid, of one branch or all."""
     (branch,) = call.query("branch")
     sessions = call.principal.session
 
@@ -73,6 +74,7 @@ async def reservations(call: Call) -> Response:
 
 
 async def reserve(call: Call) -> Response:
+    """Reserve addresses for an actor; 409 names the actors in the way."""
     wanted = await _body(call, Reserve)
     actor = _writer(call, wanted.actor_id)
     reservation = await call.in_thread(
@@ -91,6 +93,7 @@ async def reserve(call: Call) -> Response:
 
 
 async def release(call: Call) -> Response:
+    """End a reservation before its time; answer whether it was in force until then."""
     wanted = await _body(call, Release)
     actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
     if wanted.force:
@@ -104,6 +107,7 @@ async def release(call: Call) -> Response:
 
 
 async def renew(call: Call) -> Response:
+    """Let a reservation last longer."""
     wanted = await _body(call, Renew)
     actor, reservation_id = _writer(call, wanted.actor_id), call.request.path_params["reservation_id"]
     reservation = await call.in_thread(
@@ -115,12 +119,14 @@ async def renew(call: Call) -> Response:
 
 
 async def intents(call: Call) -> Response:
+    """Answer with what actors said that they will do, of one branch or all."""
     (branch,) = call.query("branch")
     found = _coordination(call).intents
     return await call.answer_json(lambda: {"intents": [intent.to_json() for intent in found(branch=branch)]})
 
 
 async def intend(call: Call) -> Response:
+    """Write down what an actor will do."""
     wanted = await _body(call, Intend)
     actor = _writer(call, wanted.actor_id)
     intent = await call.in_thread(
@@ -139,6 +145,7 @@ async def intend(call: Call) -> Response:
 
 
 async def forecast(call: Call) -> Response:
+    """Answer with what would collide, of some addresses or all."""
     wanted = await _body(call, Forecast)
 
     def find() -> dict[str, Any]:

@@ -14,6 +14,7 @@ _COMMITS_AT_MOST = 1_000
 
 
 async def log(call: Call) -> Response:
+    """Answer with the newest commits of a branch, 100 or `limit`."""
     branch, limit = call.query("branch", "limit")
     count = count_of("limit", limit, _COMMITS_AT_MOST) or 100
     dag = call.service.repository.dag
@@ -29,6 +30,7 @@ async def log(call: Call) -> Response:
 
 
 async def show(call: Call) -> Response:
+    """Answer with a commit and its files, path -> object id."""
     call.query()
     repository, text = call.service.repository, call.request.path_params["commit_id"]
 
@@ -40,6 +42,7 @@ async def show(call: Call) -> Response:
 
 
 async def file(call: Call) -> Response:
+    """Answer with the bytes of a file in a commit."""
     call.query()
     repository = call.service.repository
     text, path = call.request.path_params["commit_id"], call.request.path_params["path"]

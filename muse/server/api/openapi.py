@@ -17,9 +17,9 @@ from muse.server.api.routes import (
 
 _PART = re.compile(r"\{(\w+)(?::path)?\}")
 _ERRORS = {
-    400: "The request is malformed, or its Host is foreign.",
+    400: "The request is malformed, or its Host is not one of this server.",
     401: "There is no token, or not a valid one.",
-    403: "The token may not do this, or the Origin is foreign.",
+    403: "The token may not do this, or the Origin is of another site.",
     404: "There is no such thing.",
     408: "The request took too long.",
     409: "It is in the way of something else.",

@@ -65,12 +65,14 @@ class Decision(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def list_all(call: Call) -> Response:
+    """Answer with the sessions that the token may use."""
     call.query()
     found = await call.in_thread(call.service.sessions.all)
     return JsonResponse({"sessions": [name for name in found if call.principal.may_use(name)]})
 
 
 async def create(call: Call) -> Response:
+    """Make a session, with a policy if one is given."""
     call.query()
     wanted = checked(await read_object(call), NewSession)
     call.principal.check_session(wanted.session_id)
@@ -86,6 +88,7 @@ async def create(call: Call) -> Response:
 
 
 async def show(call: Call) -> Response:
+    """Answer with the facts of a session, and the actors that are present."""
     call.query()
     session = call.session()
     facts = await call.in_thread(lambda: _facts(call, session.log))
@@ -107,12 +110,14 @@ def _facts(call: Call, log: OpLog) -> dict[str, Any]:
 
 
 async def checkpoint(call: Call) -> Response:
+    """Answer with the checkpoint of a session, or null."""
     call.query()
     log = call.session().log
     return JsonResponse({"checkpoint": await call.in_thread(log.read_checkpoint)})
 
 
 async def delta(call: Call) -> Response:
+    """Answer with what is pending of a domain, collapsed."""
     (domain,) = call.query("domain")
     if not domain:
         raise RequestError(422, "domain is missing: name one", field="domain")
@@ -135,6 +140,7 @@ async def delta(call: Call) -> Response:
 
 
 async def commit(call: Call) -> Response:
+    """Carry the pending ops of a session into its branch."""
     call.query()
     session = call.session()
     wanted = checked(await read_object(call), NewCommit)
@@ -164,6 +170,7 @@ async def commit(call: Call) -> Response:
 
 
 async def append(call: Call) -> Response:
+    """Append a batch of ops; answer with a receipt for each, in their order."""
     (ack,) = call.query("ack")
     level = one_of("ack", ack, *ACKS)
     call.service.sessions.check(call.session_id())
@@ -199,6 +206,7 @@ def _sent(call: Call, body: bytes, at_most: int) -> SentOps:
 
 
 async def read(call: Call) -> Response:
+    """Answer with ops of a session, as JSON Lines, in bounded memory."""
     since, until, domain, actor, address, order, limit = call.query(
         "since", "until", "domain", "actor", "address", "order", "limit"
     )
@@ -302,6 +310,7 @@ async def _stream(call: Call, lines: InThreads[Generator[bytes]]) -> AsyncIterat
 
 
 async def proposals(call: Call) -> Response:
+    """Answer with a page of proposals."""
     settled, after, limit = call.query("settled", "after", "limit")
     with_settled = one_of("settled", settled, "false", "true") == "true"
     at_most = count_of("limit", limit, PAGE_PROPOSALS) or PAGE_PROPOSALS
@@ -315,6 +324,7 @@ async def proposals(call: Call) -> Response:
 
 
 async def accept(call: Call) -> Response:
+    """Let a proposal into the log; answer with its receipt."""
     decision, actor = await _decision(call)
     session, proposal_id = call.session(), call.request.path_params["proposal_id"]
     del decision
@@ -323,6 +333,7 @@ async def accept(call: Call) -> Response:
 
 
 async def reject(call: Call) -> Response:
+    """Refuse a proposal; answer with it as it is then."""
     decision, actor = await _decision(call)
     session, proposal_id = call.session(), call.request.path_params["proposal_id"]
     proposal = await call.in_thread(

@@ -24,6 +24,7 @@ _QUESTION_BYTES = 4 << 20
 
 
 async def message(call: Call) -> Response:
+    """Answer one message between replicas."""
     call.query()
     name = call.request.path_params["call"]
     if name not in CALLS:

@@ -73,6 +73,7 @@ class Principal:
             raise RequestError(403, f"this needs a token for all sessions: this one is for {self.session!r}")
 
     def may_use(self, session_id: str) -> bool:
+        """Tell whether the token is for this session."""
         return fnmatchcase(session_id, self.session)
 
     def check_actor(self, actor: str) -> None:

@@ -72,6 +72,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for headers, but no longer than allowed; refuse a connection that is one too many."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         if self._guest.is_surplus:
@@ -80,20 +81,24 @@ class BoundedHttp(HttpToolsProtocol):
             self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Give back what the connection was counted for."""
         self._guest.leave()
         self._stop_waiting()
         self._end_patience()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
+        """Wait for a client that does not read, but no longer than allowed."""
         super().pause_writing()
         self._patience = self.loop.call_later(self._settings.send_seconds, self._drop)
 
     def resume_writing(self) -> None:
+        """Go on to write: the client reads again."""
         super().resume_writing()
         self._end_patience()
 
     def data_received(self, data: bytes) -> None:
+        """Parse what came, within the bounds; after a refusal, pass over it for a while."""
         if self._refused:
             self._header_size += len(data)
             if self._header_size > _LINGER_BYTES:
@@ -116,20 +121,24 @@ class BoundedHttp(HttpToolsProtocol):
     # -- callbacks of the parser ------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        """Begin to count the headers and the body of a request."""
         self._in_headers = True
         self._header_size = self._parsed_size = self._pieces = self._pieces_size = 0
         super().on_message_begin()
         self.scope["state"] |= {"abort": self.transport.abort, "guest": self._guest}
 
     def on_url(self, url: bytes) -> None:
+        """Take in a part of the URL, which counts as a header."""
         self._grow(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header, unless there are more bytes of them than allowed."""
         self._grow(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """Begin the answer, unless too many requests wait on this connection."""
         self._in_headers = False
         self._stop_waiting()
         super().on_headers_complete()
@@ -138,6 +147,7 @@ class BoundedHttp(HttpToolsProtocol):
             raise _RefusedError
 
     def on_body(self, body: bytes) -> None:
+        """Take in a piece of the body, unless they are many and small."""
         self._pieces += 1
         self._pieces_size += len(body)
         if self._pieces > max(PIECES_AT_MOST, self._pieces_size // PIECE_BYTES):
@@ -154,6 +164,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
+        """Note that the whole request is here."""
         self.scope["state"]["is_whole"] = True  # nobody has to wait for the body
         super().on_message_complete()
 
@@ -164,6 +175,7 @@ class BoundedHttp(HttpToolsProtocol):
             raise _RefusedError
 
     def send_400_response(self, msg: str) -> None:
+        """Refuse a request that the parser cannot read, as any other is refused."""
         self._refuse(RequestError(400, msg, reason="malformed"))
 
     def _check_handshake(self, websocket: Any) -> None:

@@ -121,7 +121,9 @@ class Quotas:
     def charge_reservation(self, actor: str) -> None:
         """Let an actor write a record of coordination, or raise the refusal. Appends wait for it."""
         rate = self._settings.claims_per_second
-        self._charge_one(self._reservations, actor, rate, 2 * rate, f"more than {rate:g} claims a second")
+        self._charge_one(
+            self._reservations, actor, rate, 2 * rate, f"more than {rate:g} reservations and intents a second"
+        )
 
     def charge_session(self, actor: str) -> None:
         """Let an actor make a session, or raise the refusal."""

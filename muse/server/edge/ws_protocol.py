@@ -31,6 +31,7 @@ class BoundedFrames(ServerProtocol):
         self._second = 0
 
     def recv_frame(self, frame: Frame) -> None:
+        """Take in a frame, unless they are too many for a message or a second."""
         if frame.opcode is Opcode.CONT:
             self._fragments += 1
             if self._fragments >= FRAGMENTS_AT_MOST:
@@ -73,6 +74,7 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
         self.conn = BoundedFrames(max_size=self.config.ws_max_size, logger=self.conn.logger)
 
     async def run_asgi(self) -> None:
+        """Run the application; then leave the client some seconds to read what is left."""
         self.scope["state"] |= {
             "abort": self.transport.abort,
             "bound_frames": self._bound_frames,
@@ -86,11 +88,13 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
             self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Give back what the connection was counted for."""
         self.guest.leave()
         super().connection_lost(exc)
         self._count_unfinished(0)
 
     def data_received(self, data: bytes) -> None:
+        """Take in what came, and count what is of an unfinished message."""
         super().data_received(data)
         self._count_unfinished(self._unfinished_bytes())
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from muse.core.file.live_or_archived import SessionFile, check_session_exists, session_exists
+from muse.core.file.live_or_archived import check_session_exists, session_exists
 from muse.core.file.log_file import LogFile
+from muse.core.file.session_file import SessionFile
 from muse.core.line import FRAME_LENGTH, frame
 from muse.core.op_log import OpLog, make_op_entry
 from muse.disk import layout

@@ -14,8 +14,8 @@ import pytest
 
 from muse.core.file import op_index
 from muse.core.file.id_table import IdTable, Leaf, TableError
-from muse.core.file.live_or_archived import SessionFile
 from muse.core.file.log_reader import LogReader
+from muse.core.file.session_file import SessionFile
 from muse.core.line import encode_line
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.disk import layout

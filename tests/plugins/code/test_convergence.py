@@ -15,6 +15,7 @@ from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from muse.testing.memory_storage import InMemoryStorage
 from tests.samples.code_samples import Head, commit_files
+from tests.samples.trees import committed_files
 
 TEXTS = ("a", "xyz", "\n", "\r\n", "é", "e\u0301", "😀", "👩‍👩‍👧", "\ufeff", "line one\nline two\n", "漢字")
 PATHS = ("a.py", "b.py", "lib/c.py", "lib", "a.py/x", "logo.bin")
@@ -152,5 +153,5 @@ def test_commits_and_replicas_opened_at_any_moment_change_nothing_of_what_all_co
         fresh = CodeReplica(session, session.log, "fresh")
         trees = [{path: replica.read(path) for path in replica.paths()} for replica in [*replicas, fresh]]
         assert all(tree == trees[0] for tree in trees)
-        files = repository.read_files(repository.read_tree(repository.dag.head("main")))
+        files = committed_files(repository)
         assert holds(files, trees[0])

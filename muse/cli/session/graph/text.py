@@ -42,6 +42,7 @@ def _what(entry: OpEntry) -> str:
 
 
 def describe_mark(mark: Mark) -> str:
+    """Return the line that tells of a commit, or of a checkpoint without one."""
     commit = mark.commit
     if commit is None:
         return "checkpoint"
