@@ -97,7 +97,7 @@ def _kept_message(paths: Iterable[str]) -> str:
 def _bring_files(repository: Repository, commit_id: str | None, *, force: bool) -> WorkingTreeUpdate:
     after = repository.read_tree(commit_id)
     head = repository.read_tree(repository.dag.head(repository.dag.current_branch()))
-    versions = _versions(repository, commit_id)
+    versions, could_run = _versions(repository, commit_id)
 
     def known(path: str, object_id: str) -> bool:
         return (path, object_id) in versions
@@ -117,21 +117,29 @@ def _bring_files(repository: Repository, commit_id: str | None, *, force: bool) 
                 f"changed by hand: {', '.join(kept)}; nothing was touched: save your versions under "
                 "other names, or replace them with --force",
             )
-    record = None if commit_id is None else repository.dag.read_commit(commit_id)
+    may_run = (
+        frozenset[str]() if commit_id is None else executable_paths(repository.dag.read_commit(commit_id))
+    )
     return update_working_tree(
         repository.root,
         repository.objects,
         before=before,
         after=after,
         known=replaceable if force else known,
-        executable=() if record is None else executable_paths(record),
+        executable=may_run,
+        was_executable=could_run,
         storage=repository.storage,
     )
 
 
-def _versions(repository: Repository, commit_id: str | None) -> set[tuple[str, str]]:
-    """Collect every version of every file in the history of each branch and of `commit_id`."""
+def _versions(repository: Repository, commit_id: str | None) -> tuple[set[tuple[str, str]], set[str]]:
+    """Collect every version of every file in the history of each branch and of `commit_id`.
+
+    And the files that could be run by one of these commits.
+    """
     found: set[tuple[str, str]] = set()
+    could_run: set[str] = set()
     for record in repository.dag.reachable({*repository.dag.branches().values(), commit_id}):
         found.update(repository.dag.read_snapshot(record["snapshot_id"])["manifest"].items())
-    return found
+        could_run |= executable_paths(record)
+    return found, could_run

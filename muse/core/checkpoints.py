@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from muse.core.appends import Appends
 from muse.core.arrivals import Arrivals
-from muse.core.coverage import Coverage, Cut, OpLogCheckpoint
+from muse.core.coverage import NOTHING, Coverage, Cut, OpLogCheckpoint
 from muse.core.delta import collapse
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.checkpoint_store import CheckpointFile
@@ -80,14 +80,16 @@ class Checkpoints:
 
     # -- what commits say -------------------------------------------------------------------------
 
-    def with_commits(self, op_lists: Iterable[str], *, salvage: bool = False) -> Coverage:
+    def with_commits(
+        self, op_lists: Iterable[str], *, salvage: bool = False, is_trusted: bool = True
+    ) -> Coverage:
         """Return what is covered once the ops are that commits name by their lists, oldest first.
 
-        A checkpoint that cannot be trusted counts as none. Orphans that a commit covers are released:
-        history vouches for them. `CorruptionError` if the log lacks an op, unless `salvage`.
+        A checkpoint that cannot be trusted, or is not, counts as none. Orphans that a commit covers are
+        released: history vouches for them. `CorruptionError` if the log lacks an op, unless `salvage`.
         """
         names = list(op_lists)
-        before = self._store.trusted_coverage()
+        before = self._store.trusted_coverage() if is_trusted else NOTHING
         try:
             return self._pending.adopted(before, names, self._appends.cut().offset)
         except LacksOpsError as error:

@@ -49,16 +49,16 @@ def update_working_tree(
     after: Mapping[str, str],
     known: Callable[[str, str], bool],
     executable: Collection[str] = (),
+    was_executable: Collection[str] = (),
     storage: Storage = LOCAL,
 ) -> WorkingTreeUpdate:
     """Bring the tree at `root` from the manifest `before` (None: no files) to the manifest `after`.
 
     Only paths that differ between the two are looked at. A file on disk is replaced or removed if
     its bytes are those of `before`, or if `known(path, object_id)` says that history holds them.
-    Files in `executable` may be run afterwards. Any other file is kept, and so is all that is not a plain
-    file in plain directories. A file
-    that is missing is written. A second run does what is left to do. A crash leaves each file
-    whole, old or new.
+    Files in `executable` may be run afterwards, and others that are in `was_executable` may not. Any other
+    file is kept, and so is all that is not a plain file in plain directories. A file that is missing is
+    written. A second run does what is left to do. A crash leaves each file whole, old or new.
 
     Raises `CorruptionError`, before anything is changed, if a path could lead out of the tree.
     """
@@ -67,15 +67,16 @@ def update_working_tree(
     changes = tree_changes(before, after)
     changed = list(changes)
     _check_paths(changed)
+    may_run = dict.fromkeys(was_executable, False) | dict.fromkeys(executable, True)
     update, notes = WorkingTreeUpdate(), _Notes(root, storage)
     notes.write(changes, done=False)
     # Removals first: where the file 'a' was, there may now be 'a/b'.
     for path in (path for path in changed if path not in after):
         _remove(tree, path, update)
     for path in (path for path in changed if path in after):
-        _write(tree, path, objects, update, may_run=path in executable)
-    for path in sorted(after.keys() & set(executable)):
-        _let_run(tree, path, objects)
+        _write(tree, path, objects, update, may_run=may_run.get(path))
+    for path in sorted(after.keys() & may_run.keys()):
+        _let_run(tree, path, objects, may_run=may_run[path])
     notes.write({path: changes[path] for path in (*update.written, *update.removed)}, done=True)
     update.kept.sort()
     return update
@@ -211,7 +212,7 @@ def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
 
 
 def _write(
-    tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingTreeUpdate, *, may_run: bool
+    tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingTreeUpdate, *, may_run: bool | None
 ) -> None:
     found = tree.storage.look(tree.file(path))
     place, wanted = tree.place(path), tree.after[path]
@@ -222,23 +223,26 @@ def _write(
         return
     content = objects.get(wanted)
     mode = None if place is _PlaceState.EMPTY else _permissions(tree, path)
-    if may_run:
-        mode = _NEW_FILE if mode is None else mode
-        mode |= _MAY_RUN
+    if may_run is not None:
+        mode = _with_permission(_NEW_FILE if mode is None else mode, may_run=may_run)
     if put_over(tree.storage, tree.file(path), content, found, mode) is None:
         update.kept.append(path)  # a program saved it at this very moment
         return
     update.written.append(path)
 
 
-def _let_run(tree: _FilesOnDisk, path: str, objects: ObjectStore) -> None:
-    """Let a file be run that has the right content and may not be run yet."""
+def _let_run(tree: _FilesOnDisk, path: str, objects: ObjectStore, *, may_run: bool) -> None:
+    """Let a file that has the right content be run or, without `may_run`, be run no more."""
     found = tree.storage.look(tree.file(path))
-    if found is None or not stat.S_ISREG(found.st_mode) or found.st_mode & stat.S_IXUSR:
+    if found is None or not stat.S_ISREG(found.st_mode) or bool(found.st_mode & stat.S_IXUSR) == may_run:
         return
     if tree.place(path) == tree.after[path]:
-        mode = stat.S_IMODE(found.st_mode) | _MAY_RUN
+        mode = _with_permission(stat.S_IMODE(found.st_mode), may_run=may_run)
         put_over(tree.storage, tree.file(path), objects.get(tree.after[path]), found, mode)
+
+
+def _with_permission(mode: int, *, may_run: bool) -> int:
+    return mode | _MAY_RUN if may_run else mode & ~_MAY_RUN
 
 
 def _permissions(tree: _FilesOnDisk, path: str) -> int | None:

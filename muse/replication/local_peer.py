@@ -271,9 +271,8 @@ class LocalPeer(Resource):
                 f"branch {branch!r} in {self._root} is at {expected}, which commit {new} does not descend "
                 "from: run 'muse pull' first"
             )
-        before = repository.read_tree(expected if expected != new else None)
         repository.dag.swap_head(branch, expected, new)
-        kept = update_to_branch(repository, branch, before).kept
+        kept = update_to_branch(repository, branch, expected).kept
         came = repository.dag.history(new, stop={expected})
         seals = (read_seal(record["message"]) for record in came)
         self.settle({seal.session_id for seal in seals if seal is not None})

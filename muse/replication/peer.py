@@ -109,6 +109,6 @@ class Peer(Receiver, Protocol):
         `ConflictError`, and nothing is changed, if it is not there or `new` does not descend from it, nor
         holds the same work, or if a merge that came with it is not what it merges. The ops that it covers
         are no longer pending. The working tree follows if the branch is HEAD's; files that were changed by
-        hand stay. From `new` to `new` brings back the files that are missing, as after a crash.
+        hand stay. From `new` to `new` does what a crash left undone.
         """
         ...

@@ -20,6 +20,7 @@ from muse.replication.local_peer import LocalPeer
 from muse.replication.mend import Mended, Mender, clear_damage, distrust_checkpoint, mend_history
 from muse.replication.peer import Peer
 from muse.replication.sync import SessionSync, sync_session, sync_sessions
+from muse.session.working_files import update_to_branch
 
 _ATTEMPTS = 100
 _REASONS_SHOWN = 3
@@ -125,7 +126,8 @@ def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     sessions = tuple(sync_sessions(own, peer, receive=False))
     theirs = peer.branches().get(branch)
     if theirs == ours:
-        return Exchange(sessions, (Transfer(branch, theirs, ours, "up to date"),))
+        kept = peer.advance(branch, ours, ours)  # a push that was cut short may have left its files
+        return Exchange(sessions, (Transfer(branch, theirs, ours, "up to date", kept=tuple(kept)),))
     if theirs is not None and not (dag.has_commit(theirs) and dag.descends(ours, theirs)):
         raise ConflictError(f"branch {branch!r} has commits there that are not here: run 'muse pull' first")
     with peer.receiving():
@@ -155,6 +157,8 @@ def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
             with own.receiving():
                 commits = _copy(peer, own, head, sessions)
                 kept = own.advance(branch, before, head)
+                if before == head:  # a clone that was cut short may have left its files
+                    kept = update_to_branch(own.repository, branch, None).kept
             made.append(Transfer(branch, before, head, "fast-forward", commits, tuple(kept)))
     return Exchange(sessions, tuple(made))
 

@@ -116,7 +116,6 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,
-        timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
         ssl_certfile=settings.certificate or None,
         ssl_keyfile=settings.private_key or None,
     )
@@ -225,17 +224,20 @@ class _Server(uvicorn.Server):
         service.is_stopping = True
         service.log.info("stopping", live=len(service.live))
         self._door.close()
-        retry_after = service.settings.retry_after_seconds
+        loop, retry_after = asyncio.get_running_loop(), service.settings.retry_after_seconds
+        ends_at = loop.time() + service.settings.drain_seconds
         for live in list(service.live):
             live.leave(
                 RESTARTING, "the server is stopping", message={"type": "closing", "retry_after": retry_after}
             )
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(service.settings.drain_seconds):
+            async with asyncio.timeout_at(ends_at):
                 while service.live or not service.sessions.are_drained:  # noqa: ASYNC110 - once in a life
                     await asyncio.sleep(0.01)
         for live in list(service.live):
             live.abort()
+        # Requests have what is left of the same time.
+        self.config.timeout_graceful_shutdown = max(0, ends_at - loop.time())  # type: ignore[assignment]
         await super().shutdown(sockets)
 
 

@@ -199,8 +199,8 @@ class LiveSession(Resource):
         tips: Mapping[str, str | None],
     ) -> CommitOutcome:
         """Bring the working tree, then the checkpoint, up to commits that the branch names."""
-        before = self.repository.read_tree(tips.get(self.branch))
-        update = update_to_branch(self.repository, self.branch, before, session_id=self.log.session_id())
+        before, session_id = tips.get(self.branch), self.log.session_id()
+        update = update_to_branch(self.repository, self.branch, before, session_id=session_id)
         tips = {**tips, self.branch: staged.newest}
         checkpoint = self.log.checkpoint(
             staged.snapshot_id, commit_id=staged.newest, until=cut, tips=present(tips)

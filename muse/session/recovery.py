@@ -53,17 +53,24 @@ class Recovery:
         """Remember that a checkpoint has all that these branches hold."""
         self._agreed = tips, checkpoint
 
-    def catch_up(self, *, salvage: bool = False, found_before: SessionHistories | None = None) -> CaughtUp:
+    def catch_up(
+        self,
+        *,
+        salvage: bool = False,
+        found_before: SessionHistories | None = None,
+        distrusts: bool = False,
+    ) -> CaughtUp:
         """Bring the checkpoint up to what the branches hold, as `found_before` has it if they have not moved.
 
+        A checkpoint that it `distrusts` is made again from the commits alone; until then it stays.
         `LostCommitError` if it rests on a commit that no branch leads to, `CorruptionError` if the log lacks
         ops that commits cover, unless `salvage`.
         """
         dag, log = self._repository.dag, self._log
         tips = dag.branches()
         try:
-            checkpoint = log.read_checkpoint()
-            is_damaged = False
+            checkpoint = None if distrusts else log.read_checkpoint()
+            is_damaged = distrusts
         except CorruptionError:
             checkpoint, is_damaged = None, True
         if not is_damaged and self._agreed == (tips, checkpoint):
@@ -78,14 +85,14 @@ class Recovery:
                 log.checkpoints.discard()
             self.note_agreement(tips, log.checkpoints.trusted())
             return CaughtUp(tips)
-        coverage = log.checkpoints.with_commits(found.op_lists, salvage=salvage)
+        coverage = log.checkpoints.with_commits(found.op_lists, salvage=salvage, is_trusted=not is_damaged)
         is_behind = is_damaged or coverage != log.checkpoints.coverage()
         kept: list[str] = []
         if is_behind:
             # The ref that a crash left may not be on the disk yet; the checkpoint must not run ahead of it.
             with contextlib.suppress(ConflictError):  # who moved it on has synced it
                 dag.swap_head(found.branch, tips[found.branch], tips[found.branch] or "")
-            before = self._repository.read_tree(named or found.commits[0].parent_id)
+            before = named or found.commits[0].parent_id
             kept = update_to_branch(self._repository, self._branch, before).kept
         newest = found.commits[-1]
         log.checkpoints.adopt(coverage, newest.snapshot_id, newest.commit_id, present(tips))
@@ -108,9 +115,7 @@ class Recovery:
         """
         before = self._log.checkpoints.trusted()
         told = coverage_of(before) if before and self._is_as_committed(before) else None
-        if before:
-            self._log.checkpoints.distrust()  # what it says is told by the commits, or by nobody
-        kept = self.catch_up(salvage=salvage).kept
+        kept = self.catch_up(salvage=salvage, distrusts=before is not None).kept
         return before is not None and self._log.checkpoints.coverage() != told, kept
 
     def _is_as_committed(self, checkpoint: OpLogCheckpoint) -> bool:

@@ -13,9 +13,9 @@ from muse.history.working_tree import WorkingTreeUpdate, update_working_tree
 
 
 def update_to_branch(
-    repository: Repository, branch: str, before: Mapping[str, str], *, session_id: str = ""
+    repository: Repository, branch: str, before: str | None, *, session_id: str = ""
 ) -> WorkingTreeUpdate:
-    """Bring the files from `before` to the head of a branch, if it is the one that is checked out.
+    """Bring the files from the commit `before` to the head of a branch, if that is checked out.
 
     A file whose content was recorded in the session of that id is not taken for one that was changed by hand.
     """
@@ -26,10 +26,11 @@ def update_to_branch(
         return update_working_tree(
             repository.root,
             repository.objects,
-            before=before,
+            before=repository.read_tree(before),
             after=repository.read_tree(head),
             known=_Versions(repository, head, session_id).has,
             executable=executable_paths(repository.dag.read_commit(head)),
+            was_executable=executable_paths(repository.dag.read_commit(before)) if before else (),
             storage=repository.storage,
         )
 

@@ -48,3 +48,19 @@ def test_a_checkout_waits_for_a_commit_that_brings_its_files(tmp_path: Path) -> 
     (update,) = found
     assert (update[0], update[2].kept) == (newest, [])
     assert (tmp_path / "b.txt").read_text() == "b.txt"
+
+
+def test_a_checkout_brings_which_files_may_be_run_and_which_no_more(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    repository, _ = Repository.init(root)
+    script = tmp_path / "run.sh"
+    with LiveSession(root, "jam") as session:
+        session.edit("ada", "code", {"op": "insert", "address": "run.sh", "position": None, "text": "true\n"})
+        first = session.commit("It runs", executable=["run.sh"]).commit_id or ""
+        session.edit("ada", "code", {"op": "insert", "address": "b.txt", "position": None, "text": "b\n"})
+        session.commit("It runs no more", executable=[])
+    assert script.stat().st_mode & 0o111 == 0
+    _check_out(repository, first, force=False)
+    assert script.stat().st_mode & 0o111 == 0o111
+    _check_out(repository, "main", force=False)
+    assert script.stat().st_mode & 0o111 == 0

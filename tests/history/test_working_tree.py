@@ -242,3 +242,20 @@ def test_a_file_that_is_saved_just_as_it_may_be_run_is_kept(tmp_path: Path) -> N
         storage=Saving(),
     )
     assert (tmp_path / "run.sh").read_bytes() == b"saved"
+
+
+def test_a_file_that_may_be_run_no_more_is_so_in_the_tree_and_what_a_person_let_run_stays(
+    tmp_path: Path,
+) -> None:
+    files = {name: name.encode() for name in ("same.sh", "changed.sh", "mine.sh")}
+    objects = ObjectStore(str(tmp_path))
+    before = {path: objects.put(content) for path, content in files.items()}
+    after = {**before, "changed.sh": objects.put(b"new")}
+    bits = ["same.sh", "changed.sh"]
+    at = str(tmp_path)
+    update_working_tree(at, objects, before=None, after=before, known=lambda *_: True, executable=bits)
+    (tmp_path / "mine.sh").chmod(0o755)
+    update_working_tree(at, objects, before=before, after=after, known=lambda *_: True, was_executable=bits)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in files}
+    assert modes == {"same.sh": 0o644, "changed.sh": 0o644, "mine.sh": 0o755}
+    assert (tmp_path / "changed.sh").read_bytes() == b"new"

@@ -18,7 +18,7 @@ from muse.history.commit_record import make_commit_record
 from muse.history.dag import CommitDag
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
-from muse.plugins.music.notes import insert_note
+from muse.plugins.music.notes import delete_file, insert_note
 from muse.replication.history_copy import copy_history
 from muse.replication.local_peer import LocalPeer
 from muse.replication.peer import Content, Kind, Peer
@@ -610,6 +610,35 @@ def test_a_pull_with_nothing_new_reads_each_commit_at_most_twice_however_many_se
     for number in range(20):
         with LiveSession(replica, f"jam-{number}") as session:
             assert session.log.replay_since_checkpoint() == []
+
+
+def test_a_push_that_died_once_the_branch_was_moved_brings_the_files_when_it_is_run_again(two: Two) -> None:
+    first, second = two
+    play(first, 61)
+    play(first, 62, "talk", "talk.mid")
+    with LiveSession(first, "jam") as session:
+        session.edit("ada", "music", delete_file("song.mid", (first / "song.mid").read_bytes()))
+        session.commit("Away with it")
+    with pytest.MonkeyPatch.context() as crash:
+        crash.setattr("muse.replication.local_peer.update_to_branch", _die)
+        with pytest.raises(KeyboardInterrupt):
+            push_to(first, second)
+    assert head(second) == head(first)
+    assert (second / "song.mid").exists()
+    [transfer] = push_to(first, second).transfers
+    assert transfer.result == "up to date"
+    assert not (second / "song.mid").exists()
+    assert (second / "talk.mid").exists()
+    for name in ("jam", "talk"):
+        with OpLog(second, name) as log:
+            assert log.replay_since_checkpoint() == []
+    (second / "talk.mid").unlink()
+    push_to(first, second)
+    assert not (second / "talk.mid").exists(), "a file that its user removed came back"
+
+
+def _die(*_given: object, **_named: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_session_whose_log_comes_in_many_batches_is_opened_once(

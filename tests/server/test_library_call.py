@@ -17,12 +17,14 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from muse.core.timestamp import now_text
 from muse.history.repository import Repository
 from muse.server.run import serve
+from muse.server.sessions import Sessions
 from muse.server.settings import Settings
 from tests.samples.server_process import draft
 
@@ -62,7 +64,7 @@ def descriptors() -> set[tuple[str, str]]:
 
 
 @contextmanager
-def served(root: Path) -> Iterator[str]:
+def served(root: Path, **settings: Any) -> Iterator[str]:
     """Serve from a thread of this process while the block runs."""
     Repository.init(str(root), now=now_text(), any_domain=True)
     over, answers = threading.Event(), threading.Event()
@@ -74,7 +76,7 @@ def served(root: Path) -> Iterator[str]:
 
     thread = threading.Thread(
         target=lambda: serve(
-            str(root), Settings(port=0), log_to=io.StringIO(), ready=ready, is_over=over.is_set
+            str(root), Settings(port=0, **settings), log_to=io.StringIO(), ready=ready, is_over=over.is_set
         )
     )
     thread.start()
@@ -98,6 +100,23 @@ def use(url: str) -> None:
             assert json.loads(socket.recv())["type"] == "presence"
         with pytest.raises(InvalidStatus), connect(live.replace("jam", "nope")):
             pass
+
+
+def test_all_that_is_finished_at_a_stop_shares_one_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_for_requests: list[float | None] = []
+    shutdown = uvicorn.Server.shutdown
+
+    async def told(server: uvicorn.Server, sockets: Any = None) -> None:
+        left_for_requests.append(server.config.timeout_graceful_shutdown)
+        await shutdown(server, sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "shutdown", told)
+    monkeypatch.setattr(Sessions, "are_drained", False)  # something is being written for longer than that
+    with served(tmp_path, drain_seconds=0.01):
+        pass
+    assert left_for_requests == [0]
 
 
 def test_a_server_in_a_thread_changes_nothing_of_the_process(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from muse.checks.verify import verify_repository
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.disk.storage import Storage
@@ -603,6 +604,25 @@ def test_a_file_changed_by_hand_is_kept_and_named_after_the_commit(root: Path) -
     is_sealed_exactly(root)
 
 
+def test_a_checkpoint_that_is_made_again_is_there_until_the_new_one_is(root: Path) -> None:
+    class Dying(Storage):
+        """The process dies where it would write the checkpoint."""
+
+        def write_atomically(self, path: str, data: bytes, **options: Any) -> None:
+            if path.endswith("checkpoint.json"):
+                raise KeyboardInterrupt
+            super().write_atomically(path, data, **options)
+
+    with LiveSession(root, "jam") as session:
+        session.edit("ada", DOMAIN, {"n": 0})
+        session.commit("First")
+    with LiveSession(root, "jam", storage=Dying()) as session, pytest.raises(KeyboardInterrupt):
+        session.recover()
+    assert verify_repository(str(root)).findings == []
+    with LiveSession(root, "jam") as session:
+        assert not session.recover()
+
+
 def test_recovery_writes_the_files_that_a_crash_left_out(root: Path) -> None:
     with LiveSession(root, "jam") as session:
         session.edit("ada", "music", note_op(0))
@@ -681,3 +701,4 @@ def test_a_commit_takes_its_time_and_its_executable_files_from_its_caller(root: 
             session.commit("Third", at="yesterday")
         session.commit("Third", executable=[])
         assert executable_paths(history(root)[-1]) == frozenset()
+        assert (root / "run.sh").stat().st_mode & 0o111 == 0
