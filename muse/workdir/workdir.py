@@ -15,6 +15,7 @@ from muse.history.working_tree import WrittenFiles, notes_of_written
 from muse.plugins.op_fields import NAMES_DIRECTORY
 from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns
 from muse.workdir.log_version import log_version
+from muse.workdir.presence import check_directory, check_repository
 from muse.workdir.scan import Directory, FileFault
 from muse.workdir.scope import Scope, Settled, scope_of
 from muse.workdir.sessions import ChosenSession, choose_session
@@ -90,7 +91,7 @@ class Workdir:
         """
         wanted = scope_of(paths)
         with self._locked(wait=False) as is_ours:
-            base = self._store.read()
+            base = self._read_base(wanted)
             if is_ours:
                 self._finish(base)
             chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
@@ -120,7 +121,7 @@ class Workdir:
         """
         wanted = scope_of(paths)
         with self._locked(wait=False) as is_ours:
-            base = self._store.read()
+            base = self._read_base(wanted)
             if is_ours:
                 self._finish(base)
             chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
@@ -193,7 +194,7 @@ class Workdir:
             raise UsageError("nobody is named whose edits these are: name an actor")
         wanted = scope_of(paths, is_settled)
         with self._locked():
-            base = self._store.read()
+            base = self._read_base(wanted)
             self._finish(base)
             chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
             quick = self._quick_comparison(base, chosen)
@@ -255,7 +256,7 @@ class Workdir:
         """
         wanted = scope_of(paths)
         with self._locked():
-            base = self._store.read()
+            base = self._read_base(wanted)
             self._finish(base)
             chosen = choose_session(self.repository, base, self._session_id, self.actor_id)
             with self._newest(chosen) as newest:
@@ -293,10 +294,22 @@ class Workdir:
 
     # -- the base -------------------------------------------------------------------------------
 
+    def check_presence(self) -> None:
+        """Raise `AwayError` if the directory, or one like it, is not there, and had files."""
+        check_repository(self.repository.root, self.repository.storage)
+        self._read_base(Scope(()))
+
+    def _read_base(self, wanted: Scope) -> Base:
+        """Return what is remembered of the directory. Raises `AwayError` if that is not there now."""
+        base = self._store.read()
+        check_directory(self.directory, base, self._store.path, is_named=bool(wanted.paths))
+        return base
+
     @contextmanager
     def _locked(self, *, wait: bool = True) -> Iterator[bool]:
         """Hold the lock of the directory; yield False, without it, where it is taken or can be none."""
         storage = self.repository.storage
+        check_repository(self.repository.root, storage)
         with ExitStack() as held:
             try:
                 storage.make_directories(os.path.dirname(self._store.lock_path))
@@ -434,6 +447,7 @@ class Workdir:
                 found.is_news |= seen != row
                 base.files[path] = seen
         base.taken_ns = taken_ns
+        found.is_news |= base.has_moved
 
     def _note_session(self, base: Base, newest: "Newest") -> None:
         base.session_id, base.branch = newest.session_id, newest.branch
