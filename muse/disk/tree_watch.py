@@ -45,6 +45,7 @@ class TreeWatch(Resource):
         self._directories = list(directories)
         self._woken = threading.Event()
         self.is_polling = False
+        self.is_timed_out = False
         self._inner = self._begin()
 
     def _begin(self) -> "RustNotify":
@@ -70,7 +71,8 @@ class TreeWatch(Resource):
     def wait(self, seconds: float | None) -> set[str]:
         """Return paths at which something may have changed; none when woken, or after `seconds`.
 
-        More than those may have changed. Raises `KeyboardInterrupt` if a signal's handler raised.
+        More than those may have changed. `is_timed_out` tells which of the two it was. Raises
+        `KeyboardInterrupt` if a signal's handler raised.
         """
         from watchfiles._rust_notify import WatchfilesRustInternalError  # noqa: PLC0415
 
@@ -78,13 +80,19 @@ class TreeWatch(Resource):
         try:
             told = self._inner.watch(_GATHERED_MS, _STEP_MS, max(1, int(limit * 1000)), self._woken)
         except WatchfilesRustInternalError:  # a name that is no text: it tells nothing more after that
-            self._inner.close()
-            self._inner = self._begin()
+            self.begin_again()
+            self.is_timed_out = False
             return set()
         if told == "signal":
             raise KeyboardInterrupt
+        self.is_timed_out = told == "timeout"
         self._woken.clear()
         return set() if isinstance(told, str) else {path for _, path in told}
+
+    def begin_again(self) -> None:
+        """Watch what is at the paths now, where that may be others than before."""
+        self._inner.close()
+        self._inner = self._begin()
 
     def wake(self) -> None:
         """End the wait that is going on, or the next one: from any thread, or a signal's handler."""

@@ -66,6 +66,7 @@ class CodeReplica:
         self._merger: Merger | None = merger
         self._place = found.place
         self._heads: dict[str, None] = dict.fromkeys(found.committed)
+        self._last: dict[str, tuple[int, str]] = {}  # the newest op here of each actor: stamp and id
         self._taken = set(self._heard)  # the ops that the log has not before the place, and that are here
         self._based: set[str] = set()  # files whose present base the log knows
         for entry in entries:
@@ -81,14 +82,18 @@ class CodeReplica:
     def _know(self, entry: OpEntry) -> None:
         for parent in entry["parent_op_ids"]:
             self._heads.pop(parent, None)
-        self._heads[entry["op_id"]] = None
+        before, own = self._last.get(entry["actor_id"], (0, "")), (entry["lamport_ts"], entry["op_id"])
+        if before < own:  # else one that its actor made later, and that follows from it, is here
+            self._heads.pop(before[1], None)
+            self._heads[entry["op_id"]] = None
+            self._last[entry["actor_id"]] = own
         self._based.add(str(entry["domain_op"].get("file_id", "")))
 
     # -- looking --------------------------------------------------------------------------------
 
     @property
     def version(self) -> tuple[str, ...]:
-        """The ops from which everything here follows: those that no other op here names as its cause."""
+        """The ops from which all here follows: the last of each actor, unless another op names it."""
         return tuple(self._heads)
 
     def paths(self) -> list[str]:
@@ -267,9 +272,8 @@ class CodeReplica:
         parents = list(heads) if len(heads) <= PARENTS else list(heads)[-PARENTS:]
         entries = self._source.record(ops, parents)
         heads.clear()
-        heads[entries[-1]["op_id"]] = None
+        self._know(entries[-1])
         self._taken.update(entry["op_id"] for entry in entries)
-        self._based.add(ops[0]["file_id"])
         return entries
 
     # -- others' edits --------------------------------------------------------------------------

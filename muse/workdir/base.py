@@ -80,7 +80,8 @@ class Base:
 
     `plan` are ops that are about to be recorded, `done` the id of the last plan that was carried out;
     `coming` what files are about to be replaced by: after a crash it is not known whether they were.
-    `notes` are files of notes that it has taken in. `is_lost`: what was remembered was damaged.
+    `notes` are files of notes that it has taken in. `is_lost`: what was remembered was damaged. `place` are
+    the device and the inode of the directory, if they are known; `has_moved`: they were others before.
     """
 
     session_id: str = ""
@@ -94,6 +95,8 @@ class Base:
     notes: list[str] = field(default_factory=list)
     is_new: bool = False
     is_lost: bool = False
+    place: tuple[int, int] | None = None
+    has_moved: bool = False
 
 
 class BaseStore:
@@ -200,6 +203,7 @@ def _document(base: Base) -> dict[str, Any]:
         "session_id": base.session_id,
         "branch": base.branch,
         "taken_ns": base.taken_ns,
+        "place": list(base.place or ()),
         "seen": {"head": base.seen.head, "log": list(base.seen.log), "ahead": base.seen.ahead},
         "files": rows,
         "done": base.done,
@@ -235,6 +239,7 @@ def _read_base(document: Mapping[str, Any], path: str) -> Base:
         )
     seen = value_of(document, "seen", dict, path)
     versions = value_of(document, "versions", list, path)
+    place = tuple(document.get("place", ()))
     return Base(
         session_id=value_of(document, "session_id", str, path),
         branch=value_of(document, "branch", str, path),
@@ -242,6 +247,7 @@ def _read_base(document: Mapping[str, Any], path: str) -> Base:
         files=dict(_rows(value_of(document, "files", dict, path), versions, path)),
         seen=Seen(seen.get("head"), tuple(seen.get("log", ())), dict(seen.get("ahead", {}))),
         done=value_of(document, "done", str, path),
+        place=place if len(place) == 2 else None,
     )
 
 

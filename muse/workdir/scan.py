@@ -47,6 +47,11 @@ class Directory:
         """Return where a file of the tree is."""
         return f"{self.path}/{path}"
 
+    def identity(self) -> tuple[int, int] | None:
+        """Return the device and the inode of the directory; None if it does not exist."""
+        found = self.look(".")
+        return None if found is None else (found.st_dev, found.st_ino)
+
     def scan(self, known: Collection[str]) -> Scan:
         """Look through all of it; no link is followed.
 

@@ -15,8 +15,10 @@ from muse.errors import ConflictError, MuseError, StorageError
 from muse.workdir.authors import Authors
 from muse.workdir.base import now_ns
 from muse.workdir.concerns import Concerns
+from muse.workdir.presence import AwayError
 from muse.workdir.quiet import FAULT_NS, Complaints, Quiet
 from muse.workdir.record import shortly
+from muse.workdir.scan import Directory
 from muse.workdir.workdir import RecordOutcome, Workdir
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ _UNCONCERNED_SECONDS = 1.0
 _LONGEST_REST_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
+_AWAY_SECONDS = 1.0
+"""Nothing tells that a directory went away or came back: so often it is looked for."""
 _END_SECONDS = 5.0
 
 
@@ -91,6 +95,8 @@ class Watcher:
         self._is_stopping = False
         self._session_id = ""
         self._fault = ""
+        self._is_away = False
+        self._places = self._identities()
         self._pause = _FIRST_PAUSE_SECONDS
         self._due: float | None = None
         self._rests_until = 0.0
@@ -108,10 +114,12 @@ class Watcher:
     def run(self) -> None:
         """Watch until `stop` is called.
 
-        Raises `ConflictError` where the directory is watched already, `UsageError` where nothing can be
-        recorded here as asked for.
+        Raises `ConflictError` where the directory is watched already, `AwayError` where it is not there but
+        had files, `UsageError` where nothing can be recorded here as asked for. A directory that goes away
+        later is waited for.
         """
         with ExitStack() as stack:
+            self._workdir.check_presence()
             stack.enter_context(self._watching_alone())
             stack.enter_context(self._workdir.keeping_open())
             self._watch = stack.enter_context(TreeWatch(self._watched()))
@@ -120,7 +128,7 @@ class Watcher:
             if self._link is not None:
                 stack.enter_context(self._link).start(self._session_id, self._workdir.actor_id, self.wake)
             while not self._is_stopping:
-                self._take(self._watch.wait(self._seconds_left()))
+                self._wait(self._watch)
                 self._tell_of_server()
                 if self._is_due():
                     self._look()
@@ -166,6 +174,22 @@ class Watcher:
 
     # -- when to look ---------------------------------------------------------------------------
 
+    def _wait(self, watch: TreeWatch) -> None:
+        """Wait until something is to be done, or may be."""
+        left = self._seconds_left()
+        is_brief = left is None or left > _AWAY_SECONDS
+        places = watch.wait(_AWAY_SECONDS if is_brief else left)
+        if not (is_brief and watch.is_timed_out):
+            self._take(places)
+        elif not self._is_away and self._identities() != self._places:
+            self._look_within(0)
+
+    def _identities(self) -> list[tuple[int, int] | None]:
+        """Return which directories are watched."""
+        workdir = self._workdir
+        root = Directory(os.path.abspath(workdir.repository.root), workdir.repository.storage)
+        return [one.identity() for one in (workdir.directory, root)]
+
     def _take(self, places: set[str]) -> None:
         """Note what was told to have changed."""
         if not places:
@@ -209,6 +233,8 @@ class Watcher:
         """Record what was changed while nobody watched; what cannot be done at all is told at once."""
         try:
             self._look_at_all()
+        except AwayError:
+            raise
         except StorageError as error:
             self._hold(error)
 
@@ -254,15 +280,21 @@ class Watcher:
 
     def _hold(self, error: MuseError) -> None:
         """Say, once, why nothing can be done now; it is tried again after pauses that grow."""
+        self._is_away = isinstance(error, AwayError)
         if str(error) != self._fault:
             self._fault = str(error)
             self._tell("waiting", self._fault)
-        self._look_within(self._pause)
+        self._look_within(min(self._pause, _AWAY_SECONDS) if self._is_away else self._pause)
 
     def _go_on(self) -> None:
         if self._fault:
             self._fault, self._pause = "", _FIRST_PAUSE_SECONDS
             self._tell("going_on", "what could not be done before is done")
+        places = self._identities()
+        if self._watch is not None and (self._is_away or places != self._places):
+            self._is_away, self._places = False, places
+            self._watch.begin_again()
+            self._look_within(0)  # what was saved before that was not told
 
     def _tell(self, kind: EventKind, what: str) -> None:
         self._report(WatchEvent(kind, what, created_at=now_text()))

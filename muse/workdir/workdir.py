@@ -15,6 +15,7 @@ from muse.history.working_tree import WrittenFiles, notes_of_written
 from muse.plugins.op_fields import NAMES_DIRECTORY
 from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns
 from muse.workdir.log_version import log_version
+from muse.workdir.presence import check_directory, check_repository
 from muse.workdir.scan import Directory, FileFault
 from muse.workdir.scope import Scope, Settled, scope_of
 from muse.workdir.sessions import ChosenSession, choose_session
@@ -89,7 +90,7 @@ class Workdir:
         With `paths`, only those files, and those in those directories; `NotFoundError` where nothing is.
         """
         wanted = scope_of(paths)
-        with self._begun(wait=False) as (base, chosen, is_ours):
+        with self._begun(wanted, wait=False) as (base, chosen, is_ours):
             found = self._quick_comparison(base, chosen)
             if found is None:
                 with self._newest(chosen) as newest:
@@ -115,7 +116,7 @@ class Workdir:
         A file that cannot be read is in neither, but among the faults. Nothing is recorded; see `status`.
         """
         wanted = scope_of(paths)
-        with self._begun(wait=False) as (base, chosen, _), self._newest(chosen) as newest:
+        with self._begun(wanted, wait=False) as (base, chosen, _), self._newest(chosen) as newest:
             found, _ = self._compared(base, newest)
             wanted.check(found)
             moved = (change.from_path for change in found.here.values() if change.from_path)
@@ -183,7 +184,7 @@ class Workdir:
         if not self.actor_id:
             raise UsageError("nobody is named whose edits these are: name an actor")
         wanted = scope_of(paths, is_settled)
-        with self._begun() as (base, chosen, _):
+        with self._begun(wanted) as (base, chosen, _):
             quick = self._quick_comparison(base, chosen)
             if quick is not None and wanted.has_nothing(quick, brings=brings):
                 wanted.check(quick)
@@ -242,7 +243,7 @@ class Workdir:
         text; any other stays as it is and is named.
         """
         wanted = scope_of(paths)
-        with self._begun() as (base, chosen, _), self._newest(chosen) as newest:
+        with self._begun(wanted) as (base, chosen, _), self._newest(chosen) as newest:
             found, recorder = self._compared(base, newest)
             wanted.check(found)
             faults = [fault for fault in found.faults if wanted.has(fault.path)]
@@ -277,11 +278,25 @@ class Workdir:
 
     # -- the base -------------------------------------------------------------------------------
 
+    def check_presence(self) -> None:
+        """Raise `AwayError` if the directory, or one like it, is not there, and had files."""
+        check_repository(self.repository.root, self.repository.storage)
+        self._read_base(Scope(()))
+
+    def _read_base(self, wanted: Scope) -> Base:
+        """Return what is remembered of the directory. Raises `AwayError` if that is not there now."""
+        base = self._store.read()
+        check_directory(self.directory, base, self._store.path, is_named=bool(wanted.paths))
+        return base
+
     @contextmanager
-    def _begun(self, *, wait: bool = True) -> Iterator[tuple[Base, ChosenSession, bool]]:
-        """Begin a call: give its block the base, the session, and whether the lock is held; see `_locked`."""
+    def _begun(self, wanted: Scope, *, wait: bool = True) -> Iterator[tuple[Base, ChosenSession, bool]]:
+        """Begin a call: give its block the base, the session, and whether the lock is held; see `_locked`.
+
+        Raises `AwayError` if the directory is not there now.
+        """
         with self._locked(wait=wait) as is_ours:
-            base = self._store.read()
+            base = self._read_base(wanted)
             if is_ours:
                 self._finish(base)
             yield base, choose_session(self.repository, base, self._session_id, self.actor_id), is_ours
@@ -290,6 +305,7 @@ class Workdir:
     def _locked(self, *, wait: bool = True) -> Iterator[bool]:
         """Hold the lock of the directory; yield False, without it, where it is taken or can be none."""
         storage = self.repository.storage
+        check_repository(self.repository.root, storage)
         with ExitStack() as held:
             try:
                 storage.make_directories(os.path.dirname(self._store.lock_path))
@@ -427,6 +443,7 @@ class Workdir:
                 found.is_news |= seen != row
                 base.files[path] = seen
         base.taken_ns = taken_ns
+        found.is_news |= base.has_moved
 
     def _note_session(self, base: Base, newest: "Newest") -> None:
         base.session_id, base.branch = newest.session_id, newest.branch

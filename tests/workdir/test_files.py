@@ -1,6 +1,7 @@
 """What else is in a directory: junk, files that no tree may have, files of any kind."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from muse.session.guarded_log import GuardedLog
 from muse.session.live import LiveSession
 from muse.session.policy import Policy, write_policy
 from muse.session.text_replica import CodeReplica
+from muse.workdir.presence import AwayError
 from muse.workdir.workdir import RecordOutcome, Workdir
 from tests.workdir.test_midi import TUNE, midi
 
@@ -67,25 +69,78 @@ def test_a_file_that_the_session_has_is_recorded_though_it_is_ignored_now(root: 
     assert (outcome.change.path, outcome.change.kind) == ("a.log", "deleted")
 
 
-def test_files_of_a_directory_that_cannot_be_listed_are_not_taken_for_deleted(
-    root: Path, tmp_path: Path
-) -> None:
-    files, away = tmp_path / "files", tmp_path / "away"
+def of_bot(root: Path, files: Path) -> Workdir:
+    """A directory of the bot's, with two files that are recorded."""
     files.mkdir()
-    (files / "a.txt").write_text("one\n")
-    here = Workdir(Repository.open(str(root)), str(files), "ada", session_id="jam")
-    assert recorded(here.record()) == ["a.txt"]
+    for name in ("a.txt", "b.txt"):
+        (files / name).write_text(f"{name}\n")
+    here = Workdir(Repository.open(str(root)), str(files), "bot", session_id="jam")
+    assert recorded(here.record()) == ["a.txt", "b.txt"]
+    return here
+
+
+def test_a_directory_that_is_away_is_no_removal_of_its_files(root: Path, tmp_path: Path) -> None:
+    files, away = tmp_path / "files", tmp_path / "away"
+    here = of_bot(root, files)
     files.rename(away)
-    assert here.status().here == []
-    outcome = here.record()
-    assert (recorded(outcome), faults(outcome)) == (
-        [],
-        {".": "could not list .: No such file or directory"},
-    )
+    for look in (here.record, here.status, here.bring, here.contents):
+        with pytest.raises(AwayError, match="its 2 files are not taken for deleted"):
+            look()
+    assert not files.exists()
     away.rename(files)
     assert (here.status().here, here.status().faults) == ([], [])
     (files / "a.txt").unlink()
     assert recorded(here.record()) == ["a.txt"]
+
+
+def test_an_empty_directory_in_the_place_of_another_is_no_removal_of_its_files(
+    root: Path, tmp_path: Path
+) -> None:
+    files, away = tmp_path / "files", tmp_path / "away"
+    here = of_bot(root, files)
+    files.rename(away)
+    files.mkdir()
+    (files / "new.txt").write_text("new\n")
+    for look in (here.record, here.status, here.bring, here.contents):
+        with pytest.raises(AwayError, match="has none of its 2 files"):
+            look()
+    assert tree_of(files) == ["new.txt"]
+    assert recorded(here.record(["b.txt"])) == ["b.txt"]  # named: it is meant
+    (files / "a.txt").write_text("a.txt\n")
+    assert recorded(here.record()) == ["new.txt"]
+
+
+def test_files_that_are_all_removed_from_their_directory_are_recorded_so(root: Path, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    here = of_bot(root, files)
+    for name in tree_of(files):
+        (files / name).unlink()
+    assert recorded(here.record()) == ["a.txt", "b.txt"]
+
+
+def test_a_copy_of_a_directory_is_as_good(root: Path, tmp_path: Path) -> None:
+    files, away = tmp_path / "files", tmp_path / "away"
+    here = of_bot(root, files)
+    files.rename(away)
+    shutil.copytree(away, files)
+    assert recorded(here.record()) == []
+    for name in tree_of(files):
+        (files / name).unlink()
+    assert recorded(here.record()) == ["a.txt", "b.txt"]
+
+
+def test_no_repository_is_made_where_one_was(root: Path) -> None:
+    here = workdir(root)
+    (root / "a.txt").write_text("one\n")
+    here.record()
+    root.rename(root.with_name("away"))
+    with pytest.raises(AwayError, match="has no repository now"):
+        here.record()
+    assert not root.exists()
+
+
+def tree_of(directory: Path) -> list[str]:
+    return sorted(place.name for place in directory.iterdir())
 
 
 def test_patterns_that_cannot_be_read_are_named(root: Path) -> None:
@@ -311,3 +366,14 @@ def test_a_commit_brings_what_others_did_into_a_file_that_was_recorded(root: Pat
     (root / "a.txt").write_text("bob\none\ntwo\nthree\n")
     workdir(root).record()
     assert (root / "a.txt").read_text() == "bob\none\ntwo\nthree\n"
+
+
+def test_a_file_that_follows_many_made_at_once_names_one_cause(root: Path) -> None:
+    for number in range(20):
+        (root / f"{number}.txt").write_text(f"{number}\n")
+    workdir(root).record()
+    (root / "after.txt").write_text("after\n")
+    workdir(root).record()
+    with OpLog(str(root), "jam") as log:
+        *_, last, after = log.read_all()
+    assert after["parent_op_ids"] == [last["op_id"]]

@@ -5,7 +5,7 @@ import pty
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mido
@@ -219,6 +219,54 @@ def test_a_directory_among_the_files_of_the_repository_is_refused_unless_it_is_i
     assert session_files(root).keys() == {".museignore", "a.txt"}
 
 
+def test_a_directory_that_goes_away_is_waited_for(root: Path, tmp_path: Path) -> None:
+    place, away = tmp_path / "bot", tmp_path / "away"
+    with WatchProcess(root, "bot", "--dir", str(place)) as watch:
+        (place / "a.txt").write_text("one\n")
+        watch.recorded("a.txt")
+        place.rename(away)
+        assert "was moved away, removed or unmounted" in watch.until_kind("waiting")["what"]
+        by_bob(root, "a.txt", "bob\n")
+        assert not place.exists()
+        place.mkdir()
+        assert "has none of its 1 file" in watch.until_kind("waiting")["what"]
+        place.rmdir()
+        shutil.copytree(away, place)
+        watch.until_kind("going_on")
+        watch.brought("a.txt")
+        (place / "b.txt").write_text("after\n")
+        watch.recorded("b.txt")
+        watch.stop()
+    assert session_files(root) == tree(place) == {"a.txt": b"bob\none\n", "b.txt": b"after\n"}
+
+
+def test_a_repository_that_goes_away_is_waited_for(root: Path) -> None:
+    away = root.with_name("away")
+    with WatchProcess(root, "ada") as watch:
+        (root / "a.txt").write_text("one\n")
+        watch.recorded("a.txt")
+        root.rename(away)
+        watch.until_kind("waiting")
+        assert not root.exists()
+        away.rename(root)
+        watch.until_kind("going_on")
+        (root / "a.txt").write_text("one\ntwo\n")
+        watch.recorded("a.txt")
+        watch.stop()
+    assert session_files(root) == {"a.txt": b"one\ntwo\n"}
+
+
+def test_a_watch_of_a_directory_that_is_away_is_refused(root: Path, tmp_path: Path) -> None:
+    place = tmp_path / "bot"
+    with WatchProcess(root, "bot", "--dir", str(place)) as watch:
+        (place / "a.txt").write_text("one\n")
+        watch.recorded("a.txt")
+        watch.stop()
+    shutil.rmtree(place)
+    status, complaint = WatchProcess(root, "bot", "--dir", str(place)).fails()
+    assert (status, "is not there" in complaint, place.exists()) == (1, True, False)
+
+
 # -- bringing --------------------------------------------------------------------------------------
 
 
@@ -272,21 +320,28 @@ def needs(program: str) -> str:
     return found
 
 
-def in_terminal(*command: str, typed: bytes, cwd: Path) -> None:
-    """Run a program in a terminal, in which somebody types."""
+def in_terminal(*command: str, cwd: Path, dialogue: Sequence[tuple[bytes, bytes]]) -> None:
+    """Run a program in a terminal, in which somebody types: each text, once the one before it is shown."""
     child, terminal = pty.fork()
     if not child:
         os.chdir(cwd)
         os.environ["TERM"] = "vt100"
         os.execv(command[0], command)  # noqa: S606
-    os.write(terminal, typed)
+    shown, left = b"", list(dialogue)
     try:
-        while os.read(terminal, 4096):
-            pass
+        while got := os.read(terminal, 4096):
+            shown += got
+            while left and left[0][0] in shown:
+                shown = b""
+                os.write(terminal, left.pop(0)[1])
     except OSError:
         pass  # it has ended
-    os.waitpid(child, 0)
+    assert os.waitpid(child, 0)[1] == 0
     os.close(terminal)
+    assert not left, (left, shown)
+
+
+NANO = [(b"two", b"\x1b[B\x0bthree"), (b"three", b"\x0f"), (b"Name to Write", b"\r"), (b"Wrote", b"\x18")]
 
 
 @pytest.mark.parametrize("editor", ["ed", "vim", "nano", "sed", "perl"])
@@ -300,7 +355,7 @@ def test_an_editor_saves_a_text(root: Path, watch: WatchProcess, editor: str) ->
         script = ["-c", "%s/two/three/", "-c", "wq"]
         subprocess.run([program, "-u", "NONE", "-es", "a.txt", *script], cwd=root, check=True)
     elif editor == "nano":
-        in_terminal(program, "-I", "a.txt", typed=b"\x1b[B\x0bthree\r\x0f\r\x18", cwd=root)
+        in_terminal(program, "-I", "a.txt", cwd=root, dialogue=NANO)
     elif editor == "sed":
         subprocess.run([program, "-i", "s/two/three/", "a.txt"], cwd=root, check=True)
     else:
