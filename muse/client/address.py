@@ -48,6 +48,7 @@ class Address:
 
     @property
     def is_encrypted(self) -> bool:
+        """Say whether the server is spoken to over TLS."""
         return self.url.lower().startswith("https:")
 
     @property
