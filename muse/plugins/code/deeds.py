@@ -1,7 +1,7 @@
 """Follows what each op did to each file: characters brought and taken, moves, writes, removals. Pure."""
 
 from bisect import bisect_right, insort
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -195,9 +195,6 @@ def _last_content(file: FileDeeds) -> bytes | None:
         if deed.content is not None and stamp > stamps:
             found, stamps = deed.content, stamp
     return found
-
-
-Statuses = Mapping[str, bool]
 
 
 def statuses(deeds: Deeds, undone: Collection[str]) -> dict[str, bool]:
