@@ -82,5 +82,9 @@ def _is_unfinished(tail: bytes) -> bool:
 def _check_damage(session_id: str, path: str, log: OpLog, findings: Findings) -> None:
     for damage in log.damages():
         if damage.kind == "corrupt":
-            message = f"session {session_id!r} is damaged at byte {damage.offset}: {damage.reason}"
+            message = (
+                f"session {session_id!r} is damaged at byte {damage.offset}: {damage.reason}; 'muse session "
+                f"repair {session_id}' moves the bytes aside, once 'muse repair --from' brought what another "
+                "replica has"
+            )
             findings.add(path, "session", message)

@@ -8,6 +8,7 @@ import orjson
 
 from muse.causality import heads_of
 from muse.client.failures import ServerError, failure, is_transient
+from muse.client.fetched import Fetched
 from muse.client.follower import START, byte_of
 from muse.client.loop_thread import LoopThread
 from muse.client.session import AsyncSession
@@ -26,6 +27,7 @@ from muse.session.receipt import Receipt
 from muse.session.replica_source import Place, Present, are_made_of_ops
 
 _ATTEMPTS = 100
+_KEPT_BYTES = 1 << 26
 
 
 class _StoredFiles(Mapping[str, bytes]):
@@ -51,8 +53,9 @@ class _StoredFiles(Mapping[str, bytes]):
 class RemoteSource:
     """One session and one branch of a server. See `ReplicaSource`.
 
-    What is stored under a hash is fetched once. An edit is on its way until the server has answered; with a
-    local log, one that is made while the server is away is kept there.
+    What is stored under a hash is fetched once, as long as it is among the newest 64 MiB. An edit is on its
+    way until the server has answered; with a local log, one that is made while the server is away is kept
+    there.
     """
 
     def __init__(
@@ -79,8 +82,8 @@ class RemoteSource:
         )
         self._branch = branch or self._peer.identity().branch
         self._last_head: str | None = None
-        self._objects: dict[str, bytes] = {}
-        self._commits: dict[str, CommitRecord] = {}
+        self._objects: Fetched[bytes] = Fetched(_KEPT_BYTES)
+        self._commits: Fetched[CommitRecord] = Fetched(_KEPT_BYTES)
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -167,16 +170,19 @@ class RemoteSource:
         return _StoredFiles(snapshot["manifest"], self._fetch)
 
     def _commit(self, commit_id: str) -> CommitRecord:
-        if commit_id not in self._commits:
-            self._commits[commit_id] = commit_in(self._peer.get("commit", commit_id).data, commit_id)
-        return self._commits[commit_id]
+        def fetched() -> tuple[CommitRecord, int]:
+            data = self._peer.get("commit", commit_id).data
+            return commit_in(data, commit_id), len(data)
+
+        return self._commits.get(commit_id, fetched)
 
     def _fetch(self, digest: str) -> bytes:
-        if digest not in self._objects:
+        def fetched() -> tuple[bytes, int]:
             data = self._peer.get("object", digest).data
             check_hash("object", digest, object_id(data))
-            self._objects[digest] = data
-        return self._objects[digest]
+            return data, len(data)
+
+        return self._objects.get(digest, fetched)
 
     # -- editing --------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ behind all that another has sent.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,10 @@ _OPS_A_WRITE = 1_000
 _OPS_ON_THE_LOOP = 200
 _ROUNDS_AT_MOST = 8
 _Receipts = list[Receipt]
+
+
+def _nothing(_bytes: int) -> None:
+    """Take no price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class _Submission:
     is_durable: bool
     size: int
     done: "asyncio.Future[Written]"
+    pay: Callable[[int], object]
     submitted_at: float = field(default_factory=time.perf_counter)
     written: Written = field(default_factory=lambda: Written([]))
 
@@ -83,13 +88,18 @@ class AppendQueue:
         """Whether nothing waits, is written or is synced."""
         return not (self._writing or self._syncing or self._waiting or self._unsynced)
 
-    def submit(self, request: Request, *, is_durable: bool, size: int) -> "asyncio.Future[Written]":
-        """Append, each actor's in the order of the calls; receipts come once it is in the log, or synced."""
+    def submit(
+        self, request: Request, *, is_durable: bool, size: int, pay: Callable[[int], object] = _nothing
+    ) -> "asyncio.Future[Written]":
+        """Append, each actor's in the order of the calls; receipts come once it is in the log, or synced.
+
+        `size`: the bytes that were sent. `pay` is told how many more are kept of what was set aside.
+        """
         if self._waiting_bytes + size > self._settings.waiting_bytes and self._waiting:
             raise RequestError(
                 503, "more waits to be written than the server holds", retry_after=0.5, reason="backlog"
             )
-        submission = _Submission(request, is_durable, size, self._loop.create_future())
+        submission = _Submission(request, is_durable, size, self._loop.create_future(), pay)
         self._waiting.setdefault(request.actor_id, deque()).append(submission)
         self._waiting_count += 1
         self._waiting_bytes += size
@@ -162,6 +172,7 @@ class AppendQueue:
         else:
             for submission, written in zip(batch, done.result(), strict=True):
                 submission.written = written
+                self._have_paid(submission)
                 if submission.is_durable:
                     self._unsynced.append(submission)
                 else:
@@ -169,6 +180,13 @@ class AppendQueue:
             if self._unsynced and not self._syncing:
                 self._start_sync()
         self._write()
+
+    def _have_paid(self, submission: _Submission) -> None:
+        """Have the sender pay for what more is kept of proposals, which rest on all heads at once."""
+        set_aside = [one.op_id for one in submission.written.receipts if one.status == "proposed"]
+        kept = self._guarded.bytes_set_aside(set_aside)
+        if kept > submission.size:
+            submission.pay(kept - submission.size)
 
     # -- durable --------------------------------------------------------------------------------
 

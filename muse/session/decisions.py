@@ -1,7 +1,7 @@
 """What becomes of an op that is handed to a session: it is stored, refused or set aside."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, cast
@@ -168,11 +168,8 @@ class Judge:
         offers: Sequence[Offer],
         in_log: InLog,
         proposals: Mapping[str, Proposal],
-        are_open: ProposalCounts,
-        ever: ProposalCounts,
     ) -> None:
         """Decide what becomes of each op; one that nothing is in the way of is admitted."""
-        are_open, ever = are_open.copy(), ever.copy()
         named: Counter[str] = Counter()
         first: dict[str, Offer] = {}
         for offer in offers:
@@ -198,8 +195,6 @@ class Judge:
                 offer.is_admitted = offer.receipt is None or offer.receipt.status == "stored"
                 if offer.is_admitted:
                     self._expect(offer)
-                if offer.is_proposed:
-                    _check_room(offer, are_open, ever)
 
     def _expect(self, offer: Offer) -> None:
         """Take what an admitted op touches into account for those that come after it."""
@@ -277,8 +272,17 @@ def _trespass_of(
     return ("held", describe(in_the_way)) if in_the_way else ("", "")
 
 
+def check_room(offers: Iterable[Offer], are_open: ProposalCounts, ever: ProposalCounts) -> None:
+    """Refuse the ops that cannot be set aside: a log could not hold one, or too many are set aside.
+
+    They are as they are to be kept, with their parents.
+    """
+    are_open, ever = are_open.copy(), ever.copy()
+    for offer in offers:
+        _check_room(offer, are_open, ever)
+
+
 def _check_room(offer: Offer, are_open: ProposalCounts, ever: ProposalCounts) -> None:
-    """Refuse an op that cannot be set aside: a log could not hold it, or too many are set aside."""
     actor = offer.entry["actor_id"]
     try:
         size = len(encode_line(offer.entry))

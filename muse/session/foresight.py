@@ -1,7 +1,8 @@
 """Foresight: whether the ops of a log take effect, told as they come instead of when they are committed."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from muse.apply.domains import read_state
@@ -14,8 +15,76 @@ from muse.plugins.registry import find_plugin
 
 _MOST_PENDING_BYTES = 1 << 20
 _MOST_BEHIND_BYTES = 1 << 16
+_MOST_WORKED_ON_BYTES = 1 << 23
+_MOST_OF_PROCESS_BYTES = 1 << 26
 
 _Take = Callable[[Mapping[str, Any]], str]
+
+
+class _TooMuchError(Exception):
+    """More is to be kept in memory than there is room for."""
+
+
+class _Memory:
+    """The bytes that all may still work on. For several threads."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._lock = threading.RLock()  # the garbage collector may give something back at any moment
+
+    def change(self, size: int) -> None:
+        """Take some bytes or, with a negative size, give them back."""
+        with self._lock:
+            if size > self._left:
+                raise _TooMuchError
+            self._left -= size
+
+
+_MEMORY = _Memory(_MOST_OF_PROCESS_BYTES)
+
+
+class _MemoryShare:
+    """The bytes that one works on."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        """Take some more, or raise `_TooMuchError`."""
+        if self._size + size > _MOST_WORKED_ON_BYTES:
+            raise _TooMuchError
+        _MEMORY.change(size)
+        self._size += size
+
+    def give_back(self) -> None:
+        """Give back all."""
+        _MEMORY.change(-self._size)
+        self._size = 0
+
+
+class _CountedFiles(Mapping[str, bytes]):
+    """Files, each of which takes its bytes when it is first read."""
+
+    def __init__(self, files: Mapping[str, bytes], share: _MemoryShare) -> None:
+        self._files = files
+        self._share = share
+        self._read: set[str] = set()
+
+    def __getitem__(self, path: str) -> bytes:
+        content = self._files[path]
+        if path not in self._read:
+            self._share.take(len(content))
+            self._read.add(path)
+        return content
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._files
 
 
 class Foresight:
@@ -23,7 +92,8 @@ class Foresight:
 
     Each domain is followed on the files of the commit, whatever the others do. An append must not wait for
     it. So it begins where at most 1 MiB of ops is pending, and gives up where more than 64 KiB come at once,
-    until the branch moves; a commit tells of each op in any case.
+    until the branch moves; a commit tells of each op in any case. So it does where it would work on more than
+    8 MiB of files and ops, or all of a process on more than 64 MiB: texts take many times that in memory.
     """
 
     def __init__(self, repository: Repository, log: OpLog, branch: Callable[[], str]) -> None:
@@ -36,6 +106,8 @@ class Foresight:
         self._files: Mapping[str, bytes] = {}
         self._takers: dict[str, _Take | None] = {}
         self._read_to: int | None = None  # None: given up
+        self._share = _MemoryShare()
+        weakref.finalize(self, self._share.give_back)
 
     def is_ready(self) -> bool:
         """Return whether it knows the branch as it is now."""
@@ -50,8 +122,8 @@ class Foresight:
             return {}
         try:
             return self._taken_in()
-        except Exception:  # noqa: BLE001 - a fault of a plugin, or of what is stored: a commit tells it
-            self._read_to = None
+        except Exception:  # noqa: BLE001 - a fault of a plugin, of what is stored, or too much: a commit tells
+            self._give_up()
             return {}
         finally:
             self._lock.release()
@@ -59,16 +131,24 @@ class Foresight:
     def _taken_in(self) -> dict[str, str]:
         version = self._version_now()
         if version != self._version:
-            self._version, self._read_to = version, None
+            self._version = version
+            self._give_up()
             return self._begin(version[0])
         if self._read_to is None:
             return {}
         start, end = self._read_to, self._log.cut().offset
         if end - start > _MOST_BEHIND_BYTES:
-            self._read_to = None
+            self._give_up()
             return {}
         self._read_to = end
+        self._share.take(end - start)
         return self._reasons(self._log.scan(start, end)) if start < end else {}
+
+    def _give_up(self) -> None:
+        """Keep nothing until the branch moves."""
+        self._read_to = None
+        self._files, self._takers = {}, {}
+        self._share.give_back()
 
     def _version_now(self) -> tuple[str, object]:
         """Return the branch, and what changes when it moves."""
@@ -80,10 +160,12 @@ class Foresight:
         """Take in what is pending on the branch as it is now, unless that is much."""
         self._head = self._repository.dag.head(branch)
         cut = self._log.cut()
-        if cut.offset - self._log.checkpoints.coverage().cut.offset > _MOST_PENDING_BYTES:
+        pending_bytes = cut.offset - self._log.checkpoints.coverage().cut.offset
+        if pending_bytes > _MOST_PENDING_BYTES:
             return {}
-        self._files = TreeFiles(self._repository, self._repository.read_tree(self._head))
-        self._takers = {}
+        self._share.take(pending_bytes)
+        files = TreeFiles(self._repository, self._repository.read_tree(self._head))
+        self._files = _CountedFiles(files, self._share)
         pending = self._log.replay_since_checkpoint(until=cut, salvage=True)
         self._read_to = cut.offset
         return self._reasons(pending)
@@ -99,11 +181,16 @@ class Foresight:
             self._takers[domain] = (
                 plugin.foresee(
                     self._files,
-                    self._repository.objects.get,
-                    read_state(self._repository, self._head, domain),
+                    self._fetch,
+                    _CountedFiles(read_state(self._repository, self._head, domain), self._share),
                 )
                 if isinstance(plugin, ForeseeingPlugin)
                 else None
             )
         take = self._takers[domain]
         return take(entry) if take is not None else ""
+
+    def _fetch(self, object_id: str) -> bytes:
+        content = self._repository.objects.get(object_id)
+        self._share.take(len(content))
+        return content

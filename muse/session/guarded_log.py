@@ -27,6 +27,7 @@ from muse.session.decisions import (
     Offer,
     Request,
     are_same,
+    check_room,
     make_offer,
     refused,
     settle_overlaps,
@@ -182,7 +183,7 @@ class GuardedLog:
         enforced = policy.enforces_reservations and reservations is not None and not reservations.is_empty
         names = self._names if enforced else None
         judge = Judge(policy, reservations, branch, self._touches, arriving, latest, names)
-        judge.decide(offers, in_log, proposals, self._proposals.open, self._proposals.ever)
+        judge.decide(offers, in_log, proposals)
 
     def _enter(self, offers: list[Offer]) -> None:
         """Append what is admitted with one write or, where the log does not take one of them, one by one."""
@@ -272,6 +273,8 @@ class GuardedLog:
         for offer in new:
             if not offer.states_parents:
                 offer.entry["parent_op_ids"] = self._seen_by_author(offer)
+        check_room(new, self._proposals.open, self._proposals.ever)
+        new = [offer for offer in new if offer.is_proposed]
         if new:
             at = now_text()
             self._proposals.add(
@@ -328,6 +331,10 @@ class GuardedLog:
         """Return the open proposals in the order they came; with `settled` the decided ones too."""
         with self._log.exclusive():
             return self._seen(self._proposals.all().values(), settled=settled)
+
+    def bytes_set_aside(self, op_ids: Iterable[str]) -> int:
+        """Return how many bytes are kept for some proposals that this log has read."""
+        return self._proposals.size_of(op_ids)
 
     def proposals_after(
         self, proposal_id: str, *, settled: bool = False, at_most: int = PAGE_PROPOSALS

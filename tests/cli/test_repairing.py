@@ -55,3 +55,15 @@ def test_pull_says_what_it_mended(two: tuple[Path, Path], muse: Muse) -> None:
     ran = muse("pull", "../first", "--json")
     assert ran.record["mended"] == [{"kind": "commit", "id": path.stem, "aside": ""}]
     assert muse("verify").status == 0
+
+
+def test_repair_says_what_moves_a_piece_of_the_log_that_was_copied_to_its_end(
+    two: tuple[Path, Path], muse: Muse
+) -> None:
+    log = two[1] / ".muse/op_log/jam/ops.jsonl"
+    log.write_bytes(log.read_bytes() + log.read_bytes()[-200:])
+    ran = muse("repair", "--from", "../first")
+    assert ran.status == 1
+    assert "'muse session repair jam' moves the bytes aside" in ran.out
+    assert muse("session", "repair", "jam").status == 0
+    assert muse("verify").status == 0

@@ -20,6 +20,7 @@ from muse.server.appending import AppendQueue, Written
 from muse.server.metrics import Metrics
 from muse.server.settings import Settings
 from muse.session.guarded_log import GuardedLog, Request
+from muse.session.policy import Policy
 from muse.session.receipt import Receipt
 
 
@@ -118,3 +119,27 @@ def test_after_a_write_that_failed_nothing_that_waited_is_written_behind_newer_o
     assert [type(error) for error in errors] == [StorageError] * 5
     with (tmp_path / "elsewhere").open("rb") as file:
         assert len(file.readlines()) <= 1 + 1200  # what the first write took, and nothing after it
+
+
+def test_what_is_kept_of_a_proposal_and_was_not_sent_is_paid_for(tmp_path: Path) -> None:
+    repository, _ = Repository.init(str(tmp_path), now=now_text(), any_domain=True)
+    repository.coordination.reserve("ada", ["a"], branch="main")
+    paid: list[int] = []
+
+    async def run(log: OpLog) -> None:
+        guarded = GuardedLog(repository, log, policy=Policy("propose", "report"))
+        with ThreadPoolExecutor(2) as threads:
+            appender = AppendQueue(guarded, log, threads, Settings(), Metrics())
+            for size in (100, 100_000):
+                one = request("bob", 1)
+                done = await appender.submit(one, is_durable=False, size=size, pay=paid.append)
+                assert done.receipts[0].status == "proposed"
+                assert size == 100_000 or paid == [guarded.bytes_set_aside([one.ops[0]["op_id"]]) - size]
+
+    with OpLog(str(tmp_path), "jam") as log:
+        for number in range(100):
+            op = request(f"actor-{number}", 1).ops[0]["domain_op"]
+            log.record(f"actor-{number}", "test", op)
+        asyncio.run(run(log))
+    assert len(paid) == 1
+    assert paid[0] > 100 * 36

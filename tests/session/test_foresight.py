@@ -1,5 +1,6 @@
 """Foresight: what receipts tell of ops without effect is what the commit tells in the end."""
 
+import gc
 import random
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,26 @@ def test_it_gives_up_where_much_comes_at_once_until_the_branch_moves(
         assert len(live.commit("All of them are told here").ignored) == 22
         guarded.append([{"domain": "code", "domain_op": {"op": "delete", "address": "x"}}], actor_id="ada")
         assert guarded.append([LOST], actor_id="ada")[0].kind == "ineffective"
+
+
+@pytest.mark.parametrize("bound", ["_MOST_WORKED_ON_BYTES", "_MEMORY"])
+def test_it_gives_up_where_it_would_work_on_much_until_the_branch_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    repository, _ = Repository.init(str(tmp_path))
+    edit = {"domain": "code", "domain_op": {"op": "insert", "address": "a.txt", "position": 0, "text": "1"}}
+    with LiveSession(tmp_path, "jam") as live:
+        CodeReplica(live, live.log, "ada").create("a.txt", "large\n" * 1_000)
+        live.commit("A large file")
+        room = foresight_module._Memory(4_000)
+        monkeypatch.setattr(foresight_module, bound, room if bound == "_MEMORY" else 4_000)
+        guarded = GuardedLog(repository, live.log)
+        assert guarded.append([LOST], actor_id="ada")[0].kind == "ineffective"
+        guarded.append([edit], actor_id="ada")
+        assert guarded.append([LOST], actor_id="ada")[0].kind == ""
+        assert room._left == 4_000
+        assert len(live.commit("All of them are told here").ignored) == 2
+        assert guarded.append([LOST], actor_id="ada")[0].kind == "ineffective"
+        del guarded
+    gc.collect()
+    assert room._left == 4_000

@@ -16,6 +16,7 @@ from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, StorageError
 from muse.history.repository import Repository
+from muse.session import decisions
 from muse.session.guarded_log import GuardedLog
 from muse.session.policy import Policy
 from muse.session.receipt import Receipt
@@ -121,6 +122,19 @@ def test_proposals_are_read_in_pages_of_a_bounded_size(guarded: GuardedLog) -> N
     assert read(settled=False, at_most=1) == (still_open, [int(one in still_open) for one in ids])
     with pytest.raises(NotFoundError):
         guarded.proposals_after("nothing")
+
+
+def test_the_room_for_proposals_counts_the_parents_they_are_given(
+    guarded: GuardedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"domain": DOMAIN, "domain_op": {"op": "replace", "address": "b"}, "parent_op_ids": []}
+    for number in range(100):
+        guarded.append([alone], actor_id=f"actor-{number}")
+    monkeypatch.setattr(decisions, "MOST_OPEN_BYTES_OF_ONE", 3_000)
+    [receipt] = guarded.append([DRAFT], actor_id="bob")
+    assert (receipt.status, receipt.kind) == ("refused", "full")
+    assert guarded.append([{**DRAFT, "parent_op_ids": []}], actor_id="bob")[0].status == "proposed"
+    assert guarded.bytes_set_aside([OP_ID]) < 3_000
 
 
 def test_a_decision_may_be_made_again_and_not_the_other_way(

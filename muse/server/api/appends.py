@@ -1,6 +1,7 @@
 """What appends have in common, over HTTP and WebSocket: rights, quotas, and the way into the log."""
 
 import asyncio
+from functools import partial
 
 from muse.server.api.calls import Service
 from muse.server.api.ops import SentOps
@@ -40,4 +41,5 @@ def submit_ops(
         raise RequestError(422, "actor_id is missing: name the author", field="actor_id")
     service.quotas.charge(author, len(sent.ops), size)
     request = Request(author, sent.ops, sent.run_id, sent.seen_frontier)
-    return session.appends.submit(request, is_durable=is_durable, size=size)
+    pay = partial(service.quotas.pay, author)
+    return session.appends.submit(request, is_durable=is_durable, size=size, pay=pay)
