@@ -8,9 +8,14 @@ import typer
 from rich.cells import cell_len
 
 from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID, in_utc
-from muse.cli.shared.options import JsonOption, RepoOption, remember
+from muse.cli.shared.options import JsonOption, RepoOption, check_session, remember
 from muse.cli.shared.output import StyledPiece, print_error
-from muse.views.blame import BlamedPart, Maker, blame_file
+from muse.cli.shared.workdirs import SessionOption
+from muse.core.op_log import list_sessions
+from muse.errors import CorruptionError
+from muse.history.repository import Repository
+from muse.views.blame import Blame, BlamedPart, Maker, blame_file, blame_newest
+from muse.workdir.workdir import Workdir
 
 _WIDEST_NAMES = 24  # names beyond this move their own line, not all lines
 
@@ -20,8 +25,14 @@ def blame(
     *,
     path: Annotated[str, typer.Argument(metavar="FILE", help="A file of the tree.", show_default=False)],
     revision: Annotated[
-        str, typer.Option("--rev", metavar="REV", help="A branch, HEAD, HEAD~2, or a commit id.")
-    ] = "HEAD",
+        str | None,
+        typer.Option(
+            "--rev",
+            metavar="REV",
+            help="A branch, HEAD, HEAD~2, or a commit id. Default: HEAD with the session's pending ops.",
+        ),
+    ] = None,
+    session: SessionOption = None,
     show_ops: Annotated[
         bool, typer.Option("--ops", help="Show the op that changed each last, and its intent.")
     ] = False,
@@ -30,10 +41,11 @@ def blame(
 ) -> None:
     """Tell which actor made each note or line of a file, and which changed it last.
 
-    The commit and the time are those of the last change; "ada → bob" means that ada made it and bob changed
-    it last. --ops shows the ops and their intents too, --json has all of each. Pending ops do not count.
-    Where a log is not what its commit seals, the commit's author is named, the fault is printed on stderr
-    and the exit status is 1.
+    The commit and the time are those of the last change, "pending" is what no commit has yet; "ada → bob"
+    means that ada made it and bob changed it last. What an undo brought back is the work of those whose it
+    was. --ops shows the ops and their intents too, --json has all of each. With --rev, pending ops do not
+    count. Where a log is not what its commit seals, the commit's author is named, the fault is printed on
+    stderr and the exit status is 1.
 
     Example: muse blame song.mid --rev HEAD
     """
@@ -41,7 +53,7 @@ def blame(
     output = invocation.output
     repository = invocation.repository()
     with output.progress("looking back"):
-        blamed = blame_file(repository, path, repository.dag.resolve(revision))
+        blamed = _blame(repository, path, revision, session)
     if output.as_json:
         for part in blamed.parts:
             output.record(asdict(part))
@@ -51,6 +63,22 @@ def blame(
         print_error("CorruptionError", fault, as_json=as_json)
     if blamed.faults:
         raise typer.Exit(1)
+
+
+def _blame(repository: Repository, path: str, revision: str | None, session_id: str | None) -> Blame:
+    """Blame a commit, or the newest state of a session: without any, the head of the branch."""
+    fault = ""
+    if revision is None:
+        chosen = session_id or Workdir(repository).session().session_id
+        if session_id or chosen in list_sessions(repository.root):
+            try:
+                return blame_newest(repository, path, check_session(repository, chosen))
+            except CorruptionError as error:
+                fault = str(error)
+    blamed = blame_file(repository, path, repository.dag.resolve(revision or "HEAD"))
+    if fault and not blamed.faults:
+        blamed.faults.append(fault)
+    return blamed
 
 
 def _lines(parts: Sequence[BlamedPart], *, show_ops: bool) -> Iterator[list[StyledPiece]]:
@@ -64,10 +92,14 @@ def _lines(parts: Sequence[BlamedPart], *, show_ops: bool) -> Iterator[list[Styl
         ops = f" {changed.op_id[:SHORT_OP_ID] or '-'} {changed.intent_id or '-'}" if show_ops else ""
         space = " " * (widest - cell_len(name))
         yield [
-            (f"{changed.commit_id[:SHORT_ID]:<{SHORT_ID}}", "yellow"),
+            (f"{_commit(changed):<{SHORT_ID}}", "yellow"),
             (f" ({name}{space} {when:<16}{ops} {number:>{digits}}) ", "cyan"),
             (_content(part, number), ""),
         ]
+
+
+def _commit(maker: Maker) -> str:
+    return maker.commit_id[:SHORT_ID] or ("pending" if maker.op_id else "")
 
 
 def _names(part: BlamedPart) -> str:

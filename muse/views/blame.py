@@ -4,8 +4,9 @@ Each part is followed back, newest commit first, to the op that made it: through
 as its domain says where the part was before each commit.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from muse.apply.domains import fetch_at, read_state, read_states
@@ -14,9 +15,11 @@ from muse.core.entry import OpEntry
 from muse.domain import HIDDEN, BlamingPlugin, EntryBlamingPlugin, Origin, WaitingPlugin
 from muse.errors import CorruptionError, DomainError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
+from muse.plugins.op_fields import Fetch
 from muse.plugins.registry import find_plugin, plugin_names
-from muse.views.as_of import blaming_plugins
+from muse.views.as_of import LoggedSession, apply_entries, blaming_plugins, read_session
 from muse.views.brought import LineCommit, brought_by, line_of
+from muse.views.restored import Alignment, Listing, Sought, place_in, taken_back_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +52,42 @@ class Blame:
     faults: list[str]
 
 
-@dataclass(frozen=True, slots=True)
 class _Work:
-    """The entries of one domain that a commit brought, in the order of their effect, and the maker of each.
+    """The entries of one domain that came together, in the order of their effect, and the maker of each.
 
-    Behind them come the makers of the entries that waited: see `WaitingPlugin`.
+    Behind them come the makers of the entries that waited: see `WaitingPlugin`. `blamed` lists the parts
+    of a file once some of the entries are applied.
     """
 
-    domain: str
-    entries: Sequence[OpEntry]
-    makers: Sequence[Maker]
+    def __init__(
+        self,
+        entries: Sequence[OpEntry],
+        makers: Sequence[Maker],
+        blamed: Callable[[Sequence[OpEntry], str], list[Origin]],
+    ) -> None:
+        self.entries = entries
+        self.makers = makers
+        self.places = {entry["op_id"]: place for place, entry in enumerate(entries)}
+        self._blamed = blamed
+        self._listings: dict[tuple[str, int], list[Origin]] = {}
+
+    def listing(self, path: str, count: int) -> list[Origin]:
+        """List the parts of a file after the first `count` entries."""
+        if (path, count) not in self._listings:
+            self._listings[path, count] = self._blamed(self.entries[:count], path)
+        return self._listings[path, count]
+
+    def listing_at(self, place: int, count: int) -> list[Origin]:
+        """List the parts of the file that the entry at a place is about, after `count` entries."""
+        path = self.entries[place]["domain_op"].get("address")
+        return self.listing(path, count) if isinstance(path, str) else []
+
+    def undoing(self, origin: Origin) -> int | None:
+        """Return the place of the undoing to which a part owes that it is as it is, or is there."""
+        for place in (origin.changed, origin.made):
+            if place is not None and 0 <= place < len(self.entries) and taken_back_by(self.entries[place]):
+                return place
+        return None
 
 
 class _BlamedPlace(NamedTuple):
@@ -69,6 +98,20 @@ class _BlamedPlace(NamedTuple):
 
 
 _NOBODY = Maker("", "")
+_LOOKS = 64
+"""Before so many of the ops that one undoing took back, a part that it brought back is looked for."""
+
+
+def blame_newest(repository: Repository, path: str, session_id: str) -> Blame:
+    """Do as `blame_file` does for the newest state of a session: the head of HEAD's branch and pending ops.
+
+    What is in no commit yet has a maker without a commit. Raises `NotFoundError` if there is no such file.
+    """
+    read = read_session(repository, session_id)
+    files, _ = apply_entries(repository, read.head, read.pending)
+    if path not in files:
+        raise NotFoundError(f"session {session_id!r} has no file {path!r}: see 'muse status'")
+    return _blame(repository, path, files, read.head, read)
 
 
 def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
@@ -78,17 +121,30 @@ def blame_file(repository: Repository, path: str, commit_id: str) -> Blame:
     another tool merged is the work of the one that merged it. Only actors that a commit seals are named:
     a part from a commit without a log, or whose log is not here, or was cut or changed, is the work of the
     author of the commit; the last of these is a fault. A commit that leaves the bytes of a file as they
-    were, and does not name it, changed nothing in it. Raises `NotFoundError` if the commit has no such file,
+    were, and does not name it, changed nothing in it. What an undoing brought back as it was is the work of
+    those whose it was before. Raises `NotFoundError` if the commit has no such file,
     `DomainError` if no domain knows its parts.
     """
     files = TreeFiles(repository, repository.read_tree(commit_id))
     if path not in files:
         raise NotFoundError(f"commit {commit_id[:12]} has no file {path!r}: see 'muse show {commit_id[:12]}'")
+    return _blame(repository, path, files, commit_id)
+
+
+def _blame(
+    repository: Repository,
+    path: str,
+    files: Mapping[str, bytes],
+    commit_id: str | None,
+    newest: LoggedSession | None = None,
+) -> Blame:
     plugin = _plugin_for(repository, files, path)
     shown = plugin.blame(files, (), repository.objects.get, path)
     search = _Search(repository, plugin, [_BlamedPlace(path, part.address) for part in shown])
+    if newest is not None:
+        search.look_into_pending(newest, commit_id)
     for commit in line_of(repository, commit_id):
-        if not search.left:
+        if search.is_done:
             break
         search.look_into(commit)
     parts = [
@@ -115,37 +171,93 @@ class _Search:
         self.made = dict.fromkeys(self.left, _NOBODY)
         self.changed = dict.fromkeys(self.left, _NOBODY)
         self.faults: list[str] = []
+        self._alignment = Alignment()
+        self._sought: dict[int, Sought] = {}
+        self._changed_since: dict[int, Maker] = {}  # who changed, later, what an undoing brought back
         self._repository = repository
         self._plugin = plugin
         self._domain = _domain_of(plugin)
+
+    @property
+    def is_done(self) -> bool:
+        return not (self.left or self._sought)
+
+    def look_into_pending(self, newest: LoggedSession, head: str | None) -> None:
+        """Find the parts that ops made or changed which no commit has yet."""
+        entries = [entry for entry in newest.pending if entry["domain"] == self._domain]
+        makers = [_maker_of(entry, "", newest.session_id) for entry in entries]
+        makers += self._waiting_makers(head, "")
+        fetch = self._repository.objects.get
+        blamed = partial(self._blamed, head, fetch)
+        self._find(_Work(entries, makers, blamed), {place.path for place in self.left.values()})
 
     def look_into(self, commit: LineCommit) -> None:
         """Find the parts that a commit made or changed; the others are then where its parent has them."""
         paths = {place.path for place in self.left.values()}
         touched = self._touched(commit, paths)
-        if not touched:
+        if not (touched or self._sought):
             return
         try:
             work = self._work(commit)
         except CorruptionError as error:
             work = None
             self.faults.append(str(error))
-        origins: dict[_BlamedPlace, Origin] = {}
-        for path in touched:
-            found = self._compared(commit, path) if work is None else self._blamed(commit, work, path)
-            origins |= {_BlamedPlace(path, origin.address): origin for origin in found}
         if work is None:
             author = Maker(commit.record["author"], commit.commit_id, when=commit.record["committed_at"])
-            makers: Sequence[Maker] = [author]
-        else:
-            makers = work.makers
+            work = _Work([], [author], lambda _entries, path: self._compared(commit, path))
+        self._find(work, touched)
+
+    def _find(self, work: _Work, touched: Collection[str]) -> None:
+        sought = list(self._sought.items())
         for number, place in list(self.left.items()):
             if place.path in touched:
-                self._go_back(number, origins.get(place), makers)
+                listing = work.listing(place.path, len(work.entries))
+                self._settle(number, work, listing, place_in(listing, place.address))
+        for number, part in sought:
+            self._seek(number, work, part)
+
+    def _settle(self, number: int, work: _Work, listing: Listing, place: int | None) -> None:
+        """Take what is told of a part; of one that an undoing brought back, look for what it was before."""
+        origin = None if place is None else listing[place]
+        undoing = None if origin is None else work.undoing(origin)
+        if origin is not None and origin.changed != undoing:
+            self._note_change(number, work.makers, origin)
+        changed = self.changed[number]
+        self._go_back(number, origin, work.makers)
+        if undoing is None or place is None or number in self._sought:
+            return
+        after = work.listing_at(undoing, undoing + 1)
+        traced = self._alignment.traced(listing, place, after)
+        if traced is not None:
+            undone = tuple(taken_back_by(work.entries[undoing]))
+            self._changed_since[number] = changed
+            self._seek(number, work, Sought(undone, after, traced))
+
+    def _seek(self, number: int, work: _Work, part: Sought) -> None:
+        """Look for a part as it was before an undone op; it is known then who made and changed it."""
+        here = sorted((work.places[op_id] for op_id in part.undone if op_id in work.places), reverse=True)
+        for place in here[:_LOOKS]:
+            before = work.listing_at(place, place)
+            found = self._alignment.same(part.after, part.place, before)
+            if found is not None:
+                self._sought.pop(number, None)
+                self.made[number], self.changed[number] = _NOBODY, self._changed_since[number]
+                self.left[number] = _BlamedPlace("", "")
+                self._settle(number, work, before, found)
+                return
+        undone = tuple(op_id for op_id in part.undone if op_id not in work.places)
+        if undone:
+            self._sought[number] = replace(part, undone=undone)
+        else:
+            self._sought.pop(number, None)
+
+    def _note_change(self, number: int, makers: Sequence[Maker], origin: Origin) -> None:
+        if origin.changed is not None and self.changed[number] is _NOBODY:
+            self.changed[number] = makers[origin.changed]
 
     def _go_back(self, number: int, origin: Origin | None, makers: Sequence[Maker]) -> None:
-        if origin is not None and origin.changed is not None and self.changed[number] is _NOBODY:
-            self.changed[number] = makers[origin.changed]
+        if origin is not None:
+            self._note_change(number, makers, origin)
         if origin is not None and origin.made is not None:
             self.made[number] = makers[origin.made]
         if origin is None or origin.made is not None or not origin.came_from:
@@ -170,14 +282,15 @@ class _Search:
                 touched.add(path)
         return touched
 
-    def _blamed(self, commit: LineCommit, work: _Work, path: str) -> list[Origin]:
-        """Ask the plugin which of the entries that a commit brought each part of a file stems from."""
-        files = TreeFiles(self._repository, self._repository.read_tree(commit.parent_id))
-        fetch = fetch_at(self._repository, commit.commit_id, work.domain)
+    def _blamed(
+        self, parent_id: str | None, fetch: Fetch, entries: Sequence[OpEntry], path: str
+    ) -> list[Origin]:
+        """Ask the plugin which of entries that came after a commit each part of a file stems from."""
+        files = TreeFiles(self._repository, self._repository.read_tree(parent_id))
         if isinstance(self._plugin, EntryBlamingPlugin):
-            state = read_state(self._repository, commit.parent_id, work.domain)
-            return self._plugin.blame_entries(files, work.entries, fetch, state, path)
-        return self._plugin.blame(files, [entry["domain_op"] for entry in work.entries], fetch, path)
+            state = read_state(self._repository, parent_id, self._domain)
+            return self._plugin.blame_entries(files, entries, fetch, state, path)
+        return self._plugin.blame(files, [entry["domain_op"] for entry in entries], fetch, path)
 
     def _compared(self, commit: LineCommit, path: str) -> list[Origin]:
         """Tell what a commit without a log made and changed, as if by one op of the whole file."""
@@ -202,13 +315,15 @@ class _Search:
             return None
         entries = [entry for entry, *_ in brought]
         makers = [_maker_of(*each) for each in brought]
-        return _Work(self._domain, entries, [*makers, *self._waiting_makers(commit)])
+        makers += self._waiting_makers(commit.parent_id, commit.commit_id)
+        fetch = fetch_at(self._repository, commit.commit_id, self._domain)
+        return _Work(entries, makers, partial(self._blamed, commit.parent_id, fetch))
 
-    def _waiting_makers(self, commit: LineCommit) -> list[Maker]:
+    def _waiting_makers(self, parent_id: str | None, commit_id: str) -> list[Maker]:
         if not isinstance(self._plugin, WaitingPlugin):
             return []
-        waiting: Any = self._plugin.waiting(read_state(self._repository, commit.parent_id, self._domain))
-        return [_maker_of(entry, commit.commit_id, "") for entry in waiting]
+        waiting: Any = self._plugin.waiting(read_state(self._repository, parent_id, self._domain))
+        return [_maker_of(entry, commit_id, "") for entry in waiting]
 
 
 def _names(parts: Sequence[Origin]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """`muse blame`, `muse undo`, `muse commit --full` and `muse session show --at`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def test_blame_names_maker_changer_op_intent_and_commit(muse: Muse, op_ids: list
     record = muse("blame", "a.mid", "--rev", commit_id[:8], "--json").record
     assert [record["made"]["op_id"], record["changed"]["op_id"]] == op_ids
     ran = muse("blame", "b.mid")
+    assert (ran.status, "has no file" in ran.complaint) == (2, True)
+
+
+def test_blame_of_pending_work_says_so(muse: Muse, op_ids: list[str], tmp_path: Path) -> None:
+    what = "note/x  C4 v100 at 0 for 480 on channel 0, track 0"
+    ran = muse("blame", "a.mid", "--session", "jam", "--ops")
+    assert re.sub(r"\d{4}-\S+ \d\d:\d\d", "WHEN", ran.out) == (
+        f"pending      (ada → bob WHEN {op_ids[1][:8]} i1 1) {what}\n"
+    )
+    muse("commit", "jam", "-m", "One")
+    (tmp_path / "b.txt").write_text("one\n")
+    muse("record", "--actor", "ada", "--session", "jam")
+    assert muse("blame", "b.txt").out.startswith("pending      (ada ")
+    ran = muse("blame", "b.txt", "--rev", "HEAD")
     assert (ran.status, "has no file" in ran.complaint) == (2, True)
 
 
