@@ -17,6 +17,11 @@ _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 300.0  # a commit of a long session takes its time
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
+_ANSWER_BYTES = (1 << 28) + (1 << 24)
+"""The longest answer that is taken: that with the largest object that a server takes in."""
+_LINE_BYTES = 1 << 25
+"""The longest line of a stream that is taken: an op is far shorter."""
+
 Params = Mapping[str, str | int | None]
 
 
@@ -71,14 +76,15 @@ class Requests:
         async def attempt() -> bytes:
             headers = {"content-type": media_type} if body else {}
             try:
-                response = await self._client.request(
+                async with self._client.stream(
                     method, self._url(path), content=body, headers=headers, params=_given(params)
-                )
+                ) as response:
+                    answer = await _whole(response, f"{method} {path}")
             except httpx.HTTPError as error:
                 raise self._unreachable(error) from error
             if response.is_success:
-                return response.content
-            raise failure_in(response.status_code, response.content, f"{method} {path}")
+                return answer
+            raise failure_in(response.status_code, answer, f"{method} {path}")
 
         return await repeated(attempt, self.address.patience_seconds, is_idempotent=is_idempotent)
 
@@ -88,7 +94,9 @@ class Requests:
         try:
             async with self._client.stream("GET", self._url(path), params=_given(params)) as response:
                 if not response.is_success:
-                    raise failure_in(response.status_code, await response.aread(), f"GET {path}")
+                    raise failure_in(
+                        response.status_code, await _whole(response, f"GET {path}"), f"GET {path}"
+                    )
                 yield _whole_lines(response)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
@@ -119,12 +127,37 @@ def _given(params: Params | None) -> dict[str, str | int]:
     return {name: value for name, value in (params or {}).items() if value is not None}
 
 
+async def _whole(response: httpx.Response, what: str) -> bytes:
+    """Return the body of an answer, unless it is longer than any that a server sends."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > _ANSWER_BYTES:
+            raise ServerError(
+                f"{what}: the answer is longer than {_ANSWER_BYTES} bytes, and was not read to its end: is "
+                "this a Muse server?",
+                status=response.status_code,
+            )
+    return b"".join(parts)
+
+
 async def _whole_lines(response: httpx.Response) -> AsyncIterator[bytes]:
-    rest = b""
+    begun: list[bytes] = []
+    size = 0
     async for data in response.aiter_bytes():
-        *lines, rest = (rest + data).split(b"\n")
+        first, *lines = data.split(b"\n")
+        begun.append(first)
+        size += len(first)
+        if size > _LINE_BYTES:
+            raise ServerError(
+                f"a line of the stream is longer than {_LINE_BYTES} bytes: is this a Muse server?",
+                status=response.status_code,
+            )
         for line in lines:
-            if line:
-                yield line
-    if rest:
+            if whole := b"".join(begun):
+                yield whole
+            begun, size = [line], len(line)
+    if any(begun):
         raise ServerError("the stream ended in the middle of a line: ask again from the last cursor")

@@ -1,0 +1,94 @@
+"""A server that sends without end takes no memory without end."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from muse.client import RemotePeer, requests
+from muse.client.address import Address
+from muse.client.failures import ServerError
+from muse.history.repository import Repository
+from muse.replication.local_peer import LocalPeer
+from muse.replication.transfer import pull
+
+LIMIT = 1 << 16
+_SENT_AT_MOST = 1 << 24
+
+
+@contextmanager
+def endless(status: str, piece: bytes) -> Iterator[tuple[str, list[int]]]:
+    """A server that answers each request with the same piece again and again; and how much it got rid of."""
+    sent: list[int] = []
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(f"HTTP/1.1 {status}\r\nconnection: close\r\n\r\n".encode())
+            sent.append(0)
+            try:
+                while sent[-1] < _SENT_AT_MOST:
+                    connection.sendall(piece)
+                    sent.append(sent.pop() + len(piece))
+            except OSError:
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", sent
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_ANSWER_BYTES", LIMIT, raising=False)
+    monkeypatch.setattr(requests, "_LINE_BYTES", LIMIT, raising=False)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+def test_a_pull_ends_where_an_answer_does_not(tmp_path: Path, status: str) -> None:
+    Repository.init(str(tmp_path))
+    with (
+        endless(status, b" " * 4096) as (url, sent),
+        RemotePeer(url) as peer,
+        LocalPeer(str(tmp_path)) as own,
+        pytest.raises(ServerError, match="is longer than 65536 bytes"),
+    ):
+        pull(own, peer)
+    assert sent < [_SENT_AT_MOST]
+
+
+def test_a_stream_ends_where_a_line_does_not() -> None:
+    async def read(url: str) -> list[bytes]:
+        async with requests.Requests(Address(url)) as asked, asked.lines("/sessions/jam/ops") as lines:
+            return [line async for line in lines]
+
+    with (
+        endless("200 OK", b"x" * 4096) as (url, sent),
+        pytest.raises(ServerError, match="longer than 65536 bytes"),
+    ):
+        asyncio.run(read(url))
+    assert sent < [_SENT_AT_MOST]
+
+
+def test_the_lines_of_a_stream_are_whole_however_they_come() -> None:
+    async def read(url: str) -> list[bytes]:
+        found = []
+        async with requests.Requests(Address(url)) as asked, asked.lines("/sessions/jam/ops") as lines:
+            async for line in lines:
+                found.append(line)
+                if len(found) == 2_000:
+                    break
+        return found
+
+    with endless("200 OK", b"one\n\ntwo and a half\nthree") as (url, _):
+        found = asyncio.run(read(url))
+    assert set(found) == {b"one", b"two and a half", b"threeone"}
+    assert found[:4] == [b"one", b"two and a half", b"threeone", b"two and a half"]
