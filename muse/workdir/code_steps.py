@@ -28,7 +28,7 @@ from muse.plugins.code.ops import encoded, pieces_of
 from muse.plugins.code.update import client_of, read_update, write_insert
 from muse.workdir.base import BaseFile, BaseStore
 from muse.workdir.newest import Newest
-from muse.workdir.step import INLINE_BYTES, LeftOutError, Step
+from muse.workdir.step import INLINE_BYTES, LeftOutError, NoTextError, Step, no_text_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,17 @@ class CodeSteps:
         ops = _edits(path, document, copy, _text_of(path, content, copy.encoding))
         after = self._row(copy, object_id(content), document)
         return Step(path, CODE, ops, {path: after}, copy.heads)
+
+    def put_whole(self, path: str, row: BaseFile, content: bytes) -> Step:
+        """Put what is no text in the place of one, as another file; `LeftOutError` if others wrote in it."""
+        if self._newest.digests.get(path) != row.digest:
+            raise LeftOutError(
+                f"others changed {path} since you had it, and yours is no longer a text: move yours to "
+                "another name, then theirs is brought"
+            )
+        removal, creation = self.remove(path, row), self.create(path, content)
+        ops = [*removal.ops, *creation.ops]
+        return Step(path, CODE, ops, creation.after, removal.heads, creation.stored)
 
     def add_to(self, path: str, content: bytes) -> Step:
         """Say what a file has that the session has not, where nothing is known of their base.
@@ -234,10 +245,7 @@ def _text_of(path: str, content: bytes, encoding: str) -> str:
     try:
         return decode(content, encoding)
     except DomainError as error:
-        raise LeftOutError(
-            f"{path} was a text in {encoding} and is no longer one: if that is meant, move it away, record, "
-            "and put it there again"
-        ) from error
+        raise NoTextError(no_text_reason(path, f" in {encoding}")) from error
 
 
 def _edits(path: str, document: TextDocument, copy: _Copy, text: str) -> list[dict[str, Any]]:

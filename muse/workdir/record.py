@@ -1,6 +1,6 @@
 """Turns what was done to files into ops of a session, planned first so that a crash doubles nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
@@ -15,7 +15,7 @@ from muse.workdir.music_steps import MusicSteps, is_music
 from muse.workdir.newest import Newest
 from muse.workdir.scan import FileFault
 from muse.workdir.status import ChangedFile, Divergence, find_similar
-from muse.workdir.step import Step, rows_after, step_json
+from muse.workdir.step import NoTextError, Step, rows_after, step_json
 
 _MOST_SAID = 3
 
@@ -66,14 +66,23 @@ class Recorder:
 
     # -- planning --------------------------------------------------------------------------------
 
-    def plan(self, found: Divergence, changes: Iterable[ChangedFile], contents: Mapping[str, bytes]) -> Plan:
-        """Plan the steps of changes; `contents` has what the changed files hold now."""
+    def plan(
+        self,
+        found: Divergence,
+        changes: Iterable[ChangedFile],
+        contents: Mapping[str, bytes],
+        is_named: Callable[[str], bool],
+    ) -> Plan:
+        """Plan the steps of changes; `contents` has what the changed files hold now.
+
+        A text that turned into something else is recorded only where somebody named it.
+        """
         plan = Plan()
         for change in sorted(changes, key=lambda one: (one.kind != "deleted", one.path)):
             if found.scan.is_unknown(change.path):
                 continue  # it is at fault already
             try:
-                steps = list(self._steps(found, change, contents.get(change.path)))
+                steps = list(self._steps(found, change, contents.get(change.path), is_named))
             except MuseError as error:
                 plan.faults.append(FileFault(change.path, str(error)))
                 continue
@@ -88,7 +97,13 @@ class Recorder:
                     plan.faults.append(FileFault(change.path, reason))
         return plan
 
-    def _steps(self, found: Divergence, change: ChangedFile, content: bytes | None) -> Iterator[Step]:
+    def _steps(
+        self,
+        found: Divergence,
+        change: ChangedFile,
+        content: bytes | None,
+        is_named: Callable[[str], bool],
+    ) -> Iterator[Step]:
         path, steps = change.path, self.steps_for(change.path)
         row = found.row(change.from_path or path)
         if change.kind == "deleted" and row is not None:
@@ -108,7 +123,12 @@ class Recorder:
                 yield steps.change(path, moved, content)
             return
         if row is not None:
-            yield steps.change(path, row, content)
+            try:
+                yield steps.change(path, row, content)
+            except NoTextError:
+                if not is_named(path):
+                    raise
+                yield self._code.put_whole(path, row, content)
         elif found.base.is_lost and isinstance(steps, CodeSteps):
             yield steps.add_to(path, content)
         else:

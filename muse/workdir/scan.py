@@ -94,7 +94,7 @@ class Directory:
             return skips_of(None)
 
     def _take(self, path: str, found: Scan, *, is_known: bool) -> None:
-        if not is_known and (fault := place_fault(path)) is not None:
+        if not is_known and (fault := _name_fault(path) or place_fault(path)) is not None:
             found.faults.append(FileFault(path, fault))
             return
         try:
@@ -179,6 +179,15 @@ class Directory:
     def _parents(self, path: str) -> Iterator[str]:
         parts = path.split("/")
         return (self.place("/".join(parts[:count])) for count in range(len(parts) - 1, 0, -1))
+
+
+def _name_fault(path: str) -> str | None:
+    """Say what is wrong with a name that is no text, as other systems and older programs leave them."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "its name, or that of its directory, is not text in UTF-8: rename it"
+    return None
 
 
 def _why(error: OSError, path: str, action: str) -> str:

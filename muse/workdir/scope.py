@@ -36,6 +36,10 @@ class Scope:
     def _is_settled(self, path: str, found: Divergence) -> bool:
         return self.is_settled is None or self.is_settled(path, found.scan.files.get(path))
 
+    def names(self, path: str) -> bool:
+        """Return whether a file itself is named."""
+        return path in self.paths
+
     def has(self, path: str) -> bool:
         """Return whether a path is meant."""
         return not self.paths or any(path == one or path.startswith(f"{one}/") for one in self.paths)

@@ -1,13 +1,15 @@
 """Compares three states of each file: that on the disk, that on which both agreed, that of the session."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from muse.core.content_id import object_id
 from muse.errors import MuseError
-from muse.workdir.base import Base, BaseFile
+from muse.plugins.code.encodings import detect
+from muse.workdir.base import Base, BaseFile, BaseStore
 from muse.workdir.scan import Directory, FileFault, Scan
+from muse.workdir.step import no_text_reason
 
 ChangeKind = Literal["new", "modified", "deleted", "renamed"]
 _SIMILAR = 0.6
@@ -116,6 +118,19 @@ def _compare_file(found: Divergence, path: str) -> None:
         found.ahead[path] = newest
     if before != now:
         found.here[path] = ChangedFile(path, _kind(row is not None, is_there), meets=path in found.ahead)
+
+
+def no_texts(found: Divergence, store: BaseStore) -> Iterator[FileFault]:
+    """Yield the texts that turned into something else, which are not recorded unless they are named."""
+    for path, change in found.here.items():
+        content, row = found.contents.get(path), found.row(path)
+        if change.kind != "modified" or row is None or content is None or detect(content) is not None:
+            continue
+        from muse.workdir.music_steps import is_music  # noqa: PLC0415 - it is slow to import, and rarely needed
+
+        was_text = bool(row.part) or detect(store.part(row.digest) or b"\0") is not None
+        if was_text and not is_music(path):
+            yield FileFault(path, no_text_reason(path))
 
 
 # -- renames -------------------------------------------------------------------------------------

@@ -17,6 +17,18 @@ class LeftOutError(MuseError):
     """A file cannot be recorded; the message says why, and what to do."""
 
 
+class NoTextError(LeftOutError):
+    """A file that was a text is no longer one."""
+
+
+def no_text_reason(path: str, encoding: str = "") -> str:
+    """Say that a text turned into something else, and what to do."""
+    return (
+        f"{path} was a text{encoding} and is no longer one: it is left as it is. If that is meant, name it, "
+        f"and it is recorded as a whole: 'muse record {path} --actor NAME'"
+    )
+
+
 @dataclass(slots=True)
 class Step:
     """Ops on one file, each the cause of the next, and what becomes of the rows of the base.

@@ -237,6 +237,7 @@ class Watcher:
             raise
         except StorageError as error:
             self._hold(error)
+            self._session_id = self._workdir.session().session_id
 
     def _look(self) -> None:
         try:

@@ -19,7 +19,7 @@ from muse.workdir.presence import check_directory, check_repository
 from muse.workdir.scan import Directory, FileFault
 from muse.workdir.scope import Scope, Settled, scope_of
 from muse.workdir.sessions import ChosenSession, choose_session
-from muse.workdir.status import ChangedFile, Divergence, compare
+from muse.workdir.status import ChangedFile, Divergence, compare, no_texts
 
 if TYPE_CHECKING:
     from muse.workdir.bring import Brought
@@ -101,7 +101,7 @@ class Workdir:
                 self.repository.dag.current_branch(),
                 [change for change in _sorted(found) if wanted.has(change.path)],
                 [change for change in found.ahead_changes() if wanted.has(change.path)],
-                [fault for fault in found.faults if wanted.has(fault.path)],
+                [fault for fault in (*found.faults, *no_texts(found, self._store)) if wanted.has(fault.path)],
             )
             if is_ours and found.is_news:
                 with suppress(StorageError):  # a full disk: the next one looks at the files again
@@ -213,7 +213,7 @@ class Workdir:
         from muse.workdir.record import recorded_files  # noqa: PLC0415
 
         changes = [change for change in _sorted(found) if wanted.takes(change, found)]
-        plan = recorder.plan(found, changes, self._contents(found, changes))
+        plan = recorder.plan(found, changes, self._contents(found, changes), wanted.names)
         faults = [fault for fault in found.faults if wanted.has(fault.path)]
         outcome = RecordOutcome(chosen, faults=[*faults, *plan.faults])
         if plan.changes and is_trial:

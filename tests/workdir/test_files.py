@@ -156,11 +156,13 @@ def test_what_cannot_be_recorded_is_named_and_the_rest_is_recorded(root: Path, t
     (root / "out").symlink_to(tmp_path / "secret")
     os.mkfifo(root / "pipe")
     (root / "line\nbreak.txt").write_text("x")
+    (root / os.fsdecode(b"bad\xff.txt")).write_text("x")
     (root / "good.txt").write_text("good\n")
     outcome = workdir(root).record()
     found = faults(outcome)
     assert recorded(outcome) == ["good.txt"]
-    assert set(found) == {"page.mid", "cut.mid", "out", "pipe", "line\nbreak.txt"}
+    assert set(found) == {"page.mid", "cut.mid", "out", "pipe", "line\nbreak.txt", "bad\udcff.txt"}
+    assert "is not text in UTF-8" in found["bad\udcff.txt"]
     assert "an HTML page" in found["page.mid"]
     assert "not a MIDI file that can be read" in found["cut.mid"]
     assert "a symbolic link" in found["out"]
@@ -179,13 +181,49 @@ def test_a_link_in_the_place_of_a_file_is_no_removal(root: Path, tmp_path: Path)
     assert (root / "a.txt").is_symlink()
 
 
-def test_a_text_that_turned_binary_is_named_and_stays(root: Path) -> None:
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_a_text_that_turned_binary_is_named_and_recorded_whole_once_it_is_meant(
+    root: Path, *, is_committed: bool
+) -> None:
     (root / "a.txt").write_text("one\n")
     workdir(root).record()
+    if is_committed:
+        with LiveSession(str(root), "jam") as session:
+            session.commit("One")
+        workdir(root).record()
     (root / "a.txt").write_bytes(b"one\0two")
+    (root / "b.txt").write_text("other\n")
+    status = workdir(root).status()
+    assert ([one.path for one in status.here], [one.path for one in status.faults]) == (
+        ["a.txt", "b.txt"],
+        ["a.txt"],
+    )
+    assert "a.txt was a text and is no longer one" in status.faults[0].reason
     outcome = workdir(root).record()
+    assert recorded(outcome) == ["b.txt"]
     assert "a.txt was a text in utf-8 and is no longer one" in faults(outcome)["a.txt"]
     assert (root / "a.txt").read_bytes() == b"one\0two"
+    outcome = workdir(root).record(["a.txt"])
+    assert (recorded(outcome), faults(outcome)) == (["a.txt"], {})
+    assert (workdir(root).status().here, workdir(root).status().faults) == ([], [])
+    with LiveSession(str(root), "jam") as session:
+        assert CodeReplica(session, session.log, "bob").read("a.txt") == b"one\0two"
+        by_bob = CodeReplica(session, session.log, "bob").write("a.txt", b"bob\0")
+    assert by_bob
+    assert workdir(root).record().brought
+    assert (root / "a.txt").read_bytes() == b"bob\0"
+
+
+def test_a_text_that_turned_binary_takes_nothing_from_others(root: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        CodeReplica(session, session.log, "bob").insert("a.txt", 0, "bob\n")
+    (root / "a.txt").write_bytes(b"one\0two")
+    outcome = workdir(root).record(["a.txt"])
+    assert (recorded(outcome), "others changed a.txt" in faults(outcome)["a.txt"]) == ([], True)
+    with LiveSession(str(root), "jam") as session:
+        assert CodeReplica(session, session.log, "bob").read("a.txt") == "bob\none\n"
 
 
 class ChangingStorage(Storage):
