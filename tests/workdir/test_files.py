@@ -14,6 +14,7 @@ from muse.session.guarded_log import GuardedLog
 from muse.session.live import LiveSession
 from muse.session.policy import Policy, write_policy
 from muse.session.text_replica import CodeReplica
+from muse.workdir.base import SWEPT_AT_ONCE
 from muse.workdir.presence import AwayError
 from muse.workdir.workdir import RecordOutcome, Workdir
 from tests.workdir.test_midi import TUNE, midi
@@ -415,3 +416,22 @@ def test_a_file_that_follows_many_made_at_once_names_one_cause(root: Path) -> No
     with OpLog(str(root), "jam") as log:
         *_, last, after = log.read_all()
     assert after["parent_op_ids"] == [last["op_id"]]
+
+
+def test_what_is_kept_of_many_removed_files_goes_little_by_little(root: Path) -> None:
+    count = SWEPT_AT_ONCE + 20
+    for number in range(count):
+        (root / f"{number}.txt").write_text(f"{number}\n")
+    workdir(root).record()
+    assert kept_parts(root) == count
+    for number in range(count):
+        (root / f"{number}.txt").unlink()
+    workdir(root).record()
+    assert kept_parts(root) == 20
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    assert kept_parts(root) == 1
+
+
+def kept_parts(root: Path) -> int:
+    return sum(place.is_file() for place in (root / ".muse/workdir/root.parts").rglob("*"))
