@@ -91,13 +91,17 @@ def compare(base: Base, scan: Scan, newest: Mapping[str, str], directory: Direct
     """Compare the files of a directory with their base and with the session, reading as little as needed."""
     found = Divergence(base, scan, newest, faults=list(scan.faults))
     missing = [path for path in base.files if path not in scan.files and not scan.is_unknown(path)]
+    differing = {*base.files, *newest}.difference(scan.files)
     for path, status in scan.files.items():
         row = base.files.get(path)
         if row is not None and row.is_version(status, base.taken_ns):
             found.disk[path] = row.digest
+            if newest.get(path) == row.digest:
+                continue  # all three are one, as nearly always
         elif row is not None or missing or path in newest:
             found.read(path, directory)
-    for path in sorted({*scan.files, *base.files, *newest}):
+        differing.add(path)
+    for path in sorted(differing):
         if not scan.is_unknown(path):
             _compare_file(found, path)
     _find_renames(found, missing)
