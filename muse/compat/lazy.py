@@ -1,4 +1,4 @@
-"""Names that a package hands on, each imported when it is first used."""
+"""Names that a package hands on, each imported when it is first used; and modules without their package."""
 
 import sys
 
@@ -7,6 +7,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
 
 def lazy_names(
@@ -27,3 +28,24 @@ def lazy_names(
         return sorted({*vars(sys.modules[package]), *homes})
 
     return find, names
+
+
+def import_inner(package: str, name: str) -> "ModuleType":
+    """Import a module that is in a package, but not the package, which may take much longer.
+
+    Raises `ModuleNotFoundError` if it is not there. For one that imports nothing of its package.
+    """
+    from importlib.machinery import PathFinder  # noqa: PLC0415 - `import muse` needs neither
+    from importlib.util import find_spec, module_from_spec  # noqa: PLC0415
+
+    full = f"{package}.{name}"
+    if full not in sys.modules:
+        outer = find_spec(package)
+        found = outer and PathFinder.find_spec(full, outer.submodule_search_locations)
+        if found is None or found.loader is None:
+            raise ModuleNotFoundError(f"no module named {full!r}", name=full)
+        sys.modules[full] = module_from_spec(found)
+        found.loader.exec_module(sys.modules[full])
+    elif sys.modules[full] is None:  # as Python writes down that it may not be imported
+        raise ModuleNotFoundError(f"no module named {full!r}", name=full)
+    return sys.modules[full]

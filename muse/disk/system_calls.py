@@ -144,8 +144,8 @@ class Paths:
         """Watch for `path` being renamed, replaced or deleted: cheaper than looking each time."""
         return watch_path(path)
 
-    def is_open_to_write(self, path: str) -> bool:
-        """Return whether some process has a file open to write; False where the system does not tell."""
+    def is_open_to_write(self, path: str) -> bool | None:
+        """Return whether some process has a file open to write; None where the system does not tell."""
         return is_open_to_write(path)
 
 

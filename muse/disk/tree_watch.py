@@ -16,7 +16,7 @@ from muse.errors import StorageError, UsageError
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
-_STEP_MS = 20
+_STEP_MS = 5
 """How often it is looked whether something came. What comes within one step of another is told together."""
 
 _GATHERED_MS = 100

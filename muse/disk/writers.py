@@ -9,21 +9,21 @@ import os
 import signal
 
 
-def is_open_to_write(path: str) -> bool:
-    """Return whether some process has a file open to write; False where the system does not tell."""
+def is_open_to_write(path: str) -> bool | None:
+    """Return whether some process has a file open to write; None where the system does not tell."""
     if not hasattr(fcntl, "F_SETLEASE"):
-        return False
+        return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return False
+        return None
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
         return True
     except OSError:
-        return False  # another user's file, or a file system without leases
+        return None  # another user's file, or a file system without leases
     finally:
         os.close(descriptor)  # which gives the lease back
     return False

@@ -68,6 +68,7 @@ class GuardedLog:
         branch: str | None = None,
         coordination: Coordination | None = None,
         any_domain: bool = False,
+        foresees: bool = True,
     ) -> None:
         self._repository = repository
         self._log = log
@@ -83,7 +84,7 @@ class GuardedLog:
         self._touches = Touches(log)
         self._names = FileNames(log, self._last_tree)
         self._heads = log.heads
-        self._foresight = Foresight(repository, log, self._branch)
+        self._foresight = Foresight(repository, log, self._branch) if foresees else None
 
     # -- appending ------------------------------------------------------------------------------
 
@@ -116,7 +117,8 @@ class GuardedLog:
         valid = [offer for some in offers for offer in some if offer.receipt is None]
         reads = any(request.seen_frontier is not None for request in requests)
         if valid:
-            self._foresight.catch_up()
+            if self._foresight is not None:
+                self._foresight.catch_up()
             if not all(offer.states_parents for offer in valid):
                 self._heads.catch_up()
             recent = self._policy_read[1] if self._policy_read is not None else self.policy()
@@ -144,7 +146,7 @@ class GuardedLog:
         reservations or reads, where the branch has moved since the last append, and where much of the log is
         to be read for the heads that a draft rests on.
         """
-        if not self._foresight.is_ready():
+        if self._foresight is not None and not self._foresight.is_ready():
             return None
         policy = self.policy()
         if policy.enforces_reservations or (policy.reservations != "off" and self.coordination.is_used()):
@@ -259,7 +261,7 @@ class GuardedLog:
 
     def _tell_ineffective(self, offers: Sequence[Offer]) -> None:
         """Write into the receipts of ops that entered the log why they have no effect, as far as is known."""
-        reasons = self._foresight.catch_up()
+        reasons = {} if self._foresight is None else self._foresight.catch_up()
         for offer in offers if reasons else ():
             reason, receipt = reasons.get(offer.entry["op_id"]), offer.receipt
             if reason and receipt is not None and receipt.status == "stored" and not receipt.kind:

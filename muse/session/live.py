@@ -41,7 +41,7 @@ class LiveSession(Resource):
     of these writes nothing; the first `edit` or `commit` calls `heal`. `branch` is by default the one HEAD
     names. With a `signer`, every commit is signed. With `salvage`, a log that lacks ops that commits cover is
     worked on all the same. Edits of a domain that no plugin knows are refused, unless the repository or
-    `any_domain` lets them in.
+    `any_domain` lets them in. A `log` that is open already is used, and closed with the session.
     """
 
     def __init__(
@@ -56,9 +56,10 @@ class LiveSession(Resource):
         salvage: bool = False,
         any_domain: bool = False,
         storage: Storage = LOCAL,
+        log: OpLog | None = None,
     ) -> None:
         self.repository = Repository.open(os.fspath(repo_root), storage)
-        self.log = OpLog(self.repository.root, session_id, durability=durability, storage=storage)
+        self.log = log or OpLog(self.repository.root, session_id, durability=durability, storage=storage)
         self.branch = self.repository.dag.current_branch() if branch is None else layout.check_branch(branch)
         self.author = author
         self._writer = CommitWriter(self.repository, self.log, self.branch, signer)

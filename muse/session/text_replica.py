@@ -65,7 +65,7 @@ class CodeReplica:
         merger.take(entries)
         self._merger: Merger | None = merger
         self._place = found.place
-        self._heads: dict[str, None] = dict.fromkeys(found.committed)
+        self._heads: dict[str, str] = dict.fromkeys(found.committed, "")  # of each its actor
         self._last: dict[str, tuple[int, str]] = {}  # the newest op here of each actor: stamp and id
         self._taken = set(self._heard)  # the ops that the log has not before the place, and that are here
         self._based: set[str] = set()  # files whose present base the log knows
@@ -85,7 +85,7 @@ class CodeReplica:
         before, own = self._last.get(entry["actor_id"], (0, "")), (entry["lamport_ts"], entry["op_id"])
         if before < own:  # else one that its actor made later, and that follows from it, is here
             self._heads.pop(before[1], None)
-            self._heads[entry["op_id"]] = None
+            self._heads[entry["op_id"]] = entry["actor_id"]
             self._last[entry["actor_id"]] = own
         self._based.add(str(entry["domain_op"].get("file_id", "")))
 
@@ -95,6 +95,11 @@ class CodeReplica:
     def version(self) -> tuple[str, ...]:
         """The ops from which all here follows: the last of each actor, unless another op names it."""
         return tuple(self._heads)
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """The ops of `version`, each with its actor, "" for one that is known from a commit only."""
+        return self._heads.copy()
 
     def paths(self) -> list[str]:
         """Return the paths of all files, sorted."""

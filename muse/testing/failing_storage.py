@@ -154,7 +154,7 @@ class FailingStorage(_CountedCalls, Storage):
     def watch(self, path: str) -> PathWatch:
         return self._inner.watch(path)
 
-    def is_open_to_write(self, path: str) -> bool:
+    def is_open_to_write(self, path: str) -> bool | None:
         return self._inner.is_open_to_write(path)
 
     def lock(self, descriptor: int, *, exclusive: bool = True, wait: bool = True) -> bool:

@@ -8,14 +8,16 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
+
+import msgspec
 
 from muse.core.content_id import is_content_id, object_id
 from muse.core.file.objects import ObjectStore
 from muse.disk import layout
-from muse.disk.json_file import encode_with_digest, read_with_digest
+from muse.disk.json_file import encode_with_digest, read_vouched, read_with_digest
 from muse.disk.json_file import field as value_of
 from muse.disk.storage import Storage, version_of
 from muse.errors import CorruptionError, NotFoundError
@@ -25,7 +27,6 @@ Version = tuple[str, tuple[str, ...]]
 """A commit, and the ops from which a state follows."""
 
 _NO_VERSION: Version = ("", ())
-_NAMES = ("file_id", "blob", "part")
 SWEPT_AT_ONCE = 256
 """So many parts are removed with one call: those of many removed files take longer than all the rest."""
 
@@ -33,15 +34,14 @@ _RACY_NS = 100_000_000
 """A file written so shortly before it was looked at may be written again within one tick of its clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class BaseFile:
+class BaseFile(msgspec.Struct, frozen=True, gc=False):
     """One file as it was when the directory and the session last agreed about it.
 
     `size`, `mtime_ns` and `inode` are those of the file on the disk, all 0 where it was not looked at since.
     `digest` is the SHA-256 of its content. Where it is as a commit has it, `commit` names that, and all the
     rest follows from there. Else `file_id` is the live file that it is a copy of, `blob` what an op on that
     has to name, `part` the name of kept bytes: of a text its document, of a MIDI file the page of its names;
-    and `heads` are the ops from which it follows.
+    `heads` are the ops from which it follows, and `encoding` is that of a text, "" where it was not kept.
     """
 
     digest: str
@@ -53,6 +53,7 @@ class BaseFile:
     blob: str = ""
     part: str = ""
     heads: tuple[str, ...] = ()
+    encoding: str = ""
 
     def is_version(self, found: os.stat_result, taken_ns: int) -> bool:
         """Return whether the file is surely as it was when it was looked at, at `taken_ns`."""
@@ -62,7 +63,7 @@ class BaseFile:
     def seen_as(self, found: os.stat_result) -> "BaseFile":
         """Return the same file with the status that it has on the disk."""
         size, mtime_ns, inode = version_of(found)
-        return replace(self, size=size, mtime_ns=mtime_ns, inode=inode)
+        return msgspec.structs.replace(self, size=size, mtime_ns=mtime_ns, inode=inode)
 
 
 @dataclass(slots=True)
@@ -70,12 +71,14 @@ class Seen:
     """The state of the session that was compared last: `ahead` is what it has that the files have not.
 
     `head` is the commit of the branch, `log` the version of the log's file; `ahead` is path -> digest, None
-    for a file that is gone.
+    for a file that is gone. `heads` are, for each domain of which that is known, the ops from which all of it
+    follows, and the actor of each.
     """
 
     head: str | None = None
     log: tuple[int, ...] = ()
     ahead: dict[str, str | None] = field(default_factory=dict)
+    heads: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,8 +87,9 @@ class Base:
 
     `plan` are ops that are about to be recorded, `done` the id of the last plan that was carried out;
     `coming` what files are about to be replaced by: after a crash it is not known whether they were.
-    `notes` are files of notes that it has taken in. `is_lost`: what was remembered was damaged. `place` are
-    the device and the inode of the directory, if they are known; `has_moved`: they were others before.
+    `notes` are files of notes that it has taken in, `left` the names of parts that rows had until now.
+    `is_lost`: what was remembered was damaged. `place` are the device and the inode of the directory, if they
+    are known; `has_moved`: they were others before.
     """
 
     session_id: str = ""
@@ -97,10 +101,21 @@ class Base:
     plan: dict[str, Any] | None = None
     coming: dict[str, BaseFile] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
     is_new: bool = False
     is_lost: bool = False
     place: tuple[int, int] | None = None
     has_moved: bool = False
+
+    def differing(self, digests: Mapping[str, str]) -> dict[str, str | None]:
+        """Return path -> digest of the files that others have otherwise; None where they have none."""
+        files = self.files
+        changed: dict[str, str | None] = {
+            path: digest
+            for path, digest in digests.items()
+            if (row := files.get(path)) is None or row.digest != digest
+        }
+        return changed | dict.fromkeys(files.keys() - digests.keys())
 
 
 class BaseStore:
@@ -121,7 +136,7 @@ class BaseStore:
         A file that is damaged counts as lost: then nothing that others did is taken back.
         """
         try:
-            base = _read_base(read_with_digest(self.path, self._storage), self.path)
+            base = _read_base(self.path, self._storage)
         except NotFoundError:
             base = Base(is_new=True)
         except CorruptionError:
@@ -134,7 +149,7 @@ class BaseStore:
         """Keep, durably, what is about to be done."""
         coming = {path: row_json(row) for path, row in base.coming.items()}
         document = {"format": FORMAT, "plan": base.plan, "coming": coming}
-        self._replace(self._journal_path, document)
+        self._replace(self._journal_path, encode_with_digest(document, self._journal_path))
 
     def write(self, base: Base) -> None:
         """Replace what is remembered, durably, and count what the journal says as done.
@@ -144,13 +159,12 @@ class BaseStore:
         if base.plan is not None:
             base.done, base.plan = base.plan["plan_id"], None
         base.coming = {}
-        self._replace(self.path, _document(base))
+        self._replace(self.path, encode_with_digest(_document(base), self.path, is_plain=True))
         for done in (self._journal_path, *base.notes):
             self._storage.remove(done)
         base.notes = []
 
-    def _replace(self, path: str, document: Mapping[str, Any]) -> None:
-        data = encode_with_digest(document, path)
+    def _replace(self, path: str, data: bytes) -> None:
         self._storage.make_directories(os.path.dirname(path))
         self._storage.write_atomically(path, data)
 
@@ -178,22 +192,28 @@ class BaseStore:
         except (NotFoundError, CorruptionError):
             return None
 
-    def sweep(self, base: Base) -> None:
-        """Remove parts that a base, of which nothing is left to do, does not name: some at each call."""
-        needed = {name for row in base.files.values() for name in (row.part, row.digest)}
-        unneeded = (path for name, path in self._parts() if name not in needed and is_content_id(name))
-        for path in islice(unneeded, SWEPT_AT_ONCE):
-            self._storage.remove(path)
+    def sweep(self, base: Base, *, is_all: bool) -> None:
+        """Remove parts that a base, of which nothing is left to do, does not name: some at each call.
 
-    def _parts(self) -> Iterator[tuple[str, str]]:
-        """Yield the name of each part that is kept, and where it is."""
+        Unless it is to look for `all` of them, only those that files had until now.
+        """
+        left, base.left = base.left, set()
+        if not is_all and not left:
+            return
+        needed = {name for row in base.files.values() for name in (row.part, row.digest)}
+        unneeded = (name for name in (self._parts() if is_all else left) if name not in needed)
+        for name in islice(filter(is_content_id, unneeded), SWEPT_AT_ONCE):
+            self._storage.remove(layout.workdir_part_file(self._root, self._name, name))
+
+    def _parts(self) -> Iterator[str]:
+        """Yield the name of each part that is kept."""
         directory = os.path.dirname(
             os.path.dirname(layout.workdir_part_file(self._root, self._name, "0" * 64))
         )
         for prefix, is_directory in self._storage.list_directory(directory):
             inner = os.path.join(directory, prefix)
             for rest, _ in self._storage.list_directory(inner) if is_directory else ():
-                yield prefix + rest, os.path.join(inner, rest)
+                yield prefix + rest
 
 
 def now_ns() -> int:
@@ -204,59 +224,126 @@ def now_ns() -> int:
 # -- as JSON -------------------------------------------------------------------------------------
 
 
+class _StoredFile(msgspec.Struct, omit_defaults=True, gc=False):
+    """A file as the base has it; `version` counts into the versions."""
+
+    digest: str
+    size: int
+    mtime_ns: int
+    inode: int
+    file_id: str = ""
+    encoding: str = ""
+    blob: str = ""
+    part: str = ""
+    version: int = 0
+
+
+class _StoredVersion(msgspec.Struct):
+    commit: str
+    heads: list[str]
+
+
+class _StoredSeen(msgspec.Struct):
+    head: str | None = None
+    log: list[int] = []
+    ahead: dict[str, str | None] = {}
+    heads: dict[str, dict[str, str]] = {}
+
+
+class _StoredBase(msgspec.Struct):
+    """The file of the base."""
+
+    format: int
+    session_id: str
+    branch: str
+    taken_ns: int
+    seen: _StoredSeen
+    files: dict[str, _StoredFile]
+    done: str
+    versions: list[_StoredVersion]
+    place: list[int] = []
+
+
+_DECODER = msgspec.json.Decoder(_StoredBase)
+
+
 def _document(base: Base) -> dict[str, Any]:
     versions: dict[Version, int] = {_NO_VERSION: 0}
-    rows = {path: _row_json(row, versions) for path, row in sorted(base.files.items())}
-    return {
-        "format": FORMAT,
-        "session_id": base.session_id,
-        "branch": base.branch,
-        "taken_ns": base.taken_ns,
-        "place": list(base.place or ()),
-        "seen": {"head": base.seen.head, "log": list(base.seen.log), "ahead": base.seen.ahead},
-        "files": rows,
-        "done": base.done,
-        "versions": [{"commit": commit, "heads": list(heads)} for commit, heads in versions],
-    }
+    seen = base.seen
+    document = _StoredBase(
+        FORMAT,
+        base.session_id,
+        base.branch,
+        base.taken_ns,
+        _StoredSeen(seen.head, list(seen.log), seen.ahead, seen.heads),
+        {path: _row(row, versions) for path, row in sorted(base.files.items())},
+        base.done,
+        [],
+        list(base.place or ()),
+    )
+    document.versions = [_StoredVersion(commit, list(heads)) for commit, heads in versions]
+    found: dict[str, Any] = msgspec.to_builtins(document)
+    return found
+
+
+def _row(row: BaseFile, versions: dict[Version, int]) -> _StoredFile:
+    is_of_none = not row.commit and not row.heads
+    version = 0 if is_of_none else versions.setdefault((row.commit, row.heads), len(versions))
+    return _StoredFile(
+        row.digest, row.size, row.mtime_ns, row.inode, row.file_id, row.encoding, row.blob, row.part, version
+    )
 
 
 def row_json(row: BaseFile) -> dict[str, Any]:
     """Return a row as a journal has it, with its version in it."""
-    return {**_row_json(row, {}), "version": {"commit": row.commit, "heads": list(row.heads)}}
+    found: dict[str, Any] = msgspec.to_builtins(_row(row, {(row.commit, row.heads): 0}))
+    return {**found, "version": {"commit": row.commit, "heads": list(row.heads)}}
 
 
-def _row_json(row: BaseFile, versions: dict[Version, int]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "digest": row.digest,
-        "size": row.size,
-        "mtime_ns": row.mtime_ns,
-        "inode": row.inode,
-    }
-    for name in _NAMES:
-        if value := getattr(row, name):
-            found[name] = value
-    version = row.commit, row.heads
-    if version != _NO_VERSION:
-        found["version"] = versions.setdefault(version, len(versions))
-    return found
+def _read_base(path: str, storage: Storage) -> Base:
+    try:
+        data = read_vouched(path, storage)
+        if data is not None:
+            document = _DECODER.decode(data)
+        else:  # of an earlier version, or damaged
+            document = msgspec.convert(read_with_digest(path, storage), _StoredBase)
+        return _base_of(document, path)
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise CorruptionError(f"{path} is no base of a working directory: {error}", path=path) from error
 
 
-def _read_base(document: Mapping[str, Any], path: str) -> Base:
-    if document.get("format") != FORMAT:
+def _base_of(document: _StoredBase, path: str) -> Base:
+    if document.format != FORMAT:
         raise CorruptionError(
             f"{path} has a format that is not known here: install a newer version", path=path
         )
-    seen = value_of(document, "seen", dict, path)
-    versions = value_of(document, "versions", list, path)
-    place = tuple(document.get("place", ()))
+    if not all(map(is_content_id, {row.digest for row in document.files.values()})):
+        raise CorruptionError(f"{path} has a file without a digest", path=path)
+    versions = [(one.commit, tuple(one.heads)) for one in document.versions]
+    seen = document.seen
     return Base(
-        session_id=value_of(document, "session_id", str, path),
-        branch=value_of(document, "branch", str, path),
-        taken_ns=value_of(document, "taken_ns", int, path),
-        files=dict(_rows(value_of(document, "files", dict, path), versions, path)),
-        seen=Seen(seen.get("head"), tuple(seen.get("log", ())), dict(seen.get("ahead", {}))),
-        done=value_of(document, "done", str, path),
-        place=place if len(place) == 2 else None,
+        session_id=document.session_id,
+        branch=document.branch,
+        taken_ns=document.taken_ns,
+        files={name: _read(row, *versions[row.version]) for name, row in document.files.items()},
+        seen=Seen(seen.head, tuple(seen.log), seen.ahead, seen.heads),
+        done=document.done,
+        place=(document.place[0], document.place[1]) if len(document.place) == 2 else None,
+    )
+
+
+def _read(row: _StoredFile, commit: str, heads: tuple[str, ...]) -> BaseFile:
+    return BaseFile(
+        row.digest,
+        row.size,
+        row.mtime_ns,
+        row.inode,
+        commit,
+        row.file_id,
+        row.blob,
+        row.part,
+        heads,
+        row.encoding,
     )
 
 
@@ -267,11 +354,6 @@ def _read_journal(document: Mapping[str, Any], path: str, base: Base) -> None:
     if plan and plan.get("plan_id") != base.done:
         base.plan = dict(plan)
     base.coming = {name: read_row(row, row["version"], path) for name, row in coming.items()}
-
-
-def _rows(rows: Mapping[str, Any], versions: list[Any], path: str) -> Iterator[tuple[str, BaseFile]]:
-    for name, row in rows.items():
-        yield name, read_row(row, versions[row.get("version", 0)], path)
 
 
 def read_row(row: Mapping[str, Any], version: Mapping[str, Any], path: str) -> BaseFile:
@@ -287,6 +369,7 @@ def read_row(row: Mapping[str, Any], version: Mapping[str, Any], path: str) -> B
             row.get("blob", ""),
             row.get("part", ""),
             tuple(version["heads"]),
+            row.get("encoding", ""),
         )
     except (KeyError, TypeError) as error:
         raise CorruptionError(f"{path} has a file without {error}", path=path) from error

@@ -66,10 +66,10 @@ class Bringer:
         self, found: Divergence, outcome: Brought, is_wanted: Callable[[str], bool], *, merges: bool
     ) -> Iterator[_Coming]:
         base, newest = found.base, self._newest.digests
-        for path in sorted({*base.files, *newest}):
+        for path in sorted(base.differing(newest)):
             row, digest = base.files.get(path), newest.get(path)
             before = None if row is None else row.digest
-            if before == digest or found.scan.is_unknown(path):
+            if found.scan.is_unknown(path):
                 continue
             now = found.disk.get(path, "") if path in found.scan.files else None
             if now == digest:

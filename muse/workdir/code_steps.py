@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from muse.apply.domains import read_state
 from muse.core.content_id import object_id
 from muse.errors import CorruptionError, DomainError, NotFoundError
@@ -40,14 +42,15 @@ class _Copy:
 
     file_id: str
     blob: str
-    content: bytes
+    content: bytes = b""
     encoding: str | None = None
     state: bytes = b""
     heads: tuple[str, ...] = ()
     lifts: int = 0
 
-    def document(self, seed: str) -> TextDocument:
-        return TextDocument(client_of(seed, self.file_id), self.state)
+    def document(self) -> TextDocument:
+        """Return the document, to be edited as a client that is new."""
+        return _document(self.file_id, self.state)
 
 
 class CodeSteps:
@@ -63,14 +66,17 @@ class CodeSteps:
         """Make a new file."""
         file_id = uuid.uuid4().hex
         op, stored = _carrying(creation_op(path, content, file_id), content)
-        state = b""
+        row = BaseFile(object_id(content), file_id=file_id)
         if (encoding := detect(content)) is not None:
-            state = new_document(file_id, decode(content, encoding)).state()
-        row = BaseFile(object_id(content), file_id=file_id, part=self._store.keep(state) if state else "")
+            row = self._row(row.digest, file_id, encoding, new_document(file_id, decode(content, encoding)))
         return Step(path, CODE, [op], {path: row}, self._newest.heads(CODE), stored)
 
     def change(self, path: str, row: BaseFile, content: bytes) -> Step:
         """Say what was done to a file since its base: to a text by its characters, else as a whole."""
+        if (document := self._remembered(path, row)) is not None:
+            heads = row.heads or self._newest.heads(CODE)
+            known = _Copy(row.file_id, row.blob, encoding=row.encoding, heads=heads)
+            return self._edit(path, known, document, content)
         copy = self._copy(path, row)
         is_changed = self._newest.digests.get(path) != row.digest
         if is_changed and (self._is_binary(row) if copy is None else copy.encoding is None):
@@ -82,9 +88,15 @@ class CodeSteps:
             return self.add_to(path, content)
         if copy.encoding is None:
             return self._replace(path, copy, content)
-        document = copy.document(self._seed)
-        ops = _edits(path, document, copy, _text_of(path, content, copy.encoding))
-        after = self._row(copy, object_id(content), document)
+        return self._edit(path, copy, copy.document(), content)
+
+    def _edit(self, path: str, copy: _Copy, document: TextDocument, content: bytes) -> Step:
+        """Edit a document of the base until it has a content."""
+        encoding = copy.encoding or ""
+        patches = patches_between(document.text, _text_of(path, content, encoding))
+        ops = _patched(path, document, copy, patches)
+        after = self._row(object_id(content), copy.file_id, encoding, document)
+        self._newest.documents.keep(after.part, document)
         return Step(path, CODE, ops, {path: after}, copy.heads)
 
     def put_whole(self, path: str, row: BaseFile, content: bytes) -> Step:
@@ -111,18 +123,19 @@ class CodeSteps:
                 f"the session has another file {path}, and what was here before is not known: move yours to "
                 "another name"
             )
-        document = copy.document(self._seed)
+        document = copy.document()
         text = _text_of(path, content, copy.encoding)
         ops = _patched(path, document, copy, additions_between(document.text, text))
         # The document is not of this content: should it be a base once more, nothing is known of it again.
-        return Step(path, CODE, ops, {path: self._row(copy, object_id(content), document)}, copy.heads)
+        after = BaseFile(object_id(content), file_id=copy.file_id, part=self._store.keep(document.state()))
+        return Step(path, CODE, ops, {path: after}, copy.heads)
 
     def remove(self, path: str, row: BaseFile) -> Step:
         """Remove a file. A text stays if others wrote in it since."""
         copy = self._copy(path, row)
         if copy is None or (copy.encoding is None and self._newest.digests.get(path) != row.digest):
             return Step(path, CODE, [], {path: None})
-        vector = None if copy.encoding is None else copy.document(self._seed).vector
+        vector = None if copy.encoding is None else copy.document().vector
         op = removal_op(path, copy.file_id, copy.content, vector, copy.blob, lifts=copy.lifts)
         return Step(path, CODE, [op], {path: None}, copy.heads)
 
@@ -134,8 +147,9 @@ class CodeSteps:
                 f"nothing is known of {path}, so {to} cannot be the same file: record it as new"
             )
         op = renaming_op(path, to, copy.file_id, copy.content, copy.blob)
-        after = BaseFile(row.digest, file_id=copy.file_id, blob=copy.blob)
-        after = replace(after, part=self._store.keep(copy.state) if copy.state else "")
+        part = self._store.keep(copy.state) if copy.state else ""
+        encoding = copy.encoding or ""
+        after = BaseFile(row.digest, file_id=copy.file_id, blob=copy.blob, part=part, encoding=encoding)
         return Step(to, CODE, [op], {path: None, to: after}, copy.heads)
 
     def merged(self, path: str, row: BaseFile, content: bytes) -> bytes:
@@ -150,7 +164,7 @@ class CodeSteps:
                 f"others changed {path} since you had it, and so did you, and it is no text "
                 "that could be merged: move yours to another name, then it is brought"
             )
-        document = copy.document(self._seed)
+        document = copy.document()
         merging = file.document.fork(client_of(self._seed))
         text = _text_of(path, content, copy.encoding)
         for position, length, added in patches_between(document.text, text):
@@ -164,8 +178,10 @@ class CodeSteps:
         if self._newest.is_committed(path):
             return BaseFile(digest, commit=self._newest.head or "")
         copy = self._present(path)
-        part = self._store.keep(copy.state) if copy.encoding is not None else ""
-        return BaseFile(digest, file_id=copy.file_id, blob=copy.blob, part=part, heads=copy.heads)
+        row = BaseFile(digest, file_id=copy.file_id, blob=copy.blob, heads=copy.heads)
+        if copy.encoding is None:
+            return row
+        return msgspec.structs.replace(row, part=self._store.keep(copy.state), encoding=copy.encoding)
 
     def content_of(self, path: str, row: BaseFile) -> bytes | None:
         """Return the content that a file had in its base; None if that is lost."""
@@ -180,10 +196,26 @@ class CodeSteps:
     def _copy(self, path: str, row: BaseFile) -> _Copy | None:
         """Return a file as it was in the base; None if that is lost."""
         if self._newest.digests.get(path) == row.digest:
+            if self._newest.is_known and row.commit and (copy := self._committed(path, row)) is not None:
+                return replace(copy, heads=self._newest.heads(CODE))
             present = self._present(path)  # what it follows from is less than all that is here
             return replace(present, heads=row.heads) if row.heads else present
-        copy = self._kept(row) if row.file_id else self._committed(path, row)
-        return copy if copy is not None and object_id(copy.content) == row.digest else None
+        if row.file_id:
+            copy = self._kept(row)
+            return copy if copy is not None and object_id(copy.content) == row.digest else None
+        copy = self._committed(path, row)
+        return copy and replace(copy, heads=self._newest.heads_at(CODE, row.commit))
+
+    def _remembered(self, path: str, row: BaseFile) -> TextDocument | None:
+        """Return the document of a text that the session has as the base does; None if more is to be read."""
+        if not row.encoding or self._newest.digests.get(path) != row.digest:
+            return None
+        if (document := self._newest.documents.take(row.part)) is not None:
+            return document
+        state = self._store.part(row.part)
+        document = None if state is None else _document(row.file_id, state)
+        is_so = document is not None and object_id(document.text.encode(row.encoding)) == row.digest
+        return document if is_so else None
 
     def _present(self, path: str) -> _Copy:
         file, blob = self._newest.replica.live_file(path)
@@ -207,7 +239,8 @@ class CodeSteps:
             file, blob = self._tree_at(row.commit).open(path)
         except (DomainError, NotFoundError, CorruptionError):
             return None
-        return _copy_of(file, blob or file.base, self._newest.heads_at(CODE, row.commit))
+        copy = _copy_of(file, blob or file.base, ())
+        return copy if object_id(copy.content) == row.digest else None
 
     def _read_tree(self, commit_id: str) -> LiveTree:
         repository = self._newest.repository
@@ -215,8 +248,10 @@ class CodeSteps:
         state = read_state(repository, commit_id or None, CODE)
         return LiveTree(files, state, repository.objects.get, self._seed)
 
-    def _row(self, copy: _Copy, digest: str, document: TextDocument) -> BaseFile:
-        return BaseFile(digest, file_id=copy.file_id, part=self._store.keep(document.state()))
+    def _row(self, digest: str, file_id: str, encoding: str, document: TextDocument) -> BaseFile:
+        """Keep the document of a text, and return what is to be remembered of it."""
+        part = self._store.keep(document.state())
+        return BaseFile(digest, file_id=file_id, part=part, encoding=encoding)
 
     def _is_binary(self, row: BaseFile) -> bool:
         file = self._newest.replica.file_of(row.file_id) if row.file_id else None
@@ -233,6 +268,11 @@ def _copy_of(file: LiveFile, blob: str, heads: tuple[str, ...]) -> _Copy:
     return _Copy(file.file_id, blob, file.whole(), file.encoding, state, heads, lifts)
 
 
+def _document(file_id: str, state: bytes) -> TextDocument:
+    """Return a document, to be edited as a client that is new."""
+    return TextDocument(client_of(secrets.token_hex(16), file_id), state)
+
+
 def new_document(file_id: str, text: str) -> TextDocument:
     """Return the document of a file that came with `text`: the same on every replica."""
     document = TextDocument(client_of("new", file_id))
@@ -246,10 +286,6 @@ def _text_of(path: str, content: bytes, encoding: str) -> str:
         return decode(content, encoding)
     except DomainError as error:
         raise NoTextError(no_text_reason(path, f" in {encoding}")) from error
-
-
-def _edits(path: str, document: TextDocument, copy: _Copy, text: str) -> list[dict[str, Any]]:
-    return _patched(path, document, copy, patches_between(document.text, text))
 
 
 def _patched(

@@ -17,6 +17,7 @@ JUNK_DIRECTORIES = frozenset(
     | {".tox", ".idea", ".vs", "__MACOSX", ".ipynb_checkpoints", ".Trash", "$RECYCLE.BIN"}
 )
 JUNK_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "4913", "Icon\r"})
+_ODD_STARTS = (".", "#")
 _JUNK_ENDS = (".swp", ".swo", ".swx", "~", ".pyc", ".crdownload", ".part")
 
 Skips = Callable[[str, bool], bool]
@@ -26,12 +27,15 @@ Skips = Callable[[str, bool], bool]
 def is_junk(path: str, is_directory: bool) -> bool:  # noqa: FBT001 - as `Skips` is called
     """Tell whether a tool left this behind, or Muse or another version control keeps it for itself."""
     name = path.rpartition("/")[2]
+    names = JUNK_DIRECTORIES if is_directory else JUNK_FILES
+    if name in names or (not is_directory and name.endswith(_JUNK_ENDS)):
+        return True
+    if name[:1] not in _ODD_STARTS and "~" not in path and path.isascii() and path[0] != ".":
+        return False  # nearly all names, and each is asked for at each look through a directory
     if any(may_mean(name, reserved) for reserved in RESERVED) or may_mean(path, NAMES_DIRECTORY):
         return True
-    if is_directory:
-        return name in JUNK_DIRECTORIES
     is_lock = name.startswith((".#", ".~lock.")) or (name.startswith("#") and name.endswith("#"))
-    return name in JUNK_FILES or name.endswith(_JUNK_ENDS) or is_lock or _is_ours(name)
+    return not is_directory and (is_lock or _is_ours(name))
 
 
 def _is_ours(name: str) -> bool:

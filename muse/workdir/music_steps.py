@@ -2,8 +2,9 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from muse.core.content_id import object_id
 from muse.domain import PatchOp
@@ -24,14 +25,8 @@ from muse.workdir.base import BaseFile, BaseStore
 from muse.workdir.newest import MUSIC, Newest
 from muse.workdir.step import INLINE_BYTES, LeftOutError, Step
 
-_ENDS = (".mid", ".midi", ".kar", ".smf", ".rmi")
 _NOTES_IN_AN_OP = 1_000
 _PAGE_BYTES = 1 << 18
-
-
-def is_music(path: str) -> bool:
-    """Tell by the name of a file whether it holds MIDI."""
-    return path.lower().endswith(_ENDS)
 
 
 class MusicSteps:
@@ -88,7 +83,8 @@ class MusicSteps:
             )
         base = self._base(path, row)
         page = base[1] if base is not None else None
-        after = replace(row, commit="", part=self._store.keep(page) if page is not None else "")
+        part = self._store.keep(page) if page is not None else ""
+        after = msgspec.structs.replace(row, commit="", part=part)
         return self._step(to, [rename_file(path, to)], {path: None, to: after})
 
     def row_of(self, path: str) -> BaseFile:

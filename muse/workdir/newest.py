@@ -1,8 +1,11 @@
 """The newest state of a session: the branch, and on it all ops of the log that no commit has yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from muse.apply.domains import apply_entries, read_state
 from muse.causality import heads_of
@@ -16,14 +19,20 @@ from muse.history.repository import Repository, TreeFiles
 from muse.history.tree import with_contents
 from muse.plugins.code.file_ids import DOMAIN as CODE
 from muse.plugins.op_fields import NAMES_DIRECTORY, names_path
-from muse.session.causes import committed_heads
 from muse.session.guarded_log import GuardedLog
-from muse.session.live import LiveSession
 from muse.session.policy import Policy
-from muse.session.text_replica import CodeReplica
+from muse.session.receipt import Receipt
+from muse.workdir.documents import Documents
 from muse.workdir.log_version import log_version
 
+if TYPE_CHECKING:
+    from muse.session.live import LiveSession
+    from muse.session.text_replica import CodeReplica
+
 MUSIC = "music"
+
+Drafts = Sequence[Mapping[str, Any]]
+"""Ops as a log takes them, in their order."""
 
 
 def pending_count(repository: Repository, session_id: str, branch: str) -> int:
@@ -34,93 +43,151 @@ def pending_count(repository: Repository, session_id: str, branch: str) -> int:
         return len(newest.pending)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a session from the last look: the digests of its files, and the heads of domains.
+
+    It is so as long as the branch is at `head`, and the log has the `version`. Each head
+    comes with its actor.
+    """
+
+    head: str | None
+    version: tuple[int, ...]
+    digests: Mapping[str, str]
+    heads: Mapping[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at a session found: the ops that no commit has, and what the files are by them."""
+
+    pending: list[OpEntry]
+    committed: Mapping[str, str]
+    manifest: dict[str, str]
+    digests: Mapping[str, str]
+    unstored: dict[str, bytes]
+
+
 class Newest(Resource):
     """The files of a branch with the pending ops of one session, as they were at one moment.
 
-    Contents are read when they are asked for. Pages of names are not among the `digests`.
+    The session is read once something is asked for that is not `known`; contents are, when they are asked
+    for. Pages of names are not among the `digests`.
     """
 
     def __init__(
-        self, repository: Repository, session_id: str, branch: str, actor_id: str, *, heals: bool = True
+        self,
+        repository: Repository,
+        session_id: str,
+        branch: str,
+        actor_id: str,
+        *,
+        heals: bool = True,
+        known: Known | None = None,
     ) -> None:
         """Look at a session. Without `heals`, as on a disk that takes no writes, as its checkpoint has it."""
         self._heals = heals
         self.repository = repository
         self.session_id = session_id
         self.branch = branch
+        self.documents = Documents()
         self._actor_id = actor_id
         self._stack = ExitStack()
-        self._live: LiveSession | None = None
+        self._log: OpLog | None = None
         self._guarded: tuple[Policy, GuardedLog] | None = None
-        self.committed: Mapping[str, str] = {}
-        self._committed_at: str | None = None
-        self.version = log_version(repository, session_id)
-        if session_id and self.version:
-            self._open_log()
-        self._look()
+        self._replica: CodeReplica | None = None
+        self._committed: tuple[str | None, Mapping[str, str]] = (None, {})
+        self.refresh(known)
 
-    def _open_log(self) -> None:
-        if self._live is None:
-            live = LiveSession(
-                self.repository.root, self.session_id, branch=self.branch, storage=self.repository.storage
-            )
-            self._live = self._stack.enter_context(live)
+    def refresh(self, known: Known | None = None) -> None:
+        """Look again, once ops may have been appended."""
+        self.version = log_version(self.repository, self.session_id)
+        self.head = self.repository.dag.head(self.branch)
+        is_so = known is not None and (known.head, known.version) == (self.head, self.version)
+        self._known = known if is_so else None
+        self._found: _Look | None = None
+        self._is_replica_old = True
+        self.__dict__.pop("files", None)
 
-    def _look(self) -> None:
-        dag = self.repository.dag
-        if self._live is None:
-            self.head, self.pending = dag.head(self.branch), list[OpEntry]()
-        elif self._heals:
-            self._live.heal()
-        while self._live is not None:
+    @property
+    def _look(self) -> _Look:
+        if self._found is None:
+            self._found = self._looked()
+        return self._found
+
+    def _looked(self) -> _Look:
+        dag, pending = self.repository.dag, list[OpEntry]()
+        is_there = bool(self.version) or self._log is not None
+        while self.session_id and is_there:
+            log = self._healed_log()
             self.head = dag.head(self.branch)
-            self.pending = self._live.log.replay_since_checkpoint()
+            pending = log.replay_since_checkpoint()
             if dag.head(self.branch) == self.head:
                 break
-        if self._committed_at != self.head:
-            self.committed = self.repository.read_tree(self.head)
-            self._committed_at = self.head
-        self._unstored: dict[str, bytes] = {}
-        self._apply()
+        if self._committed[0] != self.head:
+            self._committed = self.head, self.repository.read_tree(self.head)
+        return self._applied(pending, self._committed[1])
 
-    def _apply(self) -> None:
+    def _applied(self, pending: list[OpEntry], committed: Mapping[str, str]) -> _Look:
         """Apply the pending ops, domain after domain, as a commit would."""
         changed: dict[str, bytes | None] = {}
-        domains = sorted({entry["domain"] for entry in self.pending})
+        unstored: dict[str, bytes] = {}
+
+        def keep(content: bytes) -> str:
+            name = object_id(content)
+            unstored[name] = content
+            return name
+
+        domains = sorted({entry["domain"] for entry in pending})
         if CODE in domains:
             changed |= self.replica.changed_files()
         for domain in domains:
             if domain != CODE:
-                own = [entry for entry in self.pending if entry["domain"] == domain]
-                files, state = self._with(changed), read_state(self.repository, self.head, domain)
-                fetch = self.repository.objects.get
+                own = [entry for entry in pending if entry["domain"] == domain]
+                files = TreeFiles(self.repository, with_contents(committed, changed, keep), unstored)
+                state, fetch = read_state(self.repository, self.head, domain), self.repository.objects.get
                 changed |= apply_entries(domain, own, files, fetch, state).files
-        self._manifest = self._with_manifest(changed)
-        self.digests = {
-            path: name for path, name in self._manifest.items() if not path.startswith(f"{NAMES_DIRECTORY}/")
+        manifest = with_contents(committed, changed, keep)
+        digests = {
+            path: name for path, name in manifest.items() if not path.startswith(f"{NAMES_DIRECTORY}/")
         }
-
-    def _with_manifest(self, changed: Mapping[str, bytes | None]) -> dict[str, str]:
-        return with_contents(self.committed, changed, self._keep)
-
-    def _keep(self, content: bytes) -> str:
-        name = object_id(content)
-        self._unstored[name] = content
-        return name
-
-    def _with(self, changed: Mapping[str, bytes | None]) -> TreeFiles:
-        return TreeFiles(self.repository, self._with_manifest(changed), self._unstored)
+        return _Look(pending, committed, manifest, digests, unstored)
 
     # -- looking --------------------------------------------------------------------------------
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the session is as it was at the last look, and nothing of it was read since."""
+        return self._known is not None and self._found is None
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether its files are known, or were looked at."""
+        return self._known is not None or self._found is not None
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """The digests of all files, path -> digest."""
+        return self._known.digests if self._known is not None and self._found is None else self._look.digests
+
+    @property
+    def pending(self) -> list[OpEntry]:
+        """The ops that no commit has."""
+        return self._look.pending
+
+    @property
+    def committed(self) -> Mapping[str, str]:
+        """The tree of the branch, path -> digest."""
+        return self._look.committed
 
     @cached_property
     def files(self) -> TreeFiles:
         """The contents of all files, pages of names too."""
-        return TreeFiles(self.repository, self._manifest, self._unstored)
+        return TreeFiles(self.repository, self._look.manifest, self._look.unstored)
 
     def content(self, path: str) -> bytes | None:
         """Return the content of a file; None if it does not exist."""
-        return self.files[path] if path in self._manifest else None
+        return self.files[path] if path in self._look.manifest else None
 
     def names_of(self, path: str) -> bytes | None:
         """Return the page of names of a MIDI file, if it has one."""
@@ -136,39 +203,71 @@ class Newest(Resource):
 
     def is_committed(self, path: str) -> bool:
         """Return whether a file is as the branch has it."""
-        return self.committed.get(path) == self._manifest.get(path)
-
-    @property
-    def live(self) -> LiveSession:
-        """The open session; its log begins with the first op."""
-        self._open_log()
-        assert self._live is not None  # noqa: S101 - `_open_log` made it
-        return self._live
+        return self._look.committed.get(path) == self._look.manifest.get(path)
 
     @property
     def log(self) -> OpLog:
-        """The log of the session."""
-        return self.live.log
+        """The log of the session; it begins with the first op."""
+        return self._open_log() if self.is_known else self._healed_log()
+
+    def _open_log(self) -> OpLog:
+        if self._log is None:
+            log = OpLog(self.repository.root, self.session_id, storage=self.repository.storage)
+            self._log = self._stack.enter_context(log)
+        return self._log
+
+    def _healed_log(self) -> OpLog:
+        """Return the log once its checkpoint agrees with the branches, as for a session that is known."""
+        if self._heals:
+            self._live.heal()
+        return self._open_log()
 
     @cached_property
-    def replica(self) -> CodeReplica:
+    def _live(self) -> "LiveSession":
+        from muse.session.live import LiveSession  # noqa: PLC0415 - it is not needed where all is known
+
+        repository, log = self.repository, self._open_log()
+        return LiveSession(
+            repository.root, self.session_id, branch=self.branch, storage=repository.storage, log=log
+        )
+
+    @property
+    def replica(self) -> "CodeReplica":
         """A replica of the texts, and of all files that are no MIDI files."""
-        # One on the live session would heal it first.
-        work_on = self.live if self._heals else self.repository
-        return CodeReplica(work_on, self.log, self._actor_id, branch=self.branch)
+        if self._replica is None:
+            from muse.session.text_replica import CodeReplica  # noqa: PLC0415 - nor is this
+
+            log = self._healed_log()
+            self._replica = CodeReplica(self.repository, log, self._actor_id, branch=self.branch)
+        elif self._is_replica_old:
+            self._replica.refresh()
+        self._is_replica_old = False
+        return self._replica
 
     def heads(self, domain: str) -> tuple[str, ...]:
         """Return the ops from which all of a domain here follow."""
         if not self.version:
             return ()
+        if domain in (known := self.known_heads()):
+            return tuple(known[domain])
         if domain == CODE:
             return self.replica.version
+        from muse.session.causes import committed_heads  # noqa: PLC0415 - nor is this
+
         own = [entry for entry in self.pending if entry["domain"] == domain]
         found = heads_of(own)
         return tuple(found or committed_heads(self.repository, self.session_id, domain, self.head))
 
+    def known_heads(self) -> Mapping[str, dict[str, str]]:
+        """Return, of the domains of which that is known, the ops from which all follows, and their actors."""
+        if self._known is not None and self._found is None:
+            return self._known.heads
+        return {} if self._replica is None or self._is_replica_old else {CODE: self._replica.heads}
+
     def heads_at(self, domain: str, commit_id: str) -> tuple[str, ...]:
         """Return the ops of the session from which all of a domain in a commit follow."""
+        from muse.session.causes import committed_heads  # noqa: PLC0415
+
         if not self.version or not commit_id:
             return ()
         return tuple(committed_heads(self.repository, self.session_id, domain, commit_id))
@@ -181,18 +280,40 @@ class Newest(Resource):
     def guarded(self, policy: Policy) -> GuardedLog:
         """Return the log that holds appends to a policy."""
         if self._guarded is None or self._guarded[0] != policy:
-            self._guarded = policy, GuardedLog(self.repository, self.log, policy=policy, branch=self.branch)
+            guarded = GuardedLog(self.repository, self.log, policy=policy, branch=self.branch, foresees=False)
+            self._guarded = policy, guarded
         return self._guarded[1]
 
-    def refresh(self) -> None:
-        """Look again, once ops were appended."""
-        self.version = log_version(self.repository, self.session_id)
-        if "replica" in self.__dict__:
-            self.replica.refresh()
-        self.__dict__.pop("files", None)
-        self._open_log()
-        self._look()
+    def take_own(self, digests: Mapping[str, str], drafts: Drafts, receipts: Iterable[Receipt]) -> None:
+        """Take in ops on texts that were appended here just now; `digests` are what their files are by them.
+
+        If anything else came, the session is looked at again. The files were as their authors had them.
+        """
+        before, (size, *_) = self._known_now(), self.version or (0,)
+        self.refresh()
+        for one in sorted(receipts, key=attrgetter("position")):
+            if one.position != size or one.next_position is None:
+                return
+            size = one.next_position
+        if before.head != self.head or self.version[:1] != (size,):
+            return
+        heads = dict(before.heads)
+        if CODE in heads:
+            heads[CODE] = _following(heads[CODE], drafts, self._actor_id)
+        self._known = Known(self.head, self.version, {**before.digests, **digests}, heads)
+
+    def _known_now(self) -> Known:
+        return Known(self.head, self.version, self.digests, self.known_heads())
 
     def close(self) -> None:
         """Release the log."""
         self._stack.close()
+
+
+def _following(heads: Mapping[str, str], drafts: Drafts, actor_id: str) -> dict[str, str]:
+    """Return the heads, with their actors, once an actor appended drafts; see `HeadOps`."""
+    if not drafts:
+        return dict(heads)
+    named = {parent for draft in drafts for parent in draft["parent_op_ids"]}
+    others = {op_id: maker for op_id, maker in heads.items() if maker != actor_id and op_id not in named}
+    return {**others, drafts[-1]["op_id"]: actor_id}

@@ -1,13 +1,16 @@
 """Tells when a file that is being written may be recorded, and when a fault is to be named. Pure."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from muse.workdir.scan import FileFault
 
 _MS = 1_000_000
 QUIET_NS = 50 * _MS
 """A file that nobody wrote to for so long is as its writer wants it, if nobody has it open to write."""
+
+TICK_NS = 10 * _MS
+"""Two writes at times that differ by so much have different times of the file, on any kernel."""
 
 UNSURE_NS = 150 * _MS
 """A file that is empty or gone may be on its way to the next version: that takes programs a little longer."""
@@ -18,25 +21,45 @@ OPEN_NS = 1_000 * _MS
 FAULT_NS = 1_000 * _MS
 """A fault that lasts so long, without the file being written to, is none of a file that is half-written."""
 
+_APART_NS = 250 * _MS
+"""A save comes so long after the last one; what comes sooner is of a program that goes on writing."""
+
+_FEW = 16
+"""More files at once are the work of a program that goes on: they are recorded together, once it is quiet."""
+
 _KEPT_NS = 10_000 * _MS
 
 
 class Quiet:
     """Knows when files were last written to. `due_ns` is when a file that was asked for may be settled.
 
-    Times are those of the clock that files are stamped with. Where it was set back, nothing waits.
+    A save needs no waiting where the system tells that it is done: `is_closed` says of a file, and of the
+    status with which it was read, that nobody has it open to write, nor wrote since. Times are those of the
+    clock that files are stamped with. Where it was set back, nothing waits.
     """
 
-    def __init__(self, is_open: Callable[[str], bool]) -> None:
+    def __init__(
+        self, is_open: Callable[[str], bool], is_closed: Callable[[str, os.stat_result], bool]
+    ) -> None:
         self._is_open = is_open
+        self._is_closed = is_closed
         self._touched: dict[str, int] = {}
+        self._saved: set[str] = set()
+        self._began_ns = 0
         self.due_ns: int | None = None
 
-    def touch(self, paths: Iterable[str], now_ns: int) -> None:
+    def touch(self, paths: Collection[str], now_ns: int) -> None:
         """Note that files were written to, or may have been."""
         if self._touched and min(self._touched.values()) < now_ns - _KEPT_NS:
             self._touched = {path: at for path, at in self._touched.items() if at >= now_ns - _KEPT_NS}
+            self._saved &= self._touched.keys()
+        going_on = {path for path in paths if 0 <= now_ns - self._touched.get(path, 0) < _APART_NS}
+        self._saved = (self._saved | set(paths if len(paths) <= _FEW else ())) - going_on
         self._touched.update(dict.fromkeys(paths, now_ns))
+
+    def begin(self, now_ns: int) -> None:
+        """Note that a look begins: the files that are asked for are read from now on."""
+        self._began_ns, self.due_ns = now_ns, None
 
     def is_settled(self, path: str, found: os.stat_result | None, now_ns: int) -> bool:
         """Return whether a file is as its writer wants it; if not, `due_ns` says when it may be."""
@@ -46,7 +69,11 @@ class Quiet:
         needed = QUIET_NS if found is not None and found.st_size else UNSURE_NS
         age = now_ns - last
         if 0 <= age < needed:
-            return self._not_before(last + needed)
+            if found is None or not found.st_size or path not in self._saved:
+                return self._not_before(last + needed)
+            if found.st_mtime_ns > self._began_ns - TICK_NS:  # a write since it was read might not show
+                return self._not_before(found.st_mtime_ns + TICK_NS)
+            return self._is_closed(path, found) or self._not_before(last + needed)
         if found is not None and 0 <= age < OPEN_NS and self._is_open(path):
             return self._not_before(now_ns + QUIET_NS)
         return True

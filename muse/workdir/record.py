@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from muse.core.op_ids import OP_IDS
 from muse.errors import MuseError
@@ -11,15 +12,17 @@ from muse.session.guarded_log import Request
 from muse.session.policy import Policy, read_policy
 from muse.workdir.base import Base, BaseFile, BaseStore
 from muse.workdir.code_steps import CodeSteps
-from muse.workdir.music_steps import MusicSteps, is_music
 from muse.workdir.newest import Newest
 from muse.workdir.scan import FileFault
 from muse.workdir.status import ChangedFile, Divergence, find_similar
-from muse.workdir.step import NoTextError, Step, rows_after, step_json
+from muse.workdir.step import NoTextError, Step, is_music, rows_after, step_json
+
+if TYPE_CHECKING:
+    from muse.workdir.music_steps import MusicSteps
 
 _MOST_SAID = 3
 
-Steps = CodeSteps | MusicSteps
+Steps: TypeAlias = "CodeSteps | MusicSteps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,12 @@ class Recorder:
         self._newest = newest
         self._store = store
         self._code = CodeSteps(newest, store)
-        self._music = MusicSteps(newest, store)
+
+    @cached_property
+    def _music(self) -> "MusicSteps":
+        from muse.workdir.music_steps import MusicSteps  # noqa: PLC0415 - most directories have no MIDI files
+
+        return MusicSteps(self._newest, self._store)
 
     def steps_for(self, path: str) -> Steps:
         """Return what makes the steps for a file of this name."""
@@ -166,10 +174,26 @@ class Recorder:
         requests = [Request(base.plan["actor_id"], step["drafts"]) for step in steps]
         answers = guarded.append_requests(requests, durability="disk")
         refusals = [[one.reason for one in receipts if not one.is_in_log] for receipts in answers]
+        if self._newest.is_seen and all(self._is_plain(step, base) for step in steps) and not any(refusals):
+            digests = {path: row["digest"] for step in steps for path, row in step["after"].items()}
+            drafts = [draft for step in steps for draft in step["drafts"]]
+            self._newest.take_own(digests, drafts, [one for receipts in answers for one in receipts])
+        else:
+            self._newest.refresh()
         for step, refused in zip(steps, refusals, strict=True):
             if not refused:
                 _apply_rows(base, rows_after(step))
         return refusals
+
+    def _is_plain(self, step: Mapping[str, Any], base: Base) -> bool:
+        """Return whether a step of the plan edits a text that is in the session as it was in the base."""
+        return all(
+            row is not None
+            and row.get("encoding")
+            and path in base.files
+            and self._newest.digests.get(path) == base.files[path].digest
+            for path, row in step["after"].items()
+        )
 
 
 def _look_at(steps: Iterable[Step], found: Divergence) -> None:
@@ -190,6 +214,8 @@ def _without_proposals(policy: Policy) -> Policy:
 
 def _apply_rows(base: Base, after: Mapping[str, BaseFile | None]) -> None:
     for path, row in after.items():
+        if (before := base.files.get(path)) is not None:
+            base.left |= {before.part, before.digest}
         if row is None:
             base.files.pop(path, None)
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from muse.core.content_id import object_id
 from muse.disk.put_over import left_behind, put_over, remove_version
-from muse.disk.storage import Storage
+from muse.disk.storage import Storage, is_same_version
 from muse.disk.system_calls import storage_error
 from muse.errors import NotFoundError
 from muse.plugins.op_fields import place_fault
@@ -68,16 +68,17 @@ class Directory:
                 found.unknown.add(inner)
                 found.faults.append(FileFault(inner or ".", _why(error, inner or ".", "list")))
                 continue
+            start = f"{inner}/" if inner else ""
             for name, is_directory in names:
-                path = f"{inner}/{name}" if inner else name
+                path = start + name
                 if skips(path, is_directory):
                     continue
                 if is_directory:
                     waiting.append(path)
                 else:
                     self._take(path, found, is_known=path in known)
-        for path in known:
-            if path not in found.files and not found.is_unknown(path) and self.is_in_plain_directories(path):
+        for path in [path for path in known if path not in found.files]:
+            if not found.is_unknown(path) and self.is_in_plain_directories(path):
                 self._take(path, found, is_known=True)
         found.faults.sort(key=lambda fault: fault.path)
         return found
@@ -123,7 +124,14 @@ class Directory:
 
     def is_open_to_write(self, path: str) -> bool:
         """Return whether some program has a file open to write, as far as the system tells."""
-        return self._storage.is_open_to_write(self.place(path))
+        return bool(self._storage.is_open_to_write(self.place(path)))
+
+    def is_closed(self, path: str, found: os.stat_result) -> bool:
+        """Return whether surely no program has a file open to write, and none wrote to it since `found`."""
+        if self._storage.is_open_to_write(self.place(path)) is not False:
+            return False
+        now = self.look(path)
+        return now is not None and is_same_version(now, found)
 
     def is_in_plain_directories(self, path: str) -> bool:
         """Return whether a file may be made at a path: each parent is a directory, or is not there."""

@@ -46,6 +46,8 @@ class Scope:
 
     def check(self, found: Divergence) -> None:
         """Raise `NotFoundError` for a path at which neither side has anything."""
+        if not self.paths:
+            return
         known = {*found.scan.files, *found.base.files, *found.newest, *(fault.path for fault in found.faults)}
         for path in self.paths:
             if not any(name == path or name.startswith(f"{path}/") for name in known):

@@ -9,7 +9,7 @@ from muse.errors import MuseError
 from muse.plugins.code.encodings import detect
 from muse.workdir.base import Base, BaseFile, BaseStore
 from muse.workdir.scan import Directory, FileFault, Scan
-from muse.workdir.step import no_text_reason
+from muse.workdir.step import is_music, no_text_reason
 
 ChangeKind = Literal["new", "modified", "deleted", "renamed"]
 _SIMILAR = 0.6
@@ -93,13 +93,17 @@ def compare(base: Base, scan: Scan, newest: Mapping[str, str], directory: Direct
     """Compare the files of a directory with their base and with the session, reading as little as needed."""
     found = Divergence(base, scan, newest, faults=list(scan.faults))
     missing = [path for path in base.files if path not in scan.files and not scan.is_unknown(path)]
+    differing = {*base.files, *newest}.difference(scan.files)
     for path, status in scan.files.items():
         row = base.files.get(path)
         if row is not None and row.is_version(status, base.taken_ns):
             found.disk[path] = row.digest
+            if newest.get(path) == row.digest:
+                continue  # all three are one, as nearly always
         elif row is not None or missing or path in newest:
             found.read(path, directory)
-    for path in sorted({*scan.files, *base.files, *newest}):
+        differing.add(path)
+    for path in sorted(differing):
         if not scan.is_unknown(path):
             _compare_file(found, path)
     _find_renames(found, missing)
@@ -126,8 +130,6 @@ def no_texts(found: Divergence, store: BaseStore) -> Iterator[FileFault]:
         content, row = found.contents.get(path), found.row(path)
         if change.kind != "modified" or row is None or content is None or detect(content) is not None:
             continue
-        from muse.workdir.music_steps import is_music  # noqa: PLC0415 - it is slow to import, and rarely needed
-
         was_text = bool(row.part) or detect(store.part(row.digest) or b"\0") is not None
         if was_text and not is_music(path):
             yield FileFault(path, no_text_reason(path))

@@ -1,16 +1,25 @@
 """A step: the ops that say one change of a file, and what is remembered of it once they are in the log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from muse.core.entry import DEFAULT_LIMITS
 from muse.core.op_ids import OP_IDS
 from muse.errors import MuseError
 from muse.workdir.base import BaseFile, read_row, row_json
 
+_MUSIC_ENDS = (".mid", ".midi", ".kar", ".smf", ".rmi")
+
 INLINE_BYTES = 1 << 19
 """A larger content is not in its op, but in the store."""
+
+
+def is_music(path: str) -> bool:
+    """Tell by the name of a file whether it holds MIDI."""
+    return path.lower().endswith(_MUSIC_ENDS)
 
 
 class LeftOutError(MuseError):
@@ -71,7 +80,7 @@ def step_json(step: Step, drafts: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 def _following(row: BaseFile, heads: tuple[str, ...]) -> BaseFile:
     """Return a row whose version is that of the last op, if there is one."""
-    return replace(row, commit="", heads=heads) if heads else row
+    return msgspec.structs.replace(row, commit="", heads=heads) if heads else row
 
 
 def rows_after(step: Mapping[str, Any]) -> dict[str, BaseFile | None]:

@@ -16,7 +16,7 @@ from muse.workdir.authors import Authors
 from muse.workdir.base import now_ns
 from muse.workdir.concerns import Concerns
 from muse.workdir.presence import AwayError
-from muse.workdir.quiet import FAULT_NS, Complaints, Quiet
+from muse.workdir.quiet import FAULT_NS, TICK_NS, Complaints, Quiet
 from muse.workdir.record import shortly
 from muse.workdir.scan import Directory
 from muse.workdir.workdir import RecordOutcome, Workdir
@@ -88,7 +88,7 @@ class Watcher:
         self._report = report
         self._intent_id = intent_id
         self._brings = brings
-        self._quiet = Quiet(workdir.directory.is_open_to_write)
+        self._quiet = Quiet(workdir.directory.is_open_to_write, workdir.directory.is_closed)
         self._complaints = Complaints()
         self._authors = Authors(workdir.repository, workdir.actor_id)
         self._watch: TreeWatch | None = None
@@ -199,8 +199,9 @@ class Watcher:
         files = set(concerns.files(places))
         self._quiet.touch(files, now_ns())
         self._complaints.touch(files)
-        is_concern = bool(files) or any(map(concerns.is_of_session, places))
-        self._look_within(0 if is_concern else _UNCONCERNED_SECONDS)
+        if any(map(concerns.is_of_session, places)):
+            self._look_within(0)
+        self._look_within(TICK_NS / 2e9 if files else _UNCONCERNED_SECONDS)  # a save that is done shows then
 
     def _look_within(self, seconds: float) -> None:
         at = time.monotonic() + seconds
@@ -248,7 +249,8 @@ class Watcher:
     def _look_at_all(self, *, is_last: bool = False) -> None:
         """Record what is settled, bring what is new, and say so; `is_last`: whatever there is."""
         began = time.monotonic()
-        self._due = self._quiet.due_ns = None
+        self._due = None
+        self._quiet.begin(now_ns())
         self._authors.begin(self._session_id)
         try:
             outcome = self._workdir.record(

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from muse.core.content_id import sha256_hex
 from muse.disk import layout
@@ -192,7 +194,8 @@ class Workdir:
                     self._store.write(base)
                 faults = [fault for fault in quick.faults if wanted.has(fault.path)]
                 return RecordOutcome(chosen, faults=faults)
-            with self._newest(chosen) as newest:
+            known = None if quick is None else quick.newest
+            with self._newest(chosen, base, known) as newest:
                 found, recorder = self._compared(base, newest, quick)
                 wanted.check(found)
                 outcome = self._record(found, recorder, wanted, chosen, intent_id, is_trial=is_trial)
@@ -213,7 +216,9 @@ class Workdir:
         from muse.workdir.record import recorded_files  # noqa: PLC0415
 
         changes = [change for change in _sorted(found) if wanted.takes(change, found)]
-        plan = recorder.plan(found, changes, self._contents(found, changes), wanted.names)
+        contents = self._contents(found, changes)
+        changes = [change for change in changes if wanted.takes(change, found)]  # as they were read
+        plan = recorder.plan(found, changes, contents, wanted.names)
         faults = [fault for fault in found.faults if wanted.has(fault.path)]
         outcome = RecordOutcome(chosen, faults=[*faults, *plan.faults])
         if plan.changes and is_trial:
@@ -264,8 +269,6 @@ class Workdir:
     ) -> None:
         from muse.workdir.bring import Bringer  # noqa: PLC0415
 
-        if outcome.recorded:
-            newest.refresh()
         bringer = Bringer(newest, recorder, self._store, self.directory)
         tree_lock = layout.working_tree_lock_file(self.repository.root)
         with self.repository.storage.locked(tree_lock) if self._is_root else nullcontext():
@@ -274,7 +277,7 @@ class Workdir:
         outcome.faults += outcome.brought.faults
         self._note_session(found.base, newest)
         self._store.write(found.base)
-        self._store.sweep(found.base)
+        self._store.sweep(found.base, is_all=not newest.is_known)
 
     # -- the base -------------------------------------------------------------------------------
 
@@ -332,9 +335,15 @@ class Workdir:
             kept.close()
 
     @contextmanager
-    def _newest(self, chosen: ChosenSession) -> "Iterator[Newest]":
-        from muse.workdir.newest import Newest  # noqa: PLC0415 - it is not needed where nothing moved
+    def _newest(
+        self, chosen: ChosenSession, base: Base | None = None, digests: Mapping[str, str] | None = None
+    ) -> "Iterator[Newest]":
+        """Open the session; these are the `digests` of its files, if it is as it was for the base."""
+        from muse.workdir.newest import Known, Newest  # noqa: PLC0415 - not needed where nothing moved
 
+        known = None
+        if base is not None and digests is not None:
+            known = Known(base.seen.head, base.seen.log, digests, base.seen.heads)
         branch = self.repository.dag.current_branch()
         kept, self._kept = self._kept, None
         try:
@@ -342,11 +351,10 @@ class Workdir:
             if kept is None or not is_fit:
                 if kept is not None:
                     kept.close()
-                kept = Newest(
-                    self.repository, chosen.session_id, branch, self.actor_id, heals=self._takes_writes
-                )
+                session_id, heals = chosen.session_id, self._takes_writes
+                kept = Newest(self.repository, session_id, branch, self.actor_id, heals=heals, known=known)
             else:
-                kept.refresh()
+                kept.refresh(known)
             yield kept
         except BaseException:  # what is open may be half of something: the next call begins again
             if kept is not None:
@@ -429,7 +437,7 @@ class Workdir:
                     f"the files here show session {last!r}, of which {count} ops are in no commit: commit "
                     f"them first, with 'muse commit {last} -m MESSAGE', or go on with --session {last}"
                 )
-            base.files = {path: replace(row, heads=()) for path, row in base.files.items()}
+            base.files = {path: msgspec.structs.replace(row, heads=()) for path, row in base.files.items()}
         if last == newest.session_id and base.seen.log and _is_older(newest.version, base.seen.log):
             base.files = {path: row for path, row in base.files.items() if row.commit}
             base.is_lost = True
@@ -447,12 +455,8 @@ class Workdir:
 
     def _note_session(self, base: Base, newest: "Newest") -> None:
         base.session_id, base.branch = newest.session_id, newest.branch
-        ahead = {
-            path: newest.digests.get(path)
-            for path in base.files.keys() | newest.digests.keys()
-            if newest.digests.get(path) != (base.files[path].digest if path in base.files else None)
-        }
-        base.seen = Seen(newest.head, newest.version, ahead)
+        ahead = base.differing(newest.digests)
+        base.seen = Seen(newest.head, newest.version, ahead, dict(newest.known_heads()))
 
 
 def _nothing(_path: str) -> bool:

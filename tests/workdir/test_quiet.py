@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from muse.disk.storage import LOCAL
 from muse.workdir.concerns import Concerns
-from muse.workdir.quiet import FAULT_NS, OPEN_NS, QUIET_NS, UNSURE_NS, Complaints, Quiet
-from muse.workdir.scan import FileFault
+from muse.workdir.quiet import FAULT_NS, OPEN_NS, QUIET_NS, TICK_NS, UNSURE_NS, Complaints, Quiet
+from muse.workdir.scan import Directory, FileFault
 
 
 def status(place: Path, content: bytes, at_ns: int) -> os.stat_result:
@@ -14,8 +17,58 @@ def status(place: Path, content: bytes, at_ns: int) -> os.stat_result:
     return place.stat()
 
 
+def unknown(_path: str, _found: os.stat_result) -> bool:
+    return False
+
+
+def test_a_save_that_is_known_to_be_done_is_settled_at_once(tmp_path: Path) -> None:
+    """Once it was read a tick after it was written: a write since then would show."""
+    quiet, now = Quiet(lambda _: False, lambda path, _: path != "open"), 100 * OPEN_NS
+    found = status(tmp_path / "a", b"one", now)
+    quiet.touch({"a", "open", "empty"}, now)
+    quiet.begin(now + TICK_NS - 1)
+    assert not quiet.is_settled("a", found, now + TICK_NS)
+    assert quiet.due_ns == now + TICK_NS
+    quiet.begin(now + TICK_NS)
+    assert quiet.is_settled("a", found, now + TICK_NS)
+    assert not quiet.is_settled("open", found, now + TICK_NS)
+    assert quiet.due_ns == now + QUIET_NS
+    assert not quiet.is_settled("empty", status(tmp_path / "empty", b"", now), now + TICK_NS)
+    assert not quiet.is_settled("nothing was told of it", found, now + TICK_NS)
+
+
+def test_what_goes_on_being_written_and_many_files_at_once_wait_until_all_is_quiet(tmp_path: Path) -> None:
+    quiet, now = Quiet(lambda _: False, lambda *_: True), 100 * OPEN_NS
+    found = status(tmp_path / "a", b"one", now)
+    many = [f"{number}" for number in range(100)]
+    quiet.touch(["a"], now - QUIET_NS)
+    quiet.touch(["a"], now)
+    quiet.touch(many, now)
+    quiet.begin(now + TICK_NS)
+    assert not any(quiet.is_settled(path, found, now + TICK_NS) for path in ["a", *many])
+    assert all(quiet.is_settled(path, found, now + QUIET_NS) for path in ["a", *many])
+    quiet.touch(["a"], now + OPEN_NS)
+    quiet.begin(now + OPEN_NS + TICK_NS)
+    assert quiet.is_settled("a", found, now + OPEN_NS + TICK_NS)
+
+
+def test_a_file_is_closed_if_nobody_writes_to_it_and_it_is_as_it_was_read(tmp_path: Path) -> None:
+    directory, place = Directory(str(tmp_path), LOCAL), tmp_path / "a"
+    found = status(place, b"one", 1000)
+    if LOCAL.is_open_to_write(str(place)) is None:
+        pytest.skip("the system does not tell")
+    assert directory.is_closed("a", found)
+    with place.open("ab"):
+        assert not directory.is_closed("a", found)
+    assert directory.is_closed("a", found)
+    status(place, b"two", 2000)
+    assert not directory.is_closed("a", found)
+    place.unlink()
+    assert not directory.is_closed("a", found)
+
+
 def test_a_file_is_settled_once_nobody_wrote_to_it_for_a_while(tmp_path: Path) -> None:
-    quiet = Quiet(lambda _: False)
+    quiet = Quiet(lambda _: False, unknown)
     found = status(tmp_path / "a", b"one", 1000)
     assert not quiet.is_settled("a", found, 1000 + QUIET_NS - 1)
     assert quiet.due_ns == 1000 + QUIET_NS
@@ -26,7 +79,7 @@ def test_a_file_is_settled_once_nobody_wrote_to_it_for_a_while(tmp_path: Path) -
 
 
 def test_a_file_that_is_empty_or_gone_is_waited_for_longer(tmp_path: Path) -> None:
-    quiet = Quiet(lambda _: False)
+    quiet = Quiet(lambda _: False, unknown)
     quiet.touch(["a"], 0)
     for found in (None, status(tmp_path / "a", b"", 0)):
         assert not quiet.is_settled("a", found, QUIET_NS)
@@ -34,7 +87,7 @@ def test_a_file_that_is_empty_or_gone_is_waited_for_longer(tmp_path: Path) -> No
 
 
 def test_a_file_that_is_open_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
-    quiet = Quiet(lambda path: path == "a")
+    quiet = Quiet(lambda path: path == "a", unknown)
     found = status(tmp_path / "a", b"one", 0)
     assert not quiet.is_settled("a", found, OPEN_NS - 1)
     assert quiet.due_ns == OPEN_NS - 1 + QUIET_NS
@@ -43,7 +96,7 @@ def test_a_file_that_is_open_is_waited_for_but_not_for_ever(tmp_path: Path) -> N
 
 
 def test_a_clock_that_was_set_back_keeps_nothing_waiting(tmp_path: Path) -> None:
-    quiet = Quiet(lambda _: True)
+    quiet = Quiet(lambda _: True, unknown)
     quiet.touch(["a"], 10 * OPEN_NS)
     assert quiet.is_settled("a", status(tmp_path / "a", b"one", 20 * OPEN_NS), 5)
 

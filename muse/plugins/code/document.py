@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from muse.errors import DomainError, MuseError
+from muse.errors import DomainError
 from muse.plugins.code.update import (
     ROOT,
     Id,
@@ -18,7 +18,7 @@ from muse.plugins.code.update import (
 )
 
 if TYPE_CHECKING:
-    from pycrdt._pycrdt import Doc
+    from muse.plugins.code.yjs import Doc
 
 Patch = tuple[int, int, str]
 """Position, how much goes, what comes: in code points."""
@@ -26,18 +26,11 @@ Patch = tuple[int, int, str]
 
 def check_installed() -> None:
     """Raise `MuseError`, saying what to do, where the CRDT library is missing."""
-    try:
-        import pycrdt._pycrdt  # noqa: F401, PLC0415 - only who edits text needs it
-    except ImportError as error:
-        raise MuseError(
-            "text is merged by pycrdt, which is not here: pip install 'muse-oplog[code]'"
-        ) from error
+    import muse.plugins.code.yjs  # noqa: F401, PLC0415 - only who edits text needs it
 
 
 def _new_document(client: int) -> "Doc":
-    # pycrdt's own wrapper costs more than an edit, so the layer below it is used.
-    check_installed()
-    from pycrdt._pycrdt import Doc  # noqa: PLC0415
+    from muse.plugins.code.yjs import Doc  # noqa: PLC0415 - only who edits text needs it
 
     return Doc(client, None, None)
 

@@ -4,14 +4,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from muse.domain import Application, DomainOp, DomainWork, Origin, Overlap, Undoing
-from muse.plugins.code.foresight import CodeForesight
 from muse.plugins.code.merge import merge_code, waiting_entries
-from muse.plugins.code.net import net_ops
 from muse.plugins.code.ops import read_op
-from muse.plugins.code.provenance import blame_lines, overlaps_of_code
-from muse.plugins.code.sequential import apply_code
-from muse.plugins.code.undo import undo_code
 from muse.plugins.op_fields import Fetch
+
+# To check an op before it is logged, and to merge, is what every record does: the rest is imported if used.
 
 
 class CodePlugin:
@@ -21,6 +18,8 @@ class CodePlugin:
         self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
     ) -> Application:
         """Apply the ops of a stored delta one after the other, by their positions. See `apply_code`."""
+        from muse.plugins.code.sequential import apply_code  # noqa: PLC0415
+
         return apply_code(files, ops, fetch)
 
     def check_op(self, op: Mapping[str, Any]) -> None:
@@ -31,6 +30,8 @@ class CodePlugin:
         self, files: Mapping[str, bytes], fetch: Fetch, state: Mapping[str, bytes]
     ) -> Callable[[Mapping[str, Any]], str]:
         """Follow entries one by one: see `CodeForesight`."""
+        from muse.plugins.code.foresight import CodeForesight  # noqa: PLC0415
+
         return CodeForesight(files, fetch, state).take
 
     def merge(
@@ -51,6 +52,8 @@ class CodePlugin:
 
     def net(self, files: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -> list[DomainOp]:
         """Return what changed, in lines, as ops that a person can read: see `net_ops`."""
+        from muse.plugins.code.net import net_ops  # noqa: PLC0415
+
         return net_ops(files, changed)
 
     def blame(
@@ -68,6 +71,8 @@ class CodePlugin:
         path: str,
     ) -> list[Origin]:
         """Tell the same of log entries, from a tree and the state that was kept beside it."""
+        from muse.plugins.code.provenance import blame_lines  # noqa: PLC0415
+
         return blame_lines(files, entries, fetch, state, path)
 
     def waiting(self, state: Mapping[str, bytes]) -> Sequence[Mapping[str, Any]]:
@@ -82,10 +87,14 @@ class CodePlugin:
         state: Mapping[str, bytes],
     ) -> list[Overlap]:
         """List the edits that came in each other's way: see `overlaps_of_code`."""
+        from muse.plugins.code.provenance import overlaps_of_code  # noqa: PLC0415
+
         return overlaps_of_code(files, entries, fetch, state)
 
     def undo_works(self, works: Sequence[DomainWork], fetch: Fetch, undone: Collection[str]) -> Undoing:
         """Find ops that take others back, and nothing of what others wrote: see `undo_code`."""
+        from muse.plugins.code.undo import undo_code  # noqa: PLC0415
+
         return undo_code(works, fetch, undone)
 
 

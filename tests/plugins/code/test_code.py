@@ -372,6 +372,7 @@ def test_without_the_library_it_says_what_to_install_and_stored_deltas_still_app
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pycrdt._pycrdt", None)
+    monkeypatch.delitem(sys.modules, "muse.plugins.code.yjs", raising=False)
     edit = text_edit("a.txt", 0, "", "x")
     with pytest.raises(MuseError, match="pip install"):
         Head({"a.txt": b""}).commit([raw(edit)])
