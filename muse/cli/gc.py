@@ -22,6 +22,7 @@ def gc(
     """Remove what a crash left behind and nothing needs.
 
     All that a branch, a session or an archive leads to is kept. Commits wait meanwhile, edits do not.
+    It waits a minute at most for commits that are under way.
 
     Example: muse gc --dry-run
     """

@@ -182,9 +182,8 @@ class AppendQueue:
         self._write()
 
     def _have_paid(self, submission: _Submission) -> None:
-        """Have the sender pay for what more is kept of proposals, which rest on all heads at once."""
-        set_aside = [one.op_id for one in submission.written.receipts if one.status == "proposed"]
-        kept = self._guarded.bytes_set_aside(set_aside)
+        """Have the sender pay for what more is kept of new proposals, which rest on all heads at once."""
+        kept = submission.request.bytes_set_aside
         if kept > submission.size:
             submission.pay(kept - submission.size)
 

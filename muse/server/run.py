@@ -226,6 +226,7 @@ class _Server(uvicorn.Server):
         self._door.close()
         loop, retry_after = asyncio.get_running_loop(), service.settings.retry_after_seconds
         ends_at = loop.time() + service.settings.drain_seconds
+        loop.call_at(ends_at, service.end)
         for live in list(service.live):
             live.leave(
                 RESTARTING, "the server is stopping", message={"type": "closing", "retry_after": retry_after}

@@ -51,7 +51,7 @@ InLog = Mapping[str, tuple[int, int, OpEntry]]
 """Op id -> where the line of an entry starts in the log, where the next one starts, and the entry."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """Ops that one actor appends together.
 
@@ -60,12 +60,14 @@ class Request:
     that is sent again with its `op_id` is the same op. `seen_frontier` has for each actor the highest Lamport
     that the author has read; where it is not given, nothing is called stale. A draft without `parent_op_ids`
     rests on the heads of what its author has read or, where that is not given, of what is in the log.
+    The append adds to `bytes_set_aside` what it keeps of these ops as proposals that were not there before.
     """
 
     actor_id: str
     ops: Sequence[Mapping[str, Any]]
     run_id: str = ""
     seen_frontier: Mapping[str, int] | None = None
+    bytes_set_aside: int = 0
 
 
 @dataclass(slots=True)

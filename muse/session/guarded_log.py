@@ -291,6 +291,8 @@ class GuardedLog:
                     for offer in new
                 ]
             )
+        for offer in new:
+            offer.request.bytes_set_aside += self._proposals.size_of(offer.entry["op_id"])
 
     # -- policy ---------------------------------------------------------------------------------
 
@@ -333,10 +335,6 @@ class GuardedLog:
         """Return the open proposals in the order they came; with `settled` the decided ones too."""
         with self._log.exclusive():
             return self._seen(self._proposals.all().values(), settled=settled)
-
-    def bytes_set_aside(self, op_ids: Iterable[str]) -> int:
-        """Return how many bytes are kept for some proposals that this log has read."""
-        return self._proposals.size_of(op_ids)
 
     def proposals_after(
         self, proposal_id: str, *, settled: bool = False, at_most: int = PAGE_PROPOSALS

@@ -6,7 +6,7 @@ before its acceptance is noted, so a proposal whose op is in the log is accepted
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NoReturn
 
@@ -144,9 +144,9 @@ class ProposalFile:
             page.append(one)
         return page, True
 
-    def size_of(self, proposal_ids: Iterable[str]) -> int:
-        """Return how many bytes the lines of some proposals have, as far as they were read."""
-        return sum(self._sizes.get(one, 0) for one in proposal_ids)
+    def size_of(self, proposal_id: str) -> int:
+        """Return how many bytes the line of a proposal has."""
+        return self._sizes[proposal_id]
 
     @property
     def open(self) -> ProposalCounts:

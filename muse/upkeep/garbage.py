@@ -77,7 +77,9 @@ def collect_garbage(
     storage: Storage = LOCAL,
     progress: Progress = lambda _count: None,
 ) -> Collected:
-    """Remove what nothing needs, and return what it was. Waits for commits that are under way.
+    """Remove what nothing needs, and return what it was.
+
+    Commits that are under way are waited for, a minute at most: then `CommitsUnderWayError` is raised.
 
     A damaged commit, snapshot, branch, log or archive raises its error before anything is removed, as it
     hides what is needed. A crash leaves some garbage for the next run, and a sound repository: what

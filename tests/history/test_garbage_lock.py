@@ -5,10 +5,12 @@ import threading
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import pytest
+
 from muse.checks.verify import verify_repository
 from muse.disk import layout
 from muse.disk.storage import LOCAL
-from muse.history.garbage_lock import collecting, uncollected
+from muse.history.garbage_lock import CommitsUnderWayError, collecting, uncollected
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.upkeep.garbage import collect_garbage
@@ -59,6 +61,26 @@ def test_those_who_keep_garbage_from_being_collected_do_not_wait_for_one_another
     commit()
     other.join()
     assert not inside.broken
+
+
+def test_a_collector_that_a_commit_keeps_waiting_gives_up_and_lets_others_go_on(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    Repository.init(root, now=NOW)
+    with uncollected(root, LOCAL):  # as one that was stopped has it
+        with (
+            pytest.raises(CommitsUnderWayError, match="under way here"),
+            collecting(root, LOCAL, wait_seconds=0.01),
+        ):
+            pass
+        other = threading.Thread(target=pass_through, args=(root,))
+        other.start()
+        other.join(60)
+        assert not other.is_alive()
+
+
+def pass_through(root: str) -> None:
+    with uncollected(root, LOCAL):
+        pass
 
 
 def commit_on_and_on(root: str, session_id: str, begun: Event, enough: Event) -> None:

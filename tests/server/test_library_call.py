@@ -7,13 +7,16 @@ import logging
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -21,8 +24,14 @@ import uvicorn
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from muse.core.op_log import OpLog
+from muse.core.strict_json import parse_strictly
 from muse.core.timestamp import now_text
 from muse.history.repository import Repository
+from muse.server.api import bodies
+from muse.server.api import sessions as session_api
+from muse.server.api.bodies import DOCUMENT_BYTES
+from muse.server.api.routes import ENDPOINTS, JSON
 from muse.server.run import serve
 from muse.server.sessions import Sessions
 from muse.server.settings import Settings
@@ -134,6 +143,10 @@ def test_a_server_in_a_thread_changes_nothing_of_the_process(tmp_path: Path) -> 
 
 IN_THE_MAIN_THREAD = """
 import io, os, signal, sys, threading, time
+from muse.server.api import bodies
+from muse.server.api import sessions as session_api
+from muse.server.api.bodies import DOCUMENT_BYTES
+from muse.server.api.routes import ENDPOINTS, JSON
 from muse.server.run import serve
 from muse.server.settings import Settings
 from tests.server.test_library_call import process_state
@@ -178,3 +191,51 @@ def test_a_server_in_the_main_thread_ends_and_the_program_goes_on(
         end(process)
         assert process.stdout.read() == b"went on\n"
     assert process.returncode == 0
+
+
+def test_no_document_that_is_long_is_parsed_while_all_else_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed_by: list[str] = []
+    long = b'{"x":0,' + b",".join(b'"%x":0' % number for number in range(10_000)) + b',"x":0}'
+
+    def note(data: bytes) -> object:
+        parsed_by.append(threading.current_thread().name)
+        return parse_strictly(data)
+
+    monkeypatch.setattr(bodies, "parse_strictly", note)
+    asked = [one for one in ENDPOINTS if one.method != "GET" and one.body and JSON in one.body]
+    with served(tmp_path) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        assert client.post("/v1/sessions", json={"session_id": "jam"}).status_code == 201
+        for endpoint in asked:
+            path = endpoint.path.replace("{session_id}", "jam").replace("{proposal_id}", str(uuid.uuid4()))
+            path = path.replace("{reservation_id}", str(uuid.uuid4()))
+            answer = client.request(endpoint.method, path, content=long, headers={"content-type": JSON})
+            assert (answer.status_code, "'x' appears twice" in answer.text) == (422, True), path
+            too_long = b" " * DOCUMENT_BYTES + b"{}"
+            answer = client.request(endpoint.method, path, content=too_long, headers={"content-type": JSON})
+            assert (answer.status_code == 413) is not path.endswith("/ops")
+    assert len(parsed_by) >= len(asked) > 8
+    assert all(name.startswith("muse") for name in parsed_by)
+
+
+def test_a_long_read_ends_where_the_server_has_no_more_time_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_read, in_total_order = threading.Event(), session_api._in_total_order
+
+    def note(*arguments: Any) -> Iterator[bytes]:
+        for line in in_total_order(*arguments):
+            is_read.set()
+            yield line
+
+    monkeypatch.setattr(session_api, "_in_total_order", note)
+    # The log is read once for each two lines: all of it would take hours.
+    with served(tmp_path, sorted_bytes=1, drain_seconds=0.1) as url:
+        with OpLog(tmp_path, "jam") as log:
+            log.record_many("ada", "test", [draft("ada")["domain_op"]] * 20_000)
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            head = f"GET /v1/sessions/jam/ops?order=total HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n"
+            connection.sendall(head.encode())
+            assert is_read.wait(60)

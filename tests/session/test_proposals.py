@@ -17,7 +17,7 @@ from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError, MuseError, NotFoundError, StorageError
 from muse.history.repository import Repository
 from muse.session import decisions
-from muse.session.guarded_log import GuardedLog
+from muse.session.guarded_log import GuardedLog, Request
 from muse.session.policy import Policy
 from muse.session.receipt import Receipt
 from muse.testing import DiskModelStorage, FailingStorage, Fault
@@ -133,8 +133,9 @@ def test_the_room_for_proposals_counts_the_parents_they_are_given(
     monkeypatch.setattr(decisions, "MOST_OPEN_BYTES_OF_ONE", 3_000)
     [receipt] = guarded.append([DRAFT], actor_id="bob")
     assert (receipt.status, receipt.kind) == ("refused", "full")
-    assert guarded.append([{**DRAFT, "parent_op_ids": []}], actor_id="bob")[0].status == "proposed"
-    assert guarded.bytes_set_aside([OP_ID]) < 3_000
+    request = Request("bob", [{**DRAFT, "parent_op_ids": []}])
+    assert guarded.append_requests([request])[0][0].status == "proposed"
+    assert 0 < request.bytes_set_aside < 3_000
 
 
 def test_a_decision_may_be_made_again_and_not_the_other_way(

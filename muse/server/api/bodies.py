@@ -15,6 +15,9 @@ from muse.server.faults import RequestError
 PARSED_AT_ONCE = 16 << 10
 """How many bytes of JSON are parsed while all else waits; more are parsed in a thread."""
 
+DOCUMENT_BYTES = 4 << 20
+"""How large a body of JSON may be that holds no ops."""
+
 _FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 """What a page of any site may send in its visitor's name, without asking."""
 
@@ -143,9 +146,17 @@ def _is_utf8(data: bytes | str) -> bool:
     return True
 
 
+async def read_json(call: Call) -> Any:
+    """Return the JSON value that is the body, an empty object if there is no body."""
+    body = await read_body(call, limit=min(DOCUMENT_BYTES, call.service.settings.body_bytes))
+    if len(body) > PARSED_AT_ONCE:
+        return await call.in_thread(lambda: parse_json(body))
+    return parse_json(body) if body else {}
+
+
 async def read_object(call: Call) -> Mapping[str, Any]:
     """Return the JSON object that is the body."""
-    value = parse_json(await read_body(call))
+    value = await read_json(call)
     if not isinstance(value, dict):
         raise RequestError(422, "the body must be a JSON object")
     return value

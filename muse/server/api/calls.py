@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -73,6 +73,20 @@ class Service:
     log: FilteringBoundLogger
     live: "set[Live]" = field(default_factory=set)
     is_stopping: bool = False
+    is_over: bool = False
+
+    def end(self) -> None:
+        """Let threads give up what only reads: the time to finish it is over."""
+        self.is_over = True
+
+    def while_serving(self, things: Iterable[_T]) -> Iterator[_T]:
+        """Yield things until the server has no more time to stop: it waits for the threads that read."""
+        for thing in things:
+            if self.is_over:
+                raise RequestError(
+                    503, "the server is stopping", retry_after=self.settings.retry_after_seconds
+                )
+            yield thing
 
     def told(self, error: BaseException) -> RequestError:
         """Return the error that the client is told, and count it; a fault of the server is logged."""

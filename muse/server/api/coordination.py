@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from muse.coordination.reservations import Coordination
-from muse.server.api.bodies import parse_json, read_body
+from muse.server.api.bodies import read_json
 from muse.server.api.calls import Call, JsonResponse
 from muse.server.api.ops import checked
 
@@ -172,5 +172,4 @@ def _branch(call: Call, branch: str | None) -> str:
 
 async def _body(call: Call, kind: type[Any]) -> Any:
     call.query()
-    body = await read_body(call)
-    return checked(parse_json(body) if body else {}, kind)
+    return checked(await read_json(call), kind)

@@ -10,12 +10,13 @@ import msgspec
 import orjson
 from starlette.responses import Response, StreamingResponse
 
+from muse.causality import causal_order
 from muse.core.entry import matches, total_order
 from muse.core.file.live_or_archived import is_archived
 from muse.core.op_log import OpLog
 from muse.server.api.appends import ACKS, submit_ops
-from muse.server.api.bodies import PARSED_AT_ONCE, media_type, parse_json, read_body, read_object
-from muse.server.api.calls import Call, JsonResponse, check_cursor, count_of, one_of
+from muse.server.api.bodies import PARSED_AT_ONCE, media_type, parse_json, read_body, read_json, read_object
+from muse.server.api.calls import Call, JsonResponse, Service, check_cursor, count_of, one_of
 from muse.server.api.ops import Lamport, SentOps, checked, read_document, read_lines
 from muse.server.faults import RequestError
 from muse.server.feed import as_json
@@ -222,11 +223,9 @@ async def read(call: Call) -> Response:
             stop = check_cursor(session.log, until, "until")
         wanted = {"domain": domain, "actor": actor, "address": address}
         if order == "log":
-            return _first(count, _in_log_order(session.log, start, stop, wanted))
+            return _first(count, _in_log_order(service, session.log, start, stop, wanted))
         if order == "total":
-            return _first(
-                count, _in_total_order(session.log, start, stop, wanted, service.settings.sorted_bytes)
-            )
+            return _first(count, _in_total_order(service, session.log, start, stop, wanted))
         if stop - start > service.settings.sorted_bytes:
             raise RequestError(
                 413,
@@ -234,8 +233,9 @@ async def read(call: Call) -> Response:
                 f"{service.settings.sorted_bytes} are sorted so here; read in another order",
                 field="order",
             )
-        found = session.log.entries(since=start, until=stop, order="causal", **wanted)  # type: ignore[arg-type]
-        return _first(count, (orjson.dumps(entry) for entry in found))
+        found = service.while_serving(session.log.entries(since=start, until=stop))
+        ordered = service.while_serving(causal_order(sorted(found, key=total_order)))
+        return _first(count, (orjson.dumps(entry) for entry in ordered if matches(entry, **wanted)))
 
     if order != "log":
         call.held.enter_context(service.sorts.one(call.principal.token_id))
@@ -249,27 +249,31 @@ def _first(count: int | None, lines: Generator[bytes]) -> Generator[bytes]:
         yield from islice(lines, count)
 
 
-def _in_log_order(log: OpLog, start: int, stop: int, wanted: dict[str, str | None]) -> Generator[bytes]:
+def _in_log_order(
+    service: Service, log: OpLog, start: int, stop: int, wanted: dict[str, str | None]
+) -> Generator[bytes]:
     with log.follow(since=start) as follower:
-        while follower.cursor < stop and (entry := follower.next_within(0)) is not None:
+        coming = iter(lambda: follower.next_within(0) if follower.cursor < stop else None, None)
+        for entry in service.while_serving(coming):
             if follower.cursor <= stop and matches(entry, **wanted):
                 yield as_json(entry, follower.cursor_text)
 
 
 def _in_total_order(
-    log: OpLog, start: int, stop: int, wanted: dict[str, str | None], at_most: int
+    service: Service, log: OpLog, start: int, stop: int, wanted: dict[str, str | None]
 ) -> Generator[bytes]:
-    """Yield lines in the total order, with `at_most` bytes in memory: a longer log is read several times.
+    """Yield lines in the total order, in bounded memory: a longer log is read several times.
 
     Each pass keeps the lowest lines after those that were yielded already.
     """
+    at_most = service.settings.sorted_bytes
     out: _Key = (0, "", "")
     is_more = True
     while is_more:
         kept: list[tuple[_Key, bytes]] = []
         bound: _Key | None = None
         size = 0
-        for entry in log.entries(since=start, until=stop):
+        for entry in service.while_serving(log.entries(since=start, until=stop)):
             key = total_order(entry)
             if key > out and (bound is None or key < bound) and matches(entry, **wanted):
                 # A copy: what orjson gives takes up kilobytes for as long as it is kept.
@@ -344,6 +348,5 @@ async def reject(call: Call) -> Response:
 
 async def _decision(call: Call) -> tuple[Decision, str]:
     call.query()
-    body = await read_body(call)
-    decision = checked(parse_json(body) if body else {}, Decision)
+    decision = checked(await read_json(call), Decision)
     return decision, call.actor(decision.actor_id)
