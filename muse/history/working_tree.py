@@ -174,15 +174,19 @@ class _FilesOnDisk:
         return (os.path.join(self.root, *parts[:count]) for count in range(1, len(parts)))
 
     def place(self, path: str) -> _PlaceState | str:
-        """Return the object id of the file at `path`, or what is there instead. No link is followed."""
+        """Return the object id of the file at `path`, or what is there instead. No link is followed.
+
+        A file that is to go is gone where a directory took its place, or a file that of its directory.
+        """
+        is_to_go = path not in self.after
         for directory in self.parents(path):
             found = self.storage.look(directory)
-            if found is None:
+            if found is None or (is_to_go and stat.S_ISREG(found.st_mode)):
                 return _PlaceState.EMPTY
             if not stat.S_ISDIR(found.st_mode):
                 return _PlaceState.BLOCKED
         found = self.storage.look(self.file(path))
-        if found is None:
+        if found is None or (is_to_go and stat.S_ISDIR(found.st_mode)):
             return _PlaceState.EMPTY
         if not stat.S_ISREG(found.st_mode):
             return _PlaceState.BLOCKED

@@ -13,6 +13,8 @@ from muse.errors import NotFoundError
 from muse.plugins.op_fields import place_fault
 from muse.workdir.ignore import IGNORE_FILE, Skips, skips_of
 
+_A_DIRECTORY = "a directory"  # in the place of a digest
+
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
@@ -168,8 +170,10 @@ class Directory:
         """Remove what a crash left behind of a file that was to be put at a path.
 
         What has none of the `known` digests was saved there by another program just then: it is put back,
-        unless there was a later save.
+        unless there was a later save. Where a directory became something else, nothing was left in it.
         """
+        if not self.is_in_plain_directories(path):
+            return
         place = self.place(path)
         for left, is_whole in left_behind(self._storage, place):
             if is_whole and self._digest(left) not in known and self._digest(place) in {"", *known}:
@@ -178,7 +182,9 @@ class Directory:
                 self._storage.remove(left)
 
     def _digest(self, place: str) -> str:
-        """Return the digest of what is at a place; "" if nothing is."""
+        """Return the digest of what is at a place; "" if nothing is, and another word for a directory."""
+        if self._storage.is_directory(place):
+            return _A_DIRECTORY
         try:
             return object_id(self._storage.read_bytes(place))
         except NotFoundError:

@@ -86,6 +86,32 @@ def test_paths_are_those_of_the_directory_where_one_is(muse: Muse, tmp_path: Pat
     assert "there is no file 'nothing'" in muse("record", "nothing", "--actor", "anna").complaint
 
 
+def test_a_file_becomes_a_directory_and_a_file_again(muse: Muse, tmp_path: Path) -> None:
+    place, other = tmp_path / "a.txt", tmp_path / "o.txt"
+    place.write_text("hi\n")
+    other.write_text("o\n")
+    muse("record", "--actor", "ann")
+    muse("commit", "-m", "a file")
+    place.unlink()
+    place.mkdir()
+    (place / "in.txt").write_text("inner\n")
+    muse("record", "--actor", "bob")
+    done = muse("commit", "-m", "a directory")
+    assert (done.status, done.err) == (0, "")
+    (place / "in.txt").unlink()
+    place.rmdir()
+    place.write_text("back\n")
+    other.write_text("o\nmore\n")
+    assert "deleted  a.txt/in.txt" in muse("status").out
+    assert muse("diff").status == 0
+    done = muse("record", "--actor", "ann")
+    assert (done.status, done.err) == (0, "")
+    done = muse("commit", "-m", "a file again")
+    assert (done.status, done.err) == (0, "")
+    assert muse("undo", "--session", "ann", "--as", "ann").err == ""
+    assert "Nothing differs." in muse("status").out
+
+
 def test_the_session_is_the_one_asked_for_or_the_last_or_the_only_one(muse: Muse, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n")
     with LiveSession(str(tmp_path), "jam") as session:

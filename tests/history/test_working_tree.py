@@ -113,6 +113,21 @@ def test_a_file_becomes_a_directory_and_back(tree: Tree) -> None:
     assert tree.files() == {"a": b"1"}
 
 
+def test_a_file_that_a_directory_took_the_place_of_is_gone_and_one_whose_directory_is_a_file(
+    tree: Tree,
+) -> None:
+    before, after = {"a": b"1", "b/x": b"2"}, {"a/y": b"3", "b": b"4"}
+    tree.update(None, before)
+    (tree.root / "a").unlink()
+    (tree.root / "a").mkdir()
+    (tree.root / "a" / "y").write_bytes(b"3")
+    (tree.root / "b" / "x").unlink()
+    (tree.root / "b").rmdir()
+    (tree.root / "b").write_bytes(b"4")
+    assert tree.update(before, after) == WorkingTreeUpdate()
+    assert tree.files() == after
+
+
 def test_a_directory_or_file_in_the_way_is_kept(tree: Tree) -> None:
     (tree.root / "a").mkdir()
     (tree.root / "b").write_bytes(b"by hand")
