@@ -119,6 +119,11 @@ class Complaints:
         waiting = [since for fault, since in self._since.items() if fault not in self._named]
         return min(waiting) + FAULT_NS if waiting else None
 
+    @property
+    def paths(self) -> list[str]:
+        """The files that are at fault, in the order of their names."""
+        return sorted({fault.path for fault in self._since})
+
     def __bool__(self) -> bool:
         """Tell whether there are faults, named or not."""
         return bool(self._since)

@@ -111,8 +111,8 @@ class Watcher:
         if self._watch is not None:
             self._watch.wake()
 
-    def run(self) -> None:
-        """Watch until `stop` is called.
+    def run(self) -> bool:
+        """Watch until `stop` is called; return whether all that is there is recorded.
 
         Raises `ConflictError` where the directory is watched already, `AwayError` where it is not there but
         had files, `UsageError` where nothing can be recorded here as asked for. A directory that goes away
@@ -136,7 +136,9 @@ class Watcher:
             if self._link is not None:
                 self._link.close()
                 self._tell_of_server()
-        self._tell("stopped", "all is recorded" if not self._fault else f"not all is recorded: {self._fault}")
+        missing = self._fault or ", ".join(self._complaints.paths)
+        self._tell("stopped", f"not all is recorded: {missing}" if missing else "all is recorded")
+        return not missing
 
     # -- what is watched ------------------------------------------------------------------------
 

@@ -70,11 +70,11 @@ class WatchProcess:
         assert self._process.stderr is not None
         return self._process.stderr.read()
 
-    def stop(self) -> list[Event]:
+    def stop(self, status: int = 0) -> list[Event]:
         """End it with Ctrl-C, and return all that it said."""
         self._process.send_signal(signal.SIGINT)
         self._finish()
-        assert self._process.returncode == 0, (self._process.returncode, self._errors())
+        assert self._process.returncode == status, (self._process.returncode, self._errors())
         return self.heard
 
     def kill(self) -> None:

@@ -147,6 +147,15 @@ def test_a_midi_file_that_stays_half_written_is_named_and_recorded_once_it_is_wh
     assert session_files(root) == {"song.mid": whole}
 
 
+def test_files_that_are_left_out_to_the_end_are_named_once_more(root: Path, watch: WatchProcess) -> None:
+    (root / "a.txt").write_text("one\n")
+    for name in ("h.mid", "k.mid"):
+        (root / name).write_bytes(b"<html>")
+    watch.recorded("a.txt")
+    last = watch.stop(status=1)[-1]
+    assert (last["event"], last["what"]) == ("stopped", "not all is recorded: h.mid, k.mid")
+
+
 def test_junk_of_editors_is_left_alone(root: Path, watch: WatchProcess) -> None:
     for name in (".a.txt.swp", "a.txt~", "4913", "#a.txt#", ".#a.txt"):
         (root / name).write_text("junk")
