@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 from urllib.parse import quote
 
 import httpx
@@ -48,15 +48,23 @@ class Requests:
         params: Params | None = None,
         is_idempotent: bool = True,
     ) -> Any:
-        """Send a JSON document, and return the one that comes back."""
+        """Send a JSON document, and return the object that comes back; None if the answer is empty.
+
+        A field that it lacks raises `ServerError` once it is asked for.
+        """
         body = b"" if document is None else orjson.dumps(document)
         answer = await self.content(
             method, path, body, "application/json", params=params, is_idempotent=is_idempotent
         )
+        if not answer:
+            return None
         try:
-            return orjson.loads(answer) if answer else None
+            found = orjson.loads(answer)
         except orjson.JSONDecodeError as error:
             raise ServerError(f"{method} {path}: the answer is not JSON: is this a Muse server?") from error
+        if not isinstance(found, dict):
+            raise ServerError(f"{method} {path}: the answer is not a JSON object: is this a Muse server?")
+        return _Answer(found)
 
     async def content(
         self,
@@ -121,6 +129,13 @@ class Requests:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+class _Answer(dict[str, Any]):
+    """The JSON object of an answer, which another program than a server of ours may have written."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise ServerError(f"the answer of the server has no {name!r}: is this a Muse server?")
 
 
 def _given(params: Params | None) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""A server that sends without end takes no memory without end."""
+"""A server that sends without end takes no memory without end, and one that sends anything is named."""
 
 import asyncio
 import socket
@@ -63,6 +63,19 @@ def test_a_pull_ends_where_an_answer_does_not(tmp_path: Path, status: str) -> No
     ):
         pull(own, peer)
     assert sent < [_SENT_AT_MOST]
+
+
+@pytest.mark.parametrize("body", [b'{"repo_id":"x"}', b'["cursor"]', b'"cursor"', b"7", b"null"])
+def test_an_answer_that_lacks_what_is_asked_for_is_named(body: bytes) -> None:
+    async def ask(url: str) -> object:
+        async with requests.Requests(Address(url)) as asked:
+            return (await asked.json("GET", "/sessions/jam"))["cursor"]
+
+    with (
+        endless(f"200 OK\r\ncontent-length: {len(body)}", body) as (url, _),
+        pytest.raises(ServerError, match="is this a Muse server"),
+    ):
+        asyncio.run(ask(url))
 
 
 def test_a_stream_ends_where_a_line_does_not() -> None:
