@@ -9,8 +9,8 @@ from rich.cells import cell_len
 
 from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID, in_utc
 from muse.cli.shared.options import JsonOption, RepoOption, check_session, remember
-from muse.cli.shared.output import StyledPiece, print_error
-from muse.cli.shared.workdirs import SessionOption
+from muse.cli.shared.output import StyledPiece, print_error, printable
+from muse.cli.shared.workdirs import SessionOption, tree_paths
 from muse.core.op_log import list_sessions
 from muse.errors import CorruptionError
 from muse.history.repository import Repository
@@ -53,7 +53,8 @@ def blame(
     output = invocation.output
     repository = invocation.repository()
     with output.progress("looking back"):
-        blamed = _blame(repository, path, revision, session)
+        [place] = tree_paths(invocation, repository, [path]) or [path]
+        blamed = _blame(repository, place, revision, session)
     if output.as_json:
         for part in blamed.parts:
             output.record(asdict(part))
@@ -89,7 +90,9 @@ def _lines(parts: Sequence[BlamedPart], *, show_ops: bool) -> Iterator[list[Styl
     for number, (part, name) in enumerate(zip(parts, names, strict=True), 1):
         changed = part.changed
         when = in_utc(changed.when)[:16]
-        ops = f" {changed.op_id[:SHORT_OP_ID] or '-'} {changed.intent_id or '-'}" if show_ops else ""
+        ops = (
+            f" {changed.op_id[:SHORT_OP_ID] or '-'} {printable(changed.intent_id) or '-'}" if show_ops else ""
+        )
         space = " " * (widest - cell_len(name))
         yield [
             (f"{_commit(changed):<{SHORT_ID}}", "yellow"),
@@ -114,4 +117,4 @@ def _content(part: BlamedPart, number: int) -> str:
 
 
 def _name(maker: Maker) -> str:
-    return maker.actor_id or "?"
+    return printable(maker.actor_id) or "?"

@@ -1,7 +1,8 @@
 """`muse diff`: shows what differs between a session and the files here, or between two commits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -52,7 +53,9 @@ def diff(
         return
     if session is not None:
         raise UsageError("--session is for the files here: leave it out, or leave out --commit")
-    before, after, wanted = _sides(repository, commit, [_tree_path(path) for path in paths or ()])
+    before, after, wanted = _sides(
+        repository, commit, paths or (), partial(tree_paths, invocation, repository)
+    )
     print_diffs(invocation.output, diff_commits(repository, before, after, wanted))
 
 
@@ -68,27 +71,28 @@ def _diff_files(
         raise typer.Exit(1)
 
 
-def _tree_path(path: str) -> str:
-    return path.removeprefix("./").rstrip("/")
-
-
-def _sides(repository: Repository, commit: str, names: Sequence[str]) -> tuple[str, str, Sequence[str]]:
-    """Return the two commits, and the paths among `names`: the first may name the second commit."""
+def _sides(
+    repository: Repository,
+    commit: str,
+    names: Sequence[str],
+    in_tree: Callable[[Sequence[str]], list[str]],
+) -> tuple[str, str, list[str]]:
+    """Return the two commits, and the paths `in_tree` among `names`: the first may name the second commit."""
     dag = repository.dag
     if _RANGE in commit:
         first, _, second = commit.partition(_RANGE)
-        return dag.resolve(first or "HEAD"), dag.resolve(second or "HEAD"), names
+        return dag.resolve(first or "HEAD"), dag.resolve(second or "HEAD"), in_tree(names)
     before, head = dag.resolve(commit), dag.resolve("HEAD")
-    if not names:
-        return before, head, names
-    known = [*repository.read_tree(before), *repository.read_tree(head)]
-    is_path = any(is_within(path, names[:1]) for path in known)
-    with suppress(NotFoundError):
-        other = dag.resolve(names[0])
-        if is_path:
-            raise UsageError(
-                f"{names[0]!r} names a commit and a path: write --commit {commit}..{names[0]}, "
-                f"or --commit {commit}..HEAD {names[0]} for the path"
-            )
-        return before, other, names[1:]
-    return before, head, names
+    other = None
+    if names:
+        with suppress(NotFoundError):
+            other = dag.resolve(names[0])
+    if other is None:
+        return before, head, in_tree(names)
+    place, known = in_tree(names[:1]), [*repository.read_tree(before), *repository.read_tree(head)]
+    if any(is_within(path, place) for path in known):
+        raise UsageError(
+            f"{names[0]!r} names a commit and a path: write --commit {commit}..{names[0]}, "
+            f"or --commit {commit}..HEAD {names[0]} for the path"
+        )
+    return before, other, in_tree(names[1:])

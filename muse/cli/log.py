@@ -13,11 +13,12 @@ import typer
 from muse.cli.shared.commit_text import SHORT_ID, author_of, commit_lines, in_utc, subject
 from muse.cli.shared.diffs import print_diffs
 from muse.cli.shared.options import Invocation, JsonOption, RepoOption, check_session, remember
+from muse.cli.shared.workdirs import tree_paths
 from muse.core.timestamp import moment_of
 from muse.errors import NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord, brief_record, covered_count
 from muse.history.repository import Repository
-from muse.views.commit_filter import CommitFilter, Wanted
+from muse.views.commit_filter import CommitFilter, Wanted, check_paths
 from muse.views.file_diff import diff_commits
 
 _AGE = re.compile(r"([0-9]{1,5}) ?(minute|hour|day|week|m|h|d|w)s?(?: ago)?\Z")
@@ -48,6 +49,7 @@ def log(
     """List commits, the newest first, each before the commits it builds on.
 
     Several filters choose the commits that all of them choose. A session is named by its id or its beginning.
+    A path that no commit has had is an error.
 
     Example: muse log -n 5
 
@@ -57,7 +59,7 @@ def log(
     output = invocation.output
     repository = invocation.repository()
     wanted = Wanted(
-        paths=[each.removeprefix("./").rstrip("/") for each in path or ()],
+        paths=tree_paths(invocation, repository, path),
         actor_id=actor,
         intent_id=intent,
         session_id=None if session is None else _session_id(repository, session),
@@ -79,7 +81,13 @@ def log(
 
 
 def _history(repository: Repository, start: str, wanted: Wanted) -> Iterator[CommitRecord]:
-    return filter(CommitFilter(repository, wanted), repository.dag.children_first(start))
+    """Yield the wanted commits; `NotFoundError` where there are none, as no commit had a wanted path."""
+    is_empty = True
+    for record in filter(CommitFilter(repository, wanted), repository.dag.children_first(start)):
+        is_empty = False
+        yield record
+    if is_empty:
+        check_paths(repository, repository.dag.children_first(start), wanted.paths)
 
 
 def _session_id(repository: Repository, name: str) -> str:

@@ -7,10 +7,10 @@ import typer
 
 from muse.cli.shared.diffs import print_diffs
 from muse.cli.shared.options import JsonOption, RepoOption, remember
-from muse.cli.shared.output import Output, count_of
+from muse.cli.shared.output import Output, count_of, facts_of, print_error
 from muse.cli.shared.workdirs import LastSessionArgument, brought_record, print_brought, session_or_last
 from muse.core.entry import OpEntry
-from muse.errors import UsageError
+from muse.errors import MuseError, UsageError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.views.file_diff import diff_states
@@ -48,8 +48,8 @@ def undo(
 
     The new ops are pending until 'muse commit'. Each undo has an intent of its own: undo that intent to take
     the undo back. What others wrote since stays, and is named with the reason. Files here that show the
-    session are brought up to date. The exit status is 1 only if nothing could be undone; ops that are undone
-    already are no failure.
+    session are brought up to date. The exit status is 1 if nothing could be undone, or if a file here is left
+    out; ops that are undone already are no failure.
 
     Example: muse undo --actor bot --as anna
 
@@ -65,13 +65,21 @@ def undo(
     with LiveSession(repository.root, session_id) as live, output.progress("undoing"):
         choice = _choice(actor, intent, named_ops(live, op or ()), is_all=whole is not None)
         outcome = undo_ops(live, choice, as_actor, dry_run=dry_run)
-    brought = None if dry_run or not outcome.entries else _bring(repository, session_id)
+    if not output.as_json:
+        _print(output, outcome, is_dry=dry_run)
+    brought, fault = None, None
+    try:
+        brought = None if dry_run or not outcome.entries else _bring(repository, session_id)
+    except MuseError as error:  # what was appended stays, and its intent is to be known
+        fault = error
     if output.as_json:
         output.record(_record(outcome, is_dry=dry_run) | brought_record(brought))
     else:
-        _print(output, outcome, is_dry=dry_run)
         print_brought(output, brought)
-    if outcome.is_in_vain:
+    if fault is not None:
+        message = f"the ops are appended, but the files here could not be brought up to date: {fault}"
+        print_error(type(fault).__name__, message, as_json=output.as_json, facts=facts_of(fault))
+    if outcome.is_in_vain or fault is not None or (brought and brought.faults):
         raise typer.Exit(1)
 
 

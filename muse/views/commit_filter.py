@@ -1,6 +1,6 @@
 """Chooses commits by what they changed, when, and by whose ops they were made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from datetime import datetime
 from muse.core.entry import OpEntry
 from muse.core.file.live_or_archived import session_exists
 from muse.core.timestamp import moment_of
+from muse.errors import NotFoundError
 from muse.history.commit_record import CommitRecord
 from muse.history.covered_ops import op_ids_of
 from muse.history.repository import Repository
@@ -93,3 +94,15 @@ class CommitFilter:
     def _is_wanted(self, entry: OpEntry) -> bool:
         actor_id, intent_id = self._wanted.actor_id, self._wanted.intent_id
         return actor_id in {None, entry["actor_id"]} and intent_id in {None, entry["intent_id"]}
+
+
+def check_paths(repository: Repository, history: Iterable[CommitRecord], paths: Iterable[str]) -> None:
+    """Raise `NotFoundError` for a file or directory that no commit of a history has had."""
+    missing = list(paths)
+    for record in history:
+        if not missing:
+            return
+        tree = repository.read_tree(record["commit_id"])
+        missing = [place for place in missing if not any(is_within(path, [place]) for path in tree)]
+    for place in missing:
+        raise NotFoundError(f"no commit here has had a file or directory {place!r}: see 'muse log -p'")

@@ -13,7 +13,7 @@ from muse.history.seal import without_trailers
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
 from muse.session.live import LiveSession
-from tests.samples.muse_command import COMMAND, Muse, make_muse
+from tests.samples.muse_command import COMMAND, Muse, make_muse, run_muse
 
 C4 = Note(60, 64, 0, 480)
 
@@ -47,6 +47,35 @@ def history(muse: Muse, tmp_path: Path) -> list[str]:
 # -- the log ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--patch",)])
+def test_a_path_that_no_commit_has_had_is_named(
+    muse: Muse, history: list[str], form: tuple[str, ...]
+) -> None:
+    refused = muse("log", "--path", "nothing", *form)
+    assert refused.status == 2
+    if not form:
+        assert refused.complaint == "no commit here has had a file or directory 'nothing': see 'muse log -p'"
+    assert len(muse("log", "--path", "nothing", "--path", "d", "--json").records) == 1
+    assert history
+
+
+def test_a_path_is_that_of_the_directory_where_one_is(muse: Muse, history: list[str], tmp_path: Path) -> None:
+    inner = tmp_path / "d"
+    assert [one["commit_id"] for one in muse("log", "--json", "--path", "d/b.mid").records] == [history[1]]
+    for arguments in (
+        ("log", "--json", "--path", "b.mid"),
+        ("blame", "--json", "b.mid"),
+        ("diff", "--json", "--commit", "HEAD~2", "HEAD", "b.mid"),
+        ("diff", "--json", "--commit", "HEAD~2..HEAD", "b.mid"),
+        ("diff", "--json", "--commit", "HEAD~2", "b.mid"),
+    ):
+        done = run_muse(*arguments, cwd=inner)
+        assert (done.status, len(done.records)) == (0, 1), arguments
+    for arguments in (("log", "--path", "../a.mid"), ("blame", "../a.mid")):
+        assert run_muse(*arguments, cwd=inner).status == 0
+        assert "is outside of" in run_muse(*arguments[:-1], "../../x", cwd=inner).complaint
+
+
 @pytest.mark.parametrize(
     ("arguments", "places"),
     [
@@ -54,7 +83,7 @@ def history(muse: Muse, tmp_path: Path) -> list[str]:
         (("--path", "a.mid"), [2, 0]),
         (("--path", "./d/"), [1]),
         (("--path", "d", "--path", "a.mid"), [2, 1, 0]),
-        (("--path", "nothing"), []),
+        (("--path", "a.mid", "--actor", "nobody"), []),
         (("--actor", "bob"), [2, 1]),
         (("--actor", "nobody"), []),
         (("--actor", "Ada"), []),

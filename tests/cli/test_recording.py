@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from muse.core.op_log import OpLog
+from muse.disk import layout
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from tests.samples.muse_command import Muse, make_muse, run_muse
@@ -190,12 +191,29 @@ def test_an_undo_keeps_what_is_not_recorded(muse: Muse, tmp_path: Path) -> None:
     song.write_bytes(midi(*TUNE[1:-1]))
     new.write_bytes(b"\0edited")
     done = muse("undo", "--actor", "bob", "--as", "anna", "--json")
-    assert done.status == 0
+    assert done.status == 1
     assert done.record["brought"] == {"written": ["a.txt"], "removed": []}
     assert [one["path"] for one in done.record["left_out"]] == ["by-bob.bin", "song.mid"]
     assert new.read_bytes() == b"\0edited"
     assert text.read_text() == "zero\none\n"
     assert song.read_bytes() == midi(*TUNE[1:-1])
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_an_undo_whose_files_cannot_be_brought_is_told_before_the_fault(
+    muse: Muse, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    muse("record", "--actor", "anna")
+    lock = Path(layout.workdir_lock_file(str(tmp_path), layout.WORKDIR_OF_ROOT))
+    lock.unlink()
+    lock.mkdir()
+    done = muse("undo", "--actor", "anna", "--as", "bob", *form)
+    with OpLog(str(tmp_path), "anna") as log:
+        intent_id = log.read_all()[-1]["intent_id"]
+    assert done.status == 1
+    assert intent_id in done.out
+    assert "the ops are appended, but the files here could not be brought up to date" in done.err
 
 
 def test_an_actor_may_have_a_directory_of_its_own(muse: Muse, tmp_path: Path) -> None:
@@ -213,6 +231,16 @@ def test_an_actor_may_have_a_directory_of_its_own(muse: Muse, tmp_path: Path) ->
     shown = muse("status").out
     assert "Changed in the session, not here yet:\n  modified a.txt\n" in shown
     assert "b.txt" not in shown
+
+
+@pytest.mark.parametrize("command", ["record", "status", "watch"])
+def test_a_directory_around_the_repository_is_refused(muse: Muse, tmp_path: Path, command: str) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    for around in ("..", "/"):
+        refused = muse(command, "--actor", "anna", "--dir", around)
+        assert refused.status == 2
+        assert f"{around} contains the repository {tmp_path}" in refused.complaint
+    assert "a.txt" in muse("record", "--actor", "anna").out
 
 
 ASCII_NAMES = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -47,7 +47,7 @@ def files_directory(
 ) -> str | None:
     """Return the directory of the files; None for that of the repository.
 
-    `NotFoundError` without one, `UsageError` for one among the files of the repository.
+    `NotFoundError` without one, `UsageError` for one among the files of the repository, or around it.
     """
     root = os.path.realpath(repository.root)
     place = root if wanted is None else os.path.realpath(os.path.join(current_directory(), wanted))
@@ -55,6 +55,11 @@ def files_directory(
         return None
     if not (may_be_missing or repository.storage.is_directory(place)):
         raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
+    if os.path.commonpath((place, root)) == place:
+        raise UsageError(
+            f"{wanted} contains the repository {root}, whose files would be recorded as its own: name "
+            "a directory beside it"
+        )
     inside = os.path.relpath(place, root)
     if inside.partition("/")[0] != ".." and not Directory(root, repository.storage).leaves_out(inside):
         raise UsageError(
