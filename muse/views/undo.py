@@ -27,6 +27,7 @@ from muse.plugins.registry import find_plugin
 from muse.session.live import LiveSession
 from muse.views.as_of import LoggedSession, apply_entries, named_op, read_session
 from muse.views.brought import brought_by, line_of
+from muse.views.restored import taken_back_by
 
 _ATTEMPTS = 20
 _PARENTS = DEFAULT_LIMITS.parents
@@ -143,10 +144,11 @@ def undo(
     """
     session.heal()
     repository, session_id = session.repository, session.log.session_id()
-    wanted = {entry["op_id"]: entry for entry in session.log.entries(order="total") if is_wanted(entry)}
+    entries = list(session.log.entries(order="total"))
+    wanted = {entry["op_id"]: entry for entry in entries if is_wanted(entry)}
     if not wanted:
         raise NotFoundError(f"no op of session {session_id!r} is meant: see 'muse session tail'")
-    undoing = _Undo(session, wanted, actor_id, UndoOutcome(intent_id=_intent_of(wanted)))
+    undoing = _Undo(session, wanted, actor_id, UndoOutcome(intent_id=_intent_of(wanted, actor_id, entries)))
     if dry_run:
         undoing.is_dry = True
         return undoing.foresee()
@@ -331,9 +333,18 @@ def _work(
     return DomainWork(files, read_state(repository, commit_id, domain), entries)
 
 
-def _intent_of(wanted: Iterable[str]) -> str:
-    """Name the undoing after what it undoes."""
-    return f"{UNDO_INTENT}{sha256_hex(' '.join(wanted).encode())[:16]}"
+def _intent_of(wanted: Mapping[str, OpEntry], actor_id: str, entries: Iterable[OpEntry]) -> str:
+    """Name the undoing after what it undoes, its actor, and the undoings before it.
+
+    Those that took back something of the same do not count: so one that was stopped goes on under its intent.
+    """
+    earlier = [
+        entry["op_id"]
+        for entry in entries
+        if (undone := taken_back_by(entry)) and not any(op_id in wanted for op_id in undone)
+    ]
+    seed = repr((actor_id, list(wanted), sorted(earlier)))
+    return f"{UNDO_INTENT}{sha256_hex(seed.encode())[:16]}"
 
 
 def _address(entry: OpEntry) -> str:

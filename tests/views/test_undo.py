@@ -101,6 +101,48 @@ def test_what_was_undone_and_brought_back_can_be_undone_anew(session: LiveSessio
     assert undo(session, by_intent(back.intent_id), "eve").left[0].because == third.entries[0]
 
 
+def test_each_undoing_has_an_intent_of_its_own(session: LiveSession) -> None:
+    wanted = by_intent("louder")
+    first = undo(session, wanted, "eve")
+    back = undo(session, by_intent(first.intent_id), "eve")
+    again = undo(session, wanted, "eve")
+    and_back = undo(session, by_intent(first.intent_id), "eve")
+    assert len({first.intent_id, back.intent_id, again.intent_id, and_back.intent_id}) == 4
+    assert undo(session, by_intent(again.intent_id), "eve").undone == [again.entries[0]["op_id"]]
+
+
+def test_an_undoing_of_the_rest_once_it_is_free_has_an_intent_of_its_own(session: LiveSession) -> None:
+    first = undo(session, by_actor("ada"), "eve")
+    undo(session, by_actor("bob"), "eve")
+    rest = undo(session, by_actor("ada"), "eve")
+    assert first.entries
+    assert rest.entries
+    assert first.intent_id != rest.intent_id
+
+
+def test_an_undoing_that_was_stopped_goes_on_under_its_intent(
+    session: LiveSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.edit("bob", "music", insert_note("b.mid", "z", C4), intent_id="louder")
+    edit, done = session.edit, list[OpEntry]()
+
+    def stop_after_one(*arguments: Any, **named: Any) -> Any:
+        if done:
+            raise KeyboardInterrupt
+        done.append(edit(*arguments, **named))
+        return done[0]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "edit", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            undo(session, by_intent("louder"), "eve")
+    session.edit("ada", "music", insert_note("a.mid", "w", C4))
+    rest = undo(session, by_intent("louder"), "eve")
+    assert [len(rest.entries), len(rest.left)] == [1, 1]
+    assert rest.intent_id == done[0]["intent_id"]
+    assert len(undo(session, by_intent(rest.intent_id), "eve").undone) == 2
+
+
 def test_what_is_undone_already_is_not_undone_again(session: LiveSession) -> None:
     undo(session, by_intent("louder"), "eve")
     again = undo(session, by_intent("louder"), "eve")
