@@ -125,6 +125,8 @@ class Recorder:
                 yield steps.create(path, content)
                 return
             step = steps.rename(change.from_path, path, row)
+            if change.from_path in found.here:
+                del step.after[change.from_path]  # another file took its place
             yield step
             moved = step.after[path]
             if change.is_edited and moved is not None:
@@ -193,7 +195,7 @@ class Recorder:
             and path in base.files
             and self._newest.digests.get(path) == base.files[path].digest
             for path, row in step["after"].items()
-        )
+        ) and not any(draft["domain_op"]["op"] == "move" for draft in step["drafts"])
 
 
 def _look_at(steps: Iterable[Step], found: Divergence) -> None:

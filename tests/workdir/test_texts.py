@@ -9,11 +9,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from muse.checks.verify import verify_repository
 from muse.core.op_log import OpLog
 from muse.errors import UsageError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
+from muse.views.blame import blame_file, blame_newest
 from muse.workdir.workdir import RecordOutcome, Workdir
 
 
@@ -158,6 +160,54 @@ def test_a_renamed_file_takes_along_what_others_type(root: Path) -> None:
     assert (renamed.kind, renamed.from_path, renamed.path) == ("renamed", "a.txt", "b.txt")
     assert read(root / "b.txt") == session_text(root, "b.txt") == "bob\none\ntwo\nthree\nfour\nfive\n"
     assert not (root / "a.txt").exists()
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+@pytest.mark.parametrize(
+    "moves",
+    [{"a.txt": "b.txt", "b.txt": "a.txt"}, {"a.txt": "b.txt", "b.txt": "c.txt"}],
+    ids=["exchange", "one after another"],
+)
+def test_files_that_take_each_others_places_are_moved(
+    root: Path, moves: dict[str, str], *, is_committed: bool
+) -> None:
+    before = {"a.txt": "a1\na2\na3\n", "b.txt": "b1\nb2\nb3\n"}
+    for path, text in before.items():
+        write(root / path, text)
+    record(root)
+    with LiveSession(str(root), "jam") as session:
+        if is_committed:
+            session.commit("first", author="ada")
+    for path in moves:
+        os.rename(root / path, root / f"{path}.aside")
+    for path, to in moves.items():
+        os.rename(root / f"{path}.aside", root / to)
+    outcome = record(root, "bob")
+    found = {one.change.from_path: (one.change.kind, one.change.path) for one in outcome.recorded}
+    assert found == {path: ("renamed", to) for path, to in moves.items()}
+    repository = Repository.open(str(root))
+    for path, to in moves.items():
+        assert read(root / to) == session_text(root, to) == before[path]
+        makers = {part.changed.actor_id for part in blame_newest(repository, to, "jam").parts}
+        assert makers == {"ada"}
+    assert workdir(root).status().here == workdir(root).status().ahead == []
+    with LiveSession(str(root), "jam") as session:
+        commit = session.commit("moved", author="bob")
+    assert commit is not None
+    for to in moves.values():
+        assert {
+            part.changed.actor_id for part in blame_file(repository, to, repository.dag.resolve("HEAD")).parts
+        } == {"ada"}
+    assert verify_repository(str(root), replay=True).findings == []
+
+
+def test_two_files_that_were_changed_to_short_contents_are_no_moves(root: Path) -> None:
+    write(root / "a.txt", "on\n")
+    write(root / "b.txt", "off\n")
+    record(root)
+    write(root / "a.txt", "off\n")
+    write(root / "b.txt", "on\n")
+    assert [one.change.kind for one in record(root).recorded] == ["modified", "modified"]
 
 
 def test_an_edit_follows_a_file_that_others_renamed(root: Path) -> None:
