@@ -27,7 +27,7 @@ class ChangedFile:
     """A file that is not as it was.
 
     One that is renamed was `from_path`; `is_edited`: its content changed too. `meets` is true where the other
-    side changed the file as well.
+    side changed the file as well. One that others renamed meanwhile is at `others_path` in the session.
     """
 
     path: str
@@ -35,12 +35,15 @@ class ChangedFile:
     from_path: str = ""
     is_edited: bool = False
     meets: bool = False
+    others_path: str = ""
 
     def as_record(self) -> dict[str, Any]:
         """Return the change as JSON has it."""
         found: dict[str, Any] = {"path": self.path, "change": self.kind}
         if self.from_path:
             found |= {"from_path": self.from_path, "edited": self.is_edited}
+        if self.others_path:
+            found["others_path"] = self.others_path
         return found | {"on_both_sides": self.meets}
 
 
@@ -209,8 +212,11 @@ def _rename(found: Divergence, path: str, to: str, *, is_edited: bool) -> None:
     found.here[to] = ChangedFile(to, "renamed", path, is_edited, meets)
 
 
-def find_similar(found: Divergence, before: Mapping[str, bytes]) -> None:
-    """Take texts for renamed that are nearly the same. `before` has the contents of files that are gone."""
+def find_similar(found: Divergence, before: Mapping[str, bytes], others_paths: Mapping[str, str]) -> None:
+    """Take texts for renamed that are nearly the same. `before` has the contents of files that are gone.
+
+    `others_paths` says of those that others renamed where they are in the session.
+    """
     new = [path for path, change in sorted(found.here.items()) if change.kind == "new"]
     new = [path for path in new if path in found.contents]
     if len(new) * len(before) > _PAIRS:
@@ -225,7 +231,12 @@ def find_similar(found: Divergence, before: Mapping[str, bytes]) -> None:
     for _, path, to in sorted(scores, key=lambda score: (-score[0], score[1:])):
         if not {path, to} & taken:
             taken |= {path, to}
-            _rename(found, path, to, is_edited=True)
+            is_edited = found.contents[to] != before[path]
+            if (others_path := others_paths.get(path)) is None:
+                _rename(found, path, to, is_edited=is_edited)
+                continue
+            found.agreed.remove(path)
+            found.here[to] = ChangedFile(to, "renamed", path, is_edited, meets=True, others_path=others_path)
 
 
 def _likeness(one: bytes, other: bytes) -> float:

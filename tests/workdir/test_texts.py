@@ -210,6 +210,49 @@ def test_two_files_that_were_changed_to_short_contents_are_no_moves(root: Path) 
     assert [one.change.kind for one in record(root).recorded] == ["modified", "modified"]
 
 
+@pytest.mark.parametrize("added", ["", "6\n"])
+@pytest.mark.parametrize("is_committed", [False, True])
+@pytest.mark.parametrize("to", ["nA.txt", "nB.txt"])
+def test_a_file_that_two_rename_is_one_file(
+    root: Path, tmp_path: Path, to: str, added: str, *, is_committed: bool
+) -> None:
+    text, others = "1\n2\n3\n4\n5\n", tmp_path / "bob"
+    write(root / "n.txt", text)
+    record(root)
+    with LiveSession(str(root), "jam") as session:
+        if is_committed:
+            session.commit("first", author="ada")
+    others.mkdir()
+    record(root, "bob", others)
+    os.rename(root / "n.txt", root / "nA.txt")
+    record(root)
+    os.rename(others / "n.txt", others / to)
+    write(others / to, text + added)
+    outcome = record(root, "bob", others)
+    if to != "nA.txt":
+        [change] = [one.change for one in outcome.recorded]
+        assert (change.kind, change.from_path, change.is_edited) == ("renamed", "n.txt", bool(added))
+        assert change.others_path == "nA.txt"
+    record(root)
+    for place in (root, others):
+        assert {one.name: read(one) for one in place.glob("*.txt")} == {to: text + added}
+    parts = blame_newest(Repository.open(str(root)), to, "jam").parts
+    assert [part.made.actor_id for part in parts] == ["ada"] * 5 + ["bob"] * bool(added)
+
+
+def test_a_file_that_one_removed_and_another_renamed_stays_with_its_text(root: Path, tmp_path: Path) -> None:
+    others = tmp_path / "bob"
+    write(root / "n.txt", "1\n2\n3\n")
+    record(root)
+    others.mkdir()
+    record(root, "bob", others)
+    (root / "n.txt").unlink()
+    record(root)
+    os.rename(others / "n.txt", others / "nB.txt")
+    record(root, "bob", others)
+    assert read(others / "nB.txt") == session_text(root, "nB.txt") == "1\n2\n3\n"
+
+
 def test_an_edit_follows_a_file_that_others_renamed(root: Path) -> None:
     write(root / "a.txt", "one\n")
     record(root)
