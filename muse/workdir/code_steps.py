@@ -191,6 +191,14 @@ class CodeSteps:
             return None
         return None if copy is None else copy.content
 
+    def present_path(self, path: str, row: BaseFile) -> str | None:
+        """Return where a file of the base is in the session now; None if it was removed, or is not known."""
+        try:
+            copy = self._copy(path, row)
+        except DomainError:
+            return None
+        return None if copy is None else self._newest.replica.path_of(copy.file_id)
+
     # -- the base --------------------------------------------------------------------------------
 
     def _copy(self, path: str, row: BaseFile) -> _Copy | None:

@@ -65,12 +65,26 @@ class Recorder:
         return self.steps_for(path).row_of(path)
 
     def find_renames(self, found: Divergence) -> None:
-        """Take texts that are gone for the new ones that are nearly the same."""
-        gone = (
+        """Take texts that are gone for the new ones that are nearly the same, though others renamed them too."""
+        if not any(change.kind == "new" for change in found.here.values()):
+            return
+        gone = [
             path for path, change in found.here.items() if change.kind == "deleted" and not is_music(path)
-        )
-        before = {path: self._code.content_of(path, found.base.files[path]) for path in list(gone)}
-        find_similar(found, {path: content for path, content in before.items() if content is not None})
+        ]
+        others_paths = dict(self._moved_by_both(found))
+        before = {
+            path: self._code.content_of(path, found.base.files[path]) for path in (*gone, *others_paths)
+        }
+        known = {path: content for path, content in before.items() if content is not None}
+        find_similar(found, known, others_paths)
+
+    def _moved_by_both(self, found: Divergence) -> Iterator[tuple[str, str]]:
+        """Yield the files that are gone on both sides, and still in the session: from where, and to where."""
+        for path in found.agreed:
+            if path not in found.scan.files and not is_music(path):
+                now = self._code.present_path(path, found.base.files[path])
+                if now is not None and now != path:
+                    yield path, now
 
     # -- planning --------------------------------------------------------------------------------
 
@@ -125,6 +139,8 @@ class Recorder:
                 yield steps.create(path, content)
                 return
             step = steps.rename(change.from_path, path, row)
+            if change.from_path in found.here:
+                del step.after[change.from_path]  # another file took its place
             yield step
             moved = step.after[path]
             if change.is_edited and moved is not None:
@@ -193,7 +209,7 @@ class Recorder:
             and path in base.files
             and self._newest.digests.get(path) == base.files[path].digest
             for path, row in step["after"].items()
-        )
+        ) and not any(draft["domain_op"]["op"] == "move" for draft in step["drafts"])
 
 
 def _look_at(steps: Iterable[Step], found: Divergence) -> None:

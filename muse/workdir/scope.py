@@ -20,6 +20,8 @@ class Scope:
 
     def takes(self, change: ChangedFile, found: Divergence) -> bool:
         """Return whether a change is meant, and all that it is about is as its writer wants it."""
+        if (together := found.together.get(change.path)) is not None:
+            return any(map(self.has, together)) and all(self._is_settled(path, found) for path in together)
         of_one = [change.path, change.from_path] if change.from_path else [change.path]
         return self.has(change.path) and all(self._is_settled(path, found) for path in of_one)
 

@@ -16,6 +16,9 @@ _SIMILAR = 0.6
 """So much of the larger of two texts has to be in the other, for the one to be the other under a new name."""
 
 _PAIRS = 10_000
+_TELLING_BYTES = 8
+"""A content of fewer bytes may be in two files by accident."""
+
 _EMPTY = object_id(b"")
 
 
@@ -24,7 +27,7 @@ class ChangedFile:
     """A file that is not as it was.
 
     One that is renamed was `from_path`; `is_edited`: its content changed too. `meets` is true where the other
-    side changed the file as well.
+    side changed the file as well. One that others renamed meanwhile is at `others_path` in the session.
     """
 
     path: str
@@ -32,12 +35,15 @@ class ChangedFile:
     from_path: str = ""
     is_edited: bool = False
     meets: bool = False
+    others_path: str = ""
 
     def as_record(self) -> dict[str, Any]:
         """Return the change as JSON has it."""
         found: dict[str, Any] = {"path": self.path, "change": self.kind}
         if self.from_path:
             found |= {"from_path": self.from_path, "edited": self.is_edited}
+        if self.others_path:
+            found["others_path"] = self.others_path
         return found | {"on_both_sides": self.meets}
 
 
@@ -60,6 +66,7 @@ class Divergence:
     agreed: list[str] = field(default_factory=list)
     faults: list[FileFault] = field(default_factory=list)
     is_news: bool = False
+    together: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def row(self, path: str) -> BaseFile | None:
         """Return what the base knows of a file; None if it is new."""
@@ -140,6 +147,7 @@ def no_texts(found: Divergence, store: BaseStore) -> Iterator[FileFault]:
 
 def _find_renames(found: Divergence, missing: Iterable[str]) -> None:
     """Take a file that is gone and one that is new for one file, if they have the same content."""
+    _find_exchanges(found)
     gone = [path for path in missing if path in found.here]
     new = [path for path, change in sorted(found.here.items()) if change.kind == "new"]
     if not gone:
@@ -153,13 +161,62 @@ def _find_renames(found: Divergence, missing: Iterable[str]) -> None:
             _rename(found, path, same.pop(0), is_edited=False)
 
 
+def _find_exchanges(found: Divergence) -> None:
+    """Take files for moved whose exact contents took each other's places, in a circle or one after another.
+
+    MIDI files are left out: their ops name them by their paths alone.
+    """
+    changed = [path for path in found.here if not is_music(path)]
+    telling = [path for path in changed if len(found.contents.get(path, b"")) >= _TELLING_BYTES]
+    before = _only_places((row.digest, path) for path in changed if (row := found.row(path)) is not None)
+    now = _only_places((found.disk[path], path) for path in telling)
+    to = {path: now[digest] for digest, path in before.items() if digest in now}
+    while unclear := _unclear(found, to):
+        for path in unclear:
+            del to[path]
+    changes = {path: found.here.pop(path) for path in {*to, *to.values()}}
+    for path, new in to.items():
+        found.here[new] = ChangedFile(new, "renamed", path, meets=changes[path].meets or changes[new].meets)
+    left, targets = dict(to), set(to.values())
+    for start in sorted(to, key=lambda path: (path in targets, path)):
+        places = [start]
+        while places[-1] in left:
+            places.append(left.pop(places[-1]))
+        if len(places) > 2:  # a mere rename has two
+            found.together |= dict.fromkeys(places, tuple(places))
+
+
+def _unclear(found: Divergence, to: Mapping[str, str]) -> list[str]:
+    """Return of moves those of a file that was copied, as it is still in use, and those over another file."""
+    here, targets = found.here, set(to.values())
+    return [
+        path
+        for path, new in to.items()
+        if (here[path].kind == "modified" and path not in targets)
+        or (here[new].kind == "modified" and new not in to)
+    ]
+
+
+def _only_places(places: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return by digest the path of the one file that has it."""
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for digest, path in places:
+        if found.setdefault(digest, path) != path:
+            twice.add(digest)
+    return {digest: path for digest, path in found.items() if digest not in twice}
+
+
 def _rename(found: Divergence, path: str, to: str, *, is_edited: bool) -> None:
     meets = found.here.pop(path).meets or found.here[to].meets
     found.here[to] = ChangedFile(to, "renamed", path, is_edited, meets)
 
 
-def find_similar(found: Divergence, before: Mapping[str, bytes]) -> None:
-    """Take texts for renamed that are nearly the same. `before` has the contents of files that are gone."""
+def find_similar(found: Divergence, before: Mapping[str, bytes], others_paths: Mapping[str, str]) -> None:
+    """Take texts for renamed that are nearly the same. `before` has the contents of files that are gone.
+
+    `others_paths` says of those that others renamed where they are in the session.
+    """
     new = [path for path, change in sorted(found.here.items()) if change.kind == "new"]
     new = [path for path in new if path in found.contents]
     if len(new) * len(before) > _PAIRS:
@@ -174,7 +231,12 @@ def find_similar(found: Divergence, before: Mapping[str, bytes]) -> None:
     for _, path, to in sorted(scores, key=lambda score: (-score[0], score[1:])):
         if not {path, to} & taken:
             taken |= {path, to}
-            _rename(found, path, to, is_edited=True)
+            is_edited = found.contents[to] != before[path]
+            if (others_path := others_paths.get(path)) is None:
+                _rename(found, path, to, is_edited=is_edited)
+                continue
+            found.agreed.remove(path)
+            found.here[to] = ChangedFile(to, "renamed", path, is_edited, meets=True, others_path=others_path)
 
 
 def _likeness(one: bytes, other: bytes) -> float:

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from muse.checks.verify import verify_repository
 from muse.core.op_log import OpLog
 from muse.errors import UsageError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
+from muse.views.blame import blame_file, blame_newest
 from muse.workdir.workdir import RecordOutcome, Workdir
 
 
@@ -158,6 +160,97 @@ def test_a_renamed_file_takes_along_what_others_type(root: Path) -> None:
     assert (renamed.kind, renamed.from_path, renamed.path) == ("renamed", "a.txt", "b.txt")
     assert read(root / "b.txt") == session_text(root, "b.txt") == "bob\none\ntwo\nthree\nfour\nfive\n"
     assert not (root / "a.txt").exists()
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+@pytest.mark.parametrize(
+    "moves",
+    [{"a.txt": "b.txt", "b.txt": "a.txt"}, {"a.txt": "b.txt", "b.txt": "c.txt"}],
+    ids=["exchange", "one after another"],
+)
+def test_files_that_take_each_others_places_are_moved(
+    root: Path, moves: dict[str, str], *, is_committed: bool
+) -> None:
+    before = {"a.txt": "a1\na2\na3\n", "b.txt": "b1\nb2\nb3\n"}
+    for path, text in before.items():
+        write(root / path, text)
+    record(root)
+    with LiveSession(str(root), "jam") as session:
+        if is_committed:
+            session.commit("first", author="ada")
+    for path in moves:
+        os.rename(root / path, root / f"{path}.aside")
+    for path, to in moves.items():
+        os.rename(root / f"{path}.aside", root / to)
+    outcome = record(root, "bob")
+    found = {one.change.from_path: (one.change.kind, one.change.path) for one in outcome.recorded}
+    assert found == {path: ("renamed", to) for path, to in moves.items()}
+    repository = Repository.open(str(root))
+    for path, to in moves.items():
+        assert read(root / to) == session_text(root, to) == before[path]
+        makers = {part.changed.actor_id for part in blame_newest(repository, to, "jam").parts}
+        assert makers == {"ada"}
+    assert workdir(root).status().here == workdir(root).status().ahead == []
+    with LiveSession(str(root), "jam") as session:
+        commit = session.commit("moved", author="bob")
+    assert commit is not None
+    for to in moves.values():
+        assert {
+            part.changed.actor_id for part in blame_file(repository, to, repository.dag.resolve("HEAD")).parts
+        } == {"ada"}
+    assert verify_repository(str(root), replay=True).findings == []
+
+
+def test_two_files_that_were_changed_to_short_contents_are_no_moves(root: Path) -> None:
+    write(root / "a.txt", "on\n")
+    write(root / "b.txt", "off\n")
+    record(root)
+    write(root / "a.txt", "off\n")
+    write(root / "b.txt", "on\n")
+    assert [one.change.kind for one in record(root).recorded] == ["modified", "modified"]
+
+
+@pytest.mark.parametrize("added", ["", "6\n"])
+@pytest.mark.parametrize("is_committed", [False, True])
+@pytest.mark.parametrize("to", ["nA.txt", "nB.txt"])
+def test_a_file_that_two_rename_is_one_file(
+    root: Path, tmp_path: Path, to: str, added: str, *, is_committed: bool
+) -> None:
+    text, others = "1\n2\n3\n4\n5\n", tmp_path / "bob"
+    write(root / "n.txt", text)
+    record(root)
+    with LiveSession(str(root), "jam") as session:
+        if is_committed:
+            session.commit("first", author="ada")
+    others.mkdir()
+    record(root, "bob", others)
+    os.rename(root / "n.txt", root / "nA.txt")
+    record(root)
+    os.rename(others / "n.txt", others / to)
+    write(others / to, text + added)
+    outcome = record(root, "bob", others)
+    if to != "nA.txt":
+        [change] = [one.change for one in outcome.recorded]
+        assert (change.kind, change.from_path, change.is_edited) == ("renamed", "n.txt", bool(added))
+        assert change.others_path == "nA.txt"
+    record(root)
+    for place in (root, others):
+        assert {one.name: read(one) for one in place.glob("*.txt")} == {to: text + added}
+    parts = blame_newest(Repository.open(str(root)), to, "jam").parts
+    assert [part.made.actor_id for part in parts] == ["ada"] * 5 + ["bob"] * bool(added)
+
+
+def test_a_file_that_one_removed_and_another_renamed_stays_with_its_text(root: Path, tmp_path: Path) -> None:
+    others = tmp_path / "bob"
+    write(root / "n.txt", "1\n2\n3\n")
+    record(root)
+    others.mkdir()
+    record(root, "bob", others)
+    (root / "n.txt").unlink()
+    record(root)
+    os.rename(others / "n.txt", others / "nB.txt")
+    record(root, "bob", others)
+    assert read(others / "nB.txt") == session_text(root, "nB.txt") == "1\n2\n3\n"
 
 
 def test_an_edit_follows_a_file_that_others_renamed(root: Path) -> None:
