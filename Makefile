@@ -44,12 +44,12 @@ bench-server: $(BENCH)/.ready
 bench-doors: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.doors.run --out benchmarks/results
 
-$(BENCH)/.ready: pyproject.toml benchmarks/install.py
+$(BENCH)/.ready: pyproject.toml benchmarks/install.py hatch_build.py $(wildcard native/*)
 	@$(PYTHON) -m venv $(BENCH) 2>/dev/null || uv venv --quiet --seed --allow-existing --python $(PYTHON) $(BENCH)
 	@$(BENCH)/bin/python -m benchmarks.install
 	@touch $@
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml hatch_build.py $(wildcard native/*)
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 	  uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
@@ -60,4 +60,4 @@ $(READY): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis muse_oplog.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis muse_oplog.egg-info muse/_native.abi3.so

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 import msgspec
 import orjson
 
+from muse.core import compiled
 from muse.core.damage import OP_ID, Damage, pieces_of
 from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, Limits, OpEntry, are_op_ids, check_causes
 from muse.core.line import (
@@ -91,6 +92,12 @@ def decode_block(data: bytes, offset: int) -> Block:
     Every crc is checked. Bad bytes come back as `damages`; entries found inside bad lines are
     among the entries, in the order of the file.
     """
+    usual = compiled.decode_block(data, offset)
+    return decode_any_block(data, offset) if usual is None else Block(*usual)
+
+
+def decode_any_block(data: bytes, offset: int) -> Block:
+    """Decode whole lines as `decode_block` does, whatever they hold."""
     lines = data.split(b"\n")
     lines.pop()
     if not frames_hold(lines):
@@ -140,6 +147,9 @@ def split_prefixed(data: bytes) -> list[bytes] | None:
 
 def frames_hold(lines: list[bytes]) -> bool:
     """Tell whether every line ends with a crc that its other bytes have."""
+    usual = compiled.frames_hold(lines)
+    if usual is not None:
+        return usual
     covered = [line[:-FRAME_LENGTH] for line in lines]
     return [line[-FRAME_LENGTH:] for line in lines] == list(map(_FRAME_OF, map(crc32, covered)))
 
