@@ -12,9 +12,10 @@ demo: $(READY)
 
 test: $(READY) lint types tests
 
-# The same faults, many times over: half an hour.
+# The same faults, many times over, and the compiled part under sanitizers: half an hour in each form.
 test-long: $(READY)
 	$(BIN)/pytest -m long
+	MUSE_PURE=1 $(BIN)/pytest -m long $(BOTH_FORMS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -23,8 +24,15 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# All with the compiled part; what it has a share in, again without. Where there is no compiler, all is without.
+BOTH_FORMS := tests/core tests/disk tests/session tests/replication tests/testing tests/upkeep
+
 tests: $(READY)
 	$(BIN)/pytest -n 4
+	@case "$$($(BIN)/muse --version)" in \
+	  *"(compiled)") echo "again, without the compiled part"; MUSE_PURE=1 $(BIN)/pytest -n 4 $(BOTH_FORMS);; \
+	  *) echo "there is no compiled part here: the tests ran without it";; \
+	esac
 
 # The peers have an environment of their own, so that none of them has a say in the tests.
 bench: $(BENCH)/.ready

@@ -6,9 +6,9 @@ same words. Without the compiled part each says None.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from muse.core.entry import Limits, OpEntry
 
@@ -34,12 +34,51 @@ def _find() -> tuple[ModuleType | None, str]:
 
 NATIVE, FORM = _find()
 
+if TYPE_CHECKING or NATIVE is None:
+
+    class LogEnd:
+        """What a handle knows of the end of its log; the compiled form records most ops, too.
+
+        The numbers are those of `muse.core.appends.Appends`.
+        """
+
+        seen_end = expected_end = own_count = op_count = highest = 0
+
+        def prepare_to_record(  # noqa: PLR0917 - without a name for each, as C takes them
+            self,
+            file: object,
+            clock: object,
+            acquire: Callable[[], object],
+            release: Callable[[], object],
+            take_op_id: Callable[[], str],
+            now_text: Callable[[], str],
+            *limits: int,
+        ) -> None:
+            """Tell `record` what it works with."""
+
+        def record(  # noqa: PLR0917
+            self,
+            actor_id: str,
+            domain: str,
+            domain_op: object,
+            parent_op_ids: Sequence[str],
+            intent_id: str,
+            reservation_id: str,
+        ) -> OpEntry | None:
+            """Record an op as `OpLog.record` does, and return its entry, which is in the file.
+
+            None, and nothing is written, where anything is unusual: the op, or what others did to the file.
+            An `OSError` of the write is not translated.
+            """
+else:
+    LogEnd = NATIVE.LogEnd
+
 
 def encode_line(entry: OpEntry, limits: Limits) -> bytes | None:
     """Return the line of an entry that passes `check_entry` and `encode_line`."""
     if NATIVE is None:
         return None
-    line: bytes | None = NATIVE.encode_line(entry, *_numbers(limits))
+    line: bytes | None = NATIVE.encode_line(entry, *numbers_of(limits))
     return line
 
 
@@ -51,7 +90,7 @@ def encode_entries(entries: list[OpEntry], limits: Limits) -> Encoded | None:
     """Return the lines of entries that each pass `check_entry` and `encode_line`, and what is in them."""
     if NATIVE is None:
         return None
-    encoded: Encoded | None = NATIVE.encode_entries(entries, *_numbers(limits))
+    encoded: Encoded | None = NATIVE.encode_entries(entries, *numbers_of(limits))
     return encoded
 
 
@@ -104,7 +143,8 @@ def frames_hold(lines: list[bytes]) -> bool | None:
     return None if NATIVE is None else bool(NATIVE.frames_hold(lines))
 
 
-def _numbers(limits: Limits) -> tuple[int, int, int, int]:
+def numbers_of(limits: Limits) -> tuple[int, int, int, int]:
+    """Return the limits as the compiled part takes them."""
     return limits.entry_bytes, limits.nesting_depth, limits.parents, limits.text_length
 
 

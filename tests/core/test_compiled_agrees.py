@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from muse.core import compiled
 from muse.core.blocks import decode_any_block
 from muse.core.entry import DEFAULT_LIMITS, ENTRY_FIELDS, Limits, OpEntry, check_entry
-from muse.core.line import encode_line
+from muse.core.line import encode_any_line
 from muse.core.new_entries import make_op_entry
 from muse.errors import InvalidEntryError
 
@@ -87,7 +87,7 @@ changes = st.dictionaries(
 def line_in_python(entry: Any, limits: Limits = DEFAULT_LIMITS) -> bytes | None:
     try:
         check_entry(entry, limits)
-        return encode_line(entry, limits)
+        return encode_any_line(entry, limits)
     except InvalidEntryError:
         return None
 
@@ -207,7 +207,7 @@ SOME = [
     {"a": {"b": {"c": [[], {}, [""]]}}, "e": 1e300, "z": -0.0},
 ]
 LINES = [
-    encode_line(make_op_entry(f"actor{number % 2}", "notes", op, number + 1), DEFAULT_LIMITS)
+    encode_any_line(make_op_entry(f"actor{number % 2}", "notes", op, number + 1), DEFAULT_LIMITS)
     for number, op in enumerate(SOME * 2)
 ]
 
