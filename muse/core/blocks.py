@@ -1,9 +1,11 @@
 """Blocks of a log: many whole lines, encoded and decoded at once. Pure."""
 
+import marshal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
+from operator import not_
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -17,6 +19,7 @@ from muse.core.entry import (
     Limits,
     OpEntry,
     are_op_ids,
+    are_plain_entries,
     check_causes,
     check_entry,
 )
@@ -51,8 +54,9 @@ def checked_lines(entries: list[OpEntry], limits: Limits = DEFAULT_LIMITS) -> co
     encoded = compiled.encode_entries(entries, limits)
     if encoded is not None:
         return encoded
-    for entry in entries:
-        check_entry(entry, limits)
+    if not are_plain_entries(entries, limits):
+        for entry in entries:
+            check_entry(entry, limits)
     lines = encode_any_lines(entries, limits)
     return (
         lines,
@@ -67,16 +71,30 @@ def encode_any_lines(entries: list[OpEntry], limits: Limits) -> bytes:
     """Return the lines of `entries`, whatever is in their ops."""
     try:
         covered = [orjson.dumps(entry, None, JSON_OPTIONS)[:-1] for entry in entries]
-        # Ops that are plain and hold no container: nothing in them can start as a line does.
         domain_ops: list[Any] = [entry["domain_op"] for entry in entries]
         values: Iterator[Any] = map(dict.values, domain_ops)
-        flat = all(map(ATOMS.issuperset, map(_types_of, values)))
-    except TypeError:
-        flat = False
-    if not flat or max(map(len, covered), default=0) >= limits.entry_bytes - FRAME_LENGTH:
+        is_flat = list(map(ATOMS.issuperset, map(_types_of, values)))
+        is_plain = all(is_flat) or _are_plain(list(compress(domain_ops, map(not_, is_flat))), limits)
+        is_plain = is_plain and b"\n".join(covered).count(PREFIX) == len(covered)  # or a key gets an escape
+    except (TypeError, ValueError, RecursionError):
+        is_plain = False
+    if not is_plain or max(map(len, covered), default=0) >= limits.entry_bytes - FRAME_LENGTH:
         return b"".join([encode_any_line(entry, limits) for entry in entries])
     ends = map(_LINE_END_OF, map(crc32, covered))
     return b"".join(chain.from_iterable(zip(covered, ends, strict=True)))
+
+
+def _are_plain(ops: list[Any], limits: Limits) -> bool:
+    """Tell whether JSON gives back exactly these ops, which hold containers, and none nests deeply.
+
+    `marshal` writes values of the very types that it gives back, and no subclass of them: so equal bytes mean
+    no tuple, no NaN, no member of an enumeration.
+    """
+    texts = [orjson.dumps(op, None, JSON_OPTIONS) for op in ops]
+    all_of_them = b"[" + b",".join(texts) + b"]"
+    return max(
+        text.count(b"{") + text.count(b"[") for text in texts
+    ) <= limits.nesting_depth and marshal.dumps(orjson.loads(all_of_them), 0) == marshal.dumps(ops, 0)
 
 
 class _Stamp(msgspec.Struct, gc=False):
