@@ -111,9 +111,9 @@ static Outcome write_line(LogEnd *self, int descriptor) {
     Py_END_ALLOW_THREADS
     if (written < 0 && number == EINTR) return UNUSUAL; /* nothing was written: handlers run, and Python writes it */
     if (written < 0) { /* not tried again in silence */
-        errno = number;
-        PyErr_SetFromErrno(PyExc_OSError);
-        return FAILED;
+        PyObject *none = PyObject_CallMethod((PyObject *)self, "raise_unwritten", "i", number);
+        Py_XDECREF(none);
+        return none ? UNUSUAL : FAILED;
     }
     PyObject *watch = PyObject_GetAttr(self->file, name_watch);
     int notifier = watch ? descriptor_of(watch) : -1;

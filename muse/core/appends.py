@@ -1,6 +1,7 @@
 """The end of a log: where it is, how lines are written behind it, and when they are on the disk."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ from muse.core.op_ids import OP_IDS
 from muse.core.session_directory import SessionDirectory
 from muse.core.timestamp import now_text
 from muse.disk.kept_lock import KeptLock
+from muse.disk.system_calls import storage_error
 from muse.errors import CorruptionError, DurabilityError, StorageError, UsageError
 
 Durability = Literal["os", "disk"]
@@ -222,6 +224,10 @@ class Appends(compiled.LogEnd):
         self.own_count = count
         self.op_count += count
         self.expected_end = -1 if torn else end + written
+
+    def raise_unwritten(self, number: int) -> NoReturn:
+        """Raise `StorageError` for a write that failed with the system's error `number`."""
+        raise storage_error(OSError(number, os.strerror(number)), self._file.path, "append to")
 
     def write_ready(self, lines: list[bytes], op_ids: list[str], stamps: list[int], end: int) -> bool:
         """Write lines behind byte `end`. Return whether they are there: nobody else wrote meanwhile."""

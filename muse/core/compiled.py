@@ -8,7 +8,7 @@ same words. Without the compiled part each says None.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from muse.core.entry import Limits, OpEntry
 
@@ -68,8 +68,11 @@ if TYPE_CHECKING or NATIVE is None:
             """Record an op as `OpLog.record` does, and return its entry, which is in the file.
 
             None, and nothing is written, where anything is unusual: the op, or what others did to the file.
-            An `OSError` of the write is not translated.
             """
+
+        def raise_unwritten(self, number: int) -> NoReturn:
+            """Raise what is to be said of a write that failed with the system's error `number`."""
+            raise NotImplementedError
 else:
     LogEnd = NATIVE.LogEnd
 

@@ -167,19 +167,14 @@ class OpLog(Resource):
         """
         log_file, at = self._file, self._appends
         if at.records_itself and durability is None:
-            try:
-                recorded = at.record(actor_id, domain, domain_op, parent_op_ids, intent_id, reservation_id)
-            except OSError as error:
-                raise storage_error(error, log_file.path, "append to") from error
+            recorded = at.record(actor_id, domain, domain_op, parent_op_ids, intent_id, reservation_id)
             if recorded is not None:
                 return recorded
-        names = (actor_id, domain, intent_id, reservation_id)
-        if names not in at.checked_names:
+        if (names := (actor_id, domain, intent_id, reservation_id)) not in at.checked_names:
             at.check_names(names)
         if parent_op_ids:
             check_parents(parent_op_ids, self._limits)
-        with at.lock:
-            # The way of most ops is written out here: a call less is a twentieth of the whole.
+        with at.lock:  # what follows is written out: a call less is a twentieth of the whole
             try:
                 end = log_file.measure()
             except OSError as error:
