@@ -12,9 +12,10 @@ demo: $(READY)
 
 test: $(READY) lint types tests
 
-# The same faults, many times over: half an hour.
+# The same faults, many times over, and the compiled part under sanitizers: half an hour in each form.
 test-long: $(READY)
 	$(BIN)/pytest -m long
+	MUSE_PURE=1 $(BIN)/pytest -m long $(BOTH_FORMS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -23,8 +24,15 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# All with the compiled part; what it has a share in, again without. Where there is no compiler, all is without.
+BOTH_FORMS := tests/core tests/disk tests/session tests/replication tests/testing tests/upkeep
+
 tests: $(READY)
 	$(BIN)/pytest -n 4
+	@case "$$($(BIN)/muse --version)" in \
+	  *"(compiled)") echo "again, without the compiled part"; MUSE_PURE=1 $(BIN)/pytest -n 4 $(BOTH_FORMS);; \
+	  *) echo "there is no compiled part here: the tests ran without it";; \
+	esac
 
 # The peers have an environment of their own, so that none of them has a say in the tests.
 bench: $(BENCH)/.ready
@@ -44,12 +52,12 @@ bench-server: $(BENCH)/.ready
 bench-doors: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.doors.run --out benchmarks/results
 
-$(BENCH)/.ready: pyproject.toml benchmarks/install.py
+$(BENCH)/.ready: pyproject.toml benchmarks/install.py hatch_build.py $(wildcard native/*)
 	@$(PYTHON) -m venv $(BENCH) 2>/dev/null || uv venv --quiet --seed --allow-existing --python $(PYTHON) $(BENCH)
 	@$(BENCH)/bin/python -m benchmarks.install
 	@touch $@
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml hatch_build.py $(wildcard native/*)
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 	  uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
@@ -60,4 +68,4 @@ $(READY): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis muse_oplog.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis muse_oplog.egg-info muse/_native.abi3.so

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 
+from muse.core.compiled import FORM
+
 _PACKAGES = (
     "muse-oplog",
     "orjson",
@@ -29,6 +31,7 @@ def facts(scratch: str) -> dict[str, str]:
         "file system": " on ".join(reversed(mounted_at(scratch)[1:])),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(_versions()),
+        "the op log": FORM,
         "commit": _commit(),
     }
 

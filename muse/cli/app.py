@@ -12,6 +12,7 @@ from muse.cli.commands import COMMANDS, CommandRow
 from muse.cli.shared.options import JsonOption, RepoOption, help_without_command, remember
 from muse.cli.shared.output import abandon_stdout, facts_of, prepare_streams, print_error
 from muse.compat.lazy import lazy_names
+from muse.core.compiled import FORM
 from muse.errors import MuseError, UsageError
 
 
@@ -63,7 +64,7 @@ def _wanted(arguments: Sequence[str]) -> list[str]:
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
     if wanted:
-        typer.echo(f"muse {__version__}")
+        typer.echo(f"muse {__version__} ({FORM})")
         raise typer.Exit
 
 

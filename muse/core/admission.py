@@ -42,6 +42,11 @@ class Admission:
                 )
         return list(fresh.values())
 
+    def are_new(self, op_ids: list[str], highest: int, end: int) -> bool:
+        """Tell whether ops without parents may all enter: see `fresh`. `highest`: their last stamp."""
+        is_sound = len(set(op_ids)) == len(op_ids) and self._clock.believes(highest)
+        return is_sound and not (end and self._reader.find_many(op_ids, end))
+
     def check_stamps(self, batch: list[OpEntry], end: int) -> None:
         """Raise what `fresh` raises of stamps, for entries that the log does not hold before byte `end`."""
         parents = list({parent for entry in batch for parent in entry["parent_op_ids"]})

@@ -1,11 +1,13 @@
 """The end of a log: where it is, how lines are written behind it, and when they are on the disk."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, NoReturn
 
+from muse.core import compiled
 from muse.core.blocks import encode_lines
 from muse.core.clock import LamportClock
 from muse.core.coverage import Cut
@@ -15,7 +17,11 @@ from muse.core.file.group_commit import GroupCommit
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.new_entries import Op, make_op_entries
+from muse.core.op_ids import OP_IDS
 from muse.core.session_directory import SessionDirectory
+from muse.core.timestamp import now_text
+from muse.disk.kept_lock import KeptLock
+from muse.disk.system_calls import storage_error
 from muse.errors import CorruptionError, DurabilityError, StorageError, UsageError
 
 Durability = Literal["os", "disk"]
@@ -34,12 +40,13 @@ def check_durability(durability: Durability) -> Durability:
     return durability
 
 
-class Appends:
+class Appends(compiled.LogEnd):
     """The writing side of one handle of a log, its lock, and its clock.
 
     `seen_end`: everything before this byte is in clock and count. `expected_end`: where the file ends if
     nobody but this handle wrote since. `own_count`: entries that this handle wrote in between, which
-    `op_count` has already. `highest`: the highest Lamport stamp that was believed.
+    `op_count` has already. `highest`: the highest Lamport stamp that was believed. `records_itself`: whether
+    `record` is worth a call.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Appends:
         self.durability = durability
         self.clock = LamportClock(jump=directory.limits.lamport_jump)
         self.lock = threading.RLock()
+        self._lock_file = KeptLock(directory.lock_path, directory.storage)
         self.syncs = GroupCommit(file.sync)
         self.seen_end = 0
         self.expected_end = -1
@@ -68,6 +76,16 @@ class Appends:
         self._unsynced: dict[int, list[str]] = {}  # ticket of a durable append -> its op ids
         self._exclusive_thread = 0
         self._opened = False
+        self.records_itself = compiled.NATIVE is not None and durability == "os"
+        self.prepare_to_record(
+            file,
+            self.clock,
+            self.lock.acquire,
+            self.lock.release,
+            OP_IDS.take,
+            now_text,
+            *compiled.numbers_of(directory.limits),
+        )
 
     # -- where the log ends -----------------------------------------------------------------------
 
@@ -151,6 +169,7 @@ class Appends:
         with self.lock:
             self._reader.close()
             self._file.close()
+            self._lock_file.close()
             self.is_closed = True
             self._opened = False
             self.expected_end = -1
@@ -164,7 +183,7 @@ class Appends:
 
     def file_lock(self, *, wait: bool = True) -> AbstractContextManager[bool]:
         """Hold the session's lock, which keeps off those who append ready entries elsewhere."""
-        return self._directory.storage.locked(self._directory.lock_path, wait=wait)
+        return self._lock_file.held(wait=wait)
 
     @contextlib.contextmanager
     def exclusive(self, *, wait: bool = True) -> Iterator[bool]:
@@ -206,16 +225,26 @@ class Appends:
         self.op_count += count
         self.expected_end = -1 if torn else end + written
 
+    def raise_unwritten(self, number: int) -> NoReturn:
+        """Raise `StorageError` for a write that failed with the system's error `number`."""
+        raise storage_error(OSError(number, os.strerror(number)), self._file.path, "append to")
+
     def write_ready(self, lines: list[bytes], op_ids: list[str], stamps: list[int], end: int) -> bool:
         """Write lines behind byte `end`. Return whether they are there: nobody else wrote meanwhile."""
-        if not lines:
+        lengths = [len(line) + 1 for line in lines]
+        return self.write_lines(b"\n".join([*lines, b""]), op_ids, stamps, lengths, end)
+
+    def write_lines(
+        self, lines: bytes, op_ids: list[str], stamps: list[int], lengths: list[int], end: int
+    ) -> bool:
+        """Write lines, of these ops, behind byte `end`, as `write_ready` does."""
+        if not op_ids:
             return True
         highest = max(stamps)
-        self.write(b"\n".join([*lines, b""]), end, len(lines), highest)
+        self.write(lines, end, len(op_ids), highest)
         self.clock.observe(highest)
         are_there = self._file.end() == self.expected_end
         if are_there:
-            lengths = (len(line) + 1 for line in lines)
             self._reader.learn(op_ids, stamps, lengths, end, self.expected_end)
         return are_there
 

@@ -5,8 +5,8 @@ from itertools import accumulate, pairwise
 
 from muse.core.admission import Admission
 from muse.core.appends import Appends, Durability
-from muse.core.blocks import encode_lines
-from muse.core.entry import OpEntry, check_entry
+from muse.core.blocks import checked_lines, encode_lines
+from muse.core.entry import OpEntry
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader, collector_paused
 from muse.core.file.op_places import OpPlaces
@@ -46,28 +46,35 @@ class Arrivals:
 
     def append(self, entries: list[OpEntry], durability: Durability | None) -> int:
         """Append those of the entries that the log lacks, with one write; return how many."""
-        for entry in entries:
-            check_entry(entry, self._limits)
-        lines = self._lines_of(entries)
+        lines, op_ids, stamps, lengths, has_parents = checked_lines(entries, self._limits)
         if not entries:
             return 0
-        appends = self._appends
+        appends, is_plain = self._appends, not has_parents
         appends.check_open()
         if not self._file.is_open_for_append and not self._directory.has_log_file():
-            self._admission.fresh(entries, lines, 0)  # refused before a directory is made for them
+            self._admission.fresh(entries, _split(lines), 0)  # refused before a directory is made for them
         with appends.exclusive():
             end = appends.take_in()
-            fresh = self._admission.fresh(entries, lines, appends.seen_end)
-            appends.write_ready(
-                [line for _, line in fresh],
-                [entry["op_id"] for entry, _ in fresh],
-                [entry["lamport_ts"] for entry, _ in fresh],
-                end,
-            )
-            self._release_awaiting(entry["op_id"] for entry in entries)
+            if is_plain and self._admission.are_new(op_ids, max(stamps), appends.seen_end):
+                appends.write_lines(lines, op_ids, stamps, lengths, end)
+                count = len(entries)
+            else:
+                count = self._append_fresh(entries, _split(lines), end)
+            self._release_awaiting(op_ids)
             ticket = appends.ticket(durability)
         if ticket:
             appends.wait_durable(ticket, entries)
+        return count
+
+    def _append_fresh(self, entries: list[OpEntry], lines: list[bytes], end: int) -> int:
+        """Append those of the entries that the log lacks, whatever else is to be said of them."""
+        fresh = self._admission.fresh(entries, lines, self._appends.seen_end)
+        self._appends.write_ready(
+            [line for _, line in fresh],
+            [entry["op_id"] for entry, _ in fresh],
+            [entry["lamport_ts"] for entry, _ in fresh],
+            end,
+        )
         return len(fresh)
 
     def append_new(self, entries: list[OpEntry]) -> list[tuple[int, int]]:
@@ -75,7 +82,7 @@ class Arrivals:
 
         Return where the line of each starts and ends.
         """
-        lines = self._lines_of(entries)
+        lines = _split(encode_lines(entries, self._limits))
         end = self._appends.take_in()
         self._admission.check_stamps(entries, self._appends.seen_end)
         op_ids = [entry["op_id"] for entry in entries]
@@ -87,9 +94,6 @@ class Arrivals:
             places = [(starts[op_id], self._reader.line_at(starts[op_id])[1]) for op_id in op_ids]
         self._release_awaiting(op_ids)
         return places
-
-    def _lines_of(self, entries: list[OpEntry]) -> list[bytes]:
-        return encode_lines(entries, self._limits).split(b"\n")[:-1]
 
     def merge(
         self,
@@ -170,3 +174,7 @@ class Arrivals:
                 )
                 self._file.sync()
                 self._store.write(line for _, line in orphans.values())
+
+
+def _split(lines: bytes) -> list[bytes]:
+    return lines.split(b"\n")[:-1]

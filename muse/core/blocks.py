@@ -1,16 +1,28 @@
 """Blocks of a log: many whole lines, encoded and decoded at once. Pure."""
 
+import marshal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
+from operator import not_
 from typing import Annotated, Any, cast
 
 import msgspec
 import orjson
 
+from muse.core import compiled
 from muse.core.damage import OP_ID, Damage, pieces_of
-from muse.core.entry import DEFAULT_LIMITS, MAX_LAMPORT, Limits, OpEntry, are_op_ids, check_causes
+from muse.core.entry import (
+    DEFAULT_LIMITS,
+    MAX_LAMPORT,
+    Limits,
+    OpEntry,
+    are_op_ids,
+    are_plain_entries,
+    check_causes,
+    check_entry,
+)
 from muse.core.line import (
     FRAME_LENGTH,
     FRAMED_DECODER,
@@ -20,7 +32,7 @@ from muse.core.line import (
     UNDECODABLE,
     FramedEntry,
     check_encodable,
-    encode_line,
+    encode_any_line,
 )
 from muse.core.strict_json import ATOMS, count_containers
 from muse.disk.crc import crc32
@@ -33,18 +45,56 @@ _types_of = partial(map, type)
 
 def encode_lines(entries: list[OpEntry], limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Return the lines of `entries`, as `encode_line` makes them, at half the cost a line."""
+    encoded = compiled.encode_entries(entries, limits)
+    return encode_any_lines(entries, limits) if encoded is None else encoded[0]
+
+
+def checked_lines(entries: list[OpEntry], limits: Limits = DEFAULT_LIMITS) -> compiled.Encoded:
+    """Return the lines of `entries`, and what is in them; `InvalidEntryError` for one that may not enter."""
+    encoded = compiled.encode_entries(entries, limits)
+    if encoded is not None:
+        return encoded
+    if not are_plain_entries(entries, limits):
+        for entry in entries:
+            check_entry(entry, limits)
+    lines = encode_any_lines(entries, limits)
+    return (
+        lines,
+        [entry["op_id"] for entry in entries],
+        [entry["lamport_ts"] for entry in entries],
+        [len(line) + 1 for line in lines.split(b"\n")[:-1]],
+        any(entry["parent_op_ids"] for entry in entries),
+    )
+
+
+def encode_any_lines(entries: list[OpEntry], limits: Limits) -> bytes:
+    """Return the lines of `entries`, whatever is in their ops."""
     try:
         covered = [orjson.dumps(entry, None, JSON_OPTIONS)[:-1] for entry in entries]
-        # Ops that are plain and hold no container: nothing in them can start as a line does.
         domain_ops: list[Any] = [entry["domain_op"] for entry in entries]
         values: Iterator[Any] = map(dict.values, domain_ops)
-        flat = all(map(ATOMS.issuperset, map(_types_of, values)))
-    except TypeError:
-        flat = False
-    if not flat or max(map(len, covered), default=0) >= limits.entry_bytes - FRAME_LENGTH:
-        return b"".join([encode_line(entry, limits) for entry in entries])
+        is_flat = list(map(ATOMS.issuperset, map(_types_of, values)))
+        is_plain = all(is_flat) or _are_plain(list(compress(domain_ops, map(not_, is_flat))), limits)
+        is_plain = is_plain and b"\n".join(covered).count(PREFIX) == len(covered)  # or a key gets an escape
+    except (TypeError, ValueError, RecursionError):
+        is_plain = False
+    if not is_plain or max(map(len, covered), default=0) >= limits.entry_bytes - FRAME_LENGTH:
+        return b"".join([encode_any_line(entry, limits) for entry in entries])
     ends = map(_LINE_END_OF, map(crc32, covered))
     return b"".join(chain.from_iterable(zip(covered, ends, strict=True)))
+
+
+def _are_plain(ops: list[Any], limits: Limits) -> bool:
+    """Tell whether JSON gives back exactly these ops, which hold containers, and none nests deeply.
+
+    `marshal` writes values of the very types that it gives back, and no subclass of them: so equal bytes mean
+    no tuple, no NaN, no member of an enumeration.
+    """
+    texts = [orjson.dumps(op, None, JSON_OPTIONS) for op in ops]
+    all_of_them = b"[" + b",".join(texts) + b"]"
+    return max(
+        text.count(b"{") + text.count(b"[") for text in texts
+    ) <= limits.nesting_depth and marshal.dumps(orjson.loads(all_of_them), 0) == marshal.dumps(ops, 0)
 
 
 class _Stamp(msgspec.Struct, gc=False):
@@ -91,6 +141,12 @@ def decode_block(data: bytes, offset: int) -> Block:
     Every crc is checked. Bad bytes come back as `damages`; entries found inside bad lines are
     among the entries, in the order of the file.
     """
+    usual = compiled.decode_block(data, offset)
+    return decode_any_block(data, offset) if usual is None else Block(*usual)
+
+
+def decode_any_block(data: bytes, offset: int) -> Block:
+    """Decode whole lines as `decode_block` does, whatever they hold."""
     lines = data.split(b"\n")
     lines.pop()
     if not frames_hold(lines):
@@ -140,6 +196,9 @@ def split_prefixed(data: bytes) -> list[bytes] | None:
 
 def frames_hold(lines: list[bytes]) -> bool:
     """Tell whether every line ends with a crc that its other bytes have."""
+    usual = compiled.frames_hold(lines)
+    if usual is not None:
+        return usual
     covered = [line[:-FRAME_LENGTH] for line in lines]
     return [line[-FRAME_LENGTH:] for line in lines] == list(map(_FRAME_OF, map(crc32, covered)))
 

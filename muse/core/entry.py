@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypedDict
 
 from muse.domain import DomainOp
@@ -127,6 +128,32 @@ def check_entry(entry: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> No
         raise InvalidEntryError("parent_op_ids must be a list", field="parent_op_ids")
     check_causes(entry["op_id"], parents, limits)
     check_op_is_object(entry["domain_op"])
+
+
+def are_plain_entries(entries: Sequence[Mapping[str, Any]], limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Tell whether each passes `check_entry` and names no parent, in a fraction of the time.
+
+    False says nothing: then each is to be checked.
+    """
+    if set(map(type, entries)) != {dict} or set(map(tuple, entries)) != {ENTRY_FIELDS}:
+        return False
+    op_ids, actors, stamps, parents, domains, ops, *other_texts = zip(
+        *[entry.values() for entry in entries], strict=True
+    )
+    texts = list(chain(actors, domains, *other_texts))
+    return (
+        set(map(type, chain(op_ids, texts))) == {str}
+        and are_op_ids(op_ids)
+        and max(map(len, set(texts))) <= limits.text_length
+        and all(set(actors))
+        and all(set(domains))
+        and set(map(type, stamps)) == {int}
+        and min(stamps) >= 1
+        and max(stamps) <= MAX_LAMPORT
+        and set(map(type, parents)) == {list}
+        and not any(parents)
+        and set(map(type, ops)) == {dict}
+    )
 
 
 def check_op_is_object(domain_op: object) -> None:

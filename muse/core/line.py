@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn, TypedDict, cast
 import msgspec
 import orjson
 
+from muse.core import compiled
 from muse.core.entry import (
     DEFAULT_LIMITS,
     ENTRY_FIELDS,
@@ -41,6 +42,12 @@ UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def encode_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Return the line of `entry`; see `encode_any_line`."""
+    line = compiled.encode_line(entry, limits)
+    return encode_any_line(entry, limits) if line is None else line
+
+
+def encode_any_line(entry: OpEntry, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Return the line of `entry`, newline included.
 
     The entry's fields must have been checked. Raises `InvalidEntryError` for anything in

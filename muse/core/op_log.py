@@ -13,6 +13,7 @@ from operator import itemgetter
 
 from muse.core.appends import Durability, check_durability
 from muse.core.checkpoints import Checkpoints
+from muse.core.compiled import NATIVE
 from muse.core.coverage import Cut, OpLogCheckpoint
 from muse.core.damage import Damage
 from muse.core.entry import (
@@ -29,7 +30,7 @@ from muse.core.file.repair import Repair, repair_log
 from muse.core.file.tail import Follower
 from muse.core.heads import Heads
 from muse.core.intake import Refusal
-from muse.core.line import encode_line
+from muse.core.line import encode_any_line, encode_line
 from muse.core.log_parts import LogParts
 from muse.core.merge import Check, Holders, MergeResult
 from muse.core.new_entries import Op, make_op_entry
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 
+_encode = encode_any_line if NATIVE is None else encode_line
 _INHERITED: list[LogReader] = []
 _OPEN_LOGS: "weakref.WeakSet[OpLog]" = weakref.WeakSet()
 
@@ -145,7 +147,7 @@ class OpLog(Resource):
 
     # -- appending ------------------------------------------------------------------------------
 
-    def record(
+    def record(  # noqa: PLR0912 - see LONG_ON_PURPOSE in tests/test_architecture.py
         self,
         actor_id: str,
         domain: str,
@@ -163,14 +165,16 @@ class OpLog(Resource):
         is beyond the limits; `StorageError`, nothing acknowledged, when the write fails;
         `DurabilityError` when the sync does.
         """
-        names = (actor_id, domain, intent_id, reservation_id)
         log_file, at = self._file, self._appends
-        if names not in at.checked_names:
+        if at.records_itself and durability is None:
+            recorded = at.record(actor_id, domain, domain_op, parent_op_ids, intent_id, reservation_id)
+            if recorded is not None:
+                return recorded
+        if (names := (actor_id, domain, intent_id, reservation_id)) not in at.checked_names:
             at.check_names(names)
         if parent_op_ids:
             check_parents(parent_op_ids, self._limits)
-        with at.lock:
-            # The way of most ops is written out here: a call less is a twentieth of the whole.
+        with at.lock:  # what follows is written out: a call less is a twentieth of the whole
             try:
                 end = log_file.measure()
             except OSError as error:
@@ -197,7 +201,7 @@ class OpLog(Resource):
                 "intent_id": intent_id,
                 "reservation_id": reservation_id,
             }
-            line = encode_line(entry, self._limits)
+            line = _encode(entry, self._limits)
             if end != at.seen_end:
                 at.write(line, end, 1, stamp)
             else:

@@ -66,11 +66,8 @@ class LogReading:
         """Return every op once, in the total order."""
         found: dict[str, OpEntry] = {}
         with collector_paused():
-            for offset, entry in self._reader.scan(0, self._file.end(), salvage=salvage):
-                known = found.setdefault(entry["op_id"], entry)
-                if known is not entry and known != entry and not salvage:
-                    self._reader.raise_two_bodies(entry, offset)
-            return sorted(found.values(), key=total_order)
+            is_in_order = self._reader.collect(self._file.end(), found, salvage=salvage)
+            return list(found.values()) if is_in_order else sorted(found.values(), key=total_order)
 
     def find(self, op_ids: Iterable[str]) -> dict[str, tuple[int, int, OpEntry]]:
         """Return those of the ops that the log holds: where the line of each starts and ends, its entry."""

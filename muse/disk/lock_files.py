@@ -19,7 +19,7 @@ class LockFiles(OpenFiles):
         """
         with translated(path, "open lock file"):
             descriptor = self.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
-        _OPEN_LOCKS.add(descriptor)
+        remember_lock(descriptor)
         owner = os.getpid()
         try:
             with translated(path, "lock"):
@@ -29,11 +29,21 @@ class LockFiles(OpenFiles):
             if os.getpid() == owner:  # a child that was forked meanwhile has closed its copy
                 # Unlocked, not just closed: another thread's fork may have copied the descriptor.
                 self.unlock(descriptor)
-                _OPEN_LOCKS.discard(descriptor)
+                forget_lock(descriptor)
                 self.close(descriptor)
 
 
 _OPEN_LOCKS: set[int] = set()
+
+
+def remember_lock(descriptor: int) -> None:
+    """Have a forked child close its copy of the descriptor."""
+    _OPEN_LOCKS.add(descriptor)
+
+
+def forget_lock(descriptor: int) -> None:
+    """Undo `remember_lock`, before the descriptor is closed."""
+    _OPEN_LOCKS.discard(descriptor)
 
 
 def _leave_locks_to_parent() -> None:

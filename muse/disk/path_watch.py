@@ -34,11 +34,20 @@ class PathWatch:
 
     `ask()` fills `answer[0]`, which is zero when it certainly has not; if it is not zero,
     `may_have_moved` tells. The first step is in C alone, because this is asked at every append.
+    `descriptor` is the inotify descriptor that FIONREAD asks; -1 where the answer is always "look".
     """
 
-    def __init__(self, ask: Callable[[], object], answer: Sequence[int], drain: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], object],
+        answer: Sequence[int],
+        drain: Callable[[], None],
+        *,
+        descriptor: int = -1,
+    ) -> None:
         self.ask = ask
         self.answer = answer
+        self.descriptor = descriptor
         self._drain = drain
 
     @classmethod
@@ -54,6 +63,7 @@ class PathWatch:
     def always_look(self) -> None:
         """Answer from now on that the path may lead elsewhere: nothing watches it any more."""
         self.answer = (1,)
+        self.descriptor = -1
         self.ask = _nothing
 
 
@@ -82,7 +92,8 @@ class _Inotify:
 
     def watch(self, path: str) -> PathWatch:
         pending = array.array("i", [0])
-        watch = PathWatch(partial(fcntl.ioctl, self.descriptor, _FIONREAD, pending), pending, self._drain)
+        ask = partial(fcntl.ioctl, self.descriptor, _FIONREAD, pending)
+        watch = PathWatch(ask, pending, self._drain, descriptor=self.descriptor)
         with self._lock:
             try:
                 for number in self._add_along(path):

@@ -64,6 +64,11 @@ class OpenFiles:
     pwrite = staticmethod(os.pwrite)
     seek = staticmethod(os.lseek)
 
+    @property
+    def calls_the_system(self) -> bool:
+        """Whether `write` and `seek` are the system's own, so that a caller may make these two itself."""
+        return self.write is os.write and self.seek is os.lseek
+
     def status(self, descriptor: int) -> os.stat_result:
         """Return the status of an open file."""
         return os.fstat(descriptor)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from muse import __version__
+from muse.core.compiled import FORM
 from muse.core.op_log import OpLog, list_sessions, make_op_entry
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
@@ -59,7 +60,7 @@ def commit(muse: Muse, *names: str, message: str = "take") -> str:
 
 def test_the_version_is_printed_and_nothing_else(tmp_path: Path) -> None:
     ran = run_muse("--version", cwd=tmp_path)
-    assert (ran.status, ran.out) == (0, f"muse {__version__}\n")
+    assert (ran.status, ran.out) == (0, f"muse {__version__} ({FORM})\n")
 
 
 COMMANDS = (

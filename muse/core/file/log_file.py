@@ -57,7 +57,8 @@ class LogFile:
 
     `prepare` runs before the file is made. `measure` and `put` are `end` and the write of `append`
     without the translation of errors; after a `put` the caller asks `watch`, and calls `settle` if the
-    write was short or the file may have moved.
+    write was short or the file may have moved. `descriptor` is that of the file where `put` is a bare write
+    of the system and `measure` a bare seek, -1 where they do more.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class LogFile:
         self.watch = PathWatch.always()
         self.measure: Callable[[], int] = self._measure
         self.put: Callable[[bytes], int] = self._open_and_put
+        self.descriptor = -1
         self._relied_on = (0, b"")  # so far the file was read, and the bytes before that place
         self._is_another = False
         self._names_synced = False
@@ -116,7 +118,7 @@ class LogFile:
         self._writer = descriptor
         self.is_open_for_append = True
         self.measure = partial(self._storage.seek, descriptor, 0, os.SEEK_END)
-        self.put = self._bare_put()
+        self._put_barely()
         try:
             self._write_doubtful_again()
         except BaseException:
@@ -172,7 +174,7 @@ class LogFile:
         if written != len(data):
             ended = self._end_torn_line()
             if not ended:
-                self.put = self._put_on_new_line
+                self._put_by(self._put_on_new_line)
             only_newline_was_missing = ended and written == len(data) - 1
         if written != len(data) and not only_newline_was_missing:
             raise ShortWriteError(
@@ -192,7 +194,7 @@ class LogFile:
     def _put_on_new_line(self, data: bytes) -> int:
         written = self._storage.write(self._writer, b"\n" + data) - 1
         if written == len(data):
-            self.put = self._bare_put()
+            self._put_barely()
         return written
 
     def _refuse(self, data: bytes) -> NoReturn:
@@ -203,9 +205,14 @@ class LogFile:
             path=self.path,
         ) from failed
 
-    def _bare_put(self) -> Callable[[bytes], int]:
-        """Return the write without a frame of Python around it: it is called at every append."""
-        return partial(self._storage.write, self._writer)
+    def _put_barely(self) -> None:
+        """Let `put` be the write without a frame of Python around it: it is called at every append."""
+        self.put = partial(self._storage.write, self._writer)
+        self.descriptor = self._writer if self._storage.calls_the_system else -1
+
+    def _put_by(self, put: Callable[[bytes], int]) -> None:
+        self.put = put
+        self.descriptor = -1
 
     def _is_in_place(self, descriptor: int) -> bool:
         try:
@@ -235,7 +242,7 @@ class LogFile:
             before, end = end, self.end()
             if end == before:
                 break
-        self.put = self._put_on_new_line
+        self._put_by(self._put_on_new_line)
 
     def _check_in_place(self) -> None:
         """Raise `StorageError` unless the open file is the one at the path."""
@@ -308,7 +315,7 @@ class LogFile:
             self._failed_sync = (
                 error if isinstance(error, StorageError) else storage_error(error, self.path, "sync")
             )
-            self.put = self._refuse
+            self._put_by(self._refuse)
             self._note_doubt()
             raise self._failed_sync from error
         self._synced_to = end
@@ -485,4 +492,5 @@ class LogFile:
                     self._storage.close(descriptor)
         self._writer = self._reader = -1
         self.is_open_for_append = False
-        self.measure, self.put = self._measure, self._open_and_put
+        self.measure = self._measure
+        self._put_by(self._open_and_put)

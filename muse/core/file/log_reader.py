@@ -11,6 +11,7 @@ from itertools import accumulate, chain
 from operator import itemgetter, lt
 from typing import NoReturn
 
+from muse.core import compiled
 from muse.core.blocks import (
     Block,
     Link,
@@ -93,17 +94,21 @@ class LogReader:
     def blocks(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[Block, int]]:
         """Yield decoded lines and the byte they reach to; raise `CorruptionError` where damage begins."""
         for offset, data in self._file.blocks(start, stop):
-            block = decode_block(data, offset)
-            corrupt = (damage for damage in block.damages if damage.kind == "corrupt" and not salvage)
-            damage = next(corrupt, None)
-            if damage is None:
-                yield block, offset + len(data)
-                continue
-            bad_line = offset + data.rfind(b"\n", 0, damage.offset - offset) + 1
-            good = bisect_left(block.starts, bad_line)
-            if good:
-                yield Block(block.entries[:good], block.starts[:good]), bad_line
-            self._raise_at(damage)
+            yield from self._decoded(data, offset, salvage=salvage)
+
+    def _decoded(self, data: bytes, offset: int, *, salvage: bool) -> Iterator[tuple[Block, int]]:
+        """Yield whole lines, decoded, as `blocks` does."""
+        block = decode_block(data, offset)
+        corrupt = (damage for damage in block.damages if damage.kind == "corrupt" and not salvage)
+        damage = next(corrupt, None)
+        if damage is None:
+            yield block, offset + len(data)
+            return
+        bad_line = offset + data.rfind(b"\n", 0, damage.offset - offset) + 1
+        good = bisect_left(block.starts, bad_line)
+        if good:
+            yield Block(block.entries[:good], block.starts[:good]), bad_line
+        self._raise_at(damage)
 
     def distinct(
         self, start: int, stop: int, frontier: dict[str, int] | None = None, *, salvage: bool = False
@@ -120,16 +125,48 @@ class LogReader:
         self, start: int, stop: int, frontier: dict[str, int], *, salvage: bool
     ) -> Iterator[Iterable[tuple[int, OpEntry]]]:
         highest = max(frontier.values(), default=0)
-        for block, _ in self.blocks(start, stop, salvage=salvage):
-            located = zip(block.starts, block.entries, strict=True)
-            stamps = [entry["lamport_ts"] for entry in block.entries]
-            if stamps and stamps[0] > highest and all(map(lt, stamps, stamps[1:])):
-                # Every stamp is new, as where one process writes: nothing to look at one by one.
-                frontier.update(zip([entry["actor_id"] for entry in block.entries], stamps, strict=True))
-                yield located
-            else:
-                yield [found for found in located if self._is_first(*found, frontier, salvage=salvage)]
-            highest = max([highest, *stamps])
+        for offset, data in self._file.blocks(start, stop):
+            taken = 0
+            rising = compiled.rising_entries(data, offset, highest, frontier)
+            if rising is not None:
+                yield rising
+                highest, taken = rising.highest, rising.taken
+            if taken < len(data):
+                rest = self._decoded(data[taken:], offset + taken, salvage=salvage)
+                for block, _ in rest:
+                    yield self._distinct_in(block, highest, frontier, salvage=salvage)
+                    highest = max([highest, *(entry["lamport_ts"] for entry in block.entries)])
+
+    def _distinct_in(
+        self, block: Block, highest: int, frontier: dict[str, int], *, salvage: bool
+    ) -> Iterable[tuple[int, OpEntry]]:
+        """Return what of a block repeats no op; `highest` is the highest stamp of all before."""
+        located = zip(block.starts, block.entries, strict=True)
+        stamps = [entry["lamport_ts"] for entry in block.entries]
+        if stamps and stamps[0] > highest and all(map(lt, stamps, stamps[1:])):
+            # Every stamp is new, as where one process writes: nothing to look at one by one.
+            frontier.update(zip([entry["actor_id"] for entry in block.entries], stamps, strict=True))
+            return located
+        return [found for found in located if self._is_first(*found, frontier, salvage=salvage)]
+
+    def collect(self, stop: int, found: dict[str, OpEntry], *, salvage: bool) -> bool:
+        """Take every op before byte `stop` into `found`, by its id; return whether they are in total order.
+
+        Raises `CorruptionError` at damage that may hide an op, `ConflictError` at two bodies of one, unless
+        `salvage`.
+        """
+        highest = 0
+        for offset, data in self._file.blocks(0, stop):
+            taken, highest = compiled.collect_entries(data, found, highest)
+            if taken == len(data):
+                continue
+            highest = -1
+            for block, _ in self._decoded(data[taken:], offset + taken, salvage=salvage):
+                for place, entry in zip(block.starts, block.entries, strict=True):
+                    known = found.setdefault(entry["op_id"], entry)
+                    if known is not entry and known != entry and not salvage:
+                        self.raise_two_bodies(entry, place)
+        return highest >= 0
 
     def _is_first(self, offset: int, entry: OpEntry, frontier: dict[str, int], *, salvage: bool) -> bool:
         actor, stamp = entry["actor_id"], entry["lamport_ts"]
@@ -234,7 +271,8 @@ class LogReader:
         places = self._places
         if places is not None and places.end == offset and len(places) < PLACES_AT_MOST:
             return places.look(data, offset)
-        stamps = decode_stamps(data)
+        scanned = compiled.scan_block(data, offset, check_crc=False)
+        stamps = decode_stamps(data) if scanned is None else scanned[1]
         if stamps is None:
             stamps = [entry["lamport_ts"] for entry in decode_block(data, offset).entries]
         return stamps

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from muse.core import compiled
 from muse.core.blocks import decode_block, decode_heads, op_ids_of, split_prefixed
 from muse.core.entry import OpEntry
 from muse.core.file.log_file import LogFile
@@ -29,6 +30,10 @@ class OpPlaces:
 
     def look(self, data: bytes, offset: int) -> list[int]:
         """Take in the block that starts at `end`; return the stamps in it."""
+        scanned = compiled.scan_block(data, offset, check_crc=False)
+        if scanned is not None:
+            self.learn(scanned[0], offset, len(data))
+            return scanned[1]
         heads = decode_heads(data)
         if heads is not None:
             self.learn([head.op_id for head in heads], offset, len(data))
