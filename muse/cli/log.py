@@ -81,7 +81,7 @@ def log(
 
 
 def _history(repository: Repository, start: str, wanted: Wanted) -> Iterator[CommitRecord]:
-    """Yield the wanted commits; `NotFoundError` where there are none, as no commit had a wanted path."""
+    """Yield the wanted commits; `NotFoundError` where no commit had a wanted path."""
     is_empty = True
     for record in filter(CommitFilter(repository, wanted), repository.dag.children_first(start)):
         is_empty = False

@@ -85,7 +85,10 @@ def watch(
         place = files_directory(repository, directory, may_be_missing=True)
         workdir = Workdir(repository, place, actor, session_id=session)
     report = partial(_report, invocation.output)
-    watcher = Watcher(workdir, report, intent_id=intent, brings=not read_only_files, link=link)
+    _run(Watcher(workdir, report, intent_id=intent, brings=not read_only_files, link=link))
+
+
+def _run(watcher: Watcher) -> None:
     with _stopping(watcher.stop):
         is_all_recorded = watcher.run()
     if not is_all_recorded:

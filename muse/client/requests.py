@@ -64,7 +64,7 @@ class Requests:
             raise ServerError(f"{method} {path}: the answer is not JSON: is this a Muse server?") from error
         if not isinstance(found, dict):
             raise ServerError(f"{method} {path}: the answer is not a JSON object: is this a Muse server?")
-        return _Answer(found)
+        return _Fields(found)
 
     async def content(
         self,
@@ -131,7 +131,7 @@ class Requests:
         await self.close()
 
 
-class _Answer(dict[str, Any]):
+class _Fields(dict[str, Any]):
     """The JSON object of an answer, which another program than a server of ours may have written."""
 
     def __missing__(self, name: str) -> NoReturn:

@@ -55,7 +55,7 @@ def files_directory(
         return None
     if not (may_be_missing or repository.storage.is_directory(place)):
         raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
-    if os.path.commonpath((place, root)) == place:
+    if os.path.join(root, "").startswith(os.path.join(place, "")):
         raise UsageError(
             f"{wanted} contains the repository {root}, whose files would be recorded as its own: name "
             "a directory beside it"
