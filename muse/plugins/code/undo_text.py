@@ -1,12 +1,13 @@
 """Finds the edits of one text that take ops back: which characters go, and which come again. Pure."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from muse.plugins.code.characters import Characters
-from muse.plugins.code.deeds import Deed, FileDeeds
+from muse.plugins.code.deeds import BEFORE, Deed, FileDeeds
+from muse.plugins.code.undo_lines import Standing, kept_lines
 from muse.plugins.code.update import Id, Insertion
 
 _CHARACTERS = 8_192  # so many change in one op at most,
@@ -81,13 +82,18 @@ class TextUndo:
         self._roots: dict[Id, Id] = {}  # of each character that is a copy, the first one
         self._copies: dict[Id, list[Id]] = {}
         self._find_copies()
-        self._deleters: dict[Id, dict[str, Deed]] = {root: {} for root in self._touched()}
+        touched = dict.fromkeys(self._touched())
+        hidden = dict.fromkeys(self._not_counting())
+        self._deleters: dict[Id, dict[str, Deed]] = {root: {} for root in (*touched, *hidden)}
         self._find_deleters()
         self.kept: list[KeptWork] = []
         self._going: dict[Id, Id] = {}  # what goes -> its root
         self._coming: dict[Id, Id] = {}  # beside what something comes -> its root
-        for root in self._deleters:
+        kept_before = self._in_kept_lines(before) if hidden else {}
+        self._in_lines = self._in_kept_lines(after) if hidden else {}  # stays, with others' work in its line
+        for root in touched:
             self._decide(root)
+        self._follow_lines(kept_before)
 
     @property
     def first(self) -> Id | None:
@@ -168,6 +174,8 @@ class TextUndo:
         if self._counts(bringer) and not against and not is_lost:
             if not present and self._known_text(root) is not None:
                 self._coming[copies[-1]] = root
+        elif root in self._in_lines:
+            return
         elif present and (not self._counts(bringer) or any(map(self._is_switched_on, against))):
             self._going.update(dict.fromkeys(present, root))
         elif not present and self._counts(bringer):
@@ -181,6 +189,64 @@ class TextUndo:
             for wanted in self._causes.get(op_id, ()):
                 self._keep(KeptWork(wanted, "others deleted the same text: it stays deleted", other))
 
+    # -- lines in which others wrote ------------------------------------------------------------
+
+    def _not_counting(self) -> Iterator[Id]:
+        """Yield the characters of ops that do not count, before or after."""
+        for deed in self._file.deeds:
+            if not (deed.is_undo or (self._before.get(deed.op_id, True) and self._counts(deed))):
+                yield from deed.texts
+
+    def _in_kept_lines(self, status: Mapping[str, bool]) -> dict[Id, list[Id]]:
+        """Return the characters that stay although their ops do not count, with those of others in the line.
+
+        It looks at all that would be there if nothing but deletions took characters away, so it is the same
+        in whatever order ops were undone.
+        """
+        roots = dict.fromkeys(self._roots.get(identity, identity) for identity in self._characters.ids)
+        shown, standing = list[Id](), list[Standing]()
+        for root in roots:
+            text = self._shown_text(root, status)
+            if text is not None:
+                shown.append(root)
+                standing.append(_standing(text, self._bringer(root), status))
+        made = next((deed for deed in self._file.deeds if deed.op.kind == "create"), None)
+        lines = kept_lines([*standing, _standing("\n", made, status)])
+        found: dict[Id, list[Id]] = {}
+        for line in lines:
+            others = [shown[place] for place in line.others if place < len(shown)]
+            found |= {shown[place]: others for place in line.taken if place < len(shown)}
+        return found
+
+    def _shown_text(self, root: Id, status: Mapping[str, bool]) -> str | None:
+        """Return the text of a character that nobody deleted whose op counts, None for any other."""
+        copies = self._all_of(root)
+        present = next((identity for identity in copies if identity in self._characters.texts), None)
+        if root in self._deleters:
+            is_lost = present is None and any(identity in self._file.lost_before for identity in copies)
+            if is_lost or any(status.get(op_id, True) for op_id in self._deleters[root]):
+                return None
+            return self._known_text(root) if present is None else self._characters.texts[present]
+        return None if present is None else self._characters.texts[present]
+
+    def _follow_lines(self, kept_before: Mapping[Id, list[Id]]) -> None:
+        """Let what is in lines of others come and go with their work; name what is newly kept for it."""
+        for root in kept_before.keys() - self._in_lines.keys():
+            if not self._counts(self._bringer(root)):
+                self._going.update((one, root) for one in self._all_of(root) if one in self._characters.texts)
+        for root in self._in_lines.keys() - kept_before.keys():
+            copies = self._all_of(root)
+            if not any(one in self._characters.texts for one in copies):
+                self._coming[copies[-1]] = root
+        for root, others in self._in_lines.items():
+            bringer = self._bringer(root)
+            if bringer is None or root in kept_before:
+                continue
+            writers = [writer for writer in map(self._bringer, others) if writer is not None]
+            last = max(writers, key=lambda writer: writer.place, default=bringer)
+            for wanted in self._causes.get(bringer.op_id, ()) if last.place > bringer.place else ():
+                self._keep(KeptWork(wanted, "others wrote in the line: it stays whole", last))
+
     def _keep(self, kept: KeptWork) -> None:
         if kept not in self.kept:
             self.kept.append(kept)
@@ -189,7 +255,7 @@ class TextUndo:
 
     def _hunks(self) -> Iterator[TextHunk]:
         ids, texts = self._characters.ids, self._characters.texts
-        gap = _Gap(self._file)
+        gap = _Gap(self._file, {one for root, others in self._in_lines.items() for one in (root, *others)})
         hunk, run = TextHunk(0), list[Id]()
         for place, identity in enumerate(ids):
             is_coming = identity in self._coming
@@ -207,7 +273,7 @@ class TextUndo:
                     hunk = TextHunk(hunk.position + len(hunk.text))
             if root is None:
                 hunk.position += bool(text)
-                gap.add(identity)
+                gap.add(self._roots.get(identity, identity))
                 continue
             causes = self._causes_of(root)
             hunk.undoes.update(causes)
@@ -250,11 +316,18 @@ class TextUndo:
         return any(deed.op_id == op_id for deed in self._file.deeds)
 
 
+def _standing(text: str, bringer: Deed | None, status: Mapping[str, bool]) -> Standing:
+    if bringer is None:
+        return Standing(text, BEFORE, is_taken=False)
+    return Standing(text, bringer.place, is_taken=not status.get(bringer.op_id, True))
+
+
 class _Gap:
     """The characters that stay between two that go, if all of them were written after those."""
 
-    def __init__(self, file: FileDeeds) -> None:
+    def __init__(self, file: FileDeeds, named: Collection[Id]) -> None:
         self._file = file
+        self._named = named  # characters in lines that are named as a whole
         self._start: tuple[int, dict[str, None]] | None = None
         self._writers: dict[str, Deed] = {}
 
@@ -264,7 +337,7 @@ class _Gap:
         bringer = self._file.bringer(identity)
         if bringer is None or bringer.is_undo or bringer.place < self._start[0]:
             self._start = None
-        else:
+        elif identity not in self._named:
             self._writers[bringer.op_id] = bringer
 
     def between(self, root: Id, causes: dict[str, None]) -> Iterator[tuple[str, Deed]]:

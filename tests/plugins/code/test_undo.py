@@ -176,7 +176,18 @@ def test_what_others_wrote_in_the_midst_of_it_stays_and_is_named() -> None:
     session.edit("A", (4, 0, "two\nthree\n"))
     session.edit("B", (7, 0, " and a half"))
     outcome = session.undo(session.ops_of("A"))
-    assert session.text() == "one\n and a halffour\n"
+    assert session.text() == "one\ntwo and a half\nfour\n"
+    [kept] = outcome.kept
+    assert (kept.index, kept.because) == (0, 1)
+    assert kept.reason == "others wrote in the line: it stays whole"
+
+
+def test_what_others_wrote_in_the_midst_of_a_line_goes_on_alone_and_is_named() -> None:
+    session = TextSession(Head({"a.txt": b"f(1)\n"}))
+    session.edit("A", (3, 0, ", two"))
+    session.edit("B", (6, 0, "BB"))
+    outcome = session.undo(session.ops_of("A"))
+    assert session.text() == "f(1BB)\n"
     [kept] = outcome.kept
     assert (kept.index, kept.because) == (0, 1)
     assert kept.reason == "what others wrote in the midst of it stays"

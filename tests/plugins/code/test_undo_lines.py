@@ -1,0 +1,165 @@
+"""Taking back lines of code in which others wrote: such a line stays whole, all else goes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.samples.code_samples import Head
+from tests.samples.text_session import TextSession
+
+BODY = "def f():\n    return 1\n"
+BLOCK = "    x = 1\n    y = 2\n"
+
+
+def rewritten(session: TextSession, actor: str, whole: str, *, late: bool) -> None:
+    """Let an actor make another text, with one edit that begins as late, or as early, as it can."""
+    text = session.text() or ""
+    most = min(len(text), len(whole))
+    head, tail = alike(text, whole, most), alike(text[::-1], whole[::-1], most)
+    head, tail = (head, min(tail, most - head)) if late else (min(head, most - tail), tail)
+    session.edit(actor, (head, len(text) - tail - head, whole[head : len(whole) - tail]))
+
+
+def alike(one: str, other: str, most: int) -> int:
+    """Return how many characters at the start are the same."""
+    return next((number for number in range(most) if one[number] != other[number]), most)
+
+
+def replaced(session: TextSession, actor: str, pair: tuple[str, str], *, late: bool) -> None:
+    rewritten(session, actor, (session.text() or "").replace(*pair, 1), late=late)
+
+
+CASES = [
+    # base, what A makes of what, what B makes of what, the text once A is undone
+    (
+        BODY,
+        ("    return", BLOCK + "    return"),
+        ("y = 2", "y = 3  # ann"),
+        "def f():\n    y = 3  # ann\n    return 1\n",
+    ),
+    (BODY, ("    return", BLOCK + "    return"), ("x = 1", "x = 7"), "def f():\n    x = 7\n    return 1\n"),
+    (
+        BODY,
+        ("    return", BLOCK + "    return"),
+        ("    y", "    z = 0\n    y"),
+        "def f():\n    z = 0\n    return 1\n",
+    ),
+    (BODY, ("    return", BLOCK + "    return"), ("return 1", "return 2"), "def f():\n    return 2\n"),
+    (BODY, ("    return", BLOCK + "    return"), ("    x = 1\n", ""), BODY),
+    (
+        "one\ntwo\n",
+        ("two", "block1\nblock2\ntwo"),
+        ("block2", "block2 edited by b"),
+        "one\nblock2 edited by b\ntwo\n",
+    ),
+    ("one\ntwo\n", ("two\n", "two\nblock1\nblock2\n"), ("block1", "block1 b"), "one\ntwo\nblock1 b\n"),
+    ("six", ("six", "six\ntwo\nthree"), ("two", "two!"), "six\ntwo!"),
+    ("six", ("six", "six\ntwo\nthree"), ("three", "three!"), "six\nthree!"),
+    ("item1\nitem2\n", ("item2", "item1b\nitem1c\nitem2"), ("1c", "1d"), "item1\nitem1d\nitem2\n"),
+    ("a\nbc\nd\n", ("bc", "bX\nmid\nYc"), ("mid", "middle"), "a\nb\nmiddle\nc\nd\n"),
+]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(("base", "made", "changed", "expected"), CASES)
+def test_a_line_in_which_others_wrote_stays_whole(
+    base: str, made: tuple[str, str], changed: tuple[str, str], expected: str, *, late: bool
+) -> None:
+    session = TextSession(Head({"a.txt": base.encode()}))
+    replaced(session, "A", made, late=late)
+    replaced(session, "B", changed, late=late)
+    before = session.text()
+    outcome = session.undo(session.ops_of("A"))
+    after, own = session.text(), session.last(len(outcome.compensations))
+    assert after == expected
+    assert session.plan(session.ops_of("A")).compensations == []
+    session.undo(own)
+    assert session.text() == before
+    session.undo(session.ops_of("A"))
+    assert session.text() == expected
+    session.commit()
+    outcome = session.undo(session.ops_of("B"))
+    assert session.text() == base
+    session.undo(session.last(len(outcome.compensations)))
+    assert session.text() == expected
+
+
+def test_no_indent_is_left_without_its_line() -> None:
+    session = TextSession(Head({"a.txt": BODY.encode()}))
+    replaced(session, "A", ("return", "if a:\n        y = 2\n        return"), late=True)
+    replaced(session, "B", ("y = 2", "y = 3"), late=True)
+    before = session.text()
+    [kept, *_] = session.undo(session.ops_of("A")).kept
+    assert session.text() == before
+    assert (kept.reason, kept.because) == ("others wrote in the line: it stays whole", 1)
+    session.undo(session.ops_of("B"))
+    assert session.text() == BODY
+
+
+def test_lines_that_stay_are_named_once_with_the_op_in_them_and_no_more_when_it_is_asked_again() -> None:
+    session = TextSession(Head({"a.txt": BODY.encode()}))
+    replaced(session, "L", ("return 1", "return 1  # lead"), late=True)
+    replaced(session, "A", ("    return", BLOCK + "    return"), late=True)
+    replaced(session, "B", ("y = 2", "y = 3  # ann"), late=True)
+    outcome = session.undo(session.ops_of("A"))
+    [kept] = outcome.kept
+    assert (kept.index, kept.because) == (1, 2)
+    assert session.plan(session.ops_of("A")).kept == []
+
+
+def test_who_undoes_may_be_the_one_who_wrote_in_the_line() -> None:
+    session = TextSession(Head({"a.txt": BODY.encode()}))
+    replaced(session, "A", ("    return", BLOCK + "    return"), late=True)
+    replaced(session, "B", ("y = 2", "y = 3  # b"), late=True)
+    session.undo(session.ops_of("A"), actor="B")
+    assert session.text() == "def f():\n    y = 3  # b\n    return 1\n"
+
+
+def test_one_of_an_actor_s_ops_is_taken_back_from_under_another_of_its_own() -> None:
+    session = TextSession(Head({"a.txt": BODY.encode()}))
+    replaced(session, "A", ("    return", BLOCK + "    return"), late=True)
+    replaced(session, "A", ("y = 2", "y = 3"), late=True)
+    session.undo(session.ops_of("A")[:1])
+    assert session.text() == "def f():\n    y = 3\n    return 1\n"
+    session.undo(session.ops_of("A"))
+    assert session.text() == BODY
+
+
+LINES = st.lists(st.sampled_from(["    x\n", "    xy\n", "y\n", "\n", "  x y\n"]), max_size=5).map("".join)
+EDITS = st.lists(
+    st.tuples(st.sampled_from("ABC"), LINES, st.floats(0, 1), st.floats(0, 1), st.booleans()), max_size=6
+)
+
+
+@given(LINES, EDITS, st.permutations("ABC"), st.booleans())
+def test_undoing_lines_is_undone_and_done_again_and_leaves_nothing_once_all_is_undone(
+    base: str,
+    edits: list[tuple[str, str, float, float, bool]],
+    order: list[str],
+    commits: bool,  # noqa: FBT001
+) -> None:
+    session = TextSession(Head({"a.txt": base.encode()}))
+    for actor, lines, start, end, late in edits:
+        text = session.text() or ""
+        first, last = sorted((round(start * len(text)), round(end * len(text))))
+        last = min(last, first + 4)
+        if actor != "B":  # who writes whole lines
+            first = text.rfind("\n", 0, first) + 1
+            last = max(first, text.rfind("\n", 0, last) + 1)
+        fresh = lines if actor != "B" else lines.strip()
+        rewritten(session, actor, text[:first] + fresh + text[last:], late=late)
+    for actor in order:
+        own = session.ops_of(actor)
+        if not own:
+            continue
+        before = session.text()
+        done = session.undo(own)
+        after, made = session.text(), session.last(len(done.compensations))
+        assert session.plan(own).compensations == []
+        if commits:
+            session.commit()
+        back = session.undo(made)
+        assert session.text() == before
+        session.undo(session.last(len(back.compensations)))
+        assert session.text() == after
+    assert session.text() == base
