@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from muse.cli.shared.options import Invocation, check_session, current_directory
-from muse.cli.shared.output import Output
+from muse.cli.shared.output import Output, printable
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
 from muse.workdir.ignore import IGNORE_FILE
@@ -55,7 +55,7 @@ def files_directory(
         return None
     if not (may_be_missing or repository.storage.is_directory(place)):
         raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
-    if os.path.commonpath((place, root)) == place:
+    if root.startswith(os.path.join(place, "")):
         raise UsageError(
             f"{wanted} contains the repository {root}, whose files would be recorded as its own: name "
             "a directory beside it"
@@ -127,7 +127,7 @@ def _rest(change: ChangedFile) -> list[tuple[str, int | None]]:
     moved = f"{change.from_path} -> {change.path}" if change.from_path else change.path
     edited = " (and edited)" if change.is_edited else ""
     meets: list[tuple[str, int | None]] = [(" (on both sides)", _CONFLICT_COLOUR)] if change.meets else []
-    return [(f"{moved}{edited}", None), *meets]
+    return [(f"{printable(moved)}{edited}", None), *meets]
 
 
 def print_faults(output: Output, faults: Sequence[FileFault]) -> None:
