@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from muse.core.entry import OpEntry, check_parents, check_text, is_op_id
+from muse.core.entry import OpEntry, check_new_name, check_parents, check_text, is_op_id
 from muse.core.line import FRAME_LENGTH, encode_line
 from muse.core.op_ids import OP_IDS
 from muse.errors import InvalidEntryError
@@ -35,7 +35,9 @@ def draft(
     }
     if not is_op_id(made["op_id"]):
         raise InvalidEntryError(f"op_id {op_id!r} is not a lower-case UUID4", field="op_id")
-    for field in ("actor_id", "domain", "intent_id", "reservation_id"):
+    for field in ("actor_id", "intent_id"):
+        check_new_name(field, made[field])
+    for field in ("domain", "reservation_id"):
         check_text(field, made[field])
     if parent_op_ids is not None:
         check_parents(parent_op_ids)

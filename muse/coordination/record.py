@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from muse.core.address import ADDRESS_LENGTH, MOST_STEPS, steps_of
-from muse.core.entry import check_text, is_op_id
+from muse.core.entry import check_new_name, is_op_id
 from muse.disk import layout
 from muse.disk.json_file import field, field_items
 from muse.errors import CorruptionError, UsageError
@@ -320,9 +320,9 @@ def check_ttl(seconds: float) -> float:
 def check_words(branch: str, actor_id: str, run_id: str, operation: str, detail: str = "") -> None:
     """Raise `UsageError` unless these texts may be in a record."""
     layout.check_branch(branch)
-    check_text("actor_id", actor_id)
+    check_new_name("actor_id", actor_id)
+    check_new_name("run_id", run_id)
     for name, text, longest in (
-        ("run_id", run_id, 256),
         ("operation", operation, 256),
         ("detail", detail, DETAIL_LENGTH),
     ):

@@ -11,7 +11,7 @@ from muse.core import compiled
 from muse.core.blocks import encode_lines
 from muse.core.clock import LamportClock
 from muse.core.coverage import Cut
-from muse.core.entry import OpEntry, check_text
+from muse.core.entry import OpEntry, check_new_name, check_text
 from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.group_commit import GroupCommit
 from muse.core.file.log_file import LogFile
@@ -250,9 +250,14 @@ class Appends(compiled.LogEnd):
 
     def check_names(self, names: Names) -> None:
         """Raise `InvalidEntryError` unless an entry may have these names; remember those that it may."""
-        fields = ("actor_id", "domain", "intent_id", "reservation_id")
-        for field, value in zip(fields, names, strict=True):
-            check_text(field, value, self._directory.limits)
+        checks = {
+            "actor_id": check_new_name,
+            "domain": check_text,
+            "intent_id": check_new_name,
+            "reservation_id": check_text,
+        }
+        for (field, check), value in zip(checks.items(), names, strict=True):
+            check(field, value, self._directory.limits)
         if len(self.checked_names) < _NAMES_KEPT:
             self.checked_names.add(names)
 

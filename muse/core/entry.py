@@ -14,6 +14,8 @@ MAX_LAMPORT = 2**53 - 1
 
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 
+_BREAKS_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 class OpEntry(TypedDict):
     """One op in the log. At run time a plain dict with these nine keys, in this order."""
@@ -89,6 +91,25 @@ def check_text(field: str, value: object, limits: Limits = DEFAULT_LIMITS) -> No
         raise InvalidEntryError(
             f"{field} has {len(value)} characters: at most {limits.text_length} are allowed", field=field
         )
+
+
+def check_new_name(field: str, value: object, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Raise `InvalidEntryError` unless `value` may name the actor or the intent of something new.
+
+    It is then on one line wherever it is shown: it has no newline and no control character. A log may hold
+    such a name from earlier, or from another program, and stays readable.
+    """
+    check_text(field, value, limits)
+    if isinstance(value, str) and (found := _BREAKS_A_LINE.search(value)):
+        raise InvalidEntryError(
+            f"{field} {value!r} has {found[0]!r} in it: give a name of one line, without control characters",
+            field=field,
+        )
+
+
+def as_new_name(text: str) -> str:
+    """Return a text of another program as a name that `check_new_name` takes: without what breaks a line."""
+    return _BREAKS_A_LINE.sub(" ", text).strip()
 
 
 def check_parents(parent_op_ids: Iterable[object], limits: Limits = DEFAULT_LIMITS) -> None:

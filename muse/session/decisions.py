@@ -12,7 +12,7 @@ from muse.apply.domains import check_domain_is_known, check_domain_op
 from muse.coordination.record import Reservation
 from muse.coordination.reservations import FrozenReservations, describe
 from muse.core.address import addresses_of
-from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry
+from muse.core.entry import ENTRY_FIELDS, OpEntry, check_entry, check_new_name
 from muse.core.line import encode_line
 from muse.core.op_ids import OP_IDS
 from muse.errors import DomainError, InvalidEntryError
@@ -110,6 +110,8 @@ def make_offer(op: Mapping[str, Any], request: Request, *, any_domain: bool = Fa
     try:
         if is_draft:
             entry = _completed(op, request.actor_id)
+            check_new_name("actor_id", entry["actor_id"])
+            check_new_name("intent_id", entry["intent_id"])
         check_entry(entry)
         if entry["actor_id"] != request.actor_id:
             reason = f"{request.actor_id} cannot append as {entry['actor_id']}: let each append their own"

@@ -7,7 +7,7 @@ from typing import Any
 from muse.apply.domains import read_state
 from muse.causality import heads_of
 from muse.core.content_id import sha256_hex
-from muse.core.entry import DEFAULT_LIMITS, OpEntry
+from muse.core.entry import DEFAULT_LIMITS, OpEntry, check_new_name
 from muse.core.new_entries import make_op_entry
 from muse.disk import layout
 from muse.domain import (
@@ -142,6 +142,7 @@ def undo(
     can be undone in turn. With `dry_run` nothing is appended: the outcome says what would be, with the files
     before and after. Raises `NotFoundError` if no op is wanted; what cannot be undone is listed.
     """
+    check_new_name("actor_id", actor_id)
     session.heal()
     repository, session_id = session.repository, session.log.session_id()
     entries = list(session.log.entries(order="total"))

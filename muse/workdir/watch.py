@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from muse.core.entry import check_new_name
 from muse.core.timestamp import now_text
 from muse.disk import layout
 from muse.disk.tree_watch import TreeWatch
@@ -83,6 +84,8 @@ class Watcher:
         brings: bool = True,
         link: "ServerLink | None" = None,
     ) -> None:
+        check_new_name("actor_id", workdir.actor_id)
+        check_new_name("intent_id", intent_id)
         self._workdir = workdir
         self._link = link
         self._report = report

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from muse.core.content_id import sha256_hex
+from muse.core.entry import check_new_name
 from muse.disk import layout
 from muse.errors import StorageError, UsageError
 from muse.history.repository import Repository
@@ -185,6 +186,8 @@ class Workdir:
         """
         if not self.actor_id:
             raise UsageError("nobody is named whose edits these are: name an actor")
+        check_new_name("actor_id", self.actor_id)
+        check_new_name("intent_id", intent_id)
         wanted = scope_of(paths, is_settled)
         with self._begun(wanted) as (base, chosen, _):
             quick = self._quick_comparison(base, chosen)

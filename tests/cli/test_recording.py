@@ -1,8 +1,10 @@
 """`muse status` and `muse record`: files of a directory, and a session."""
 
+import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,52 @@ def test_misuse_is_named(muse: Muse) -> None:
     assert muse("record").status == 2
     assert "name an actor" in muse("record", "--actor", "").complaint
     assert "is not allowed" in muse("record", "--actor", "anna", "--session", "../x").complaint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("record", "--actor", "a\nb"),
+        ("record", "--actor", "anna", "--intent", "one\u2028two"),
+        ("watch", "--actor", "a\x1b[2Jb"),
+        ("watch", "--actor", "anna", "--intent", "one\ntwo"),
+        ("undo", "--actor", "anna", "--as", "b\rc"),
+        ("session", "append", "anna", "--actor", "a\nb"),
+        ("session", "append", "anna", "--actor", "anna", "--intent", "a\tb"),
+        ("commit", "-m", "first", "--author", "a\nb"),
+        ("coord", "reserve", "a.txt", "--actor", "a\nb"),
+        ("token", "create", "--actor", "a\x7fb"),
+    ],
+)
+def test_a_new_name_that_is_not_one_line_is_refused(
+    muse: Muse, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    muse("record", "--actor", "anna")
+    (tmp_path / "a.txt").write_text("two\n")
+    refused = muse(*arguments, stdin=b'{"op":"insert","address":"o.txt","position":null,"text":"o"}')
+    assert refused.status == 2
+    assert "give a name of one line, without control characters" in refused.err
+    with OpLog(str(tmp_path), "anna") as log:
+        assert len(log.read_all()) == 1
+
+
+def test_a_name_of_two_lines_that_a_log_has_is_shown_on_one(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    muse("record", "--actor", "anna")
+    with OpLog(str(tmp_path), "anna") as log:
+        [entry] = log.read_all()
+    named = {**entry, "actor_id": "ann\na", "op_id": str(uuid.uuid4()), "intent_id": "x\ny"}
+    named["domain_op"] = {**entry["domain_op"], "address": "b.txt"}
+    line = json.dumps(named).encode()
+    assert muse("session", "append", "anna", stdin=line).status == 0
+    for arguments in (
+        ("blame", "b.txt"),
+        ("blame", "b.txt", "--ops"),
+        ("session", "tail", "anna", "-n", "1"),
+    ):
+        [shown] = muse(*arguments).out.splitlines()
+        assert "ann\\na" in shown
 
 
 def test_output_in_a_pipe_has_no_colours(muse: Muse, tmp_path: Path) -> None:

@@ -300,6 +300,7 @@ def test_what_is_wrong_with_one_op_is_said_of_it_and_the_others_are_stored(scene
     wrong: list[tuple[Any, str, str]] = [
         (draft("a") | {"domain_op": {"x": float("nan")}}, "invalid", "domain_op"),
         (draft("a") | {"colour": "red"}, "invalid", "unknown field: colour"),
+        (draft("a", intent_id="one\ntwo"), "invalid", "name of one line"),
         ({"domain": DOMAIN}, "invalid", "lacks domain_op"),
         (draft("a") | {"parent_op_ids": 3}, "invalid", "parent_op_ids"),
         (draft("a") | {"lamport_ts": 3}, "invalid", "created_at"),

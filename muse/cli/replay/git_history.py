@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from muse.cli.replay.script import CONDUCTOR, Change, Create, Move, Remove, Script, ScriptStep, Write
+from muse.core.entry import as_new_name
 from muse.errors import MuseError, UsageError
 from muse.plugins.code.ops import is_path
 
@@ -195,7 +196,7 @@ class _Git:
                 author, email, at, message = (
                     next(tokens).decode("utf-8", "replace").strip() for _ in range(4)
                 )
-                author = author[:_NAME_LENGTH] or "unknown"
+                author = as_new_name(author[:_NAME_LENGTH]) or "unknown"
                 known = [parent for parent in parents if parent]
                 found.append(_Commit(commit_id, known, author, email, at, message, []))
             elif token.strip().startswith(b":"):

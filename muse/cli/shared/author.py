@@ -3,11 +3,17 @@
 import getpass
 import subprocess
 
+from muse.core.entry import check_new_name
+
 _GIT_SECONDS = 10
 
 
 def author_or_person(given: str, directory: str) -> str:
-    """Return the author that is given; else the user of git in `directory`, else the name of the login."""
+    """Return the author that is given; else the user of git in `directory`, else the name of the login.
+
+    Raises `UsageError` for one that is not one line.
+    """
+    check_new_name("author", given.strip())
     return given.strip() or _git_user(directory) or _login() or "unknown"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from muse.cli.shared.options import Invocation, check_session, current_directory
-from muse.cli.shared.output import Output
+from muse.cli.shared.output import Output, printable
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
 from muse.workdir.ignore import IGNORE_FILE
@@ -128,7 +128,7 @@ def _rest(change: ChangedFile) -> list[tuple[str, int | None]]:
     edited = " (and edited)" if change.is_edited else ""
     met = f" (others renamed it to {change.others_path})" if change.others_path else " (on both sides)"
     meets: list[tuple[str, int | None]] = [(met, _CONFLICT_COLOUR)] if change.meets else []
-    return [(f"{moved}{edited}", None), *meets]
+    return [(f"{printable(moved)}{edited}", None), *[(printable(text), style) for text, style in meets]]
 
 
 def print_faults(output: Output, faults: Sequence[FileFault]) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import orjson
 
 from muse.core.content_id import sha256_hex
+from muse.core.entry import check_new_name
 from muse.disk import layout
 from muse.disk.json_file import encode_with_digest, read_with_digest
 from muse.disk.storage import LOCAL, Storage
@@ -113,6 +114,7 @@ class Tokens:
         """Make a token and return its text, which is shown this once and kept nowhere, and what is kept."""
         if not actor or len(actor) > 256:
             raise UsageError("the actor is empty or longer than 256 characters: name who the token speaks as")
+        check_new_name("actor", actor)
         if scope not in SCOPES:
             raise UsageError(f"scope {scope!r} is unknown: use one of {', '.join(SCOPES)}")
         if not session:
