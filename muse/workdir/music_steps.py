@@ -38,7 +38,7 @@ class MusicSteps:
 
     def create(self, path: str, content: bytes) -> Step:
         """Make a new file."""
-        _read(path, content, None)
+        _read(content, None)
         if path in self._newest.digests:
             raise LeftOutError(
                 f"others made another file {path} meanwhile, and MIDI files are merged only with what they "
@@ -54,8 +54,8 @@ class MusicSteps:
         base = self._base(path, row)
         if base is None or path not in self._newest.digests:
             return self.create(path, content)
-        before = _read(path, *base)
-        mine = _read(path, content, base[1])
+        before = _read(*base)
+        mine = _read(content, base[1])
         names = matched_notes(before.notes, mine.notes, mine.read.file.ticks_per_beat)
         names |= {name: uuid.uuid4().hex for name in mine.notes if name not in names}
         notes = {names[name]: placed for name, placed in mine.notes.items()}
@@ -113,7 +113,7 @@ class MusicSteps:
         return content, page
 
     def _present(self, path: str) -> IdentifiedScore:
-        return _read(path, self._newest.files[path], self._newest.names_of(path))
+        return _read(self._newest.files[path], self._newest.names_of(path))
 
     def _replace(
         self,
@@ -126,7 +126,7 @@ class MusicSteps:
         """Replace the whole file, since more than notes changed; what others did to notes goes into it."""
         content, notes = mine
         page = self._store.part(after.part)
-        whole = _read(path, content, page)
+        whole = _read(content, page)
         present = self._newest.files[path]
         if object_id(present) != digest:
             theirs = self._present(path)
@@ -154,11 +154,11 @@ class MusicSteps:
         return Step(path, MUSIC, list(ops), after, self._newest.heads(MUSIC), list(stored))
 
 
-def _read(path: str, content: bytes, page: bytes | None) -> IdentifiedScore:
+def _read(content: bytes, page: bytes | None) -> IdentifiedScore:
     try:
         return identify(content, page)
     except DomainError as error:
-        raise LeftOutError(f"{path}: {error}") from error
+        raise LeftOutError(str(error)) from error
 
 
 def _renaming(content: bytes, mine: IdentifiedScore, names: Mapping[str, str]) -> dict[str, str]:

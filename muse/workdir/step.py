@@ -33,7 +33,7 @@ class NoTextError(LeftOutError):
 def no_text_reason(path: str, encoding: str = "") -> str:
     """Say that a text turned into something else, and what to do."""
     return (
-        f"{path} was a text{encoding} and is no longer one: it is left as it is. If that is meant, name it, "
+        f"it was a text{encoding} and is no longer one: it is left as it is. If that is meant, name it, "
         f"and it is recorded as a whole: 'muse record {path} --actor NAME'"
     )
 

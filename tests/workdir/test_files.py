@@ -199,10 +199,10 @@ def test_a_text_that_turned_binary_is_named_and_recorded_whole_once_it_is_meant(
         ["a.txt", "b.txt"],
         ["a.txt"],
     )
-    assert "a.txt was a text and is no longer one" in status.faults[0].reason
+    assert "it was a text and is no longer one" in status.faults[0].reason
     outcome = workdir(root).record()
     assert recorded(outcome) == ["b.txt"]
-    assert "a.txt was a text in utf-8 and is no longer one" in faults(outcome)["a.txt"]
+    assert "it was a text in utf-8 and is no longer one" in faults(outcome)["a.txt"]
     assert (root / "a.txt").read_bytes() == b"one\0two"
     outcome = workdir(root).record(["a.txt"])
     assert (recorded(outcome), faults(outcome)) == (["a.txt"], {})
