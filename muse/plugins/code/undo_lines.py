@@ -1,6 +1,6 @@
 """Finds the lines that stay whole although the op that brought them is taken back. Pure.
 
-A line is up to its line end, with it. Whoever inserts whole lines may have brought the same text as from the
+A line is up to its line end, with it. An edit of whole lines may have brought the same text as from the
 middle of one line to the middle of another (`x = 1⏎    ` behind an indent, for `    x = 1⏎` before it): what
 is looked at here is moved to the start of the line where that makes no difference to the text.
 """
@@ -35,7 +35,7 @@ def kept_lines(characters: Sequence[Standing]) -> list[KeptLine]:
     """
     blocks = list(_blocks(characters))
     touched = [block for block in blocks if not all(characters[place].is_taken for place in range(*block))]
-    return _Lines(characters, touched).kept() if touched else []
+    return _StandingLines(characters, touched).kept() if touched else []
 
 
 def _blocks(characters: Sequence[Standing]) -> Iterator[tuple[int, int]]:
@@ -60,7 +60,7 @@ def _blocks(characters: Sequence[Standing]) -> Iterator[tuple[int, int]]:
         yield start, len(characters)
 
 
-class _Lines:
+class _StandingLines:
     """A text by its lines. `owners` are the characters as they are once blocks start with a line."""
 
     def __init__(self, characters: Sequence[Standing], blocks: Sequence[tuple[int, int]]) -> None:
