@@ -74,7 +74,7 @@ def test_what_another_session_wrote_stays(session: LiveSession) -> None:
         other.commit("Again")
     archive_session(root, "other")
     undo(session, by_actor("ada"), "eve")
-    assert committed(session) == "noneand a half\n"
+    assert committed(session) == "nonee\nand a half\n"
 
 
 def test_ops_of_two_branches_that_were_merged_are_undone(session: LiveSession, tmp_path: Path) -> None:

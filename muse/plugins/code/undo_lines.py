@@ -1,6 +1,6 @@
 """Finds the lines that stay whole although the op that brought them is taken back. Pure.
 
-A line is up to its line end, with it. Whoever inserts whole lines may have brought the same text as from the
+A line is up to its line end, with it. An edit of whole lines may have brought the same text as from the
 middle of one line to the middle of another (`x = 1⏎    ` behind an indent, for `    x = 1⏎` before it): what
 is looked at here is moved to the start of the line where that makes no difference to the text.
 """
@@ -35,7 +35,7 @@ def kept_lines(characters: Sequence[Standing]) -> list[KeptLine]:
     """
     blocks = list(_blocks(characters))
     touched = [block for block in blocks if not all(characters[place].is_taken for place in range(*block))]
-    return _Lines(characters, touched).kept() if touched else []
+    return _StandingLines(characters, touched).kept() if touched else []
 
 
 def _blocks(characters: Sequence[Standing]) -> Iterator[tuple[int, int]]:
@@ -60,7 +60,7 @@ def _blocks(characters: Sequence[Standing]) -> Iterator[tuple[int, int]]:
         yield start, len(characters)
 
 
-class _Lines:
+class _StandingLines:
     """A text by its lines. `owners` are the characters as they are once blocks start with a line."""
 
     def __init__(self, characters: Sequence[Standing], blocks: Sequence[tuple[int, int]]) -> None:
@@ -93,7 +93,21 @@ class _Lines:
         """Align a block, with or without what others wrote at its start and its end."""
         taken = [place for place in range(start, end) if self._characters[place].is_taken]
         starts, ends = dict.fromkeys((start, taken[0])), dict.fromkeys((end, taken[-1] + 1))
-        any(self._align(first, last, is_taken=True) for last in ends for first in starts)
+        if not any(self._align(first, last, is_taken=True) for last in ends for first in starts):
+            self._align_around_others(taken)
+
+    def _align_around_others(self, taken: Sequence[int]) -> None:
+        """Align what is taken back of a block as if others had written nothing in the text that it shares."""
+        begin = self._starts[bisect_right(self._starts, taken[0]) - 1]
+        length = taken[0] - begin
+        texts = [self._texts[place] for place in taken]
+        if (
+            0 < length < len(taken)
+            and texts[-length - 1] == "\n"
+            and texts[-length:] == self._texts[begin : taken[0]]
+        ):
+            for one, other in zip(range(begin, taken[0]), taken[-length:], strict=True):
+                self._owners[one], self._owners[other] = self._owners[other], self._owners[one]
 
     def _align(self, start: int, end: int, *, is_taken: bool) -> bool:
         """Let a stretch own the same text from the start of a line to the start of another, if it can."""

@@ -107,6 +107,17 @@ def test_lines_that_stay_are_named_once_with_the_op_in_them_and_no_more_when_it_
     assert session.plan(session.ops_of("A")).kept == []
 
 
+def test_a_line_of_others_that_shares_text_with_the_undone_is_not_damaged() -> None:
+    """What is undone shares `    a = ` with the line behind it, in which B wrote: so it can only stay."""
+    session = TextSession(Head({"a.txt": b"    a = 2\n"}))
+    replaced(session, "A", ("    a = 2", "    a = 1\n    a = 2"), late=True)
+    replaced(session, "B", ("a = 2", "aa = 2"), late=True)
+    before = session.text()
+    [kept] = session.undo(session.ops_of("A")).kept
+    assert (kept.reason, kept.because) == ("others wrote in the line: it stays whole", 1)
+    assert session.text() == before
+
+
 def test_who_undoes_may_be_the_one_who_wrote_in_the_line() -> None:
     session = TextSession(Head({"a.txt": BODY.encode()}))
     replaced(session, "A", ("    return", BLOCK + "    return"), late=True)
