@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.cells import cell_len
 
-from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID, in_utc
+from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID, in_utc, is_narrow
 from muse.cli.shared.options import JsonOption, RepoOption, check_session, remember
 from muse.cli.shared.output import StyledPiece, print_error, printable
 from muse.cli.shared.workdirs import SessionOption, tree_paths
@@ -17,6 +17,7 @@ from muse.history.repository import Repository
 from muse.views.blame import Blame, BlamedPart, Maker, blame_file, blame_newest
 from muse.workdir.workdir import Workdir
 
+_BRIEF_ID = 8
 _WIDEST_NAMES = 24  # names beyond this move their own line, not all lines
 
 
@@ -59,7 +60,8 @@ def blame(
         for part in blamed.parts:
             output.record(asdict(part))
     else:
-        output.styled(_lines(blamed.parts, show_ops=show_ops))
+        lines = _lines(blamed.parts, show_ops=show_ops, has_room=not is_narrow(output))
+        output.styled(lines, cuts=True)
     for fault in blamed.faults:
         print_error("CorruptionError", fault, as_json=as_json)
     if blamed.faults:
@@ -82,21 +84,27 @@ def _blame(repository: Repository, path: str, revision: str | None, session_id: 
     return blamed
 
 
-def _lines(parts: Sequence[BlamedPart], *, show_ops: bool) -> Iterator[list[StyledPiece]]:
-    """Yield a line for each part, as git lays them out: commit, who, when, number, content."""
+def _lines(parts: Sequence[BlamedPart], *, show_ops: bool, has_room: bool) -> Iterator[list[StyledPiece]]:
+    """Yield a line for each part, as git lays them out: commit, who, when, number, content.
+
+    Where there is little room, the time and the padding of ids are left out.
+    """
     names = [_names(part) for part in parts]
     widest = max((width for width in map(cell_len, names) if width <= _WIDEST_NAMES), default=0)
     digits = len(str(len(parts)))
     for number, (part, name) in enumerate(zip(parts, names, strict=True), 1):
         changed = part.changed
-        when = in_utc(changed.when)[:16]
+        when = f" {in_utc(changed.when)[:16]:<16}" if has_room else ""
+        commit = (
+            _commit(changed).ljust(SHORT_ID) if has_room else _commit(changed)[:_BRIEF_ID].ljust(_BRIEF_ID)
+        )
         ops = (
             f" {changed.op_id[:SHORT_OP_ID] or '-'} {printable(changed.intent_id) or '-'}" if show_ops else ""
         )
         space = " " * (widest - cell_len(name))
         yield [
-            (f"{_commit(changed):<{SHORT_ID}}", "yellow"),
-            (f" ({name}{space} {when:<16}{ops} {number:>{digits}}) ", "cyan"),
+            (commit, "yellow"),
+            (f" ({name}{space}{when}{ops} {number:>{digits}}) ", "cyan"),
             (_content(part, number), ""),
         ]
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from muse.cli.shared.commit_text import SHORT_ID, author_of, commit_lines, in_utc, subject
+from muse.cli.shared.commit_text import SHORT_ID, author_of, commit_lines, is_narrow, moment_for, subject
 from muse.cli.shared.diffs import print_diffs
 from muse.cli.shared.options import Invocation, JsonOption, RepoOption, check_session, remember
 from muse.cli.shared.workdirs import tree_paths
@@ -127,17 +127,24 @@ def _print_table(invocation: Invocation, history: list[CommitRecord], *, is_filt
     if not history and is_filtered:
         invocation.output.line("No commit is as asked for.")
         return
-    rows = [
-        (
+    output = invocation.output
+    headings = ["COMMIT", "WHEN (UTC)", "AUTHOR", "OPS", "MESSAGE"]
+    rows: list[list[object]] = [
+        [
             record["commit_id"][:SHORT_ID],
-            in_utc(record["committed_at"]),
+            moment_for(output, record["committed_at"]),
             author_of(record),
             covered_count(record),
             subject(record),
-        )
+        ]
         for record in history
     ]
-    invocation.output.table(("COMMIT", "WHEN (UTC)", "AUTHOR", "OPS", "MESSAGE"), rows)
+    if is_narrow(output):  # the message needs the room
+        headings[1] = "WHEN"
+        del headings[3]
+        for row in rows:
+            del row[3]
+    output.table(headings, rows, cuts_last=True)
 
 
 def _moment_since(text: str, now: datetime) -> datetime:

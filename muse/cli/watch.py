@@ -65,8 +65,8 @@ def watch(
 
     What was changed while nobody watched is recorded first. A file that is being written waits until it is
     quiet. Ctrl-C records what is left, and ends. With `--dir`, each actor works in a directory of its own.
-    With the address of a server as `--repo`, it is a replica, and goes on while the server is away. What
-    cannot be recorded is named; if such a file is left at the end, the exit status is 1.
+    With the address of a server as `--repo`, it is a replica, and goes on while the server is away. Where a
+    file is left out to the end, the exit status is 1.
 
     Example: muse watch jam-1 --actor anna
 
@@ -90,9 +90,8 @@ def watch(
 
 def _run(watcher: Watcher) -> None:
     with _stopping(watcher.stop):
-        is_all_recorded = watcher.run()
-    if not is_all_recorded:
-        raise typer.Exit(1)
+        if not watcher.run():
+            raise typer.Exit(1)
 
 
 def _place(wanted: str) -> str:

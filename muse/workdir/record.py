@@ -65,7 +65,7 @@ class Recorder:
         return self.steps_for(path).row_of(path)
 
     def find_renames(self, found: Divergence) -> None:
-        """Take texts that are gone for the new ones that are nearly the same, also where others renamed them."""
+        """Take texts that are gone for the new ones that are nearly the same, though others renamed them."""
         if not any(change.kind == "new" for change in found.here.values()):
             return
         gone = [

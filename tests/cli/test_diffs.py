@@ -359,3 +359,20 @@ def test_a_name_is_quoted_as_git_does(path: str, first: str, third: str) -> None
     assert isinstance(diff.body, TextDiff)
     lines = [*header_lines(diff), *text_lines(diff, diff.body)]
     assert [lines[0][0][0], lines[2][0][0]] == [first, third]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_row_of_a_history_is_one_line_of_a_terminal_and_is_cut_with_a_mark(
+    muse: Muse, write: Write, tmp_path: Path, columns: int
+) -> None:
+    write(a_txt="so many words that no terminal has room for all of them " * 3 + "\n")
+    assert muse("branch", "create", "bob").status == 0
+    for command in (("log",), ("branch", "list"), ("blame", "a.txt")):
+        printed = without_colours(in_a_terminal(*command, cwd=tmp_path, columns=columns)).splitlines()
+        printed = [line.rstrip() for line in printed]
+        rows = muse(*command).out.splitlines()
+        assert len(printed) == len(rows)
+        assert max(map(len, printed)) <= columns
+        assert printed[-1].endswith(("…", rows[-1].split()[-1]))
+        assert not any("…" in row for row in rows)
+    assert printed[-1].endswith("…")

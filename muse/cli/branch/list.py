@@ -2,7 +2,7 @@
 
 import typer
 
-from muse.cli.shared.commit_text import SHORT_ID, in_utc, subject
+from muse.cli.shared.commit_text import SHORT_ID, is_narrow, moment_for, subject
 from muse.cli.shared.options import JsonOption, RepoOption, remember
 
 
@@ -18,10 +18,11 @@ def list_command(ctx: typer.Context, *, repo: RepoOption = None, as_json: JsonOp
         for name, commit_id in branches.items():
             invocation.output.record({"branch": name, "commit_id": commit_id, "is_current": name == current})
         return
-    rows = []
+    output, rows = invocation.output, []
     for name, commit_id in branches.items():
         record = None if commit_id is None else dag.read_commit(commit_id)
-        when = in_utc(record["committed_at"]) if record else ""
+        when = moment_for(output, record["committed_at"]) if record else ""
         shown = (commit_id or "no commit")[:SHORT_ID]
         rows.append(("*" if name == current else "", name, shown, when, subject(record) if record else ""))
-    invocation.output.table(("", "BRANCH", "COMMIT", "WHEN (UTC)", "MESSAGE"), rows)
+    when = "WHEN" if is_narrow(output) else "WHEN (UTC)"
+    output.table(("", "BRANCH", "COMMIT", when, "MESSAGE"), rows, cuts_last=True)

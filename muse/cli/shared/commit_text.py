@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC
 
-from muse.cli.shared.output import count_of
+from muse.cli.shared.output import Output, count_of
 from muse.core.timestamp import moment_of
 from muse.history.commit_record import CommitRecord, covered_count
 from muse.history.seal import read_seal, without_trailers
 
 SHORT_ID = 12
 SHORT_OP_ID = 8
+_WIDE, _NARROW = 80, 60
 
 
 def subject(record: CommitRecord) -> str:
@@ -28,6 +29,19 @@ def in_utc(text: str) -> str:
     with suppress(ValueError, OverflowError):
         text = moment_of(text).astimezone(UTC).isoformat()
     return text[:19].replace("T", " ")
+
+
+def is_narrow(output: Output) -> bool:
+    """Return whether this is a terminal with room for little more than an id and a few words."""
+    return output.is_terminal and output.width < _NARROW
+
+
+def moment_for(output: Output, text: str) -> str:
+    """Return a time in UTC, as short as a narrow terminal needs it."""
+    found = in_utc(text)
+    if is_narrow(output):
+        return found[2:10]
+    return found[:16] if output.is_terminal and output.width < _WIDE else found
 
 
 def commit_lines(record: CommitRecord, *, full: bool) -> Iterator[str]:

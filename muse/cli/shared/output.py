@@ -19,7 +19,7 @@ from muse.errors import MuseError, UsageError
 
 # `rich` is imported where a terminal is written to: to read it takes longer than most commands take.
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, OverflowMethod
 
 _LAST_STREAM = 2  # the number of stderr
 _COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")
@@ -114,11 +114,11 @@ class Output:
 
         return Console().width
 
-    def styled(self, lines: Iterable[Sequence[StyledPiece]]) -> None:
+    def styled(self, lines: Iterable[Sequence[StyledPiece]], *, cuts: bool = False) -> None:
         """Print lines of pieces, each with a style of `rich`, "green" for example.
 
-        A terminal shows the styles, folds what is wider than it is, and gets no control characters. A pipe
-        gets the text as it is, so that a program can use it.
+        A terminal shows the styles, folds what is wider than it is, or `cuts` it there, and gets no control
+        characters. A pipe gets the text as it is, so that a program can use it.
         """
         if sys.stdout.isatty():
             from rich.console import Console  # noqa: PLC0415
@@ -127,7 +127,8 @@ class Output:
             console = Console(highlight=False, markup=False, emoji=False)
             for line in lines:
                 pieces = [(_printable_but_tabs(text), style) for text, style in line]
-                console.print(Text.assemble(*pieces, overflow="fold"))
+                overflow: OverflowMethod = "ellipsis" if cuts else "fold"
+                console.print(Text.assemble(*pieces), overflow=overflow, no_wrap=cuts)
             return
         for line in lines:
             sys.stdout.write(_encodable("".join(text for text, _ in line)) + "\n")
@@ -155,15 +156,18 @@ class Output:
         headings: Sequence[str],
         rows: Sequence[Sequence[object]],
         styles: Sequence[str] = (),
+        *,
+        cuts_last: bool = False,
     ) -> None:
         """Print rows for people. Numbers are set to the right, ids stay whole.
 
-        `styles` has one for each row, which a terminal shows.
+        `styles` has one for each row, which a terminal shows. With `cuts_last`, a row is one line there: the
+        last cell is cut where the line ends.
         """
         cells = [[printable(str(cell)) for cell in row] for row in rows]
         right = [all(isinstance(row[index], int | float) for row in rows) for index in range(len(headings))]
         if sys.stdout.isatty():
-            _print_table(headings, cells, right, styles or [""] * len(cells))
+            _print_table(headings, cells, right, styles or [""] * len(cells), cuts_last=cuts_last)
             return
         from rich.cells import cell_len  # noqa: PLC0415
 
@@ -208,7 +212,12 @@ def _printable_but_tabs(text: str) -> str:
 
 
 def _print_table(
-    headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], styles: Sequence[str]
+    headings: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    right: Sequence[bool],
+    styles: Sequence[str],
+    *,
+    cuts_last: bool,
 ) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -218,9 +227,15 @@ def _print_table(
     for index, (heading, is_right) in enumerate(zip(headings, right, strict=True)):
         column = [row[index] for row in cells]
         # An id is copied with two clicks: it is never broken over two lines.
-        least = max(map(len, column), default=0) if column and all(map(_ID.match, column)) else None
+        is_whole = all(map(_ID.match, column)) or (cuts_last and index < len(headings) - 1)
+        least = max(map(len, column), default=0) if column and is_whole else None
+        is_cut = cuts_last and not is_whole
         table.add_column(
-            Text(heading), justify="right" if is_right else "left", overflow="fold", min_width=least
+            Text(heading),
+            justify="right" if is_right else "left",
+            overflow="ellipsis" if is_cut else "fold",
+            no_wrap=is_cut,
+            min_width=least,
         )
     for row, style in zip(cells, styles, strict=True):
         table.add_row(*map(Text, row), style=style)
