@@ -126,7 +126,8 @@ def print_changes(output: Output, heading: str, changes: Iterable[ChangedFile]) 
 def _rest(change: ChangedFile) -> list[tuple[str, int | None]]:
     moved = f"{change.from_path} -> {change.path}" if change.from_path else change.path
     edited = " (and edited)" if change.is_edited else ""
-    met = f" (others renamed it to {printable(change.others_path)})" if change.others_path else " (on both sides)"
+    to = printable(change.others_path)
+    met = f" (others renamed it to {to})" if to else " (on both sides)"
     meets: list[tuple[str, int | None]] = [(met, _CONFLICT_COLOUR)] if change.meets else []
     return [(f"{printable(moved)}{edited}", None), *meets]
 
