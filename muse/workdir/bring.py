@@ -106,7 +106,7 @@ class Bringer:
         path, directory = one.path, self._directory
         before, now = found.scan.files.get(path), directory.look(path)
         is_same = before is now is None or (before and now and is_same_version(before, now))
-        changed = MuseError(f"{path} was changed while others' work was brought: it stays, run this again")
+        changed = MuseError("it was changed while others' work was brought: it stays, run this again")
         if not is_same or not directory.is_in_plain_directories(path):
             raise changed
         if one.content is None:

@@ -7,6 +7,7 @@ import sys
 import uuid
 from pathlib import Path
 
+import orjson
 import pytest
 
 from muse.core.op_log import OpLog
@@ -320,3 +321,14 @@ def test_a_program_in_a_locale_of_another_encoding_is_told_so(tmp_path: Path) ->
         check=False,
     )
     assert b"UsageError: Python reads file names as ascii here" in done.stderr
+
+
+@pytest.mark.usefixtures("muse")
+def test_a_name_that_is_no_text_is_written_so_that_every_reader_of_json_takes_it(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"bad\xff\xc3\xa9.txt")).write_text("one\n")
+    for encoding in ("utf-8", "ascii"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        command = [sys.executable, "-m", "muse", "status", "--json"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+        [status] = map(orjson.loads, done.stdout.splitlines())
+        assert [fault["path"] for fault in status["left_out"]] == ["bad\\udcffé.txt"]

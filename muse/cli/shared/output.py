@@ -26,6 +26,7 @@ _COLOURS = ("cyan", "red", "green", "magenta", "yellow", "blue")
 _ASCII_LINES = str.maketrans(dict(zip("│─┘┐┤└┌├┴┬┼●◆·→", [*"|-+++++++++*@.", "->"], strict=True)))
 _ID = re.compile(r"(?:[0-9a-f]{8,64}|[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4})?\Z")
 StyledPiece = tuple[str, str]
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _FACTS = (
     "field",
     "key_id",
@@ -243,9 +244,18 @@ def _print_table(
 
 
 def _json_text(value: Mapping[str, Any], stream: TextIO, separators: tuple[str, str] | None = None) -> str:
-    """Return one line of JSON, with escapes where the stream cannot take all of Unicode."""
-    is_narrow = codecs.lookup(stream.encoding or "utf-8").name != "utf-8"
-    return json.dumps(value, ensure_ascii=is_narrow, separators=separators)
+    """Return one line of JSON, with escapes where the stream cannot take all of Unicode.
+
+    A byte of a file name that is no text is written out, as `printable` does: half a surrogate pair is not
+    JSON to every reader (RFC 8259, section 8.2).
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=separators)
+    if text.isascii():
+        return text
+    text = _HALF_PAIR.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
+    if codecs.lookup(stream.encoding or "utf-8").name == "utf-8":
+        return text
+    return json.dumps(json.loads(text), ensure_ascii=True, separators=separators)
 
 
 def print_error(kind: str, message: str, *, as_json: bool, facts: Mapping[str, Any] | None = None) -> None:
