@@ -11,6 +11,7 @@ from muse.core.file.checkpoint_store import CheckpointFile
 from muse.core.file.log_reader import collector_paused
 from muse.core.uncommitted import LacksOpsError, PendingOps
 from muse.domain import StructuredDelta
+from muse.errors import CorruptionError
 
 
 class Checkpoints:
@@ -101,6 +102,14 @@ class Checkpoints:
         self._make_durable()
         with self._appends.exclusive():
             self._store.write(snapshot_id, coverage, commit_id, tips)
+
+    def fits_log(self) -> bool:
+        """Return whether the log reaches what the checkpoint covers, and is the one that it was made from."""
+        try:
+            self._appends.cut()
+        except CorruptionError:
+            return False
+        return True
 
     def distrust(self) -> None:
         """Count the checkpoint as lost, so that it is made again from the commits and nothing else."""

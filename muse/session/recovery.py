@@ -115,6 +115,8 @@ class Recovery:
         """
         before = self._log.checkpoints.trusted()
         told = coverage_of(before) if before and self._is_as_committed(before) else None
+        if before and not self._log.checkpoints.fits_log():
+            self._log.checkpoints.distrust()  # with it the log cannot be opened, to make another
         kept = self.catch_up(salvage=salvage, distrusts=before is not None).kept
         return before is not None and self._log.checkpoints.coverage() != told, kept
 
