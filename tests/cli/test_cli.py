@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -393,9 +394,13 @@ def test_tail_prints_the_last_entries_and_chooses_among_them(muse: Muse) -> None
     assert entry["domain_op"] == note_op("m")
 
 
-def test_names_from_others_cannot_move_the_cursor(muse: Muse) -> None:
-    append(muse, "n1", actor="\x1b[2J\r\nevil")
-    (line,) = muse("session", "tail", "jam").out.splitlines()
+def test_names_from_others_cannot_move_the_cursor(muse: Muse, tmp_path: Path) -> None:
+    append(muse, "n1")
+    with OpLog(tmp_path, "jam") as log:
+        (entry,) = log.read_all()
+    of_another_tool = {**entry, "op_id": str(uuid4()), "actor_id": "\x1b[2J\r\nevil"}
+    assert muse("session", "append", "jam", stdin=lines(of_another_tool)).status == 0
+    _, line = muse("session", "tail", "jam").out.splitlines()
     assert r"\x1b[2J\r\nevil" in line
 
 
