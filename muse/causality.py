@@ -79,15 +79,16 @@ def _cycle(parents: Sequence[set[int]], missing: Sequence[int]) -> list[int]:
 class HeadOps:
     """The ops, of those taken in, that no other rests on: of each actor the last, unless another names it.
 
-    An op rests on its actor's earlier ops and on its parents. It is taken in after those.
+    An op rests on its actor's earlier ops and on its parents. It is taken in after those. `heads` are
+    those of what was taken in before: op id -> actor, "" where that is not known.
     """
 
     __slots__ = ("_last", "actors")
 
-    def __init__(self) -> None:
-        self.actors: dict[str, str] = {}
+    def __init__(self, heads: Mapping[str, str] | None = None) -> None:
+        self.actors: dict[str, str] = dict(heads or {})
         """Op id of each head -> its actor; the last one taken in is the last."""
-        self._last: dict[str, str] = {}
+        self._last: dict[str, str] = {actor: op_id for op_id, actor in self.actors.items() if actor}
 
     def copy(self) -> "HeadOps":
         """Return the same heads, which change on their own from now on."""

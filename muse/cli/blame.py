@@ -11,7 +11,7 @@ from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID, in_utc, is_narrow
 from muse.cli.shared.options import JsonOption, RepoOption, check_session, remember
 from muse.cli.shared.output import StyledPiece, print_error, printable
 from muse.cli.shared.workdirs import SessionOption, tree_paths
-from muse.core.op_log import list_sessions
+from muse.core.file.live_or_archived import session_exists
 from muse.errors import CorruptionError
 from muse.history.repository import Repository
 from muse.views.blame import Blame, BlamedPart, Maker, blame_file, blame_newest
@@ -73,7 +73,7 @@ def _blame(repository: Repository, path: str, revision: str | None, session_id: 
     fault = ""
     if revision is None:
         chosen = session_id or Workdir(repository).session().session_id
-        if session_id or chosen in list_sessions(repository.root):
+        if session_id or (chosen and session_exists(repository.root, chosen, storage=repository.storage)):
             try:
                 return blame_newest(repository, path, check_session(repository, chosen))
             except CorruptionError as error:

@@ -60,6 +60,10 @@ class BaseFile(msgspec.Struct, frozen=True, gc=False):
         is_same = version_of(found) == (self.size, self.mtime_ns, self.inode)
         return is_same and self.mtime_ns < taken_ns - _RACY_NS
 
+    def seen_like(self, other: "BaseFile") -> "BaseFile":
+        """Return the same file with the status on the disk that another row has."""
+        return msgspec.structs.replace(self, size=other.size, mtime_ns=other.mtime_ns, inode=other.inode)
+
     def seen_as(self, found: os.stat_result) -> "BaseFile":
         """Return the same file with the status that it has on the disk."""
         size, mtime_ns, inode = version_of(found)
@@ -240,14 +244,7 @@ class _StoredFile(msgspec.Struct, omit_defaults=True, gc=False):
 
 class _StoredVersion(msgspec.Struct):
     commit: str
-    heads: list[str]
-
-
-class _StoredSeen(msgspec.Struct):
-    head: str | None = None
-    log: list[int] = []
-    ahead: dict[str, str | None] = {}
-    heads: dict[str, dict[str, str]] = {}
+    heads: tuple[str, ...]
 
 
 class _StoredBase(msgspec.Struct):
@@ -257,7 +254,7 @@ class _StoredBase(msgspec.Struct):
     session_id: str
     branch: str
     taken_ns: int
-    seen: _StoredSeen
+    seen: Seen
     files: dict[str, _StoredFile]
     done: str
     versions: list[_StoredVersion]
@@ -269,19 +266,18 @@ _DECODER = msgspec.json.Decoder(_StoredBase)
 
 def _document(base: Base) -> dict[str, Any]:
     versions: dict[Version, int] = {_NO_VERSION: 0}
-    seen = base.seen
     document = _StoredBase(
         FORMAT,
         base.session_id,
         base.branch,
         base.taken_ns,
-        _StoredSeen(seen.head, list(seen.log), seen.ahead, seen.heads),
+        base.seen,
         {path: _row(row, versions) for path, row in sorted(base.files.items())},
         base.done,
         [],
         list(base.place or ()),
     )
-    document.versions = [_StoredVersion(commit, list(heads)) for commit, heads in versions]
+    document.versions = [_StoredVersion(*version) for version in versions]
     found: dict[str, Any] = msgspec.to_builtins(document)
     return found
 
@@ -319,14 +315,13 @@ def _base_of(document: _StoredBase, path: str) -> Base:
         )
     if not all(map(is_content_id, {row.digest for row in document.files.values()})):
         raise CorruptionError(f"{path} has a file without a digest", path=path)
-    versions = [(one.commit, tuple(one.heads)) for one in document.versions]
-    seen = document.seen
+    versions = [(one.commit, one.heads) for one in document.versions]
     return Base(
         session_id=document.session_id,
         branch=document.branch,
         taken_ns=document.taken_ns,
         files={name: _read(row, *versions[row.version]) for name, row in document.files.items()},
-        seen=Seen(seen.head, tuple(seen.log), seen.ahead, seen.heads),
+        seen=document.seen,
         done=document.done,
         place=(document.place[0], document.place[1]) if len(document.place) == 2 else None,
     )

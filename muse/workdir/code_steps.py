@@ -206,8 +206,10 @@ class CodeSteps:
         if self._newest.digests.get(path) == row.digest:
             if self._newest.is_known and row.commit and (copy := self._committed(path, row)) is not None:
                 return replace(copy, heads=self._newest.heads(CODE))
-            present = self._present(path)  # what it follows from is less than all that is here
-            return replace(present, heads=row.heads) if row.heads else present
+            present = self._present(path)
+            if object_id(present.content) == row.digest:  # or else others have just worked in it
+                # What it follows from is less than all that is here.
+                return replace(present, heads=row.heads) if row.heads else present
         if row.file_id:
             copy = self._kept(row)
             return copy if copy is not None and object_id(copy.content) == row.digest else None

@@ -1,6 +1,6 @@
 """The newest state of a session: the branch, and on it all ops of the log that no commit has yet."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from muse.apply.domains import apply_entries, read_state
-from muse.causality import heads_of
+from muse.causality import HeadOps, heads_of
 from muse.core.content_id import object_id
 from muse.core.entry import OpEntry
 from muse.core.file.live_or_archived import is_archived
@@ -16,12 +16,14 @@ from muse.core.op_log import OpLog
 from muse.disk.resource import Resource
 from muse.errors import CorruptionError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
+from muse.history.seal import read_seal
 from muse.history.tree import with_contents
 from muse.plugins.code.file_ids import DOMAIN as CODE
 from muse.plugins.op_fields import NAMES_DIRECTORY, names_path
 from muse.session.guarded_log import GuardedLog
 from muse.session.policy import Policy
 from muse.session.receipt import Receipt
+from muse.workdir.base import Base
 from muse.workdir.documents import Documents
 from muse.workdir.log_version import log_version
 
@@ -108,11 +110,12 @@ class Newest(Resource):
         self._found: _Look | None = None
         self._is_replica_old = True
         self.__dict__.pop("files", None)
+        self.__dict__.pop("_worked_on", None)
 
     @property
     def _look(self) -> _Look:
         if self._found is None:
-            self._found = self._looked()
+            self._found, self._known = self._looked(), None
         return self._found
 
     def _looked(self) -> _Look:
@@ -158,7 +161,7 @@ class Newest(Resource):
     @property
     def is_known(self) -> bool:
         """Whether the session is as it was at the last look, and nothing of it was read since."""
-        return self._known is not None and self._found is None
+        return self._known is not None
 
     @property
     def is_seen(self) -> bool:
@@ -168,7 +171,7 @@ class Newest(Resource):
     @property
     def digests(self) -> Mapping[str, str]:
         """The digests of all files, path -> digest."""
-        return self._known.digests if self._known is not None and self._found is None else self._look.digests
+        return self._look.digests if self._known is None else self._known.digests
 
     @property
     def pending(self) -> list[OpEntry]:
@@ -202,8 +205,9 @@ class Newest(Resource):
             return None
 
     def is_committed(self, path: str) -> bool:
-        """Return whether a file is as the branch has it."""
-        return self._look.committed.get(path) == self._look.manifest.get(path)
+        """Return whether a file is as the branch has it, and no pending op is about it."""
+        is_same = self._look.committed.get(path) == self._look.manifest.get(path)
+        return is_same and path not in self._worked_on
 
     @property
     def log(self) -> OpLog:
@@ -260,7 +264,7 @@ class Newest(Resource):
 
     def known_heads(self) -> Mapping[str, dict[str, str]]:
         """Return, of the domains of which that is known, the ops from which all follows, and their actors."""
-        if self._known is not None and self._found is None:
+        if self._known is not None:
             return self._known.heads
         return {} if self._replica is None or self._is_replica_old else {CODE: self._replica.heads}
 
@@ -271,6 +275,37 @@ class Newest(Resource):
         if not self.version or not commit_id:
             return ()
         return tuple(committed_heads(self.repository, self.session_id, domain, commit_id))
+
+    @cached_property
+    def _worked_on(self) -> Container[str]:
+        return self._places_of(entry for entry in self.pending if entry["domain"] == CODE)
+
+    def _places_of(self, entries: Iterable[OpEntry]) -> set[str]:
+        """Return the ids and the paths of the files that ops are about."""
+        ops = [entry["domain_op"] for entry in entries]
+        ids = {str(op.get("file_id", "")) for op in ops}
+        paths = (self.replica.path_of(file_id) for file_id in ids)  # no replica is read where there is none
+        return {*ids, *(str(op.get("address", "")) for op in ops), *filter(None, paths)} - {""}
+
+    def touched_since(self, base: Base) -> Container[str] | None:
+        """Return ids and paths of the files that others' ops were about since a base was written.
+
+        None if that may be any file. The ops of the plan of the base are our own.
+        """
+        seen, dag = base.seen, self.repository.dag
+        if (base.session_id, base.branch) != (self.session_id, self.branch) or not self.version:
+            return None
+        if self.head is not None and self.head != seen.head:
+            seals = (read_seal(one["message"]) for one in dag.history(self.head, stop={seen.head}))
+            if any(seal is None or seal.session_id != self.session_id for seal in seals):
+                return None
+        own = {draft["op_id"] for step in (base.plan or {}).get("steps", ()) for draft in step["drafts"]}
+        entries = self.log.entries(since=seen.log[0] if seen.log else 0, domain=CODE)
+        try:
+            others = [entry for entry in entries if entry["op_id"] not in own]
+        except CorruptionError:  # the log ended within a line
+            return None
+        return self._places_of(others) if all("file_id" in entry["domain_op"] for entry in others) else None
 
     def is_of(self, session_id: str, branch: str) -> bool:
         """Return whether this is of a session and a branch, and the branch has not moved since."""
@@ -299,7 +334,10 @@ class Newest(Resource):
             return
         heads = dict(before.heads)
         if CODE in heads:
-            heads[CODE] = _following(heads[CODE], drafts, self._actor_id)
+            following = HeadOps(heads[CODE])
+            for draft in drafts:
+                following.take(draft["op_id"], self._actor_id, draft["parent_op_ids"])
+            heads[CODE] = following.actors
         self._known = Known(self.head, self.version, {**before.digests, **digests}, heads)
 
     def _known_now(self) -> Known:
@@ -308,12 +346,3 @@ class Newest(Resource):
     def close(self) -> None:
         """Release the log."""
         self._stack.close()
-
-
-def _following(heads: Mapping[str, str], drafts: Drafts, actor_id: str) -> dict[str, str]:
-    """Return the heads, with their actors, once an actor appended drafts; see `HeadOps`."""
-    if not drafts:
-        return dict(heads)
-    named = {parent for draft in drafts for parent in draft["parent_op_ids"]}
-    others = {op_id: maker for op_id, maker in heads.items() if maker != actor_id and op_id not in named}
-    return {**others, drafts[-1]["op_id"]: actor_id}

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from itertools import islice
 
+import msgspec
+
 from muse.core.content_id import object_id
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord
@@ -15,6 +17,22 @@ from muse.workdir.record import Recorder
 from muse.workdir.scan import Directory, Scan
 
 _COMMITS = 1_000
+
+
+def renew_texts(base: Base, newest: Newest, recorder: Recorder) -> None:
+    """Let the base be what the session has now, where others may have worked in a text.
+
+    An equal digest does not mean the same document: what was removed and written again has other characters.
+    Where it may be any text, none counts as at hand any more.
+    """
+    touched = newest.touched_since(base)
+    for path, row in base.files.items():
+        if touched is not None and row.file_id not in touched and path not in touched:
+            continue
+        if newest.digests.get(path) == row.digest and (touched is not None or row.commit):
+            base.files[path] = recorder.row_of(path).seen_like(row)
+        elif row.encoding:
+            base.files[path] = msgspec.structs.replace(row, encoding="")
 
 
 class Settler:

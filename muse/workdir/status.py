@@ -137,7 +137,9 @@ def no_texts(found: Divergence, store: BaseStore) -> Iterator[FileFault]:
         content, row = found.contents.get(path), found.row(path)
         if change.kind != "modified" or row is None or content is None or detect(content) is not None:
             continue
-        was_text = bool(row.part) or detect(store.part(row.digest) or b"\0") is not None
+        was_text = bool(row.part) or (  # of a live text there is always a part
+            not row.file_id and detect(store.part(row.digest) or b"\0") is not None
+        )
         if was_text and not is_music(path):
             yield FileFault(path, no_text_reason(path))
 

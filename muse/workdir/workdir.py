@@ -278,7 +278,7 @@ class Workdir:
             is_wanted = partial(wanted.may_write, found)
             outcome.brought = bringer.bring(found, is_wanted if brings else _nothing, merges=merges)
         outcome.faults += outcome.brought.faults
-        self._note_session(found.base, newest)
+        self._note_session(found.base, newest, recorder)
         self._store.write(found.base)
         self._store.sweep(found.base, is_all=not newest.is_known)
 
@@ -422,7 +422,7 @@ class Workdir:
                 base.files.pop(path, None)
         self._note_looks(base, found, taken_ns)
         found.is_news |= bool(found.agreed or notes) or base.is_new or _is_other(base, newest)
-        self._note_session(base, newest)
+        self._note_session(base, newest, recorder)
         return found, recorder
 
     def _notes(self) -> list[WrittenFiles]:
@@ -456,7 +456,11 @@ class Workdir:
         base.taken_ns = taken_ns
         found.is_news |= base.has_moved
 
-    def _note_session(self, base: Base, newest: "Newest") -> None:
+    def _note_session(self, base: Base, newest: "Newest", recorder: "Recorder") -> None:
+        from muse.workdir.settle import renew_texts  # noqa: PLC0415
+
+        if not newest.is_known and _is_other(base, newest):
+            renew_texts(base, newest, recorder)
         base.session_id, base.branch = newest.session_id, newest.branch
         ahead = base.differing(newest.digests)
         base.seen = Seen(newest.head, newest.version, ahead, dict(newest.known_heads()))

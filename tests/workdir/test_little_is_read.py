@@ -183,3 +183,51 @@ def test_a_base_that_names_no_encodings_and_no_heads_is_read(root: Path) -> None
     (root / "8.txt").write_text("one of 8\nTWO\n")
     assert [one.change.path for one in record(root).recorded] == ["8.txt"]
     assert session_texts(root, "8.txt") == ["one of 8\nTWO\n"]
+
+
+@pytest.mark.parametrize("removes", ["a line", "the file"])
+@pytest.mark.parametrize("commits", [False, True])
+def test_what_others_removed_and_wrote_again_is_edited_as_it_is_now(
+    root: Path, tmp_path: Path, removes: str, *, commits: bool
+) -> None:
+    text = "one\ntwo\nthree\n"
+    (root / "text.txt").write_text(text)
+    record(root)
+    if commits:
+        with LiveSession(str(root), "jam") as session:
+            session.commit("a text")
+        record(root)
+    other = tmp_path / "other"
+    other.mkdir()
+    bob = Workdir(Repository.open(str(root)), str(other), "bob", session_id="jam")
+    bob.record()
+    place = other / "text.txt"
+    if removes == "a line":
+        place.write_text("one\nthree\n")
+    else:
+        place.unlink()
+    bob.record()
+    place.write_text(text)
+    bob.record()
+    (root / "text.txt").write_text("one\nthree\n")
+    record(root)
+    assert session_texts(root, "text.txt") == ["one\nthree\n"]
+    assert workdir(root).status().ahead == []
+
+
+def test_what_others_write_while_a_text_is_compared_that_is_not_at_hand_stays(root: Path) -> None:
+    for texts in ("one of 3\n", "one of 3\ntwo\n"):
+        with LiveSession(str(root), "jam") as session:
+            CodeReplica(session, session.log, "bob").write("3.txt", texts)
+    record(root)
+    (root / "3.txt").write_text("one of 3\nTWO\n")
+    asked = iter(range(100))
+
+    def is_settled(_path: str, _found: os.stat_result | None) -> bool:
+        if next(asked) == 1:
+            bob_inserts(root, "3.txt", "zero\n")
+        return True
+
+    workdir(root).record(is_settled=is_settled)
+    record(root)
+    assert session_texts(root, "3.txt") == [(root / "3.txt").read_text()] == ["zero\none of 3\nTWO\n"]

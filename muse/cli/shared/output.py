@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from muse.disk.storage import LOCAL
@@ -108,7 +109,7 @@ class Output:
         """Tell whether people see the results as they are printed."""
         return not self.as_json and sys.stdout.isatty()
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Return how many characters a line of the terminal has."""
         from rich.console import Console  # noqa: PLC0415

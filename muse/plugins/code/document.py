@@ -24,11 +24,6 @@ Patch = tuple[int, int, str]
 """Position, how much goes, what comes: in code points."""
 
 
-def check_installed() -> None:
-    """Raise `MuseError`, saying what to do, where the CRDT library is missing."""
-    import muse.plugins.code.yjs  # noqa: F401, PLC0415 - only who edits text needs it
-
-
 def _new_document(client: int) -> "Doc":
     from muse.plugins.code.yjs import Doc  # noqa: PLC0415 - only who edits text needs it
 
