@@ -52,7 +52,10 @@ static PyObject *kept_string(const char *at, size_t size, int is_key) {
     if (!string) return unusual();
     if (is_key) PyUnicode_InternInPlace(&string);
     const char *text = PyUnicode_AsUTF8AndSize(string, NULL);
-    if (!text) return NULL;
+    if (!text) {
+        Py_DECREF(string);
+        return NULL;
+    }
     PyObject *before = kept->string;
     *kept = (KeptString){Py_NewRef(string), text, (uint32_t)size};
     Py_XDECREF(before);
@@ -224,10 +227,7 @@ static PyObject *read_list(Input *in, int levels) {
     PyObject *list = levels > 0 ? PyList_New(0) : NULL;
     if (!list || passes(in, ']')) return list;
     for (;;) {
-        PyObject *value = read_value(in, levels - 1);
-        int is_read = value && PyList_Append(list, value) == 0;
-        Py_XDECREF(value);
-        if (!is_read) break;
+        if (!append_new(list, read_value(in, levels - 1))) break;
         if (passes(in, ']')) return list;
         if (!passes(in, ',')) break;
     }

@@ -69,10 +69,27 @@ static PyObject *present(LogEnd *self) {
     return self->created_at;
 }
 
+/* Tell whether a new name surely has no line break or control character. Those beyond ASCII begin with the octets C2 and
+   E2, as do many others: Python tells them apart. */
+static int is_one_line(PyObject *name) {
+    Py_ssize_t size;
+    const char *at = Py_IS_TYPE(name, &PyUnicode_Type) ? PyUnicode_AsUTF8AndSize(name, &size) : NULL;
+    if (!at) {
+        PyErr_Clear();
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < size; i++) {
+        unsigned char octet = (unsigned char)at[i];
+        if (octet < 0x20 || octet == 0x7f || octet == 0xc2 || octet == 0xe2) return 0;
+    }
+    return 1;
+}
+
 /* Return a new entry without a stamp. `arguments` are those of `record`. */
 static PyObject *entry_to_record(LogEnd *self, PyObject *const *arguments) {
     PyObject *parents = arguments[3], *entry = NULL;
     if (!Py_IS_TYPE(parents, &PyTuple_Type) && !Py_IS_TYPE(parents, &PyList_Type)) return NULL;
+    if (!is_one_line(arguments[0]) || !is_one_line(arguments[4])) return NULL;
     PyObject *op_id = PyObject_CallNoArgs(self->take_op_id);
     if (!op_id && PyErr_ExceptionMatches(PyExc_IndexError)) PyErr_Clear(); /* Python makes more */
     if (!op_id) return NULL;
@@ -153,7 +170,13 @@ static void release_lock(LogEnd *self) {
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *done = PyObject_CallNoArgs(self->release);
     Py_XDECREF(done);
-    if (done) PyErr_Restore(type, value, traceback);
+    if (done) {
+        PyErr_Restore(type, value, traceback);
+        return;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
 }
 
 /* record(actor, domain, op, parents, intent, reservation) -> the entry, which is in the file | None, and nothing is */

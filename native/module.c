@@ -1,7 +1,7 @@
 /* The compiled part of the op log: what `muse/core/compiled.py` hands on.
 
    One rule holds for every function here: it answers "as usual", or None. A value that JSON would change, a field
-   out of its range, a subclass, a damaged line, a key that is there twice: whatever needs thought is None, and
+   out of its range, a subclass, a damaged line: whatever needs thought is None, and
    goes to the Python that is there without this part. So there is one judge and one source of messages, and the
    bytes are the same with and without. What is here has no state but caches, and no thread of its own. */
 #define PY_SSIZE_T_CLEAN

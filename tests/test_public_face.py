@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import muse
+from muse.compat.lazy import import_inner
 from muse.compat.moved import ALSO_FUNCTIONS, MOVED, RENAMED
 
 SOURCE = ast.parse(Path(muse.__file__).read_text(encoding="utf-8"))
@@ -103,3 +104,15 @@ assert clashes == muse.compat.moved.ALSO_FUNCTIONS
 def test_all_names_of_a_module_that_became_several_come_with_a_star() -> None:
     code = "from muse.core.record import *; encode_line, decode_block, Damage"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_module_that_fails_to_load_is_imported_again_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").touch()
+    (tmp_path / "broken" / "inner.py").write_text("raise ImportError('a library is missing')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for _ in range(2):
+        with pytest.raises(ImportError, match="a library is missing"):
+            import_inner("broken", "inner")

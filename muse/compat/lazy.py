@@ -45,7 +45,11 @@ def import_inner(package: str, name: str) -> "ModuleType":
         if found is None or found.loader is None:
             raise ModuleNotFoundError(f"no module named {full!r}", name=full)
         sys.modules[full] = module_from_spec(found)
-        found.loader.exec_module(sys.modules[full])
+        try:
+            found.loader.exec_module(sys.modules[full])
+        except BaseException:  # no half of it may stay for the next who imports it
+            del sys.modules[full]
+            raise
     elif sys.modules[full] is None:  # as Python writes down that it may not be imported
         raise ModuleNotFoundError(f"no module named {full!r}", name=full)
     return sys.modules[full]

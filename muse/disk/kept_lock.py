@@ -40,6 +40,8 @@ class KeptLock:
                 self._give_back(taken=taken)
         finally:
             self._turn.release()
+            if not self._is_kept:  # `close` came meanwhile, and found the turn taken
+                self.close()
 
     def _take(self, *, wait: bool) -> bool:
         while True:
@@ -82,14 +84,13 @@ class KeptLock:
             return
         if taken:
             self._storage.unlock(self._descriptor)
-        if not self._is_kept:
-            self._close()
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0 and os.getpid() == self._owner:
             forget_lock(descriptor)
-            self._storage.close(descriptor)
+            with contextlib.suppress(OSError):  # it is let go of in any case
+                self._storage.close(descriptor)
 
     def close(self) -> None:
         """Let go of the file, at the latest when who has the lock gives it back."""

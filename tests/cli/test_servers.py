@@ -61,6 +61,24 @@ def test_a_replica_of_a_served_repository_is_cloned_synchronised_pulled_and_push
         assert log_of(copy) == log_of(server.root)
 
 
+def test_who_may_append_pushes_ops_and_moves_no_branch(
+    muse: Muse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ServerProcess(tmp_path / "served") as server:
+        write(server.root, "jam", 1)
+        commit(server.root)
+        assert muse("clone", server.url, "copy").status == 0
+        monkeypatch.setenv(servers.TOKEN_VARIABLE, server.token("bob", "append"))
+        write(tmp_path / "copy", "jam", 2, actor="bob")
+        pushed = muse("push", server.url, "--repo", "copy")
+        assert (pushed.status, pushed.err) == (0, "")
+        assert log_of(server.root) == log_of(tmp_path / "copy")
+        commit(tmp_path / "copy")
+        before = head_of(server.root)
+        assert "commit" in muse("push", server.url, "--repo", "copy").complaint
+        assert head_of(server.root) == before
+
+
 def test_a_server_that_is_not_there_or_does_not_know_one_is_said_in_a_line(
     muse: Muse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1450,3 +1450,14 @@ def test_opening_a_log_reads_its_checkpoint_once(tmp_path: Path) -> None:
     with OpLog(tmp_path, "jam", storage=Noting()) as log:
         assert log.cut().op_count == 1
     assert Noting.opened.count("checkpoint.json") == 1
+
+
+@pytest.mark.parametrize("name", ["b\nc", "a\x1bb", "a\x7f", "a\u0085b", "a\u2028b"])
+def test_a_name_of_more_than_one_line_is_refused_also_behind_others(tmp_path: Path, name: str) -> None:
+    with OpLog(tmp_path, "jam") as log:
+        kept = [log.record("ada", "notes", {"n": 1}), log.record("Zoë €", "notes", {"n": 2})]
+        with pytest.raises(InvalidEntryError, match="give a name of one line"):
+            log.record(name, "notes", {})
+        with pytest.raises(InvalidEntryError, match="give a name of one line"):
+            log.record("ada", "notes", {}, intent_id=name)
+        assert log.read_all() == kept

@@ -30,9 +30,11 @@ async def message(call: Call) -> Response:
     if name not in CALLS:
         raise RequestError(404, f"there is no message {name[:40]!r}: there are {', '.join(CALLS)}")
     principal, service = call.principal, call.service
-    principal.check_scope("commit" if name in {"put", "advance"} else "append" if name == "offer" else "read")
+    principal.check_scope("commit" if name == "put" else "append" if name in {"offer", "advance"} else "read")
     limit = _BODY_BYTES.get(name, _QUESTION_BYTES)
     body = await read_body(call, limit=limit, is_paid=name == "offer", is_free=_may_bring_all(principal))
+    if name == "advance" and _moves(body):
+        principal.check_scope("commit")
     is_paid = name == "offer" and not _may_bring_all(principal)
     if is_paid:
         service.quotas.charge_batch(principal.actor or "", body.count(b"\n"), len(body))
@@ -69,6 +71,15 @@ async def message(call: Call) -> Response:
 
 def _may_bring_all(principal: Principal) -> bool:
     return principal.scope == SCOPES[-1]
+
+
+def _moves(body: bytes) -> bool:
+    """Return whether a branch is to be moved, and not only brought to what is on it already."""
+    try:
+        asked, _ = unpack(body)
+    except ProtocolError:
+        return True  # it is refused for that, to those who may move one
+    return asked.get("expected") != asked.get("new")
 
 
 def _session_in(body: bytes) -> str:
