@@ -237,6 +237,7 @@ def test_commits_of_git_keep_message_author_time_and_executable_files(
     assert (ran.status, ran.err) == (0, "")
     for left_out in (
         "the second parents of 1 merge",
+        "1 commit that merges joined, by Cleo: the author of the merge has their work",
         "1 commit without a change",
         "links, submodules",
         "signatures",

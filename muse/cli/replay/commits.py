@@ -102,6 +102,7 @@ def _record(
         "ops": made.op_count,
         "files": len(history.script.wanted),
         "merges_flattened": made.merges,
+        "joined_by_merges": dict(history.joined),
         "without_change": made.without_change,
         "paths_left_out": list(history.left_out),
         "left_out": left_out,
@@ -115,6 +116,10 @@ def _left_out(history: GitHistory, made: CommitsMade) -> list[str]:
     told = []
     if made.merges:
         told.append(f"the second parents of {count_of(made.merges, 'merge')}: each is one commit on one line")
+    if history.joined:
+        who = _some(list(history.joined))
+        count = count_of(history.joined.total(), "commit")
+        told.append(f"{count} that merges joined, by {who}: the author of the merge has their work")
     if made.without_change:
         some = _some([name[:SHORT_ID] for name in made.without_change])
         count = count_of(len(made.without_change), "commit")

@@ -8,7 +8,8 @@ submodules are left out; which files may be run is told beside the script.
 import os
 import re
 import subprocess
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from muse.cli.replay.script import CONDUCTOR, Change, Create, Move, Remove, Script, ScriptStep, Write
@@ -81,11 +82,15 @@ class CommitFacts:
 
 @dataclass(frozen=True, slots=True)
 class GitHistory:
-    """A history as a script, and its commits; `left_out` are paths that are not replayed."""
+    """A history as a script, and its commits; `left_out` are paths that are not replayed.
+
+    `joined` counts by author the commits that merges brought in: they are in the step of the merge.
+    """
 
     script: Script
     commits: tuple[CommitFacts, ...]
     left_out: tuple[str, ...]
+    joined: Counter[str]
 
 
 def read_git_history(directory: str, prefix: str = "", limit: int | None = None) -> Script:
@@ -122,7 +127,7 @@ def read_git_commits(directory: str, prefix: str = "", limit: int | None = None)
         remarks.append(f"links, submodules and unusable names are left out: {', '.join(names[:3])}{more}")
     wanted = {prefix + path: contents[blob] for path, blob in files.items()}
     script = Script(os.path.basename(directory) or "git", tuple(steps), wanted, tuple(remarks))
-    return GitHistory(script, tuple(facts), tuple(sorted(map(ascii, git.left_out))))
+    return GitHistory(script, tuple(facts), tuple(sorted(map(ascii, git.left_out))), git.joined(commits))
 
 
 def _facts(commit: _Commit, step: int, executable: frozenset[str]) -> CommitFacts:
@@ -154,6 +159,10 @@ def _changes(
             kind = Write if each.path in files else Create
             files[each.path] = each.blob
             yield kind(prefix + each.path, contents[each.blob])
+
+
+def _name_of(author: str) -> str:
+    return as_new_name(author[:_NAME_LENGTH]) or "unknown"
 
 
 def _may_run(mode: str) -> bool:
@@ -196,12 +205,20 @@ class _Git:
                 author, email, at, message = (
                     next(tokens).decode("utf-8", "replace").strip() for _ in range(4)
                 )
-                author = as_new_name(author[:_NAME_LENGTH]) or "unknown"
+                author = _name_of(author)
                 known = [parent for parent in parents if parent]
                 found.append(_Commit(commit_id, known, author, email, at, message, []))
             elif token.strip().startswith(b":"):
                 found[-1].differences.append(self._difference(token, tokens))
         return found[::-1]
+
+    def joined(self, commits: Sequence[_Commit]) -> Counter[str]:
+        """Return how many commits of each author the merges among `commits` brought into their line."""
+        on_the_line = {commit.commit_id for commit in commits}
+        before = [f"^{parent}" for parent in commits[0].parents]
+        told = self._ask(("log", "-z", "--encoding=UTF-8", "--format=%H %aN", commits[-1].commit_id, *before))
+        pairs = (one.decode("utf-8", "replace").partition(" ") for one in told.split(b"\0") if one)
+        return Counter(_name_of(name) for commit_id, _, name in pairs if commit_id not in on_the_line)
 
     def _difference(self, token: bytes, paths: Iterator[bytes]) -> _Difference:
         """Read one line of raw difference: `:old-mode new-mode old-blob new-blob status`, then its paths."""
