@@ -332,10 +332,12 @@ class Watcher:
         if brought is None or not (brought.written or brought.merged or brought.removed):
             return
         by = self._authors.since_last(outcome.session.session_id)
+        recorded = {one.change.path for one in outcome.recorded}
         event = partial(WatchEvent, "brought", created_at=now_text())
         for path in (*brought.written, *brought.merged):
             what, actors, op_ids = by.of(path)
-            yield event(what, path, actors, "written", op_ids)
+            # A program may have written the same notes otherwise than the session does.
+            yield event(what, path, actors or (own if path in recorded else ()), "written", op_ids)
         for path in brought.removed:
             _, actors, op_ids = by.of(path)
             yield event("removed", path, actors, "removed", op_ids)

@@ -389,6 +389,20 @@ def test_a_midi_file_is_rewritten_by_another_program(root: Path, watch: WatchPro
     assert mido.MidiFile(root / "song.mid").tracks[0] == song.tracks[0]
 
 
+def test_a_chord_that_the_session_writes_in_its_own_order_is_the_work_of_who_saved_it(
+    root: Path, watch: WatchProcess
+) -> None:
+    (root / "song.mid").write_bytes(midi(*TUNE))
+    watch.recorded("song.mid")
+    song = mido.MidiFile(root / "song.mid")
+    for kind, time in (("note_on", 10), ("note_off", 100)):
+        high, low = (mido.Message(kind, note=pitch, velocity=50) for pitch in (72, 70))
+        song.tracks[0][-1:-1] = [high.copy(time=time), low]
+    song.save(root / "song.mid")
+    assert watch.brought("song.mid")["actor_ids"] == ["ada"]
+    assert (root / "song.mid").read_bytes() == session_files(root)["song.mid"]
+
+
 def git(root: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=x", "-c", "user.email=x@x", "-c", "core.fsync=none"]
     subprocess.run([needs("git"), *identity, *arguments], cwd=root, check=True, stdout=subprocess.DEVNULL)
