@@ -310,6 +310,30 @@ def test_a_flood_of_small_frames_closes_its_socket_with_a_reason(server: ServerP
         assert (caught.value.rcvd.code, "1000" in caught.value.rcvd.reason) == (1008, True)
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [b"\x81\x81\0\0\0\0\xff", b"\x01\x81\0\0\0\0\xe2\x80\x80\0\0\0\0"],
+    ids=["no character", "half a character"],
+)
+def test_a_text_that_is_no_utf8_closes_its_socket_with_a_reason_and_no_traceback(
+    server: ServerProcess, frames: bytes
+) -> None:
+    before = len(server.log)
+    with connect(f"{server.websocket_url}/v1/sessions/jam/live?follow=false") as live:
+        live.recv()
+        body = '{"type": "append", "id": 1, "ops": [], "é": 1}'.encode()
+        half = body.index("é".encode()) + 1  # a character may lie in two frames
+        for head, part in ((0x01, body[:half]), (0x80, body[half:])):
+            live.socket.sendall(bytes([head, 0x80 + len(part), 0, 0, 0, 0]) + part)
+        assert json.loads(live.recv())["error"]["field"] == "é"
+        live.socket.sendall(frames)
+        with pytest.raises(ConnectionClosedError) as caught:
+            live.recv(timeout=10)
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1007, "a text message is not UTF-8")
+    assert not any("Traceback" in json.dumps(line) for line in server.log[before:])
+
+
 def test_messages_may_come_in_some_fragments_and_pings_between_them(server: ServerProcess) -> None:
     with connect(f"{server.websocket_url}/v1/sessions/jam/live?follow=false") as live:
         live.recv()

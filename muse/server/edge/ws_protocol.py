@@ -1,6 +1,7 @@
 """uvicorn's WebSocket protocol: sends one frame to many, and drops clients that do not read or flood it."""
 
 import time
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Hashable
 from typing import Any
 
@@ -21,26 +22,41 @@ FRAGMENTS_AT_MOST = 1_000
 CONTROLS_AT_MOST = 1_000
 """How many pings, and frames like them, may come in a second."""
 
+_UTF8 = getincrementaldecoder("utf-8")
+
 
 class BoundedFrames(ServerProtocol):
-    """Takes frames until there are too many: each costs time, however small it is."""
+    """Takes frames until there are too many, as each costs time, however small, or a text is no UTF-8."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._fragments = self._controls = 0
         self._second = 0
+        self._text: IncrementalDecoder | None = None
 
     def recv_frame(self, frame: Frame) -> None:
-        """Take in a frame, unless they are too many for a message or a second."""
+        """Take in a frame, unless they are too many for a message or a second, or it is none at all."""
         if frame.opcode is Opcode.CONT:
             self._fragments += 1
             if self._fragments >= FRAGMENTS_AT_MOST:
                 self._end(f"a message came in more than {FRAGMENTS_AT_MOST} frames")
+            self._check_text(frame)
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             self._fragments = 0
+            self._text = _UTF8() if frame.opcode is Opcode.TEXT else None
+            self._check_text(frame)
         else:
             self._count_control()
         super().recv_frame(frame)
+
+    def _check_text(self, frame: Frame) -> None:
+        """End where a text is no UTF-8 (RFC 6455, 8.1); a character may lie in two frames."""
+        if self._text is None:
+            return
+        try:
+            self._text.decode(frame.data, frame.fin)
+        except UnicodeDecodeError:
+            self._end("a text message is not UTF-8", CloseCode.INVALID_DATA)
 
     def _count_control(self) -> None:
         second = int(time.monotonic())
@@ -50,8 +66,8 @@ class BoundedFrames(ServerProtocol):
         if self._controls > CONTROLS_AT_MOST:
             self._end(f"more than {CONTROLS_AT_MOST} pings came in a second")
 
-    def _end(self, reason: str) -> None:
-        self.fail(CloseCode.POLICY_VIOLATION, reason)
+    def _end(self, reason: str, code: CloseCode = CloseCode.POLICY_VIOLATION) -> None:
+        self.fail(code, reason)
         raise ProtocolError(reason)  # leaves the parser
 
 
