@@ -140,9 +140,12 @@ def _edited_items(read: _Read, name: str, note: Note) -> Iterator[_Item]:
 
 
 def _stays(read: _Read, on: int, off: int, note: Note) -> bool:
-    """Tell whether a note without length was one, at the same tick, when it was read."""
-    events = read.track.events
-    return events[on].tick == events[off].tick == note.start_tick and (off < on) == note.ends_first
+    """Tell whether a note without length was one at the same tick, and nothing of its pitch is in its way."""
+    events, tick, key = read.track.events, note.start_tick, _key(note)
+    if not (events[on].tick == events[off].tick == tick and (off < on) == note.ends_first):
+        return False
+    ends, starts = read.ends_at(tick, key), read.starts_at(tick, key)
+    return not any(on < index != off for index in ends) and not any(off > index != on for index in starts)
 
 
 def _beside(tick: int, place: int, others: Sequence[int], side: int) -> tuple[int, ...]:
