@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/bench
 
-.PHONY: demo test test-long lint types tests bench bench-quick bench-long bench-server bench-doors clean
+.PHONY: demo test test-long lint types tests bench bench-quick bench-long bench-server bench-doors bench-growth clean
 
 demo: $(READY)
 	$(BIN)/muse demo
@@ -51,6 +51,10 @@ bench-server: $(BENCH)/.ready
 # The commands that people type, beside git (and jj where it is installed), and a save under `muse watch`.
 bench-doors: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.doors.run --out benchmarks/results
+
+# How whole commands grow with ops, sessions, commits, files and notes: an hour, most of it at a million ops.
+bench-growth: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.growth.run --out benchmarks/results
 
 $(BENCH)/.ready: pyproject.toml benchmarks/install.py hatch_build.py $(wildcard native/*)
 	@$(PYTHON) -m venv $(BENCH) 2>/dev/null || uv venv --quiet --seed --allow-existing --python $(PYTHON) $(BENCH)

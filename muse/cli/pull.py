@@ -22,6 +22,7 @@ def pull(
     branch is mended. A merge is made if both sides have commits of their own.
 
     Example: muse pull ../song-of-bob
+
     Example: muse pull https://muse.example.org
     """
     invocation = remember(ctx, repo, as_json=as_json)

@@ -55,6 +55,7 @@ def demo(
     the score. Without --repo, the repository is a new directory here: muse-demo, or muse-demo-2 and so on.
 
     Example: muse demo
+
     Example: muse demo --serve
     """
     invocation = remember(ctx, repo, as_json=as_json)

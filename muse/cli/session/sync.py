@@ -34,6 +34,7 @@ def sync(
     A session that only one side has is made on the other. Cut short, it goes on when it is run again.
 
     Example: muse session sync ../song-of-bob jam-1
+
     Example: muse session sync http://127.0.0.1:7437
     """
     invocation = remember(ctx, repo, as_json=as_json)
