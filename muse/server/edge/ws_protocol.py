@@ -26,7 +26,7 @@ _UTF8 = getincrementaldecoder("utf-8")
 
 
 class BoundedFrames(ServerProtocol):
-    """Takes frames until there are too many, as each costs time, however small, or a text is no UTF-8."""
+    """Takes frames until there are too many, as each costs time, however small, or a text is not UTF-8."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -35,7 +35,7 @@ class BoundedFrames(ServerProtocol):
         self._text: IncrementalDecoder | None = None
 
     def recv_frame(self, frame: Frame) -> None:
-        """Take in a frame, unless they are too many for a message or a second, or it is none at all."""
+        """Take in a frame, unless there are too many in a message or a second, or its text cannot be read."""
         if frame.opcode is Opcode.CONT:
             self._fragments += 1
             if self._fragments >= FRAGMENTS_AT_MOST:
