@@ -19,7 +19,7 @@ from muse.plugins.op_fields import Fetch
 from muse.plugins.registry import find_plugin, plugin_names
 from muse.views.as_of import LoggedSession, apply_entries, blaming_plugins, read_session
 from muse.views.brought import LineCommit, brought_by, line_of
-from muse.views.restored import Alignment, Listing, Sought, place_in, taken_back_by
+from muse.views.restored import Alignment, Listing, Sought, taken_back_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class _Search:
         for number, place in list(self.left.items()):
             if place.path in touched:
                 listing = work.listing(place.path, len(work.entries))
-                self._settle(number, work, listing, place_in(listing, place.address))
+                self._settle(number, work, listing, self._alignment.place_in(listing, place.address))
         for number, part in sought:
             self._seek(number, work, part)
 

@@ -34,16 +34,21 @@ def taken_back_by(entry: Mapping[str, Any]) -> list[str]:
     return undone_by(entry["domain_op"]) or (list(entry["parent_op_ids"]) if is_undoing else [])
 
 
-def place_in(listing: Listing, address: str) -> int | None:
-    """Return where the part of an address is in a listing."""
-    return next((place for place, part in enumerate(listing) if part.address == address), None)
-
-
 class Alignment:
     """Finds parts of one listing of a file in another. It remembers what it compared last."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], tuple[Listing, Listing, Sequence[Step]]] = {}
+        self._places: dict[int, tuple[Listing, dict[str, int]]] = {}
+
+    def place_in(self, listing: Listing, address: str) -> int | None:
+        """Return where the part of an address is in a listing."""
+        if id(listing) not in self._places:
+            if len(self._places) >= _REMEMBERED:
+                self._places.clear()
+            numbered = zip(range(len(listing) - 1, -1, -1), reversed(listing), strict=True)
+            self._places[id(listing)] = listing, {part.address: place for place, part in numbered}
+        return self._places[id(listing)][1].get(address)
 
     def same(self, now: Listing, place: int, other: Listing) -> int | None:
         """Return where a part is in another listing of its file, with the same content."""
@@ -56,7 +61,7 @@ class Alignment:
     def _find(self, now: Listing, place: int, other: Listing, *, may_differ: bool) -> int | None:
         part = now[place]
         if not part.address.startswith(LINE):
-            found = place_in(other, part.address)
+            found = self.place_in(other, part.address)
             is_same = found is not None and (may_differ or other[found].summary == part.summary)
             return found if is_same else None
         for tag, start, end, first, last in self._steps(now, other):
