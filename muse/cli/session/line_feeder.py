@@ -183,7 +183,7 @@ class LineFeeder:
 def _check_is_op(value: Mapping[str, Any]) -> None:
     if "op" not in value and "domain_op" in value:
         raise InvalidEntryError(
-            "this is an entry without its op_id: add one, or give its domain_op alone, with --actor and --domain"
+            "this is an entry without its op_id: add one, or give its domain_op alone and --actor"
         )
 
 
