@@ -7,7 +7,6 @@ from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.disk.tree_path import RESERVED, may_mean
 from muse.errors import UsageError
-from muse.history.repository import Repository
 from muse.workdir.base import workdir_name
 from muse.workdir.ignore import IGNORE_FILE
 from muse.workdir.scan import Directory
@@ -30,13 +29,12 @@ def check_is_no_inside(place: str, wanted: str, storage: Storage) -> None:
             )
 
 
-def check_place(repository: Repository, place: str, wanted: str) -> None:
-    """Raise `UsageError` for a directory that shares files with another one of the repository.
+def check_place(root: str, storage: Storage, place: str, wanted: str) -> None:
+    """Raise `UsageError` for a directory that shares files with another one of the repository at `root`.
 
-    Each save in it would be recorded in both. A directory that the other one leaves out is fine. `place` is
-    not that of the repository itself; it may be missing.
+    Each save in it would be recorded in both. A directory that the other one leaves out is fine. `place` may
+    be missing, and is not `root`; both are absolute paths without symbolic links.
     """
-    root, storage = os.path.realpath(repository.root), repository.storage
     if _is_in(root, place):
         raise UsageError(
             f"{wanted} contains the repository {root}, whose files would be recorded as its own: name "

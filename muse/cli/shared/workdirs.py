@@ -56,7 +56,7 @@ def files_directory(
     check_is_no_inside(place, wanted, repository.storage)
     if not (may_be_missing or repository.storage.is_directory(place)):
         raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
-    check_place(repository, place, wanted)
+    check_place(root, repository.storage, place, wanted)
     return place
 
 
