@@ -26,9 +26,13 @@ class FileFault:
 
 @dataclass(slots=True)
 class Scan:
-    """The plain files of a directory, path -> status, and what in it cannot be a file of a tree."""
+    """The plain files of a directory, path -> status, and what in it cannot be a file of a tree.
+
+    `directories` are all that were looked through, "" for the whole.
+    """
 
     files: dict[str, os.stat_result] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
     faults: list[FileFault] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     """Directories that could not be listed, "" for the whole: nothing is known of the files in them."""
@@ -70,6 +74,7 @@ class Directory:
                 found.unknown.add(inner)
                 found.faults.append(FileFault(inner or ".", _why(error, inner or ".", "list")))
                 continue
+            found.directories.append(inner)
             start = f"{inner}/" if inner else ""
             for name, is_directory in names:
                 path = start + name

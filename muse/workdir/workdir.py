@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from muse.core.content_id import sha256_hex
 from muse.core.entry import check_new_name
 from muse.disk import layout
 from muse.errors import StorageError, UsageError
 from muse.history.repository import Repository
 from muse.history.working_tree import WrittenFiles, notes_of_written
 from muse.plugins.op_fields import NAMES_DIRECTORY
-from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns
+from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns, workdir_name
 from muse.workdir.log_version import log_version
 from muse.workdir.presence import check_directory, check_repository
 from muse.workdir.scan import Directory, FileFault
@@ -72,8 +71,7 @@ class Workdir:
     ) -> None:
         root = os.path.abspath(repository.root)
         path = root if directory is None else os.path.abspath(directory)
-        digest = sha256_hex(path.encode(errors="surrogateescape"))
-        name = layout.WORKDIR_OF_ROOT if path == root else digest[:16]
+        name = workdir_name(root, path)
         self.repository = repository
         self.actor_id = actor_id
         self.directory = Directory(path, repository.storage)

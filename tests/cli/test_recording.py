@@ -282,6 +282,20 @@ def test_an_actor_may_have_a_directory_of_its_own(muse: Muse, tmp_path: Path) ->
     assert "b.txt" not in shown
 
 
+def test_the_first_session_is_that_of_another_directory_where_none_has_begun(
+    muse: Muse, tmp_path: Path
+) -> None:
+    own = tmp_path.with_name(f"{tmp_path.name}-of-bot")
+    own.mkdir()
+    assert muse("record", "--actor", "anna", "--json").record["session_id"] == "anna"
+    done = muse("record", "--actor", "bot", "--dir", str(own), "--json").record
+    assert (done["session_id"], done["session_because"]) == ("anna", "that of another directory here")
+    assert muse("status", "--session", "x", "--json").record["session_id"] == "x"
+    third = tmp_path.with_name(f"{tmp_path.name}-of-cid")
+    third.mkdir()  # two sessions wait to begin now, and neither is the one
+    assert muse("record", "--actor", "cid", "--dir", str(third), "--json").record["session_id"] == "cid"
+
+
 @pytest.mark.parametrize("command", ["record", "status", "watch"])
 def test_a_directory_around_the_repository_is_refused(muse: Muse, tmp_path: Path, command: str) -> None:
     (tmp_path / "a.txt").write_text("one\n")
