@@ -315,6 +315,11 @@ def test_the_first_session_is_that_of_another_directory_where_none_has_begun(
     assert muse("record", "--actor", "anna", "--json").record["session_id"] == "anna"
     done = muse("record", "--actor", "bot", "--dir", str(own), "--json").record
     assert (done["session_id"], done["session_because"]) == ("anna", "that of another directory here")
+    refused = muse("commit", "-m", "one")
+    assert (
+        refused.status,
+        "session 'anna', the last one of this directory, has no op yet" in refused.err,
+    ) == (2, True)
     assert muse("status", "--session", "x", "--json").record["session_id"] == "x"
     third = tmp_path.with_name(f"{tmp_path.name}-of-cid")
     third.mkdir()  # two sessions wait to begin now, and neither is the one
