@@ -11,6 +11,7 @@ from muse.domain import PatchOp
 from muse.errors import DomainError
 from muse.plugins.music.identified_score import IdentifiedScore, Placed, identify, renamed_page
 from muse.plugins.music.matching import matched_notes
+from muse.plugins.music.midi_bytes import decode
 from muse.plugins.music.notes import (
     delete_file,
     delete_note,
@@ -172,6 +173,15 @@ class MusicSteps:
         stored: Sequence[bytes] = (),
     ) -> Step:
         return Step(path, MUSIC, list(ops), after, self._newest.heads(MUSIC), list(stored))
+
+
+def midi_fault(content: bytes) -> str | None:
+    """Say why a content cannot be that of a MIDI file; None if it can."""
+    try:
+        decode(content)
+    except DomainError as error:
+        return str(error)
+    return None
 
 
 def _identified(content: bytes, page: bytes | None) -> IdentifiedScore | None:

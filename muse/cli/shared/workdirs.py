@@ -8,6 +8,7 @@ import typer
 
 from muse.cli.shared.options import Invocation, check_session, current_directory
 from muse.cli.shared.output import Output, printable
+from muse.core.file.live_or_archived import session_exists
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
 from muse.workdir.place import check_is_no_inside, check_place
@@ -90,6 +91,11 @@ def session_or_last(repository: Repository, session_id: str | None) -> str:
         return check_session(repository, session_id)
     chosen = Workdir(repository).session()
     if chosen.session_id:
+        if not session_exists(repository.root, chosen.session_id, storage=repository.storage):
+            raise UsageError(
+                f"session {chosen.session_id!r}, {chosen.because}, has no op yet: 'muse record --actor NAME' "
+                "begins it"
+            )
         return check_session(repository, chosen.session_id)
     if chosen.because == NONE_YET:
         raise UsageError("there is no session yet: 'muse record --actor NAME' begins one")
