@@ -19,7 +19,7 @@ from muse.plugins.code.file_ids import DOMAIN as CODE
 from muse.plugins.code.file_ops import (
     check_patch_of_text,
     creation_op,
-    edit_op,
+    hunk_op,
     removal_op,
     renaming_op,
     replacement_op,
@@ -180,8 +180,8 @@ class CodeSteps:
         document = copy.document()
         merging = file.document.fork(client_of(self._seed))
         text = _text_of(path, content, copy.encoding)
-        for position, length, added in patches_between(document.text, text):
-            if update := document.edit([(position, length, added)]):
+        for patch in patches_between(document.text, text):
+            if update := document.edit_in_lines(patch):
                 merging.apply(read_update(update))
         return merging.text.encode(copy.encoding)
 
@@ -318,7 +318,7 @@ def _patched(
     ops: list[dict[str, Any]] = []
     for patch in patches:
         check_patch_of_text(path, document, copy.encoding, patch)
-        ops += [edit_op(path, document, piece) | {"file_id": copy.file_id} for piece in pieces_of(patch)]
+        ops += [hunk_op(path, document, piece) | {"file_id": copy.file_id} for piece in pieces_of(patch)]
     if ops and copy.blob:
         ops[0]["base"] = copy.blob
     return ops

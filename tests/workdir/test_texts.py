@@ -93,6 +93,41 @@ def test_what_others_typed_meanwhile_is_merged_and_comes_to_the_disk(root: Path)
     assert workdir(root).status().here == workdir(root).status().ahead == []
 
 
+def test_a_line_that_comes_where_another_goes_is_whole(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write(root / "f.py", "import os\nimport time\n\nprint(os)\n")
+    record(root)
+    record(root, "bob", other)
+    write(other / "f.py", "import os\nimport sys\nimport time\n\nprint(os)\n")
+    write(root / "f.py", "import os\n\nprint(os)\n")
+
+    record(root)
+    record(root, "bob", other)
+
+    assert read(other / "f.py") == "import os\nimport sys\n\nprint(os)\n"
+
+
+def test_a_line_is_begun_in_another_way_behind_a_line_that_others_put_before_it(
+    root: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    names = [f"{number}.py" for number in range(6)]  # the ids of those that write are random
+    for name in names:
+        write(root / name, "one = 1\ntwo = 2\n")
+    record(root)
+    record(root, "bob", other)
+    for name in names:
+        write(other / name, "one = 1\nnew = 3\ntwo = 2\n")
+        write(root / name, "one = 1\na two = 2\n")
+
+    record(root)
+    record(root, "bob", other)
+
+    assert {read(other / name) for name in names} == {"one = 1\nnew = 3\na two = 2\n"}
+
+
 def test_an_edit_inside_what_others_deleted_is_kept(root: Path) -> None:
     write(root / "a.txt", "one two three\n")
     record(root)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Patch = tuple[int, int, str]
 """Position, how much goes, what comes: in code points."""
 
+_LAST = 1 << 52
+"""What such a client writes at one place comes after what others write there: their ids are lower."""
+
 
 def _new_document(client: int) -> "Doc":
     from muse.plugins.code.yjs import Doc  # noqa: PLC0415 - only who edits text needs it
@@ -134,10 +137,11 @@ class TextDocument:
         self._cursor = position + len(text)
         return data
 
-    def edit(self, patches: list[Patch]) -> bytes:
+    def edit(self, patches: list[Patch], *, is_behind: bool = False) -> bytes:
         """Apply patches one after the other; return all of them as one update, b"" for no change.
 
-        Raises `DomainError`, and changes nothing, for a place beyond the text.
+        With `is_behind`, what comes in the place of something is put behind what goes: apart from what others
+        put before that. Raises `DomainError`, and changes nothing, for a place beyond the text.
         """
         text = self.text
         places: list[tuple[int, int, str]] = []
@@ -149,7 +153,7 @@ class TextDocument:
             else:  # the library counts in bytes of UTF-8
                 places.append((len(text[:position].encode()), len(text[position:end].encode()), added))
             text = f"{text[:position]}{added}{text[end:]}"
-        data = self._write(places)
+        data = self._write(places, is_behind=is_behind)
         self._text, self._cursor = text, None
         if not data:
             return b""
@@ -160,7 +164,7 @@ class TextDocument:
         return data
 
     def edit_as(self, client: int, patch: Patch) -> bytes:
-        """Apply one patch as `edit` does, but as another client, which has made no edit before.
+        """Apply one patch as `edit` does, but as another client.
 
         The update is a function of the document, the client and the patch.
         """
@@ -174,10 +178,22 @@ class TextDocument:
         elif length:
             return self.edit([patch])  # what only deletes names no client
         else:
-            data = write_insert(client, 0, self._character(position - 1), self._character(position), added)
+            sides = self._character(position - 1), self._character(position)
+            data = write_insert(client, self.vector.get(client, 0), *sides, added)
         self.apply(read_update(data))
         self._text = f"{text[:position]}{added}{text[position + length :]}"
         return data
+
+    def edit_in_lines(self, patch: Patch) -> bytes:
+        """Apply one patch as `edit` does, apart from lines that others add at the same time.
+
+        What begins a line that was there comes behind lines that are added before it.
+        """
+        position, length, added = patch
+        is_start = not position or self.text[position - 1 : position] == "\n"
+        if is_start and not length and added[-1:] not in {"", "\n"}:
+            return self.edit_as(self.client | _LAST, patch)
+        return self.edit([patch], is_behind=True)
 
     def _character(self, place: int) -> Id | None:
         """Return the id of a character of a text that is ASCII; None before the first and after the last."""
@@ -188,15 +204,17 @@ class TextDocument:
         transaction.drop()
         return read_id(found[1:])
 
-    def _write(self, places: list[tuple[int, int, str]]) -> bytes:
+    def _write(self, places: list[tuple[int, int, str]], *, is_behind: bool) -> bytes:
         updates: list[bytes] = []
         subscription = self._document.observe(lambda event: updates.append(event.update))
         transaction = self._document.create_transaction()
         try:
             for place, length, added in places:
+                if added and is_behind:
+                    self._root.insert(transaction, place + length, added)
                 if length:
                     self._root.remove_range(transaction, place, length)
-                if added:
+                if added and not is_behind:
                     self._root.insert(transaction, place, added)
             transaction.commit()
         finally:

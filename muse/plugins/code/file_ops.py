@@ -97,3 +97,10 @@ def edit_op(path: str, document: TextDocument, patch: Patch) -> dict[str, Any]:
         removed = document.text[position : position + length]
         update = document.edit([patch])
     return text_edit(path, position, removed, text) | {"update": encoded(update)}
+
+
+def hunk_op(path: str, document: TextDocument, patch: Patch) -> dict[str, Any]:
+    """Apply one of the patches that were found between two texts; return the op that says so."""
+    position, length, text = patch
+    removed = document.text[position : position + length]
+    return text_edit(path, position, removed, text) | {"update": encoded(document.edit_in_lines(patch))}
