@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from muse.core.entry import Limits, OpEntry
 
-VERSION = 1
+VERSION = 2
 """The agreement with `native/module.c`. A compiled part of another number is as good as absent."""
 
 SWITCH = "MUSE_PURE"
@@ -144,6 +144,48 @@ def collect_entries(data: bytes, found: dict[str, OpEntry], highest: int) -> tup
 def frames_hold(lines: list[bytes]) -> bool | None:
     """Tell whether every line ends with a crc that its other bytes have."""
     return None if NATIVE is None else bool(NATIVE.frames_hold(lines))
+
+
+def fingerprints(op_ids: Sequence[str], key: bytes) -> bytes | None:
+    """Return the fingerprint of each op id; see `muse.core.file.id_prints`."""
+    if NATIVE is None:
+        return None
+    prints: bytes | None = NATIVE.fingerprints(op_ids, key)
+    return prints
+
+
+class NativeTable(Protocol):
+    """The rows of the op index in memory; see `native/index.c`.
+
+    A segment of it may lack what a snapshot has: `find` and `rows` answer None then, `lacking` and
+    `lacking_between` give the first and last fingerprint of each segment that lacks, and `fill` takes it in.
+    """
+
+    def find(self, prints: bytes, /) -> list[tuple[int, int]] | None:
+        """Return which of the fingerprints have a row, each with the start in it."""
+
+    def lacking(self, prints: bytes, /) -> list[tuple[int, int]]:
+        """Return the segments that lack rows, of those in which these fingerprints belong."""
+
+    def lacking_between(self, first: int, last: int, /) -> list[tuple[int, int]]:
+        """Return the segments that lack rows, of all that have fingerprints from `first` to `last`."""
+
+    def fill(self, first: int, last: int, rows: bytes, /) -> None:
+        """Take in the rows of a snapshot from `first` to `last`; `rows` may hold more."""
+
+    def add(self, prints: bytes, starts: list[int], /) -> list[int]:
+        """Add rows; return which were not added, as there is a row of their fingerprint."""
+
+    def add_one(self, fingerprint: bytes, start: int, /) -> None:
+        """Add a row beside others of its fingerprint."""
+
+    def rows(self, bits: int, number: int, covered: int, /) -> bytes | None:
+        """Return the sorted rows below start `covered` whose upper `bits` bits are `number`."""
+
+
+def id_table(bits: int, rows: int) -> NativeTable | None:
+    """Return a table over a snapshot of so many rows, which are to be in segments of so many bits."""
+    return cast("NativeTable", NATIVE.IdTable(bits, rows)) if NATIVE else None
 
 
 def numbers_of(limits: Limits) -> tuple[int, int, int, int]:

@@ -1,204 +1,313 @@
-"""An SQLite table gives the offset of an op id, and proves every answer, "unknown" too, by a checksum.
+"""The table gives, for a fingerprint, the places in the log where its op may start: 16 bytes a row.
 
-The ids lie in leaves. A leaf holds all ids from its first up to where the next one starts, and a crc
-over both bounds and the ids. So that an id is not in its leaf says that it is not in the table; bytes
-that are not what was written, and a leaf that is missing or is not the one asked for, are an error.
+It is private memory, over a snapshot that is never written to. A row is believed by nobody: the line that it
+names is the judge. That a fingerprint has no row is as sure as the snapshot, which is checked as it is read.
+The compiled form takes in the segments of the snapshot as they are asked for. The form in Python leaves them
+in the file, with the last ones it read in a bounded cache. Nothing here works on the whole table at once.
 """
 
-import os
-import sqlite3
 import struct
-import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from itertools import pairwise
-from typing import NamedTuple
-from urllib.parse import quote
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
-from muse.disk.crc import crc32
+from muse.core import compiled
+from muse.core.file.id_file import ROW_BYTES, IdFile
+from muse.core.file.id_prints import PRINT_BYTES
 
-TableError = sqlite3.Error
-"""The table is damaged, or cannot be used."""
+Hit = tuple[int, int]
+"""Which of the fingerprints that were asked for, and a place where its op may start."""
 
-_CACHE_KIB = 16_384
-_PATIENCE_SECONDS = 5  # another process may be adding; one that cannot add keeps its ids and tries again
-_MOST_ROWS = 160  # a leaf, bounds and crc included, fits into one of SQLite's pages of 4 KiB
-_END = 1 << 63
+CACHE_BYTES = 1 << 24
+"""So much of a snapshot is kept in memory where the index is Python."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS leaves (first INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS covered (upto INTEGER NOT NULL, witness BLOB NOT NULL);
-"""
-
-_HEAD = struct.Struct(">IQQ")  # crc, first, end
-_ROW = struct.Struct(">16sQ")
+_ROWS_A_SEGMENT = 768
+"""Rows that a segment of the compiled table has at first, at most: it splits at 960."""
 
 
-def _prefix(key: bytes) -> int:
-    """The 63 bits by which ids are put into leaves: what an SQLite row id holds."""
-    return int.from_bytes(key[:8], "big") >> 1
+class IdTable(Protocol):
+    """The rows of a snapshot, if there is one, and those added since. May raise `TableError`.
 
+    For one thread at a time, but for `rows`. `lets_go`: whether rows that a snapshot has leave memory.
+    """
 
-class Leaf(NamedTuple):
-    """The rows of all ids whose prefix is at least `first` and below `end`: op id and offset in the log."""
+    lets_go: bool
 
-    first: int
-    end: int
-    rows: bytes = b""
+    def find(self, prints: bytes) -> list[Hit]:
+        """Return all rows with these fingerprints, in no order."""
 
-    @classmethod
-    def from_body(cls, body: object, found_at: int, prefix: int) -> "Leaf":
-        """Read the leaf found at `found_at`; `TableError` unless it is that one, and holds `prefix`."""
-        if isinstance(body, bytes) and len(body) >= _HEAD.size:
-            crc, first, end = _HEAD.unpack_from(body)
-            if found_at == first <= prefix < end and crc == crc32(body[4:]):
-                return cls(first, end, body[_HEAD.size :])
-        raise sqlite3.DatabaseError("a leaf of the table is damaged or missing")
+    def add(self, prints: bytes, starts: list[int]) -> list[int]:
+        """Add rows; return which were not added, as memory has one of their fingerprint."""
 
-    def body(self) -> bytes:
-        """Return what is stored: the rows with their bounds, behind a crc of them."""
-        covered = _HEAD.pack(0, self.first, self.end)[4:] + self.rows
-        return crc32(covered).to_bytes(4, "big") + covered
+    def add_one(self, fingerprint: bytes, start: int) -> None:
+        """Add a row beside others of its fingerprint."""
 
-    def find(self, key: bytes) -> int | None:
-        """Return the byte of the log that the leaf has for an id; None if it does not have the id."""
-        place = self.rows.find(key)
-        while place > 0 and place % _ROW.size:  # the end of one row and the start of the next
-            place = self.rows.find(key, place + 1)
-        return None if place < 0 else int.from_bytes(self.rows[place + 16 : place + 24], "big")
+    def freeze(self) -> None:
+        """Make `rows` give what is in the table now, whatever is added from now on."""
 
-    def with_rows(self, added: bytes) -> list["Leaf"]:
-        """Return the leaf with more rows; if that is too many, the leaves it is split into."""
-        whole = self._replace(rows=self.rows + added)
-        if len(whole.rows) <= _MOST_ROWS * _ROW.size:
-            return [whole]
-        rows = sorted(whole.rows[place : place + _ROW.size] for place in range(0, len(whole.rows), _ROW.size))
-        prefixes = list(map(_prefix, rows))
-        half = _MOST_ROWS // 2
-        bounds = sorted({self.first, self.end, *prefixes[half : len(rows) - half // 2 : half]})
-        places = [bisect_left(prefixes, bound) for bound in bounds]
-        pieces = (b"".join(rows[start:stop]) for start, stop in pairwise(places))
-        return list(map(Leaf, bounds, bounds[1:], pieces))
+    def rows(self, bits: int, number: int, covered: int) -> bytes:
+        """Return, sorted, the rows whose fingerprints have `number` as their upper `bits` bits.
 
-
-class IdTable:
-    """The table at `path`, made if it is missing. Every method may raise `TableError`."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._tidying: threading.Thread | None = None
-        self._connection = sqlite3.connect(
-            path, timeout=_PATIENCE_SECONDS, check_same_thread=False, isolation_level=None
-        )
-        try:
-            self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            # None of many small transactions waits for the disk; a power cut may take the last ones, whole.
-            if self._connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-                self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `tidy`
-            self._connection.executescript(_SCHEMA)
-        except TableError:
-            self.close()
-            raise
-
-    def covered(self) -> list[tuple[int, bytes]]:
-        """Return the byte before which all ids are in the table, then that of the ids being added.
-
-        Each comes with the log's witness. Empty if the table is.
+        Only those of lines before byte `covered`. Another thread may call it, after `freeze`.
         """
-        rows = self._connection.execute("SELECT upto, witness FROM covered ORDER BY upto").fetchall()
-        if not all(isinstance(upto, int) and isinstance(witness, bytes) for upto, witness in rows):
-            raise sqlite3.DatabaseError("the table does not say what it covers")
-        return rows
 
-    def find_many(self, keys: Sequence[bytes]) -> dict[bytes, int]:
-        """Return the offsets of those ids that are in the table."""
-        found = {}
-        with self._connection:
-            self._connection.execute("BEGIN")  # one lock of the file for all of them
-            for leaf, own in self._by_leaf(sorted(keys)):
-                for key in own:
-                    start = leaf.find(key)
-                    if start is not None:
-                        found[key] = start
-        return found
-
-    def add(
-        self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool, is_all: bool = True
-    ) -> bool:
-        """Add the rows whose ids are not there yet; with `is_all`, the log before `upto` is covered now.
-
-        False, with nothing added, where it cannot be written (a full disk, a read-only file). With
-        `first`, the table is expected to be empty: leaves that nothing says it covers are thrown away.
-        """
-        try:
-            self._add(rows, upto, witness, first=first, is_all=is_all)
-        except sqlite3.OperationalError:
-            return False
-        return True
-
-    def _add(
-        self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool, is_all: bool
-    ) -> None:
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            covered = self.covered()
-            if not covered:
-                if not first:
-                    raise sqlite3.DatabaseError("the table no longer says what it covers")
-                self._connection.execute("DELETE FROM leaves")
-                self._store(Leaf(0, _END))
-                covered = [(0, b"")]
-                self._connection.execute("INSERT INTO covered VALUES (?, ?)", covered[0])
-            for leaf, keys in self._by_leaf(sorted(rows)):
-                new = b"".join([_ROW.pack(key, rows[key]) for key in keys if leaf.find(key) is None])
-                for part in leaf.with_rows(new):
-                    self._store(part)
-            if covered[0][0] < upto and (upto, witness) not in covered:
-                self._connection.execute("INSERT INTO covered VALUES (?, ?)", (upto, witness))
-            if is_all:
-                self._connection.execute("DELETE FROM covered WHERE upto < ?", (upto,))
-
-    def tidy(self) -> None:
-        """Bring what was added from SQLite's log into the table itself, while others go on."""
-        if self._tidying is None or not self._tidying.is_alive():
-            self._tidying = threading.Thread(target=_checkpoint, args=(self._path,), daemon=True)
-            self._tidying.start()
-
-    def _store(self, leaf: Leaf) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO leaves VALUES (?, ?)", (leaf.first, leaf.body()))
-
-    def _by_leaf(self, keys: Sequence[bytes]) -> Iterator[tuple[Leaf, Sequence[bytes]]]:
-        """Yield each leaf that some of the sorted `keys` belong to, with those."""
-        query = "SELECT body, first FROM leaves WHERE first <= ? ORDER BY first DESC LIMIT 1"
-        prefixes = [_prefix(key) for key in keys]
-        place = 0
-        while place < len(keys):
-            row = self._connection.execute(query, (prefixes[place],)).fetchone()
-            body, found_at = row or (None, 0)
-            leaf = Leaf.from_body(body, found_at, prefixes[place])
-            after = bisect_left(prefixes, leaf.end, place)
-            yield leaf, keys[place:after]
-            place = after
+    def rest_on(self, file: IdFile) -> None:
+        """Take a new snapshot, of the rows that `freeze` saw, in place of the one before."""
 
     def close(self) -> None:
-        """Close the table, once the tidying that runs in the background is done."""
-        if self._tidying is not None:
-            self._tidying.join()
-        self._connection.close()
+        """Close the snapshot."""
 
 
-_AT_WORK = threading.Lock()
-"""Taken while a thread tidies: a child that was forked then would wait for SQLite's own locks for ever."""
+def make_table(file: IdFile | None) -> IdTable:
+    """Return a table over a snapshot, in the form that runs."""
+    rows = file.count if file is not None else 0
+    bits = (rows // _ROWS_A_SEGMENT).bit_length()
+    table = compiled.id_table(bits, rows)
+    return TableInPython(file) if table is None else TableInC(table, file)
 
-os.register_at_fork(
-    before=_AT_WORK.acquire, after_in_parent=_AT_WORK.release, after_in_child=_AT_WORK.release
-)
+
+class TableInC:
+    """The compiled form: all rows that were ever asked for are in memory, with their neighbours."""
+
+    lets_go = False
+
+    def __init__(self, table: compiled.NativeTable, file: IdFile | None) -> None:
+        self._table = table
+        self._file = file
+        self.add_one = table.add_one
+
+    def find(self, prints: bytes) -> list[Hit]:
+        """Return all rows with these fingerprints."""
+        while (found := self._table.find(prints)) is None:
+            self._fill(self._table.lacking(prints))
+        return found
+
+    def add(self, prints: bytes, starts: list[int]) -> list[int]:
+        """Add rows; return which have their fingerprint in common with others."""
+        return self._table.add(prints, starts)
+
+    def _fill(self, ranges: list[tuple[int, int]]) -> None:
+        """Take in what the snapshot has between each two fingerprints."""
+        if self._file is None:
+            raise AssertionError("without a snapshot nothing is lacking")
+        shift = 64 - self._file.facts.bits
+        for first, last in ranges:
+            self._table.fill(first, last, self._file.rows(first >> shift, last >> shift))
+
+    def freeze(self) -> None:
+        """Do nothing: rows are told apart by their starts, which only grow."""
+
+    def rows(self, bits: int, number: int, covered: int) -> bytes:
+        """Return the rows of a range, sorted."""
+        while (found := self._table.rows(bits, number, covered)) is None:
+            first = number << (64 - bits)
+            self._fill(self._table.lacking_between(first, first + (1 << (64 - bits)) - 1))
+        return found
+
+    def rest_on(self, file: IdFile) -> None:
+        """Close both snapshots: all rows are in memory by now."""
+        file.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the snapshot."""
+        if self._file is not None:
+            self._file.close()
 
 
-def _checkpoint(path: str) -> None:
-    with _AT_WORK, suppress(TableError):
-        uri = f"file:{quote(path)}?mode=rw"  # it may be gone by now
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+# -- in Python ---------------------------------------------------------------------------------------
+
+_NEWEST = 4096  # so many rows are in a dict, which takes 160 bytes for each
+_LEAF_BYTES = 128 * ROW_BYTES
+_BRANCHES = 16
+_ROOT_BITS = 8
+_NOTHING = b""
+
+_Node = bytearray | bytes | list["_Node"]
+"""A leaf of rows, in no order, or a node for each value of the next four bits."""
+
+
+class _RowsInMemory:
+    """Rows in memory, by fingerprint: the newest in a dict, all others in a trie of small leaves.
+
+    A leaf that is full is split, so nothing waits for the table as a whole. 20 to 30 bytes a row.
+    """
+
+    def __init__(self) -> None:
+        self.newest: dict[int, int] = {}
+        self._root: list[_Node] = [_NOTHING] * (1 << _ROOT_BITS)
+        self._has_leaves = False
+
+    def find(self, numbers: Sequence[int], prints: bytes, hits: list[Hit]) -> None:
+        newest = self.newest
+        if not newest.keys().isdisjoint(numbers):
+            hits += [(which, newest[one]) for which, one in enumerate(numbers) if one in newest]
+        if not self._has_leaves:
+            return
+        root = self._root
+        for which, number in enumerate(numbers):
+            node = root[number >> 56]
+            shift = 52
+            while type(node) is list:
+                node = node[number >> shift & 15]
+                shift -= 4
+            one = prints[PRINT_BYTES * which : PRINT_BYTES * which + PRINT_BYTES]
+            if one in node:
+                hits += [(which, start) for start in _starts(node, one)]  # type: ignore[arg-type]
+
+    def add_newest(self, numbers: Sequence[int], starts: Sequence[int]) -> None:
+        self.newest.update(zip(numbers, starts, strict=True))
+        if len(self.newest) >= _NEWEST:
+            self.settle()
+
+    def settle(self) -> None:
+        """Move the newest rows into the leaves."""
+        pack = struct.Struct(">QQ").pack
+        for number, start in self.newest.items():
+            self.put(number, pack(number, start))
+        self.newest.clear()
+
+    def put(self, number: int, row: bytes) -> None:
+        """Put a row into its leaf."""
+        self._has_leaves = True
+        branch, place, shift = self._root, number >> 56, 52
+        while type(node := branch[place]) is list:
+            branch, place = node, number >> shift & 15
+            shift -= 4
+        if not node:
+            branch[place] = bytearray(row)
+            return
+        node += row  # type: ignore[operator]
+        if len(node) > _LEAF_BYTES and shift >= 0:
+            branch[place] = _split(bytearray(node), shift)
+
+    def between(self, first: int, last: int) -> Iterator[bytes]:
+        """Yield the rows of the leaves that may have fingerprints from `first` to `last`."""
+        for place in range(first >> 56, (last >> 56) + 1):
+            yield from _rows_below(self._root[place], place << 56, 52, first, last)
+
+
+def _rows_below(node: _Node, lowest: int, shift: int, first: int, last: int) -> Iterator[bytes]:
+    if isinstance(node, list):
+        for place, child in enumerate(node):
+            start = lowest + (place << shift)
+            if start <= last and start + (1 << shift) > first:
+                yield from _rows_below(child, start, shift - 4, first, last)
+    else:
+        yield from split_rows(node)
+
+
+def _split(leaf: bytearray, shift: int) -> list[_Node]:
+    children: list[_Node] = [_NOTHING] * _BRANCHES
+    octet, shift = 7 - shift // 8, shift % 8
+    for row in split_rows(leaf):
+        place = row[octet] >> shift & 15
+        children[place] += row  # type: ignore[operator]
+    return [bytearray(child) if child else child for child in children]  # type: ignore[arg-type]
+
+
+def split_rows(rows: bytes | bytearray) -> list[bytes]:
+    """Return each row of some."""
+    return [bytes(rows[place : place + ROW_BYTES]) for place in range(0, len(rows), ROW_BYTES)]
+
+
+def _starts(rows: bytes | bytearray, one: bytes) -> Iterator[int]:
+    """Yield the starts of the rows of a fingerprint."""
+    place = rows.find(one)
+    while place >= 0:
+        if place % ROW_BYTES == 0:
+            yield int.from_bytes(rows[place + PRINT_BYTES : place + ROW_BYTES], "big")
+        place = rows.find(one, place + 1)
+
+
+class TableInPython:
+    """The form in Python: rows that a snapshot has stay there, the others are in memory."""
+
+    lets_go = True
+
+    def __init__(self, file: IdFile | None) -> None:
+        self._file = file
+        self._added = _RowsInMemory()
+        self._frozen: list[_RowsInMemory] = []  # they are being written, or were to be
+        self._cache: dict[int, bytes] = {}
+        self._cached = 0
+
+    def find(self, prints: bytes) -> list[Hit]:
+        """Return all rows with these fingerprints."""
+        numbers = struct.unpack(f">{len(prints) // PRINT_BYTES}Q", prints)
+        hits: list[Hit] = []
+        for part in (self._added, *self._frozen):
+            part.find(numbers, prints, hits)
+        if self._file is not None:
+            self._find_in_file(self._file, numbers, prints, hits)
+        return hits
+
+    def _find_in_file(self, file: IdFile, numbers: Sequence[int], prints: bytes, hits: list[Hit]) -> None:
+        shift, cache = 64 - file.facts.bits, self._cache
+        for which, number in enumerate(numbers):
+            rows = cache.get(number >> shift)
+            if rows is None:
+                rows = self._read(file, number >> shift)
+            one = prints[PRINT_BYTES * which : PRINT_BYTES * which + PRINT_BYTES]
+            if one in rows:
+                hits += [(which, start) for start in _starts(rows, one)]
+
+    def _read(self, file: IdFile, number: int) -> bytes:
+        rows = file.rows(number, number)
+        self._cache[number] = rows
+        self._cached += len(rows)
+        while self._cached > CACHE_BYTES:
+            self._cached -= len(self._cache.pop(next(iter(self._cache))))
+        return rows
+
+    def add(self, prints: bytes, starts: list[int]) -> list[int]:
+        """Add rows; return which have their fingerprint in common with others."""
+        numbers = struct.unpack(f">{len(prints) // PRINT_BYTES}Q", prints)
+        common: list[Hit] = []
+        for part in (self._added, *self._frozen):
+            part.find(numbers, prints, common)
+        if not common and len(set(numbers)) == len(numbers):
+            self._added.add_newest(numbers, starts)
+            return []
+        kept_back = {which for which, _ in common}
+        first: dict[int, int] = {}
+        for which, number in enumerate(numbers):
+            if which not in kept_back and first.setdefault(number, which) != which:
+                kept_back.add(which)
+        new = [which for which in range(len(numbers)) if which not in kept_back]
+        self._added.add_newest([numbers[which] for which in new], [starts[which] for which in new])
+        return sorted(kept_back)
+
+    def add_one(self, fingerprint: bytes, start: int) -> None:
+        """Add a row beside others of its fingerprint."""
+        self._added.put(int.from_bytes(fingerprint, "big"), fingerprint + start.to_bytes(8, "big"))
+
+    def freeze(self) -> None:
+        """Put what was added aside, beside what could not be written before."""
+        self._added.settle()
+        self._frozen, self._added = [*self._frozen, self._added], _RowsInMemory()
+
+    def rows(self, bits: int, number: int, covered: int) -> bytes:  # noqa: ARG002 - what is frozen is before it
+        """Return the rows of a range, sorted."""
+        first = number << (64 - bits)
+        last = first + (1 << (64 - bits)) - 1
+        rows = [row for part in self._frozen for row in part.between(first, last)]
+        if self._file is not None:
+            shift = 64 - self._file.facts.bits
+            rows += split_rows(self._file.rows(first >> shift, last >> shift))
+        rows.sort()
+        start = bisect_left(rows, first.to_bytes(8, "big"))
+        stop = bisect_left(rows, (last + 1).to_bytes(9, "big")[1:]) if last + 1 < 1 << 64 else len(rows)
+        return b"".join(rows[start:stop])
+
+    def rest_on(self, file: IdFile) -> None:
+        """Leave the rows that the new snapshot has to it."""
+        self.close()
+        self._file, self._frozen = file, []
+        self._cache = {}
+        self._cached = 0
+
+    def close(self) -> None:
+        """Close the snapshot."""
+        if self._file is not None:
+            self._file.close()
