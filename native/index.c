@@ -123,10 +123,10 @@ static inline Row *first_from(Segment *segment, uint64_t print) {
     return row;
 }
 
-/* Put a row behind those that are not above it; 0 if there is no room for it. */
+/* Put a row in its place, which among equal fingerprints is that of its start; 0 if there is no room for it. */
 static int put(Segment *segment, Row row) {
     Row *place = first_from(segment, row.print);
-    while (place->after && place->print == row.print) place++;
+    while (place->after && place->print == row.print && place->after < row.after) place++;
     Row *gap = place;
     while (gap->after) gap++;
     if (gap == segment->rows + segment->room - 1) return 0;

@@ -35,6 +35,10 @@ class TableError(Exception):
     """The index is damaged, or says what the log does not: it is to be made again."""
 
 
+class UnreadableError(TableError):
+    """The system does not let us read it: it may be sound."""
+
+
 class Facts(NamedTuple):
     """The head of a snapshot: it has the ids of all lines before byte `covered` of the log.
 
@@ -59,14 +63,13 @@ class IdFile:
     """
 
     def __init__(self, path: str, storage: Storage) -> None:
-        self._path = path
         self._storage = storage
         try:
             with translated(path, "open"):
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
                 self._descriptor = storage.open(path, flags)
         except StorageError as error:
-            raise TableError(str(error)) from error
+            raise UnreadableError(str(error)) from error
         try:
             self.facts, self.count, self._places = self._read_ends()
         except BaseException:
@@ -78,7 +81,7 @@ class IdFile:
         try:
             status = self._storage.status(self._descriptor)
         except OSError as error:
-            raise TableError(str(error)) from error
+            raise UnreadableError(str(error)) from error
         if not stat.S_ISREG(status.st_mode):
             raise TableError("not a file")
         size = status.st_size
@@ -123,7 +126,7 @@ class IdFile:
         try:
             data = self._storage.pread(self._descriptor, length, offset) if length else b""
         except OSError as error:
-            raise TableError(f"could not read {self._path}: {error}") from error
+            raise UnreadableError(str(error)) from error
         if len(data) != length:
             raise TableError("cut short")
         return data

@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from operator import itemgetter
 
-from muse.core.file.id_file import Facts, IdFile, TableError, bits_for, write_id_file
+from muse.core.file.id_file import Facts, IdFile, TableError, UnreadableError, bits_for, write_id_file
 from muse.core.file.id_prints import PRINT_BYTES, fingerprints, new_key
 from muse.core.file.id_table import IdTable, make_table
 from muse.disk import layout
@@ -78,6 +78,9 @@ class OpIndex:
                 prints = self._prints_of(op_ids)
                 hits = table.find(prints)
                 return self._judged(op_ids, prints, hits, upto, strict=not is_new) if hits else {}
+            except UnreadableError:
+                self._files_left -= 1
+                self.close()
             except TableError:
                 self.discard()
                 is_new = True
@@ -97,6 +100,8 @@ class OpIndex:
         found: dict[str, int] = {}
         for which, start in sorted(hits, key=itemgetter(1)):
             op_id = op_ids[which]
+            if strict and start >= self._covered:
+                raise TableError("a row names a line behind what it covers")
             if start < upto and op_id not in found:
                 own = prints[PRINT_BYTES * which : PRINT_BYTES * which + PRINT_BYTES]
                 if self._is_at(op_id, own, start, strict=strict):
@@ -120,9 +125,11 @@ class OpIndex:
             return
         try:
             self._add(self._table, op_ids, starts, end)
-            self._write_if_due()
         except TableError:
             self.discard()
+        except StorageError:
+            return  # what was written is acknowledged all the same, and scanned when it is asked for
+        self._write_if_due()
 
     def _caught_up(self, upto: int) -> IdTable:
         """Return the table, which has all ops before byte `upto` now."""
@@ -152,12 +159,12 @@ class OpIndex:
         self._remove_older_table()
         file = None
         try:
-            if self._files_left and self._storage.exists(self._path):
+            if self._files_left > 0 and self._storage.exists(self._path):
                 file = self._fitting_file()
+        except (UnreadableError, StorageError):
+            self._files_left -= 1
         except TableError:
             self._remove_file()
-        except StorageError:
-            self._files_left = 0
         self._key = new_key() if file is None else file.facts.key
         self._covered = 0 if file is None else file.facts.covered
         self._stored = 0 if file is None else file.count
@@ -184,14 +191,19 @@ class OpIndex:
         if self._writing is not None and (wait or not self._writing.is_alive()):
             self._end_writing()
         table, due = self._table, max(SNAPSHOT_ROWS, self._stored // _SHARE)
-        if table is None or self._new < due or self._writing is not None or not self._files_left:
+        if table is None or self._new < due or self._writing is not None or self._files_left <= 0:
             return
-        rows = self._stored + self._new
-        facts = Facts(bits_for(rows), self._key, self._covered, self._witness(self._covered))
+        try:
+            witness = self._witness(self._covered)
+        except StorageError:
+            self._files_left -= 1
+            return
+        facts = Facts(bits_for(self._stored + self._new), self._key, self._covered, witness)
         table.freeze()
         self._writing = SnapshotWriter(self._path, self._storage, facts, table, self._new)
         if not self._writing.begin():
             self._writing = None
+            self._files_left -= 1
         elif wait:
             self._end_writing()
 

@@ -163,10 +163,7 @@ def test_rows_that_lie_are_noticed_at_the_line(sample: Sample) -> None:
             for number, op_id in enumerate(op_ids)
         )
         write_id_file(str(sample.snapshot), LOCAL, facts, [b"".join(rows)])
-        if shift < sample.end:
-            assert sample.find() == sample.starts
-    sample.snapshot.write_bytes(sample.sound)
-    assert sample.stores_nothing_twice()
+        assert sample.find() == sample.starts
 
 
 @pytest.mark.parametrize("covered", [0, 100, 1 << 40])
