@@ -85,9 +85,9 @@ typedef struct {
 } Row;
 
 #define ROW_BYTES 16
-#define HOME_BITS 10
-#define SPARE 64 /* places behind the last home */
-#define FULL 960
+#define HOME_BITS 8
+#define SPARE 24 /* places behind the last home */
+#define FULL 240 /* 19 to 38 bytes a row */
 
 /* `room`: places, of which the last stays free, so that each search ends. */
 typedef struct {

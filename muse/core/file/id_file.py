@@ -25,9 +25,10 @@ _MAGIC = b"muse ids"
 _VERSION = 1
 _HEAD = struct.Struct(f">8sII{KEY_BYTES}sQ{WITNESS_BYTES}s")
 _PLACE = struct.Struct(">QI")
+_TWO_PLACES = struct.Struct(">QIQI")
 _FOOT = struct.Struct(">QI")
 _MOST_BITS = 40
-_ROWS_A_SEGMENT = 128
+_ROWS_A_SEGMENT = 64
 _WRITE_BYTES = 1 << 17
 
 
@@ -104,27 +105,37 @@ class IdFile:
 
     def rows(self, first: int, last: int) -> bytes:
         """Return the rows of the segments with the numbers `first` to `last`, sorted, each checked."""
-        start = _PLACE.unpack_from(self._places, _PLACE.size * (first - 1))[0] if first else 0
-        ends = list(_PLACE.iter_unpack(self._places[_PLACE.size * first : _PLACE.size * (last + 1)]))
-        stop = ends[-1][0]
-        if not start <= stop <= self.count:
-            raise TableError("the directory does not name the segments in their order")
-        data = self._read(ROW_BYTES * (stop - start), _HEAD.size + ROW_BYTES * start)
-        if first == last:
-            if crc32(data) != ends[0][1]:
-                raise TableError("a segment is not what was written")
-            return data
+        start = self._end_of(first - 1) if first else 0
+        data = self._read(ROW_BYTES * (self._end_of(last) - start), _HEAD.size + ROW_BYTES * start)
         before = 0
-        for end, crc in ends:
+        for end, crc in _PLACE.iter_unpack(self._places[_PLACE.size * first : _PLACE.size * (last + 1)]):
             after = ROW_BYTES * (end - start)
             if crc32(data[before:after]) != crc:
                 raise TableError("a segment is not what was written")
             before = after
         return data
 
+    def segment(self, number: int) -> bytes:
+        """Return the rows of one segment, as `rows` does, in half the time."""
+        if not number:
+            return self.rows(0, 0)
+        start, _, end, crc = _TWO_PLACES.unpack_from(self._places, _PLACE.size * (number - 1))
+        length = ROW_BYTES * (end - start)
+        try:
+            data = self._storage.pread(self._descriptor, length, _HEAD.size + ROW_BYTES * start)
+        except (OSError, ValueError) as error:
+            raise UnreadableError(str(error)) from error
+        if len(data) != length or crc32(data) != crc:
+            raise TableError("a segment is not what was written")
+        return data
+
+    def _end_of(self, number: int) -> int:
+        end: int = _PLACE.unpack_from(self._places, _PLACE.size * number)[0]
+        return end
+
     def _read(self, length: int, offset: int) -> bytes:
         try:
-            data = self._storage.pread(self._descriptor, length, offset) if length else b""
+            data = self._storage.pread(self._descriptor, length, offset) if length > 0 else b""
         except OSError as error:
             raise UnreadableError(str(error)) from error
         if len(data) != length:

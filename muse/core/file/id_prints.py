@@ -10,6 +10,7 @@ tool, which is not 36 characters of ASCII, is replaced by the first 36 digits of
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 from muse.core import compiled
@@ -44,13 +45,18 @@ def fingerprints_in_python(op_ids: Sequence[str], key: bytes) -> bytes:
     if not text.isascii() or set(map(len, op_ids)) != _ONE_LENGTH:
         text = _GAP.join(map(_of_one_length, op_ids))
     count = len(op_ids)
-    addends = int.from_bytes((bytes(_ID_CHARACTERS) + key[_HALF:]) * count, "big")
-    product = int.from_bytes(key[:_HALF], "big") * int.from_bytes(text.encode(), "big") + addends
-    lanes = product.to_bytes(_LANE * count, "big")
+    product = int.from_bytes(key[:_HALF], "big") * int.from_bytes(text.encode(), "big")
+    lanes = (product + _addends(key[_HALF:], count)).to_bytes(_LANE * count, "big")
     prints = bytearray(PRINT_BYTES * count)
     for octet in range(PRINT_BYTES):
         prints[octet::PRINT_BYTES] = lanes[_ID_CHARACTERS + octet :: _LANE]
     return bytes(prints)
+
+
+@lru_cache(maxsize=16)
+def _addends(addend: bytes, count: int) -> int:
+    """Return a number that has `addend` in the lower digits of each id: most batches are of one size."""
+    return int.from_bytes((bytes(_ID_CHARACTERS) + addend) * count, "big")
 
 
 def _of_one_length(op_id: str) -> str:

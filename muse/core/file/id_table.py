@@ -21,8 +21,8 @@ Hit = tuple[int, int]
 CACHE_BYTES = 1 << 24
 """So much of a snapshot is kept in memory where the index is Python."""
 
-_ROWS_A_SEGMENT = 768
-"""Rows that a segment of the compiled table has at first, at most: it splits at 960."""
+_ROWS_A_SEGMENT = 230
+"""Rows that a segment of the compiled table has at first, at most: it splits at 240."""
 
 
 class IdTable(Protocol):
@@ -36,8 +36,11 @@ class IdTable(Protocol):
     def find(self, prints: bytes) -> list[Hit]:
         """Return all rows with these fingerprints, in no order."""
 
-    def add(self, prints: bytes, starts: list[int]) -> list[int]:
-        """Add rows; return which were not added, as memory has one of their fingerprint."""
+    def add(self, prints: bytes, starts: list[int], *, are_new: bool) -> list[int]:
+        """Add rows; return which were not added, as memory has one of their fingerprint.
+
+        `are_new`: `find` has just said that there is none of any, so nobody need look again.
+        """
 
     def add_one(self, fingerprint: bytes, start: int) -> None:
         """Add a row beside others of its fingerprint."""
@@ -82,8 +85,8 @@ class TableInC:
             self._fill(self._table.lacking(prints))
         return found
 
-    def add(self, prints: bytes, starts: list[int]) -> list[int]:
-        """Add rows; return which have their fingerprint in common with others."""
+    def add(self, prints: bytes, starts: list[int], *, are_new: bool) -> list[int]:  # noqa: ARG002
+        """Add rows; return which have their fingerprint in common with others. To look is free here."""
         return self._table.add(prints, starts)
 
     def _fill(self, ranges: list[tuple[int, int]]) -> None:
@@ -117,10 +120,11 @@ class TableInC:
 
 # -- in Python ---------------------------------------------------------------------------------------
 
-_NEWEST = 4096  # so many rows are in a dict, which takes 160 bytes for each
-_LEAF_BYTES = 128 * ROW_BYTES
+_NEWEST = 8192  # so many rows are in a dict, which takes 100 bytes for each
+_LEAF_BYTES = 64 * ROW_BYTES
 _BRANCHES = 16
-_ROOT_BITS = 8
+_ROOT_BITS = 12
+_ROOT_SHIFT = 64 - _ROOT_BITS
 _NOTHING = b""
 
 _Node = bytearray | bytes | list["_Node"]
@@ -144,15 +148,14 @@ class _RowsInMemory:
             hits += [(which, newest[one]) for which, one in enumerate(numbers) if one in newest]
         if not self._has_leaves:
             return
-        root = self._root
+        root, ones = self._root, struct.unpack("8s" * len(numbers), prints)
         for which, number in enumerate(numbers):
-            node = root[number >> 56]
-            shift = 52
+            node = root[number >> _ROOT_SHIFT]
+            shift = _ROOT_SHIFT
             while type(node) is list:
-                node = node[number >> shift & 15]
                 shift -= 4
-            one = prints[PRINT_BYTES * which : PRINT_BYTES * which + PRINT_BYTES]
-            if one in node:
+                node = node[number >> shift & 15]
+            if (one := ones[which]) in node:
                 hits += [(which, start) for start in _starts(node, one)]  # type: ignore[arg-type]
 
     def add_newest(self, numbers: Sequence[int], starts: Sequence[int]) -> None:
@@ -170,29 +173,30 @@ class _RowsInMemory:
     def put(self, number: int, row: bytes) -> None:
         """Put a row into its leaf."""
         self._has_leaves = True
-        branch, place, shift = self._root, number >> 56, 52
+        branch, place, shift = self._root, number >> _ROOT_SHIFT, _ROOT_SHIFT
         while type(node := branch[place]) is list:
-            branch, place = node, number >> shift & 15
             shift -= 4
+            branch, place = node, number >> shift & 15
         if not node:
             branch[place] = bytearray(row)
             return
         node += row  # type: ignore[operator]
-        if len(node) > _LEAF_BYTES and shift >= 0:
-            branch[place] = _split(bytearray(node), shift)
+        if len(node) > _LEAF_BYTES and shift:
+            branch[place] = _split(bytearray(node), shift - 4)
 
     def between(self, first: int, last: int) -> Iterator[bytes]:
         """Yield the rows of the leaves that may have fingerprints from `first` to `last`."""
-        for place in range(first >> 56, (last >> 56) + 1):
-            yield from _rows_below(self._root[place], place << 56, 52, first, last)
+        for place in range(first >> _ROOT_SHIFT, (last >> _ROOT_SHIFT) + 1):
+            yield from _rows_below(self._root[place], place << _ROOT_SHIFT, _ROOT_SHIFT, first, last)
 
 
 def _rows_below(node: _Node, lowest: int, shift: int, first: int, last: int) -> Iterator[bytes]:
     if isinstance(node, list):
+        shift -= 4
         for place, child in enumerate(node):
             start = lowest + (place << shift)
             if start <= last and start + (1 << shift) > first:
-                yield from _rows_below(child, start, shift - 4, first, last)
+                yield from _rows_below(child, start, shift, first, last)
     else:
         yield from split_rows(node)
 
@@ -244,27 +248,27 @@ class TableInPython:
 
     def _find_in_file(self, file: IdFile, numbers: Sequence[int], prints: bytes, hits: list[Hit]) -> None:
         shift, cache = 64 - file.facts.bits, self._cache
+        ones = struct.unpack("8s" * len(numbers), prints)
         for which, number in enumerate(numbers):
             rows = cache.get(number >> shift)
             if rows is None:
                 rows = self._read(file, number >> shift)
-            one = prints[PRINT_BYTES * which : PRINT_BYTES * which + PRINT_BYTES]
-            if one in rows:
+            if (one := ones[which]) in rows:
                 hits += [(which, start) for start in _starts(rows, one)]
 
     def _read(self, file: IdFile, number: int) -> bytes:
-        rows = file.rows(number, number)
+        rows = file.segment(number)
         self._cache[number] = rows
         self._cached += len(rows)
         while self._cached > CACHE_BYTES:
             self._cached -= len(self._cache.pop(next(iter(self._cache))))
         return rows
 
-    def add(self, prints: bytes, starts: list[int]) -> list[int]:
+    def add(self, prints: bytes, starts: list[int], *, are_new: bool) -> list[int]:
         """Add rows; return which have their fingerprint in common with others."""
         numbers = struct.unpack(f">{len(prints) // PRINT_BYTES}Q", prints)
         common: list[Hit] = []
-        for part in (self._added, *self._frozen):
+        for part in () if are_new else (self._added, *self._frozen):
             part.find(numbers, prints, common)
         if not common and len(set(numbers)) == len(numbers):
             self._added.add_newest(numbers, starts)

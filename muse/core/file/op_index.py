@@ -64,6 +64,7 @@ class OpIndex:
         self._writing: SnapshotWriter | None = None
         self._files_left = _MOST_FILES
         self._asked: tuple[Sequence[str], bytes] = ((), b"")
+        self._unknown = b""  # fingerprints that were just looked up, and are of no row
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -77,6 +78,7 @@ class OpIndex:
                 table = self._caught_up(upto)
                 prints = self._prints_of(op_ids)
                 hits = table.find(prints)
+                self._unknown = b"" if hits else prints
                 return self._judged(op_ids, prints, hits, upto, strict=not is_new) if hits else {}
             except UnreadableError:
                 self._files_left -= 1
@@ -144,9 +146,10 @@ class OpIndex:
 
     def _add(self, table: IdTable, op_ids: list[str], starts: list[int], end: int) -> None:
         prints = self._prints_of(op_ids)
-        for which in table.add(prints, starts) if op_ids else ():
+        are_new, self._unknown = prints is self._unknown, b""
+        for which in table.add(prints, starts, are_new=are_new) if op_ids else ():
             own = prints[PRINT_BYTES * which : PRINT_BYTES * which + PRINT_BYTES]
-            known = table.find(own)  # repeated lines have no rows, or a line that is repeated for ever had
+            known = table.find(own)  # a repeated line gets no row, or one that is repeated without end had
             if not any(self._is_at(op_ids[which], own, place, strict=False) for _, place in known):
                 table.add_one(own, starts[which])
         self._new += len(op_ids)

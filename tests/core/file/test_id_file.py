@@ -84,7 +84,7 @@ def test_what_a_log_leaves_is_what_the_document_says(tmp_path: Path) -> None:
     written = Path(layout.op_index_file(str(tmp_path), "jam")).read_bytes()
     log_bytes = Path(layout.ops_file(str(tmp_path), "jam")).read_bytes()
     bits = int.from_bytes(written[12:16], "big")
-    assert 64 < 17_000 >> bits <= 128
+    assert 32 <= 17_000 >> bits <= 64
     assert op_index.SNAPSHOT_ROWS < 17_000
     assert len(written) == id_file._HEAD.size + 16 * 17_000 + 12 * (1 << bits) + 12
     starts = [0, *(match.end() for match in re.finditer(rb"\n", log_bytes))][:-1]

@@ -21,7 +21,7 @@ Make = Callable[[IdFile | None], IdTable]
 
 def in_c(file: IdFile | None) -> IdTable:
     rows = 0 if file is None else file.count
-    table = compiled.id_table((rows // 768).bit_length(), rows)
+    table = compiled.id_table((rows // 230).bit_length(), rows)
     assert table is not None
     return TableInC(table, file)
 
@@ -45,9 +45,10 @@ class Model:
         self.table = make(None)
 
     def add(self, numbers: list[int]) -> None:
+        are_new = not self.table.find(octets(numbers))
         starts = list(range(self.end, self.end + len(numbers)))
         self.end += len(numbers)
-        left_out = self.table.add(octets(numbers), starts)
+        left_out = self.table.add(octets(numbers), starts, are_new=are_new)
         assert left_out == sorted(left_out)
         for which, number in enumerate(numbers):
             if which in left_out:
@@ -166,7 +167,7 @@ def bytes_a_row(make: Make, count: int) -> float:
         before = tracemalloc.get_traced_memory()[0]
         table, start = make(None), 0
         while start < count:
-            table.add(chance.randbytes(8 * 500), list(range(start, start + 500)))
+            table.add(chance.randbytes(8 * 500), list(range(start, start + 500)), are_new=False)
             start += 500
         return (tracemalloc.get_traced_memory()[0] - before) / count
     finally:
@@ -184,7 +185,8 @@ def test_crowded_fingerprints_take_no_more_memory_than_they_are_many(make: Make)
     tracemalloc.start()
     table = make(None)
     for start in range(0, 20_000, 500):
-        table.add(octets([(7 << 50) + number for number in range(start, start + 500)]), list(range(500)))
+        prints = octets([(7 << 50) + number for number in range(start, start + 500)])
+        table.add(prints, list(range(500)), are_new=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20

@@ -485,7 +485,7 @@ def test_nothing_of_the_index_is_read_before_an_id_is_looked_up(sample: Sample) 
 
 
 def test_a_look_up_reads_a_part_of_the_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(id_file, "_ROWS_A_SEGMENT", 128)
+    monkeypatch.setattr(id_file, "_ROWS_A_SEGMENT", 64)
     with OpLog(tmp_path, "jam") as log:
         log.record_many("ada", "notes", [{"n": number} for number in range(20_000)])
         assert log.append(some_entries(1)[0])
@@ -527,7 +527,7 @@ def test_the_work_of_writing_snapshots_is_in_proportion_to_the_ops(
     with OpLog(tmp_path, "jam") as log:
         for batch in range(150):
             log.append_many([make_op_entry("ada", "notes", {}, 40 * batch + n + 1) for n in range(40)])
-    assert 2 <= len(written) <= 30
+    assert 1 <= len(written) <= 30
     assert sum(written) < 120 * 6000
 
 
