@@ -45,7 +45,8 @@ class Model:
         self.table = make(None)
 
     def add(self, numbers: list[int]) -> None:
-        are_new = not self.table.find(octets(numbers))
+        is_asked = len(numbers) % 2 == 0  # others are added to what is not whole yet
+        are_new = is_asked and not self.table.find(octets(numbers))
         starts = list(range(self.end, self.end + len(numbers)))
         self.end += len(numbers)
         left_out = self.table.add(octets(numbers), starts, are_new=are_new)
@@ -136,12 +137,12 @@ def test_a_long_table_is_one_too(make: Make, tmp_path: Path) -> None:
     chance = random.Random(3)
     model = Model(make, tmp_path / "ids")
     for turn in range(40):
-        model.add([chance.getrandbits(64) for _ in range(1_500)])
+        model.add([chance.getrandbits(64) for _ in range(1_501)])
         if turn % 10 == 6:
             model.go_on()
         if turn % 10 == 9:
             model.open_again()
-            model.add([chance.getrandbits(64) for _ in range(5_000)])
+            model.add([chance.getrandbits(64) for _ in range(4_999)])
     model.find_all()
     model.find([chance.getrandbits(64) for _ in range(5_000)])
     model.table.close()
