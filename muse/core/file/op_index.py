@@ -76,8 +76,9 @@ class OpIndex:
         while True:
             try:
                 table = self._caught_up(upto)
-                prints = self._prints_of(op_ids)
+                prints = fingerprints(op_ids, self._key)
                 hits = table.find(prints)
+                self._asked = op_ids, prints
                 self._unknown = b"" if hits else prints
                 return self._judged(op_ids, prints, hits, upto, strict=not is_new) if hits else {}
             except UnreadableError:
@@ -86,14 +87,6 @@ class OpIndex:
             except TableError:
                 self.discard()
                 is_new = True
-
-    def _prints_of(self, op_ids: Sequence[str]) -> bytes:
-        """Return fingerprints; those that were asked for are mostly added next."""
-        asked, prints = self._asked
-        if asked is not op_ids or len(prints) != PRINT_BYTES * len(op_ids):
-            prints = fingerprints(op_ids, self._key)
-            self._asked = op_ids, prints
-        return prints
 
     def _judged(
         self, op_ids: Sequence[str], prints: bytes, hits: list[tuple[int, int]], upto: int, *, strict: bool
@@ -145,7 +138,9 @@ class OpIndex:
         return table
 
     def _add(self, table: IdTable, op_ids: list[str], starts: list[int], end: int) -> None:
-        prints = self._prints_of(op_ids)
+        asked, prints = self._asked  # what was asked for is mostly added next
+        if asked is not op_ids:
+            prints = fingerprints(op_ids, self._key)
         are_new, self._unknown = prints is self._unknown, b""
         for which in table.add(prints, starts, are_new=are_new) if op_ids else ():
             own = prints[PRINT_BYTES * which : PRINT_BYTES * which + PRINT_BYTES]
@@ -217,7 +212,7 @@ class OpIndex:
             return
         file = writing.wait()
         if file is None:
-            self._files_left -= 1
+            self._files_left -= not writing.is_overtaken
             return
         self._table.rest_on(file)
         self._stored = file.count
@@ -263,6 +258,7 @@ class SnapshotWriter:
 
     def __init__(self, path: str, storage: Storage, facts: Facts, table: IdTable, new_rows: int) -> None:
         self.new_rows = new_rows
+        self.is_overtaken = False  # by another process, whose snapshot is as good
         self._path = path
         self._storage = storage
         self._facts = facts
@@ -300,7 +296,8 @@ class SnapshotWriter:
                 if file.facts == self._facts:
                     self._file = file
                 else:
-                    file.close()  # another process was here meanwhile, with one as good
+                    self.is_overtaken = True
+                    file.close()
         except (StorageError, OSError, TableError, MemoryError):
             return
 
