@@ -5,11 +5,12 @@
    their fingerprints, each at its home or behind it, without a gap between the two (ordered hash tables, Amble and Knuth
    1974). So a fingerprint that is not there is known by the first larger one, and a snapshot is written without sorting.
 
-   A segment that is not whole lacks what a snapshot has for it. Then a look-up says None, and the caller fills it. */
+   Rows that a snapshot has are looked up in its segments, which are kept as they are read; see docs/index_format.md. */
 #include "index.h"
 
-#include <structmember.h>
+#include <unistd.h>
 
+#include "crc.h"
 #include "entry.h"
 
 /* -- fingerprints ---------------------------------------------------------------------------------------------- */
@@ -86,21 +87,20 @@ typedef struct {
 
 #define ROW_BYTES 16
 #define HOME_BITS 8
-#define SPARE 24 /* places behind the last home */
+#define ROOM ((1 << HOME_BITS) + 24) /* there are places behind the last home */
 #define FULL 240 /* 19 to 38 bytes a row */
 
 /* `room`: places, of which the last stays free, so that each search ends. */
 typedef struct {
-    uint32_t depth, count, room, is_whole;
+    uint32_t depth, count, room;
     Row rows[];
 } Segment;
 
-/* `segments[i]` has the fingerprints whose upper `depth` bits are i; NULL if there are none in memory. Segments that are
-   there share their upper `own depth` bits, so several places may have one. `count`: rows, those of the snapshot too. */
+/* `segments[i]` has the fingerprints whose upper `depth` bits are i. A segment's own depth may be less: then it has several
+   places. `count`: rows. */
 typedef struct {
     PyObject_HEAD
-    int depth, first_depth; /* of the directory, and of a segment that is not there yet */
-    int has_snapshot;
+    uint32_t depth;
     unsigned long long count;
     Segment **segments;
 } IdTable;
@@ -109,12 +109,14 @@ typedef struct {
 
 static inline uint64_t upper_bits(uint64_t print, uint32_t bits) { return bits ? print >> (64 - bits) : 0; }
 
-static Segment *segment_new(uint32_t depth, uint32_t room, uint32_t is_whole) {
-    Segment *segment = PyMem_Calloc(1, sizeof(Segment) + room * sizeof(Row));
-    if (segment) segment->depth = depth, segment->room = room, segment->is_whole = is_whole;
+static Segment *segment_new(uint32_t depth) {
+    Segment *segment = PyMem_Calloc(1, sizeof(Segment) + ROOM * sizeof(Row));
+    if (segment) segment->depth = depth, segment->room = ROOM;
     else PyErr_NoMemory();
     return segment;
 }
+
+static inline Segment *segment_of(IdTable *self, uint64_t print) { return self->segments[upper_bits(print, self->depth)]; }
 
 /* Return the first row that is not below `print`, or the free place where such a row would be. */
 static inline Row *first_from(Segment *segment, uint64_t print) {
@@ -138,18 +140,9 @@ static int put(Segment *segment, Row row) {
 
 /* Give the segment of `print` its places in the directory. */
 static void enter(IdTable *self, Segment *segment, uint64_t print) {
-    size_t width = (size_t)1 << (self->depth - (int)segment->depth);
+    size_t width = (size_t)1 << (self->depth - segment->depth);
     size_t first = upper_bits(print, segment->depth) * width;
     for (size_t i = 0; i < width; i++) self->segments[first + i] = segment;
-}
-
-/* Return the segment of a fingerprint, made if it is not there; NULL with an exception set on failure. */
-static Segment *segment_of(IdTable *self, uint64_t print) {
-    Segment *segment = self->segments[upper_bits(print, (uint32_t)self->depth)];
-    if (segment) return segment;
-    segment = segment_new((uint32_t)self->first_depth, (1 << HOME_BITS) + SPARE, !self->has_snapshot);
-    if (segment) enter(self, segment, print);
-    return segment;
 }
 
 /* Twice the places, where splitting would not help: many rows of one fingerprint, or of a few that are near each other. */
@@ -182,10 +175,10 @@ static int double_directory(IdTable *self) {
 
 /* Make two segments of the one that has `print`. Each has room for all of its rows, wherever their homes are. */
 static int split(IdTable *self, Segment *segment, uint64_t print) {
-    uint32_t depth = segment->depth + 1, room = (1 << HOME_BITS) + SPARE;
+    uint32_t depth = segment->depth + 1;
     uint64_t middle = (upper_bits(print, segment->depth) << 1 | 1) << (64 - depth);
-    if (segment->depth == (uint32_t)self->depth && !double_directory(self)) return 0;
-    Segment *halves[2] = {segment_new(depth, room, segment->is_whole), segment_new(depth, room, segment->is_whole)};
+    if (segment->depth == self->depth && !double_directory(self)) return 0;
+    Segment *halves[2] = {segment_new(depth), segment_new(depth)};
     int is_done = halves[0] && halves[1];
     if (is_done) {
         enter(self, halves[0], middle - 1);
@@ -206,30 +199,26 @@ static int split(IdTable *self, Segment *segment, uint64_t print) {
 static int insert(IdTable *self, Row row) {
     for (;;) {
         Segment *segment = segment_of(self, row.print);
-        if (!segment) return 0;
         int may_split = segment->depth < DEEPEST && ((unsigned long long)FULL / 16) << segment->depth <= self->count;
-        if ((segment->count < FULL || !may_split) && put(segment, row)) return 1;
+        if ((segment->count < FULL || !may_split) && put(segment, row)) {
+            self->count++;
+            return 1;
+        }
         if (may_split ? !split(self, segment, row.print) : !widen(self, segment, row.print)) return 0;
     }
 }
 
 /* -- the type `IdTable` ---------------------------------------------------------------------------------------- */
 
-/* IdTable(bits, rows): over a snapshot of so many rows; segments of so many bits are expected to hold them. */
+/* IdTable(): without rows */
 static PyObject *id_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
-    int bits;
-    unsigned long long rows;
-    if (!PyArg_ParseTuple(arguments, "iK", &bits, &rows)) return NULL;
-    if (bits < 0 || bits > DEEPEST) return misused("IdTable(bits, rows)");
     IdTable *self = (IdTable *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!self) return NULL;
-    self->depth = self->first_depth = bits;
-    self->has_snapshot = rows > 0;
-    self->count = rows;
-    self->segments = PyMem_Calloc((size_t)1 << bits, sizeof *self->segments);
-    if (self->segments) return (PyObject *)self;
+    self->segments = PyMem_Calloc(1, sizeof *self->segments);
+    if (!self->segments) PyErr_NoMemory();
+    else if ((self->segments[0] = segment_new(0))) return (PyObject *)self;
     Py_DECREF(self);
-    return PyErr_NoMemory();
+    return NULL;
 }
 
 static void id_table_free(PyObject *object) {
@@ -268,84 +257,23 @@ static int append_hit(PyObject *hits, Py_ssize_t which, uint64_t start) {
 static inline void prefetch(IdTable *self, const Prints *prints, Py_ssize_t which) {
     if (which >= prints->count) return;
     uint64_t print = load_big(prints->at + 8 * which);
-    Segment *segment = self->segments[upper_bits(print, (uint32_t)self->depth)];
-    if (segment) __builtin_prefetch(segment->rows + (print << segment->depth >> (64 - HOME_BITS)), 1);
+    Segment *segment = segment_of(self, print);
+    __builtin_prefetch(segment->rows + (print << segment->depth >> (64 - HOME_BITS)), 1);
 }
 
-/* find(prints) -> [(which, start)] | None, where some of that is not in memory */
+/* find(prints) -> [(which, start)] */
 static PyObject *find(PyObject *object, PyObject *wanted) {
-    IdTable *self = (IdTable *)object;
     Prints prints;
     if (!prints_of(wanted, &prints)) return NULL;
     PyObject *hits = PyList_New(0);
     for (Py_ssize_t which = 0; hits && which < prints.count; which++) {
-        prefetch(self, &prints, which + AHEAD);
+        prefetch((IdTable *)object, &prints, which + AHEAD);
         uint64_t print = load_big(prints.at + 8 * which);
-        Segment *segment = self->segments[upper_bits(print, (uint32_t)self->depth)];
-        if (self->has_snapshot && (!segment || !segment->is_whole)) {
-            Py_DECREF(hits);
-            Py_RETURN_NONE;
-        }
-        Row *row = segment ? first_from(segment, print) : NULL;
-        for (; hits && row && row->after && row->print == print; row++)
+        Row *row = first_from(segment_of((IdTable *)object, print), print);
+        for (; hits && row->after && row->print == print; row++)
             if (!append_hit(hits, which, row->after - 1)) Py_CLEAR(hits);
     }
     return hits;
-}
-
-/* Append the range of the segment of `print` if it is not whole; set `last` to the end of the range. */
-static int append_lacking(IdTable *self, PyObject *ranges, uint64_t print, uint64_t *last) {
-    Segment *segment = self->segments[upper_bits(print, (uint32_t)self->depth)];
-    uint32_t bits = segment ? segment->depth : (uint32_t)self->first_depth;
-    uint64_t rest = bits ? ~(uint64_t)0 >> bits : ~(uint64_t)0;
-    *last = print | rest;
-    if (!self->has_snapshot || (segment && segment->is_whole)) return 1;
-    return append_new(ranges, Py_BuildValue("KK", (unsigned long long)(print & ~rest), (unsigned long long)*last));
-}
-
-/* lacking(prints) -> [(first, last)]: the fingerprints of segments that are to be filled; some may be there twice */
-static PyObject *lacking(PyObject *object, PyObject *wanted) {
-    Prints prints;
-    uint64_t last;
-    if (!prints_of(wanted, &prints)) return NULL;
-    PyObject *ranges = PyList_New(0);
-    for (Py_ssize_t which = 0; ranges && which < prints.count; which++)
-        if (!append_lacking((IdTable *)object, ranges, load_big(prints.at + 8 * which), &last)) Py_CLEAR(ranges);
-    return ranges;
-}
-
-/* lacking_between(first, last) -> as `lacking`, for all fingerprints in between */
-static PyObject *lacking_between(PyObject *object, PyObject *arguments) {
-    unsigned long long first, last;
-    if (!PyArg_ParseTuple(arguments, "KK", &first, &last)) return NULL;
-    PyObject *ranges = PyList_New(0);
-    for (uint64_t print = first, end = 0; ranges && print <= last; print = end + 1) {
-        if (!append_lacking((IdTable *)object, ranges, print, &end)) Py_CLEAR(ranges);
-        if (end >= last) break;
-    }
-    return ranges;
-}
-
-/* fill(first, last, rows): take in what the snapshot has from `first` to `last`; `rows` may have more around it */
-static PyObject *fill(PyObject *object, PyObject *arguments) {
-    IdTable *self = (IdTable *)object;
-    unsigned long long first, last;
-    const char *at;
-    Py_ssize_t size;
-    if (!PyArg_ParseTuple(arguments, "KKy#", &first, &last, &at, &size)) return NULL;
-    Segment *segment = segment_of(self, first);
-    if (!segment) return NULL;
-    if (segment->is_whole) Py_RETURN_NONE; /* another thread was here */
-    for (const char *end = at + size - size % ROW_BYTES; at < end; at += ROW_BYTES) {
-        Row row = {load_big((unsigned char *)at), load_big((unsigned char *)at + 8) + 1};
-        if (row.print >= first && row.print <= last && row.after && !insert(self, row)) return NULL;
-    }
-    for (uint64_t print = first;; print = (print | (~(uint64_t)0 >> segment->depth)) + 1) {
-        if (!(segment = segment_of(self, print))) return NULL;
-        segment->is_whole = 1;
-        if (!segment->depth || (print | (~(uint64_t)0 >> segment->depth)) >= last) break;
-    }
-    Py_RETURN_NONE;
 }
 
 /* add(prints, starts) -> which were not added, as there is a row of their fingerprint */
@@ -360,72 +288,55 @@ static PyObject *add(PyObject *object, PyObject *const *arguments, Py_ssize_t co
         prefetch(self, &prints, which + AHEAD);
         uint64_t print = load_big(prints.at + 8 * which);
         unsigned long long start = PyLong_AsUnsignedLongLong(PyList_GetItem(arguments[1], which));
-        Segment *segment = start == ~0ULL && PyErr_Occurred() ? NULL : segment_of(self, print);
-        Row *row = segment ? first_from(segment, print) : NULL;
-        int is_added = 0;
-        if (row && row->after && row->print == print) is_added = append_new(known, PyLong_FromSsize_t(which));
-        else if (row && insert(self, (Row){print, start + 1})) is_added = 1, self->count++;
-        if (!is_added) Py_CLEAR(known);
+        Row *row = first_from(segment_of(self, print), print);
+        int is_known = row->after && row->print == print, is_done = start != ~0ULL || !PyErr_Occurred();
+        if (is_done) is_done = is_known ? append_new(known, PyLong_FromSsize_t(which)) : insert(self, (Row){print, start + 1});
+        if (!is_done) Py_CLEAR(known);
     }
     return known;
 }
 
 /* add_one(print, start): add a row beside others of its fingerprint */
 static PyObject *add_one(PyObject *object, PyObject *arguments) {
-    IdTable *self = (IdTable *)object;
     PyObject *print;
     Prints prints;
     unsigned long long start;
     if (!PyArg_ParseTuple(arguments, "SK", &print, &start) || !prints_of(print, &prints)) return NULL;
     if (prints.count != 1) return misused("add_one(print, start)");
-    if (!insert(self, (Row){load_big(prints.at), start + 1})) return NULL;
-    self->count++;
+    if (!insert((IdTable *)object, (Row){load_big(prints.at), start + 1})) return NULL;
     Py_RETURN_NONE;
 }
 
-/* Append the rows of a segment from `first` to `last` that start before `covered`. */
-static int append_rows(Buffer *rows, Segment *segment, uint64_t first, uint64_t last, uint64_t covered) {
-    for (Row *row = segment->rows; row < segment->rows + segment->room; row++) {
-        if (!row->after || row->print < first || row->print > last || row->after > covered) continue;
-        if (!buffer_ensure(rows, ROW_BYTES)) return 0;
-        store_big((unsigned char *)rows->at + rows->size, row->print);
-        store_big((unsigned char *)rows->at + rows->size + 8, row->after - 1);
-        rows->size += ROW_BYTES;
-    }
-    return 1;
-}
-
-/* rows(bits, number, covered) -> sorted rows of the fingerprints whose upper bits are `number` | None, where some lack */
-static PyObject *rows_of(PyObject *object, PyObject *arguments) {
+/* rows(first, last) -> the rows of the fingerprints from `first` to `last`, sorted */
+static PyObject *rows_between(PyObject *object, PyObject *arguments) {
     IdTable *self = (IdTable *)object;
-    int bits;
-    unsigned long long number, covered;
-    if (!PyArg_ParseTuple(arguments, "iKK", &bits, &number, &covered)) return NULL;
-    if (bits < 0 || bits > DEEPEST || number >> bits) return misused("rows(bits, number, covered)");
-    uint64_t first = bits ? (uint64_t)number << (64 - bits) : 0, last = first | (bits ? ~(uint64_t)0 >> bits : ~(uint64_t)0);
+    unsigned long long first, last;
+    if (!PyArg_ParseTuple(arguments, "KK", &first, &last)) return NULL;
     Buffer rows = {NULL, 0, 0};
-    int is_whole = 1, is_done = 1;
-    for (uint64_t print = first, end = 0; is_done && is_whole; print = end + 1) {
-        Segment *segment = self->segments[upper_bits(print, (uint32_t)self->depth)];
-        uint32_t depth = segment ? segment->depth : (uint32_t)self->first_depth;
-        end = print | (depth ? ~(uint64_t)0 >> depth : ~(uint64_t)0);
-        is_whole = segment ? (int)segment->is_whole : !self->has_snapshot;
-        if (segment && is_whole) is_done = append_rows(&rows, segment, first, last, covered);
+    int is_done = 1;
+    for (uint64_t print = first, end = 0; is_done && print <= last; print = end + 1) {
+        Segment *segment = segment_of(self, print);
+        end = print | (segment->depth ? ~(uint64_t)0 >> segment->depth : ~(uint64_t)0);
+        for (Row *row = first_from(segment, print); is_done && row < segment->rows + segment->room; row++) {
+            if (row->after && row->print > last) break;
+            if (!row->after || row->print < first) continue;
+            if (!(is_done = buffer_ensure(&rows, ROW_BYTES))) break;
+            store_big((unsigned char *)rows.at + rows.size, row->print);
+            store_big((unsigned char *)rows.at + rows.size + 8, row->after - 1);
+            rows.size += ROW_BYTES;
+        }
         if (end >= last) break;
     }
-    PyObject *found = !is_done ? NULL : !is_whole ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize(rows.at, (Py_ssize_t)rows.size);
+    PyObject *found = is_done ? PyBytes_FromStringAndSize(rows.at, (Py_ssize_t)rows.size) : NULL;
     buffer_free(&rows);
     return found;
 }
 
 static PyMethodDef id_table_methods[] = {
     {"find", find, METH_O, NULL},
-    {"lacking", lacking, METH_O, NULL},
-    {"lacking_between", lacking_between, METH_VARARGS, NULL},
-    {"fill", fill, METH_VARARGS, NULL},
     {"add", (PyCFunction)(void (*)(void))add, METH_FASTCALL, NULL},
     {"add_one", add_one, METH_VARARGS, NULL},
-    {"rows", rows_of, METH_VARARGS, NULL},
+    {"rows", rows_between, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyType_Slot id_table_slots[] = {
@@ -435,3 +346,90 @@ static PyType_Slot id_table_slots[] = {
     {0, NULL},
 };
 PyType_Spec id_table_spec = {"muse._native.IdTable", sizeof(IdTable), 0, Py_TPFLAGS_DEFAULT, id_table_slots};
+
+/* -- snapshots ------------------------------------------------------------------------------------------------- */
+
+#define PLACE_BYTES 12
+#define MOST_ROWS (1 << 20) /* of a segment that is read here; far more are for Python */
+
+/* Return the rows of segment `number` from the file, if their crc holds. `places`: where the one before ends, and this. */
+static PyObject *read_segment(int descriptor, const unsigned char *places, unsigned long long offset) {
+    uint64_t start = load_big(places), end = load_big(places + PLACE_BYTES);
+    uint32_t crc = __builtin_bswap32((uint32_t)(load_8((const char *)places + PLACE_BYTES + 4) >> 32));
+    if (end < start || end - start > MOST_ROWS) return NULL;
+    size_t size = (size_t)(end - start) * ROW_BYTES;
+    PyObject *rows = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    char *to = rows ? PyBytes_AsString(rows) : NULL;
+    ssize_t got;
+    if (!to) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    got = pread(descriptor, to, size, (off_t)(offset + start * ROW_BYTES));
+    Py_END_ALLOW_THREADS
+    if (got != (ssize_t)size || crc_of(to, size) != crc) Py_CLEAR(rows);
+    return rows;
+}
+
+/* Append the rows of a fingerprint, of some that are sorted. */
+static int append_hits_in(PyObject *hits, PyObject *rows, Py_ssize_t which, uint64_t print) {
+    const unsigned char *first = (unsigned char *)PyBytes_AsString(rows), *end = first + PyBytes_Size(rows);
+    for (size_t count = (size_t)(end - first) / ROW_BYTES; count;) { /* the first that is not below */
+        size_t half = count / 2;
+        int is_below = load_big(first + half * ROW_BYTES) < print;
+        if (is_below) first += (half + 1) * ROW_BYTES;
+        count = is_below ? count - half - 1 : half;
+    }
+    for (; first + ROW_BYTES <= end && load_big(first) == print; first += ROW_BYTES)
+        if (!append_hit(hits, which, load_big(first + 8))) return 0;
+    return 1;
+}
+
+/* find_in_snapshot(prints, bits, places, kept, descriptor, offset) -> [(which, start)] | None, where one cannot be read
+
+   `kept` has the segments that were read before, None for others; `places` the directory behind a place of zeros. */
+PyObject *find_in_snapshot(PyObject *module, PyObject *arguments) {
+    PyObject *wanted, *kept, *hits = PyList_New(0);
+    Prints prints;
+    const char *places;
+    Py_ssize_t size;
+    int bits, descriptor, is_usual = hits != NULL;
+    unsigned long long offset;
+    if (!is_usual || !PyArg_ParseTuple(arguments, "Siy#O!iK", &wanted, &bits, &places, &size, &PyList_Type, &kept, &descriptor, &offset) ||
+        !prints_of(wanted, &prints) || bits < 0 || bits > DEEPEST || PyList_Size(kept) != (Py_ssize_t)1 << bits ||
+        size != PLACE_BYTES * (((Py_ssize_t)1 << bits) + 1)) {
+        Py_XDECREF(hits);
+        return PyErr_Occurred() ? NULL : misused("find_in_snapshot(prints, bits, places, kept, descriptor, offset)");
+    }
+    for (Py_ssize_t which = 0; is_usual && which < prints.count; which++) {
+        uint64_t print = load_big(prints.at + 8 * which), number = upper_bits(print, (uint32_t)bits);
+        PyObject *rows = PyList_GetItem(kept, (Py_ssize_t)number);
+        if (!PyBytes_Check(rows)) {
+            rows = read_segment(descriptor, (const unsigned char *)places + PLACE_BYTES * number, offset);
+            if (!rows || PyList_SetItem(kept, (Py_ssize_t)number, rows) < 0) is_usual = 0;
+        }
+        if (is_usual) is_usual = append_hits_in(hits, rows, which, print);
+    }
+    if (is_usual) return hits;
+    Py_DECREF(hits);
+    if (PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
+}
+
+/* merge_rows(some, others, first, last) -> the rows of both, sorted, of the fingerprints from `first` to `last` */
+PyObject *merge_rows(PyObject *module, PyObject *arguments) {
+    const char *at[2];
+    Py_ssize_t size[2];
+    unsigned long long first, last;
+    if (!PyArg_ParseTuple(arguments, "y#y#KK", &at[0], &size[0], &at[1], &size[1], &first, &last)) return NULL;
+    const char *end[2] = {at[0] + size[0] - size[0] % ROW_BYTES, at[1] + size[1] - size[1] % ROW_BYTES};
+    Buffer rows = {NULL, 0, 0};
+    if (!buffer_ensure(&rows, (size_t)size[0] + (size_t)size[1])) return NULL;
+    while (at[0] < end[0] || at[1] < end[1]) {
+        int which = at[0] == end[0] || (at[1] < end[1] && memcmp(at[1], at[0], ROW_BYTES) < 0);
+        uint64_t print = load_big((const unsigned char *)at[which]);
+        if (print >= first && print <= last) buffer_put(&rows, at[which], ROW_BYTES);
+        at[which] += ROW_BYTES;
+    }
+    PyObject *merged = PyBytes_FromStringAndSize(rows.at, (Py_ssize_t)rows.size);
+    buffer_free(&rows);
+    return merged;
+}

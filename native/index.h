@@ -6,7 +6,9 @@
 
 extern PyType_Spec id_table_spec;
 
-/* A function of the module. */
+/* Functions of the module. */
 PyObject *fingerprints(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *find_in_snapshot(PyObject *module, PyObject *arguments);
+PyObject *merge_rows(PyObject *module, PyObject *arguments);
 
 #endif

@@ -40,6 +40,8 @@ static PyMethodDef functions[] = {
     FAST("collect_entries", collect_entries),
     {"frames_hold", frames_hold, METH_O, NULL},
     FAST("fingerprints", fingerprints),
+    {"find_in_snapshot", find_in_snapshot, METH_VARARGS, NULL},
+    {"merge_rows", merge_rows, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

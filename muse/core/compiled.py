@@ -154,24 +154,11 @@ def fingerprints(op_ids: Sequence[str], key: bytes) -> bytes | None:
     return prints
 
 
-class NativeTable(Protocol):
-    """The rows of the op index in memory; see `native/index.c`.
+class RowTable(Protocol):
+    """Rows of the op index in memory, by fingerprint; see `native/index.c`."""
 
-    A segment of it may lack what a snapshot has: `find` and `rows` answer None then, `lacking` and
-    `lacking_between` give the first and last fingerprint of each segment that lacks, and `fill` takes it in.
-    """
-
-    def find(self, prints: bytes, /) -> list[tuple[int, int]] | None:
+    def find(self, prints: bytes, /) -> list[tuple[int, int]]:
         """Return which of the fingerprints have a row, each with the start in it."""
-
-    def lacking(self, prints: bytes, /) -> list[tuple[int, int]]:
-        """Return the segments that lack rows, of those in which these fingerprints belong."""
-
-    def lacking_between(self, first: int, last: int, /) -> list[tuple[int, int]]:
-        """Return the segments that lack rows, of all that have fingerprints from `first` to `last`."""
-
-    def fill(self, first: int, last: int, rows: bytes, /) -> None:
-        """Take in the rows of a snapshot from `first` to `last`; `rows` may hold more."""
 
     def add(self, prints: bytes, starts: list[int], /) -> list[int]:
         """Add rows; return which were not added, as there is a row of their fingerprint."""
@@ -179,13 +166,37 @@ class NativeTable(Protocol):
     def add_one(self, fingerprint: bytes, start: int, /) -> None:
         """Add a row beside others of its fingerprint."""
 
-    def rows(self, bits: int, number: int, covered: int, /) -> bytes | None:
-        """Return the sorted rows below start `covered` whose upper `bits` bits are `number`."""
+    def rows(self, first: int, last: int, /) -> bytes:
+        """Return the sorted rows of the fingerprints from `first` to `last`."""
 
 
-def id_table(bits: int, rows: int) -> NativeTable | None:
-    """Return a table over a snapshot of so many rows, which are to be in segments of so many bits."""
-    return cast("NativeTable", NATIVE.IdTable(bits, rows)) if NATIVE else None
+def row_table() -> RowTable | None:
+    """Return a table without rows."""
+    return cast("RowTable", NATIVE.IdTable()) if NATIVE else None
+
+
+def find_in_snapshot(  # noqa: PLR0917 - as C takes them
+    prints: bytes, bits: int, places: bytes, kept: list[bytes | None], descriptor: int, offset: int
+) -> list[tuple[int, int]] | None:
+    """Return the rows that a snapshot of the op index has of some fingerprints.
+
+    Its 2**`bits` segments, of which the first is at byte `offset`, are in `kept` once they were read;
+    `places` is a place of zeros and the directory.
+    """
+    if NATIVE is None:
+        return None
+    found: list[tuple[int, int]] | None = NATIVE.find_in_snapshot(
+        prints, bits, places, kept, descriptor, offset
+    )
+    return found
+
+
+def merge_rows(some: bytes, others: bytes, first: int, last: int) -> bytes | None:
+    """Return sorted rows together, of the fingerprints from `first` to `last`."""
+    if NATIVE is None:
+        return None
+    merged: bytes = NATIVE.merge_rows(some, others, first, last)
+    return merged
 
 
 def numbers_of(limits: Limits) -> tuple[int, int, int, int]:

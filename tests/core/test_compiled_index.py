@@ -1,6 +1,9 @@
 """The compiled index: the fingerprints and rows are those of the form in Python."""
 
+import os
 import random
+import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,46 +45,83 @@ def test_usual_ids_need_no_python() -> None:
     assert compiled.fingerprints(unusual, new_key()) is None
 
 
-def table(bits: int = 0, rows: int = 0) -> Any:
-    return compiled.id_table(bits, rows)
+def table() -> Any:
+    return compiled.row_table()
 
 
-def test_what_is_not_whole_is_not_answered() -> None:
-    chance = random.Random(1)
-    rows = sorted(chance.randbytes(16) for _ in range(3_000))
-    of_snapshot = table(2, 3_000)
-    prints = b"".join(row[:8] for row in rows)
-    assert of_snapshot.find(prints[:8]) is None
-    [(first, last)] = of_snapshot.lacking(prints[:8])
-    assert (first, last) == (0, (1 << 62) - 1)
-    assert of_snapshot.add(b"\0" * 8, [7]) == []
-    assert of_snapshot.rows(2, 0, 100) is None
-    for _ in range(2):  # the second time nothing is taken in
-        of_snapshot.fill(first, last, b"".join(rows))
-    assert len(of_snapshot.find(prints[:80])) == 10
-    assert of_snapshot.find(prints[-8:]) is None
-    assert of_snapshot.lacking_between(0, (1 << 64) - 1) == [
-        (number << 62, (number + 1 << 62) - 1) for number in (1, 2, 3)
+def snapshot(segments: list[list[bytes]]) -> tuple[bytes, bytes]:
+    """The directory, behind a place of zeros, and the rows of some segments."""
+    places, count = bytes(12), 0
+    for rows in segments:
+        count += len(rows)
+        places += count.to_bytes(8, "big") + zlib.crc32(b"".join(rows)).to_bytes(4, "big")
+    return places, b"".join(map(b"".join, segments))
+
+
+def some_segments(chance: random.Random, bits: int, count: int) -> list[list[bytes]]:
+    rows = sorted(chance.randbytes(16) for _ in range(count))
+    return [
+        [row for row in rows if int.from_bytes(row[:8], "big") >> (64 - bits) == number]
+        for number in range(1 << bits)
     ]
-    for first, last in of_snapshot.lacking_between(0, (1 << 64) - 1):
-        of_snapshot.fill(first, last, b"".join(rows))
-    assert of_snapshot.lacking(prints) == []
-    assert of_snapshot.rows(0, 0, 1 << 63) == bytes(15) + b"\7" + b"".join(
-        row for row in rows if row[8:] < (1 << 63).to_bytes(8, "big")
-    )
 
 
-def test_a_segment_that_was_split_before_it_was_whole_is_filled_as_one() -> None:
-    of_snapshot = table(1, 100_000)
+def find(  # noqa: PLR0917
+    path: Path, prints: bytes, bits: int, places: bytes, kept: list[Any] | None = None, offset: int = 0
+) -> Any:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        kept = [None] * (1 << bits) if kept is None else kept
+        return compiled.find_in_snapshot(prints, bits, places, kept, descriptor, offset)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 5])
+def test_every_row_of_a_snapshot_is_found_and_no_other(tmp_path: Path, bits: int) -> None:
+    chance = random.Random(bits)
+    segments = some_segments(chance, bits, 700)
+    same = segments[0][0][:8]
+    segments[0] = sorted([*segments[0], *(same + number.to_bytes(8, "big") for number in range(5))])
+    places, rows = snapshot(segments)
+    (tmp_path / "rows").write_bytes(b"head" + rows)
+    kept: list[Any] = [None] * (1 << bits)
+    for _ in range(2):  # the second time nothing is read
+        for segment in segments:
+            for row in segment:
+                found = find(tmp_path / "rows", row[:8] + chance.randbytes(8), bits, places, kept, 4)
+                starts = [other[8:] for other in segment if other[:8] == row[:8]]
+                assert found == [(0, int.from_bytes(start, "big")) for start in starts]
+        (tmp_path / "rows").write_bytes(b"")
+    assert kept == [b"".join(segment) for segment in segments]
+
+
+def test_a_segment_that_cannot_be_read_or_is_not_what_was_written_is_left_to_python(tmp_path: Path) -> None:
+    segments = some_segments(random.Random(1), 1, 50)
+    places, rows = snapshot(segments)
+    path = tmp_path / "rows"
+    one = segments[1][3][:8]
+    path.write_bytes(rows)
+    assert len(find(path, one, 1, places)) == 1
+    assert find(path, one, 1, places, offset=1) is None
+    path.write_bytes(rows[:-1])
+    assert find(path, one, 1, places) is None
+    path.write_bytes(rows[:-1] + bytes([rows[-1] ^ 1]))
+    assert find(path, one, 1, places) is None
+    assert compiled.find_in_snapshot(one, 1, places, [None, None], -1, 0) is None
+    huge = places[:12] + (1 << 60).to_bytes(8, "big") + places[20:]
+    assert find(path, bytes(8), 1, huge) is None
+    assert find(path, one, 1, huge) is None  # its end is before its start
+
+
+def test_rows_that_are_merged_are_sorted_and_in_bounds() -> None:
     chance = random.Random(2)
-    added = sorted({chance.getrandbits(63) for _ in range(4_000)})
-    of_snapshot.add(b"".join(number.to_bytes(8, "big") for number in added), list(range(len(added))))
-    assert len(of_snapshot.lacking_between(0, (1 << 64) - 1)) > 4
-    row = (1 << 62).to_bytes(8, "big") + (77).to_bytes(8, "big")
-    for first, last in of_snapshot.lacking_between(0, (1 << 64) - 1):
-        of_snapshot.fill(first, last, row)
-    assert of_snapshot.find(row[:8]) == [(0, 77)]
-    assert len(of_snapshot.rows(0, 0, 1 << 40)) == 16 * (len(added) + 1)
+    some, others = (sorted(chance.randbytes(16) for _ in range(count)) for count in (90, 40))
+    for first, last in ((0, (1 << 64) - 1), (1 << 62, 1 << 63)):
+        expected = [row for row in sorted(some + others) if first <= int.from_bytes(row[:8], "big") <= last]
+        assert compiled.merge_rows(b"".join(some), b"".join(others), first, last) == b"".join(expected)
+    assert compiled.merge_rows(b"", b"", 0, 1) == b""
+    assert compiled.merge_rows(b"cut", bytes(20), 0, 1) == bytes(16)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +134,13 @@ def test_a_segment_that_was_split_before_it_was_whole_is_filled_as_one() -> None
         lambda: table().add(bytes(8), ["x"]),
         lambda: table().add(bytes(8), (1,)),
         lambda: table().add_one(bytes(16), 1),
-        lambda: table().rows(41, 0, 1),
-        lambda: table().rows(2, 4, 1),
-        lambda: table(-1, 0),
-        lambda: table(41, 0),
+        lambda: table().rows("x", 1),
         lambda: compiled.fingerprints([], b"short"),
+        lambda: compiled.find_in_snapshot(bytes(8), 1, bytes(36), [None], 0, 0),
+        lambda: compiled.find_in_snapshot(bytes(8), 1, bytes(35), [None, None], 0, 0),
+        lambda: compiled.find_in_snapshot(bytes(7), 1, bytes(36), [None, None], 0, 0),
+        lambda: compiled.find_in_snapshot(bytes(8), -1, bytes(36), [None, None], 0, 0),
+        lambda: compiled.find_in_snapshot(bytes(8), 64, bytes(36), [None, None], 0, 0),
     ],
 )
 def test_misuse_is_an_error_and_no_crash(misuse: Any) -> None:
@@ -107,21 +149,32 @@ def test_misuse_is_an_error_and_no_crash(misuse: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_hostile_rows_of_a_snapshot_stay_within_bounds(seed: int) -> None:
-    """Rows whose sums hold may still be in no order, or outside of their segment."""
+def test_hostile_bytes_of_a_snapshot_stay_within_bounds(tmp_path: Path, seed: int) -> None:
+    """Rows whose sums hold may still be in no order, cut, or outside of their segment."""
     chance = random.Random(seed)
-    for _ in range(30):
-        of_snapshot = table(chance.randrange(4), chance.choice((1, 1_000, 30_000)))
-        for _ in range(10):
-            same = chance.randbytes(8)
-            rows = b"".join(
-                (same if chance.random() < 0.5 else chance.randbytes(8))
-                + chance.choice((b"\xff" * 8, bytes(8)))
-                for _ in range(chance.randrange(1_500))
-            )
-            some = chance.randbytes(8 * 20)
-            for first, last in of_snapshot.lacking(some):
-                of_snapshot.fill(first, last, rows + b"cut")
-            assert of_snapshot.find(some) is not None
-            of_snapshot.add(some, [chance.getrandbits(64) for _ in range(20)])
-            of_snapshot.rows(chance.randrange(3), 0, chance.getrandbits(64))
+    path = tmp_path / "rows"
+    for _ in range(100):
+        bits = chance.randrange(4)
+        rows = chance.randbytes(chance.randrange(3_000))
+        path.write_bytes(rows)
+        places, end = bytes(12), 0
+        for _number in range(1 << bits):
+            start, end = end, min(end + chance.randrange(60), len(rows) // 16 + chance.randrange(2))
+            places += end.to_bytes(8, "big") + zlib.crc32(rows[16 * start : 16 * end]).to_bytes(4, "big")
+        prints = chance.randbytes(80) + rows[:80]
+        find(path, prints[: len(prints) // 8 * 8], bits, places)
+        odd: list[Any] = [rows] * (1 << bits)
+        find(path, prints[:80], bits, places, odd)
+        compiled.merge_rows(rows, rows[7:], chance.getrandbits(64), chance.getrandbits(64))
+
+
+def test_a_table_gives_its_rows_back_by_ranges() -> None:
+    chance = random.Random(4)
+    of_all = table()
+    numbers = sorted({chance.getrandbits(64) for _ in range(5_000)})
+    assert of_all.add(b"".join(number.to_bytes(8, "big") for number in numbers), list(range(5_000))) == []
+    rows = [number.to_bytes(8, "big") + start.to_bytes(8, "big") for start, number in enumerate(numbers)]
+    for first, last in [(0, 5_000), (0, 1), (17, 18), (1_000, 3_001), (4_999, 5_000)]:
+        assert of_all.rows(numbers[first], numbers[last - 1]) == b"".join(rows[first:last])
+    assert of_all.rows(0, (1 << 64) - 1) == b"".join(rows)
+    assert of_all.rows(numbers[5] + 1, numbers[6] - 1) == of_all.rows(9, 2) == b""

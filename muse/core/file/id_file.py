@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from muse.core import compiled
 from muse.core.file.id_prints import KEY_BYTES
 from muse.disk.crc import crc32
 from muse.disk.storage import Storage
@@ -30,6 +31,10 @@ _FOOT = struct.Struct(">QI")
 _MOST_BITS = 40
 _ROWS_A_SEGMENT = 64
 _WRITE_BYTES = 1 << 17
+
+
+Hit = tuple[int, int]
+"""Which of the fingerprints that were asked for, and a place where its op may start."""
 
 
 class TableError(Exception):
@@ -72,7 +77,8 @@ class IdFile:
         except StorageError as error:
             raise UnreadableError(str(error)) from error
         try:
-            self.facts, self.count, self._places = self._read_ends()
+            self.facts, self.count, directory = self._read_ends()
+            self._places = bytes(_PLACE.size) + directory  # what is before the first segment ends at row 0
         except BaseException:
             self.close()
             raise
@@ -105,10 +111,11 @@ class IdFile:
 
     def rows(self, first: int, last: int) -> bytes:
         """Return the rows of the segments with the numbers `first` to `last`, sorted, each checked."""
-        start = self._end_of(first - 1) if first else 0
-        data = self._read(ROW_BYTES * (self._end_of(last) - start), _HEAD.size + ROW_BYTES * start)
+        places = self._places[_PLACE.size * first : _PLACE.size * (last + 2)]
+        (start, _), *ends = _PLACE.iter_unpack(places)
+        data = self._read(ROW_BYTES * (ends[-1][0] - start), _HEAD.size + ROW_BYTES * start)
         before = 0
-        for end, crc in _PLACE.iter_unpack(self._places[_PLACE.size * first : _PLACE.size * (last + 1)]):
+        for end, crc in ends:
             after = ROW_BYTES * (end - start)
             if crc32(data[before:after]) != crc:
                 raise TableError("a segment is not what was written")
@@ -117,9 +124,7 @@ class IdFile:
 
     def segment(self, number: int) -> bytes:
         """Return the rows of one segment, as `rows` does, in half the time."""
-        if not number:
-            return self.rows(0, 0)
-        start, _, end, crc = _TWO_PLACES.unpack_from(self._places, _PLACE.size * (number - 1))
+        start, _, end, crc = _TWO_PLACES.unpack_from(self._places, _PLACE.size * number)
         length = ROW_BYTES * (end - start)
         try:
             data = self._storage.pread(self._descriptor, length, _HEAD.size + ROW_BYTES * start)
@@ -129,9 +134,16 @@ class IdFile:
             raise TableError("a segment is not what was written")
         return data
 
-    def _end_of(self, number: int) -> int:
-        end: int = _PLACE.unpack_from(self._places, _PLACE.size * number)[0]
-        return end
+    def find(self, prints: bytes, kept: list[bytes | None]) -> list[Hit] | None:
+        """Return the rows with some fingerprints, and keep the segments that were read for it.
+
+        None if not each can be read without more ado: `segment` says why.
+        """
+        if not self._storage.reads_from_the_system:
+            return None
+        return compiled.find_in_snapshot(
+            prints, self.facts.bits, self._places, kept, self._descriptor, _HEAD.size
+        )
 
     def _read(self, length: int, offset: int) -> bytes:
         try:

@@ -16,7 +16,7 @@ from operator import itemgetter
 
 from muse.core.file.id_file import Facts, IdFile, TableError, UnreadableError, bits_for, write_id_file
 from muse.core.file.id_prints import PRINT_BYTES, fingerprints, new_key
-from muse.core.file.id_table import IdTable, make_table
+from muse.core.file.id_table import IdTable
 from muse.disk import layout
 from muse.disk.storage import Storage
 from muse.errors import StorageError
@@ -25,7 +25,7 @@ SNAPSHOT_ROWS = 16_384
 """So many ops are worth a snapshot: to scan fewer takes no longer than to read one."""
 
 ROWS_AT_ONCE = 1 << 20
-"""Where rows leave memory once they are in a snapshot, no more are scanned before one is written."""
+"""No more ops are scanned before their rows leave memory for a snapshot; then twice as many, and so on."""
 
 _SHARE = 4  # a snapshot is written when a quarter of its rows is new: 80 bytes an op, however long the log
 _MOST_FILES = 3  # so many damaged ones are thrown away, or cannot be written; then memory must do
@@ -132,7 +132,7 @@ class OpIndex:
         if self._covered < upto:
             for end, op_ids, starts in self._scan(self._covered, upto):
                 self._add(table, op_ids, starts, end)
-                if table.lets_go and self._new >= max(ROWS_AT_ONCE, self._stored // 2):
+                if self._new >= max(ROWS_AT_ONCE, self._stored):
                     self._write_if_due(wait=True)
             self._write_if_due()
         return table
@@ -168,7 +168,7 @@ class OpIndex:
         self._stored = 0 if file is None else file.count
         self._new = 0
         self._asked = (), b""
-        self._table = make_table(file)
+        self._table = IdTable(file)
         return self._table
 
     def _fitting_file(self) -> IdFile:
@@ -302,8 +302,8 @@ class SnapshotWriter:
             return
 
     def _segments(self) -> Iterator[bytes]:
-        bits, _, covered, _ = self._facts
+        bits = self._facts.bits
         for number in range(1 << bits):
             if self._is_given_up:
                 raise TableError("nobody wants it any more")
-            yield self._table.rows(bits, number, covered)
+            yield self._table.rows(bits, number)

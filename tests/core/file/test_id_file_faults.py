@@ -22,8 +22,8 @@ from muse.errors import MuseError
 from muse.testing import DiskModelStorage, FailingStorage, Fault, failing_at_every_call
 
 ROOT = "/repo"
-KNOWN = [make_op_entry("ada", "notes", {"n": number}, number + 1) for number in range(60)]
-MORE = [make_op_entry("bob", "notes", {"n": number}, number + 100) for number in range(40)]
+KNOWN = [make_op_entry("ada", "notes", {"n": number}, number + 1) for number in range(30)]
+MORE = [make_op_entry("bob", "notes", {"n": number}, number + 100) for number in range(20)]
 FAULTS: tuple[Fault, ...] = ("ENOSPC", "EIO", "EACCES", "short", "sync", "crash")
 
 
@@ -83,7 +83,7 @@ def test_a_fault_at_any_call_stores_nothing_twice(fault: Fault) -> None:
     assert len(disks) > (2 if fault == "sync" else 20)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_power_cut_at_any_call_stores_nothing_twice(seed: int) -> None:
     for fails_at in range(1, 1_000):
         disk = prepared()
@@ -274,8 +274,8 @@ def rows_of(count: int) -> list[bytes]:
 
 def test_every_flipped_bit_is_noticed_where_it_counts(tmp_path: Path) -> None:
     path = tmp_path / "ids"
-    segments = [b"".join(rows_of(256)[start : start + 64 : 5]) for start in range(0, 256, 64)]
-    write_id_file(str(path), LOCAL, Facts(2, bytes(96), 1000, bytes(32)), segments)
+    segments = [b"".join(rows_of(256)[start : start + 128 : 16]) for start in (0, 128)]
+    write_id_file(str(path), LOCAL, Facts(1, bytes(96), 1000, bytes(32)), segments)
     sound = path.read_bytes()
     for bit in range(len(sound) * 8):
         damaged = bytearray(sound)
@@ -293,7 +293,7 @@ def test_every_flipped_bit_is_noticed_where_it_counts(tmp_path: Path) -> None:
                 except TableError:
                     refused += 1
         with pytest.raises(TableError):
-            file.rows(0, 3)
+            file.rows(0, 1)
         file.close()
         assert refused == 2, bit
 

@@ -3,7 +3,6 @@
 import random
 import tracemalloc
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,20 @@ from hypothesis import strategies as st
 from muse.core import compiled
 from muse.core.file import id_file
 from muse.core.file.id_file import Facts, IdFile, bits_for, write_id_file
-from muse.core.file.id_table import IdTable, TableInC, TableInPython
+from muse.core.file.id_table import IdTable
 from muse.disk.storage import LOCAL
 
-Make = Callable[[IdFile | None], IdTable]
+FORMS = [None] if compiled.NATIVE is None else [None, compiled.NATIVE]
 
 
-def in_c(file: IdFile | None) -> IdTable:
-    rows = 0 if file is None else file.count
-    table = compiled.id_table((rows // 230).bit_length(), rows)
-    assert table is not None
-    return TableInC(table, file)
+@pytest.fixture(params=FORMS, ids=lambda native: "compiled" if native else "python")
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The form of the table that the test uses, in words."""
+    monkeypatch.setattr(compiled, "NATIVE", request.param)
+    return "compiled" if request.param else "python"
 
 
-FORMS: list[Make] = [TableInPython] if compiled.NATIVE is None else [TableInPython, in_c]
-both_forms = pytest.mark.parametrize("make", FORMS)
+uses_both_forms = pytest.mark.usefixtures("form")
 
 
 def octets(numbers: list[int]) -> bytes:
@@ -37,12 +35,11 @@ def octets(numbers: list[int]) -> bytes:
 class Model:
     """A table beside what it should hold, and the snapshot that it rests on."""
 
-    def __init__(self, make: Make, path: Path) -> None:
-        self.make = make
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.known: dict[int, list[int]] = defaultdict(list)
         self.end = 0
-        self.table = make(None)
+        self.table = IdTable(None)
 
     def add(self, numbers: list[int]) -> None:
         is_asked = len(numbers) % 2 == 0  # others are added to what is not whole yet
@@ -74,7 +71,7 @@ class Model:
             octets([number, start]) for number, starts in self.known.items() for start in starts
         )
         self.add(meanwhile)
-        segments = [self.table.rows(bits, number, covered) for number in range(1 << bits)]
+        segments = [self.table.rows(bits, number) for number in range(1 << bits)]
         assert b"".join(segments) == b"".join(expected)
         write_id_file(str(self.path), LOCAL, Facts(bits, bytes(96), covered, bytes(32)), segments)
         return IdFile(str(self.path), LOCAL)
@@ -87,7 +84,7 @@ class Model:
         """Write a snapshot and open it, as another process does."""
         file = self.write([])
         self.table.close()
-        self.table = self.make(file)
+        self.table = IdTable(file)
 
 
 PLACES = (0, 1 << 63, 0xDEADBEEF << 32, (1 << 64) - 1000)
@@ -119,11 +116,11 @@ STEPS = st.lists(
 )
 
 
-@both_forms
+@uses_both_forms
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_a_table_is_a_dict_of_lists(make: Make, steps: list[tuple[str, list[int]]], tmp_path: Path) -> None:
-    model = Model(make, tmp_path / "ids")
+def test_a_table_is_a_dict_of_lists(steps: list[tuple[str, list[int]]], tmp_path: Path) -> None:
+    model = Model(tmp_path / "ids")
     for step, given_numbers in [*steps, ("find_all", [])]:
         if step in {"add", "find"}:
             getattr(model, step)(given_numbers)
@@ -132,10 +129,10 @@ def test_a_table_is_a_dict_of_lists(make: Make, steps: list[tuple[str, list[int]
     model.table.close()
 
 
-@both_forms
-def test_a_long_table_is_one_too(make: Make, tmp_path: Path) -> None:
+@uses_both_forms
+def test_a_long_table_is_one_too(tmp_path: Path) -> None:
     chance = random.Random(3)
-    model = Model(make, tmp_path / "ids")
+    model = Model(tmp_path / "ids")
     for turn in range(40):
         model.add([chance.getrandbits(64) for _ in range(1_501)])
         if turn % 10 == 6:
@@ -148,10 +145,10 @@ def test_a_long_table_is_one_too(make: Make, tmp_path: Path) -> None:
     model.table.close()
 
 
-@both_forms
+@uses_both_forms
 @pytest.mark.parametrize("step", [0, 1, 1 << 20, 1 << 55])
-def test_thousands_of_crowded_fingerprints_are_found(make: Make, tmp_path: Path, step: int) -> None:
-    model = Model(make, tmp_path / "ids")
+def test_thousands_of_crowded_fingerprints_are_found(tmp_path: Path, step: int) -> None:
+    model = Model(tmp_path / "ids")
     for turn in range(6):
         model.add([((5 << 60) + step * number) % (1 << 64) for number in range(500 * turn, 500 * turn + 500)])
     model.add([random.Random(step).getrandbits(64) for _ in range(3_000)])
@@ -161,12 +158,12 @@ def test_thousands_of_crowded_fingerprints_are_found(make: Make, tmp_path: Path,
     model.table.close()
 
 
-def bytes_a_row(make: Make, count: int) -> float:
+def bytes_a_row(count: int) -> float:
     chance = random.Random(count)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        table, start = make(None), 0
+        table, start = IdTable(None), 0
         while start < count:
             table.add(chance.randbytes(8 * 500), list(range(start, start + 500)), are_new=False)
             start += 500
@@ -175,16 +172,15 @@ def bytes_a_row(make: Make, count: int) -> float:
         tracemalloc.stop()
 
 
-@both_forms
 @pytest.mark.parametrize("count", [50_000, 61_000, 80_000, 100_000, 125_000, 160_000])
-def test_a_row_takes_few_bytes_of_memory(make: Make, count: int) -> None:
-    assert bytes_a_row(make, count) < (48 if make is TableInPython else 40)
+def test_a_row_takes_few_bytes_of_memory(form: str, count: int) -> None:
+    assert bytes_a_row(count) < (48 if form == "python" else 40)
 
 
-@both_forms
-def test_crowded_fingerprints_take_no_more_memory_than_they_are_many(make: Make) -> None:
+@uses_both_forms
+def test_crowded_fingerprints_take_no_more_memory_than_they_are_many() -> None:
     tracemalloc.start()
-    table = make(None)
+    table = IdTable(None)
     for start in range(0, 20_000, 500):
         prints = octets([(7 << 50) + number for number in range(start, start + 500)])
         table.add(prints, list(range(500)), are_new=True)
@@ -196,14 +192,13 @@ def test_crowded_fingerprints_take_no_more_memory_than_they_are_many(make: Make)
 def test_the_form_in_python_reads_segments_again_rather_than_keep_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(compiled, "NATIVE", None)
     monkeypatch.setattr("muse.core.file.id_table.CACHE_BYTES", 40_000)
     monkeypatch.setattr(id_file, "_ROWS_A_SEGMENT", 64)
     chance = random.Random(1)
-    model = Model(TableInPython, tmp_path / "ids")
+    model = Model(tmp_path / "ids")
     model.add([chance.getrandbits(64) for _ in range(40_000)])
     model.open_again()
     model.find_all()
-    table = model.table
-    assert isinstance(table, TableInPython)
-    assert sum(map(len, table._cache.values())) <= 40_000
-    table.close()
+    assert sum(map(len, model.table._cache.values())) <= 40_000
+    model.table.close()
