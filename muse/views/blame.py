@@ -18,7 +18,7 @@ from muse.history.repository import Repository, TreeFiles
 from muse.plugins.op_fields import Fetch
 from muse.plugins.registry import find_plugin, plugin_names
 from muse.views.as_of import LoggedSession, apply_entries, blaming_plugins, read_session
-from muse.views.brought import LineCommit, brought_by, line_of
+from muse.views.brought import BroughtEntry, LineCommit, brought_by, line_of
 from muse.views.restored import Alignment, Listing, Sought, taken_back_by
 
 
@@ -56,7 +56,7 @@ class _Work:
     """The entries of one domain that came together, in the order of their effect, and the maker of each.
 
     Behind them come the makers of the entries that waited: see `WaitingPlugin`. `blamed` lists the parts
-    of a file once some of the entries are applied.
+    of a file once some of the entries are applied. `others` came at the same time in other domains.
     """
 
     def __init__(
@@ -64,9 +64,11 @@ class _Work:
         entries: Sequence[OpEntry],
         makers: Sequence[Maker],
         blamed: Callable[[Sequence[OpEntry], str], list[Origin]],
+        others: Sequence[BroughtEntry] = (),
     ) -> None:
         self.entries = entries
         self.makers = makers
+        self.others = others
         self.places = {entry["op_id"]: place for place, entry in enumerate(entries)}
         self._blamed = blamed
         self._listings: dict[tuple[str, int], list[Origin]] = {}
@@ -189,7 +191,12 @@ class _Search:
         makers += self._waiting_makers(head, "")
         fetch = self._repository.objects.get
         blamed = partial(self._blamed, head, fetch)
-        self._find(_Work(entries, makers, blamed), {place.path for place in self.left.values()})
+        others = [
+            BroughtEntry(entry, "", newest.session_id)
+            for entry in newest.pending
+            if entry["domain"] != self._domain
+        ]
+        self._find(_Work(entries, makers, blamed, others), {place.path for place in self.left.values()})
 
     def look_into(self, commit: LineCommit) -> None:
         """Find the parts that a commit made or changed; the others are then where its parent has them."""
@@ -202,17 +209,28 @@ class _Search:
         except CorruptionError as error:
             work = None
             self.faults.append(str(error))
-        if work is None:
-            author = Maker(commit.record["author"], commit.commit_id, when=commit.record["committed_at"])
-            work = _Work([], [author], lambda _entries, path: self._compared(commit, path))
-        self._find(work, touched)
+        if work is not None:
+            self._find(work, touched)
+            return
+        author = Maker(commit.record["author"], commit.commit_id, when=commit.record["committed_at"])
+        others = self._brought_in_others(commit)
+        for path in touched:
+            maker = _maker_in(others, path) or author
+            self._find(_Work([], [maker], lambda _entries, path: self._compared(commit, path)), {path})
 
     def _find(self, work: _Work, touched: Collection[str]) -> None:
         sought = list(self._sought.items())
         for number, place in list(self.left.items()):
             if place.path in touched:
                 listing = work.listing(place.path, len(work.entries))
-                self._settle(number, work, listing, self._alignment.place_in(listing, place.address))
+                here = self._alignment.place_in(listing, place.address)
+                maker = _maker_in(work.others, place.path) if here is None else None
+                if maker is not None:  # an op of another domain brought the whole file
+                    self.made[number] = maker
+                    self.changed[number] = maker if self.changed[number] is _NOBODY else self.changed[number]
+                    del self.left[number]
+                else:
+                    self._settle(number, work, listing, here)
         for number, part in sought:
             self._seek(number, work, part)
 
@@ -317,13 +335,35 @@ class _Search:
         makers = [_maker_of(*each) for each in brought]
         makers += self._waiting_makers(commit.parent_id, commit.commit_id)
         fetch = fetch_at(self._repository, commit.commit_id, self._domain)
-        return _Work(entries, makers, partial(self._blamed, commit.parent_id, fetch))
+        others = self._brought_in_others(commit)
+        return _Work(entries, makers, partial(self._blamed, commit.parent_id, fetch), others)
+
+    def _brought_in_others(self, commit: LineCommit) -> list[BroughtEntry]:
+        """Return what a commit brought in other domains, as far as their logs can be read."""
+        own = {commit.sealed.domain} if commit.sealed is not None else set[str]()
+        found: list[BroughtEntry] = []
+        for domain in (set(plugin_names()) if commit.is_merge else own) - {self._domain}:
+            try:
+                found += brought_by(self._repository, commit, domain) or ()
+            except CorruptionError as error:
+                self.faults.append(str(error))
+        return found
 
     def _waiting_makers(self, parent_id: str | None, commit_id: str) -> list[Maker]:
         if not isinstance(self._plugin, WaitingPlugin):
             return []
         waiting: Any = self._plugin.waiting(read_state(self._repository, parent_id, self._domain))
         return [_maker_of(entry, commit_id, "") for entry in waiting]
+
+
+def _maker_in(brought: Sequence[BroughtEntry], path: str) -> Maker | None:
+    """Return the maker of the last entry that names a file."""
+    named = (
+        each
+        for each in reversed(brought)
+        if path in {each.entry["domain_op"].get(key) for key in ("address", "to_address")}
+    )
+    return next((_maker_of(*each) for each in named), None)
 
 
 def _names(parts: Sequence[Origin]) -> list[tuple[str, str]]:

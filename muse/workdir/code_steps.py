@@ -86,6 +86,8 @@ class CodeSteps:
             )
         if copy is None:
             return self.add_to(path, content)
+        if copy.encoding is None and detect(content) is not None:
+            return self.put_whole(path, row, content)  # a text from now on, in which many may write
         if copy.encoding is None:
             return self._replace(path, copy, content)
         return self._edit(path, copy, copy.document(), content)
@@ -100,10 +102,13 @@ class CodeSteps:
         return Step(path, CODE, ops, {path: after}, copy.heads)
 
     def put_whole(self, path: str, row: BaseFile, content: bytes) -> Step:
-        """Put what is no text in the place of one, as another file; `LeftOutError` if others wrote in it."""
+        """Put what is no text in the place of one, or the other way round, as another file.
+
+        Raises `LeftOutError` if others wrote in it.
+        """
         if self._newest.digests.get(path) != row.digest:
             raise LeftOutError(
-                f"others changed {path} since you had it, and yours is no longer a text: move yours to "
+                f"others changed {path} since you had it, and yours is of another kind: move yours to "
                 "another name, then theirs is brought"
             )
         removal, creation = self.remove(path, row), self.create(path, content)

@@ -22,7 +22,8 @@ from muse.plugins.music.notes import (
 )
 from muse.session.live import LiveSession
 from muse.upkeep.archive import archive_session
-from muse.views.blame import BlamedPart, blame_file
+from muse.views.blame import BlamedPart, blame_file, blame_newest
+from muse.workdir.workdir import Workdir
 from tests.samples.code_samples import commit_files
 from tests.samples.muse_command import make_muse
 
@@ -166,3 +167,22 @@ def test_a_file_that_is_not_there_or_of_no_domain_is_refused(root: Path) -> None
         blame(root, "b.mid")
     with pytest.raises(DomainError, match="no domain here knows"):
         blame(root, "a.txt")
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_notes_that_an_actor_put_under_a_name_of_another_kind_are_not_of_the_author_of_the_commit(
+    root: Path, *, is_committed: bool
+) -> None:
+    (root / "s.mid").write_bytes(write_midi(MidiScore(1, 480, (Track((), (Note(60, 80, 0, 480),)),))))
+    Workdir(Repository.open(str(root)), str(root), "ada").record()
+    commit(root, session_id="ada")
+    (root / "s.mid").rename(root / "s.mid.bak")
+    Workdir(Repository.open(str(root)), str(root), "bob").record()
+    repository = Repository.open(str(root))
+    if is_committed:
+        head, _ = commit(root, session_id="ada")
+        (part,) = blame_file(repository, "s.mid.bak", head).parts
+    else:
+        (part,) = blame_newest(repository, "s.mid.bak", "ada").parts
+
+    assert (part.made.actor_id, part.changed.actor_id) == ("bob", "bob")

@@ -132,3 +132,40 @@ def test_text_replicas_that_are_open_show_an_undoing(session: LiveSession) -> No
     reader.refresh()
     reader.insert("n.txt", 0, ">")
     assert committed(session) == ">one\ntwo\n" == reader.read("n.txt")
+
+
+@pytest.mark.parametrize("commits", [False, True])
+@pytest.mark.parametrize("deed", ["make", "remove"])
+def test_a_name_that_another_file_got_by_what_is_undone_is_given_back(
+    session: LiveSession, deed: str, *, commits: bool
+) -> None:
+    replicas = [CodeReplica(session, session.log, actor) for actor in ("bob", "ada")]
+    for number, replica in enumerate(replicas):
+        replica.create("f.txt", f"{number}\n")
+    actor = "bob" if deed == "make" else "eve"
+    if deed == "remove":
+        CodeReplica(session, session.log, actor).remove("f.txt")
+    if commits:
+        session.commit("Before")
+
+    outcome = undo(session, by_actor(actor), "lead")
+    if deed == "make":
+        outcome = undo(session, by_intent(outcome.intent_id), "lead")
+
+    reader = CodeReplica(session, session.log, "reader")
+    after = {path: reader.read(path) for path in reader.paths()}
+    assert outcome.left == []
+    assert after["f.txt"] == "0\n"
+    assert sorted(after.values()) == ["0\n", "1\n", "one\nand a half\ntwo\n"]
+
+
+def test_a_file_that_one_moved_comes_back_where_the_same_one_made_another(session: LiveSession) -> None:
+    eve = CodeReplica(session, session.log, "eve")
+    eve.move("n.txt", "m.txt")
+    eve.create("n.txt", "of eve\n")
+
+    outcome = undo(session, by_actor("eve"), "lead")
+
+    assert outcome.left == []
+    reader = CodeReplica(session, session.log, "reader")
+    assert [(path, reader.read(path)) for path in reader.paths()] == [("n.txt", "one\nand a half\ntwo\n")]

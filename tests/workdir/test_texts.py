@@ -128,6 +128,24 @@ def test_a_line_is_begun_in_another_way_behind_a_line_that_others_put_before_it(
     assert {read(other / name) for name in names} == {"one = 1\nnew = 3\na two = 2\n"}
 
 
+def test_a_file_that_turned_into_a_text_is_one_in_which_two_write(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (root / "a.bin").write_bytes(b"\xff\0")
+    record(root)
+    (root / "a.bin").write_bytes(b"one\ntwo\n")
+    record(root)
+    record(root, "bob", other)
+    (other / "a.bin").write_bytes(b"zero\none\ntwo\n")
+    (root / "a.bin").write_bytes(b"one\ntwo\nthree\n")
+
+    record(root)
+    outcome = record(root, "bob", other)
+
+    assert outcome.faults == []
+    assert (other / "a.bin").read_bytes() == b"zero\none\ntwo\nthree\n"
+
+
 def test_an_edit_inside_what_others_deleted_is_kept(root: Path) -> None:
     write(root / "a.txt", "one two three\n")
     record(root)

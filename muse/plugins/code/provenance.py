@@ -83,26 +83,35 @@ class _Watch:
 
     def _opened(self, file: LiveFile, path: str) -> None:
         """Take up a file that was there, before anything is done to it."""
-        if file.document is not None:
-            self.texts[file.file_id] = TextLines.before_all(file.document.text)
+        text = _text_of(file)
+        if text is not None:
+            self.texts[file.file_id] = TextLines.before_all(text)
             self.came_from[file.file_id] = path or f"{HIDDEN}{file.file_id}"
 
     def _taken(self, place: int, op: CodeOp) -> None:
         if op.kind not in {"edit", "rewrite", "create"}:
             return
-        document = self.merger.tree.file(op.file_id).document
-        if document is None:
-            return
-        if op.file_id in self.texts:
+        text = _text_of(self.merger.tree.file(op.file_id))
+        if text is None:
+            self.texts.pop(op.file_id, None)
+        elif op.file_id in self.texts:
             self.wrote(place, op, self.texts[op.file_id])
         else:
-            self.texts[op.file_id] = TextLines.made_by(document.text, place)
+            self.texts[op.file_id] = TextLines.made_by(text, place)
             self.came_from[op.file_id] = ""
 
     def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
-        document = self.merger.tree.file(op.file_id).document
-        if document is not None:
-            text.become(document.text, place)
+        now = _text_of(self.merger.tree.file(op.file_id))
+        if now is not None:
+            text.become(now, place)
+
+
+def _text_of(file: LiveFile) -> str | None:
+    """Return the text of a file, also of one whose content as a whole is a text now; None without one."""
+    if file.document is not None:
+        return file.document.text
+    encoding = detect(file.content)
+    return None if encoding is None else decode(file.content, encoding)
 
 
 class _Overlaps(_Watch):

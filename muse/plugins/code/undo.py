@@ -18,10 +18,10 @@ from typing import Any
 from muse.core.content_id import object_id
 from muse.domain import Compensation, DomainWork, NotUndone, Undoing
 from muse.plugins.code.deeds import BEFORE, Deed, Deeds, FileDeeds, statuses
-from muse.plugins.code.file_ids import Placement
+from muse.plugins.code.file_ids import Placement, Stamp
 from muse.plugins.code.file_ops import removal_op, renaming_op, replacement_op
-from muse.plugins.code.live_tree import LiveFile
-from muse.plugins.code.ops import INLINE_BYTES, encoded, first_stamp, text_edit
+from muse.plugins.code.live_tree import IN_TREE, LiveFile
+from muse.plugins.code.ops import INLINE_BYTES, encoded, first_stamp, own_stamp, text_edit
 from muse.plugins.code.undo_text import KeptWork, TextHunk, TextUndo
 from muse.plugins.code.update import Id, client_of, covers, read_update, write_edit, write_trace, write_vector
 from muse.plugins.op_fields import Fetch, address_of
@@ -183,11 +183,24 @@ class _CodeFileUndo:
 
     def _has_room(self, path: str) -> bool:
         """Tell whether the file can be at `path`; if it cannot, leave all of its ops."""
-        if not self.deeds.tree.has(path):
+        if self._is_free(path, max(deed.stamp for deed in self.own)):
             return True
         for deed in self.own:
             self._leave(deed.op_id, f"another file is at {path!r} now", None)
         return False
+
+    def _is_free(self, path: str, left: Stamp = IN_TREE) -> bool:
+        """Tell whether no file is at `path` but one that goes now, or steps aside for this one.
+
+        One steps aside that wanted the path before this file left it, at `left`, and got it then.
+        """
+        tree = self.deeds.tree
+        other_id = tree.file_at(path)
+        if other_id is None:
+            return not tree.has(path)
+        born = tree.file(other_id).born[2]
+        is_going = born in self.causes and not self._counts(born)
+        return is_going or own_stamp(tree.placements[other_id].stamp) < left
 
     # -- texts ----------------------------------------------------------------------------------
 
@@ -285,7 +298,7 @@ class _CodeFileUndo:
             if last is not None and last.op_id not in self.causes:
                 for op_id in changed:
                     self._keep(KeptWork(op_id, "others moved the file since: it stays where it is", last))
-        elif self.deeds.tree.has(path):
+        elif not self._is_free(path):
             for op_id in changed:
                 self._leave(op_id, f"another file is at {path!r} now", None)
         else:

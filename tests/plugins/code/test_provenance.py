@@ -1,5 +1,6 @@
 """Lines of code: who made each, who changed it last, and which edits came in each other's way."""
 
+import base64
 import random
 from typing import Any
 
@@ -62,6 +63,20 @@ def test_a_new_file_and_one_that_moved_have_lines_too_and_a_binary_one_has_none(
     ]
     assert blame({"a.py": b"x\0"}, []) == []
     assert blame({}, []) == []
+
+
+def test_the_lines_of_a_file_that_became_a_text_are_of_those_who_wrote_it_as_a_whole() -> None:
+    def whole(content: bytes) -> dict[str, Any]:
+        op = {"op": "replace", "address": "a.py", "position": None, "old_content_id": "", "old_summary": ""}
+        return op | {"new_content_id": "", "new_summary": "", "base64": base64.b64encode(content).decode()}
+
+    binary = new_file("a.py", "") | {"base64": "/wA=", "text": None}
+    ops = [binary, whole(b"x\n"), whole(b"x\ny\n")]
+
+    assert blame({}, ops) == [("x", 1, 1, "", ""), ("y", 2, 2, "", "")]
+    assert blame({"a.py": b"\xff\0"}, ops[1:]) == [("x", 0, 0, "", ""), ("y", 1, 1, "", "")]
+    assert blame({}, [*ops, whole(b"\0")]) == []
+    assert blame({}, [*ops, whole(b"\0"), whole(b"x\n")]) == [("x", 4, 4, "", "")]
 
 
 @given(st.lists(st.tuples(st.text("ab\n", max_size=6), st.integers(0, 2**32)), max_size=8))
