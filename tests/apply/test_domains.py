@@ -68,7 +68,7 @@ def test_a_commit_names_its_rule_and_an_earlier_one_is_made_again_by_the_first(
     assert stated_rules(message_of(root, old)) == {}
     assert first_events(root) == ["c005", "903c40"]
     new = edit(root, "new")
-    assert stated_rules(message_of(root, new)) == {"music": 2}
+    assert stated_rules(message_of(root, new)) == {"music": 3}
     assert first_events(root) == ["c005", "903c40"]
     report = replay_commits(Repository.open(str(root)))
     assert (report.findings, report.commits) == ([], 3)
@@ -78,12 +78,12 @@ def test_a_commit_of_a_later_rule_is_told_and_is_no_reason_to_stop(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as later:
-        later.setattr("muse.session.commit.rules_text", lambda _domains: "music 3")
+        later.setattr("muse.session.commit.rules_text", lambda _domains: "music 4")
         edit(root, "new")
     report = replay_commits(Repository.open(str(root)))
     assert report.commits == 2
     [finding] = report.findings
-    assert "made by rule 3" in finding.message
+    assert "made by rule 4" in finding.message
     assert "install a newer version" in finding.message
 
 
@@ -93,14 +93,14 @@ def test_a_merge_names_its_rules(root: Path, tmp_path: Path) -> None:
     edit(root, "here")
     edit(there, "there")
     head = pull_from(root, there)
-    assert stated_rules(message_of(root, head)) == {"music": 2}
+    assert stated_rules(message_of(root, head)) == {"music": 3}
     assert first_events(root) == ["903c40", "c005"]
     assert replay_commits(Repository.open(str(root))).findings == []
 
 
 def test_only_domains_that_have_rules_are_named() -> None:
     assert rules_text(["nobody-knows", "code"]) is None
-    assert rules_text(["music", "code", "music"]) == "music 2"
+    assert rules_text(["music", "code", "music"]) == "music 3"
 
 
 @pytest.mark.parametrize("text", ["", "music", "music 0", "music x", "music 22222222222"])

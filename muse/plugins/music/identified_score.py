@@ -21,7 +21,7 @@ import base64
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -125,7 +125,14 @@ class IdentifiedScore:
         missing = max(notes, default=-1) + 1 - len(read)
         tracks = (*read, *[EventTrack((), 0)] * missing)
         return tuple(
-            lay_out(track, places[index], notes[index], changed[index]) for index, track in enumerate(tracks)
+            lay_out(
+                track,
+                places[index],
+                notes[index],
+                changed[index],
+                by_second_rule=isinstance(self, SecondRuleScore),
+            )
+            for index, track in enumerate(tracks)
         )
 
     def data(self) -> bytes:
@@ -146,22 +153,40 @@ class IdentifiedScore:
         return data, _write_page(data, self.read, edited)
 
 
+class SecondRuleScore(IdentifiedScore):
+    """A file that is edited by the second rule, which only commits that followed it need."""
+
+    __slots__ = ()
+
+
+_S = TypeVar("_S", bound=IdentifiedScore)
+
+
 def identify(data: bytes, page: bytes | None) -> IdentifiedScore:
     """Read a MIDI file with its page of names, if it has one.
 
     Never fails over a page: one that is malformed counts as missing, one that does not describe `data`
     only tells the names of notes. Raises DomainError when `data` is not a MIDI file that can be read.
     """
+    return _identify(data, page, IdentifiedScore)
+
+
+def identify_second(data: bytes, page: bytes | None) -> SecondRuleScore:
+    """Read a file, to edit it by the second rule; see `identify`."""
+    return _identify(data, page, SecondRuleScore)
+
+
+def _identify(data: bytes, page: bytes | None, kind: type[_S]) -> _S:
     content = _page_content(page)
-    score = _from_page(data, content)
+    score = _from_page(data, content, kind)
     if score is not None and content["object_id"] == object_id(data) and score.data() == data:
         return score
     if content.get("format") == 1 and content["object_id"] == object_id(data):
-        score = _read_with(data, [row[:4] for row in content["notes"]])
-        if score is not None:
-            return score
+        read = _read_with(data, [row[:4] for row in content["notes"]])
+        if read is not None:
+            return kind(read, dict(read.notes))
     read = _paired(data, _old_sounds(content, score))
-    return IdentifiedScore(read, dict(read.notes))
+    return kind(read, dict(read.notes))
 
 
 def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
@@ -174,10 +199,10 @@ def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
     for track, on, off in _paired(data, ()).places.values():
         numbers[track] += 1
         rows.append([f"{track + 1}-{numbers[track]}", track, on, off])
-    score = _read_with(data, rows)
-    if score is None:
+    read = _read_with(data, rows)
+    if read is None:
         raise AssertionError("the notes that were found in a file fit it")
-    score.notes.clear()
+    score = IdentifiedScore(read)
     return score.write()[0], score.page()
 
 
@@ -192,8 +217,11 @@ def renamed_page(data: bytes, names: Mapping[str, str]) -> bytes:
 def is_page_of(data: bytes, page: bytes) -> bool:
     """Tell whether a page names all notes of a file."""
     content = _page_content(page)
-    score = _from_page(data, content)
-    return score is not None and content["object_id"] == object_id(data) and score.data() == data
+    scores = (_from_page(data, content, kind) for kind in (IdentifiedScore, SecondRuleScore))
+    return any(
+        score is not None and content["object_id"] == object_id(data) and score.data() == data
+        for score in scores
+    )
 
 
 def identified_notes(files: Mapping[str, bytes], path: str) -> dict[str, Placed]:
@@ -209,17 +237,17 @@ def identified_notes(files: Mapping[str, bytes], path: str) -> dict[str, Placed]
 # -- reading ----------------------------------------------------------------------------------------
 
 
-def _from_page(data: bytes, content: Mapping[str, Any]) -> IdentifiedScore | None:
+def _from_page(data: bytes, content: Mapping[str, Any], kind: type[_S]) -> _S | None:
     """Make the score that a page of our format describes; None if it describes none."""
     if content.get("format") != _PAGE_FORMAT:
         return None
     try:
         read = data if content["read"] is None else base64.b64decode(content["read"], validate=True)
         names = content["names"]
-        score = IdentifiedScore(_paired(read, ())) if names is None else _read_with(read, names)
-        if score is None:
+        file = _paired(read, ()) if names is None else _read_with(read, names)
+        if file is None:
             return None
-        score.notes = dict(score.read.notes)
+        score = kind(file, dict(file.notes))
         for name, values in content["edited"].items():
             if values is None:
                 del score.notes[name]
@@ -230,7 +258,7 @@ def _from_page(data: bytes, content: Mapping[str, Any]) -> IdentifiedScore | Non
     return score
 
 
-def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> IdentifiedScore | None:
+def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> ReadFile | None:
     """Read the notes exactly as the rows of a page say, or None when they do not fit the file."""
     file = decode(data)
     places: dict[str, _Place] = {}
@@ -246,7 +274,7 @@ def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> IdentifiedScore | 
         count += 1
     if len(used) != 2 * count or len(places) != count:  # two rows share a name or an event
         return None
-    return IdentifiedScore(ReadFile(data, file, places, notes, named=True), dict(notes))
+    return ReadFile(data, file, places, notes, named=True)
 
 
 def _paired(data: bytes, old: Iterable[tuple[str, tuple[Any, ...]]]) -> ReadFile:

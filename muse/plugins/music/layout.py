@@ -52,18 +52,26 @@ class _Item(NamedTuple):
 
 
 def lay_out(
-    track: EventTrack, places: _Places, notes: Mapping[str, Note], edited: Collection[str]
+    track: EventTrack,
+    places: _Places,
+    notes: Mapping[str, Note],
+    edited: Collection[str],
+    *,
+    by_second_rule: bool = False,
 ) -> EventTrack:
     """Return `track` with the notes that there are now; the same object where nothing changed.
 
     `places` tells, by note id, at which events of the track the notes start and end that were read.
-    `edited` are the notes that are new on the track or changed.
+    `edited` are the notes that are new on the track or changed. By the second rule, which commits name that
+    were made by it, events give way to every edited note, and a note without length stays at its place.
     """
     if not edited and len(notes) == len(places):
         return track
     changed = {name: notes[name] for name in edited}
-    items = sorted(_items(_Read(track, places, map(_key, changed.values())), notes, changed))
-    kept = list(_without_what_hides(items, changed))
+    read = _Read(track, places, map(_key, changed.values()), by_second_rule=by_second_rule)
+    items = sorted(_items(read, notes, changed))
+    heard = {name: note for name, note in changed.items() if by_second_rule or not read.has_place(name, note)}
+    kept = list(_without_what_hides(items, heard))
     end_tick = max(track.end_tick, kept[-1].event.tick if kept else 0)
     kept = list(_within_reach(kept, end_tick))
     events = tuple(item.event for item in kept)
@@ -81,7 +89,10 @@ def _key(note: Note) -> _Key:
 class _Read:
     """A track as it was read, with what the order of new events of the pitches `keys` depends on."""
 
-    def __init__(self, track: EventTrack, places: _Places, keys: Iterable[_Key]) -> None:
+    def __init__(
+        self, track: EventTrack, places: _Places, keys: Iterable[_Key], *, by_second_rule: bool
+    ) -> None:
+        self.by_second_rule = by_second_rule
         self.places = places
         self.track = track
         self.framing = track.framing.ljust(len(track.events), b"\x00")
@@ -93,6 +104,15 @@ class _Read:
         for index, event in enumerate(track.events):
             if (key := key_of(event.message)) in looked_at:
                 self._keys[event.tick, key].append(index)
+
+    def has_place(self, name: str, note: Note) -> bool:
+        """Return whether a note starts and ends as it was read, so that at most its velocities changed."""
+        if name not in self.places:
+            return False
+        on, off = (self.track.events[index] for index in self.places[name])
+        is_there = (on.tick, off.tick, key_of(on.message)) == (note.start_tick, note.end_tick, _key(note))
+        on_place, off_place = self.places[name]
+        return is_there and (off_place < on_place) == note.ends_first
 
     def starts_at(self, tick: int, key: _Key) -> list[int]:
         """List where notes of one pitch start at a tick."""
@@ -144,6 +164,8 @@ def _stays(read: _Read, on: int, off: int, note: Note) -> bool:
     events, tick, key = read.track.events, note.start_tick, _key(note)
     if not (events[on].tick == events[off].tick == tick and (off < on) == note.ends_first):
         return False
+    if read.by_second_rule:
+        return True
     ends, starts = read.ends_at(tick, key), read.starts_at(tick, key)
     return not any(on < index != off for index in ends) and not any(off > index != on for index in starts)
 

@@ -10,7 +10,14 @@ from muse.core.content_id import object_id
 from muse.domain import IgnoredOp
 from muse.errors import DomainError, NotFoundError
 from muse.plugins.music.first_rule import FirstRuleScore, identify_first
-from muse.plugins.music.identified_score import IdentifiedScore, Placed, identify, is_page_of
+from muse.plugins.music.identified_score import (
+    IdentifiedScore,
+    Placed,
+    SecondRuleScore,
+    identify,
+    identify_second,
+    is_page_of,
+)
 from muse.plugins.music.note import Note
 from muse.plugins.music.note_ops import NOTE_DOMAIN, NoteEdit, read_note_edit
 from muse.plugins.op_fields import (
@@ -43,7 +50,8 @@ class Score(Protocol):
 
 RULES: Mapping[int, tuple[type[Score], Callable[[bytes, bytes | None], Score]]] = {
     1: (FirstRuleScore, identify_first),
-    2: (IdentifiedScore, identify),
+    2: (SecondRuleScore, identify_second),
+    3: (IdentifiedScore, identify),
 }
 """How files are read and written, by rule: what a new file is, and how one is read."""
 LAST_RULE = max(RULES)

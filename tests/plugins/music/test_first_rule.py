@@ -35,9 +35,9 @@ def by_rule(rule: int, files: Files, ops: Sequence[Any]) -> Files:
 
 def test_music_has_rules() -> None:
     assert isinstance(MusicPlugin(), RuledPlugin)
-    assert MusicPlugin().rule == 2
-    with pytest.raises(DomainError, match=r"made by rule 3.*install a newer version"):
-        MusicPlugin().by_rule(3)
+    assert MusicPlugin().rule == 3
+    with pytest.raises(DomainError, match=r"made by rule 4.*install a newer version"):
+        MusicPlugin().by_rule(4)
 
 
 def test_the_first_rule_writes_what_it_wrote() -> None:
