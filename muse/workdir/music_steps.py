@@ -124,7 +124,7 @@ class MusicSteps:
         return score
 
     def _put_over(self, path: str, row: BaseFile, content: bytes) -> Step:
-        """Put a MIDI file in the place of something else that has such a name."""
+        """Put a MIDI file in the place of a file that only has the name of one."""
         if self._newest.digests.get(path) != row.digest:
             raise LeftOutError(
                 f"others changed {path} since you had it, and it was no MIDI file: move yours to another "
