@@ -177,4 +177,7 @@ def test_a_table_gives_its_rows_back_by_ranges() -> None:
     for first, last in [(0, 5_000), (0, 1), (17, 18), (1_000, 3_001), (4_999, 5_000)]:
         assert of_all.rows(numbers[first], numbers[last - 1]) == b"".join(rows[first:last])
     assert of_all.rows(0, (1 << 64) - 1) == b"".join(rows)
+    for start in (9, 7, 8):
+        of_all.add_one(bytes(8), start)
+    assert of_all.rows(0, 0) == b"".join(bytes(15) + bytes([start]) for start in (7, 8, 9))
     assert of_all.rows(numbers[5] + 1, numbers[6] - 1) == of_all.rows(9, 2) == b""

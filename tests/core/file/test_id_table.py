@@ -71,6 +71,7 @@ class Model:
             octets([number, start]) for number, starts in self.known.items() for start in starts
         )
         self.add(meanwhile)
+        self.find_all()
         segments = [self.table.rows(bits, number) for number in range(1 << bits)]
         assert b"".join(segments) == b"".join(expected)
         write_id_file(str(self.path), LOCAL, Facts(bits, bytes(96), covered, bytes(32)), segments)
