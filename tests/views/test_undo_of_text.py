@@ -198,3 +198,19 @@ def test_undoing_an_undoing_brings_back_no_more_than_that_one_took(
     undo(partly, by_intent(outcome.intent_id), "lead")
 
     assert text(partly) == committed(partly) == bob_types
+
+
+def test_what_is_undone_already_stays_so_though_it_is_older_than_all_that_is_to_be_undone(
+    tmp_path: Path,
+) -> None:
+    Repository.init(str(tmp_path / "one"))
+    with LiveSession(tmp_path / "one", "jam") as session:
+        CodeReplica(session, session.log, "ada").create("n.txt", "one\ntwo\nthree\n")
+        session.commit("Made")
+        CodeReplica(session, session.log, "bob").delete("n.txt", 4, 4)
+        undo(session, by_actor("ada"), "lead")
+        assert CodeReplica(session, session.log, "reader").paths() == []
+
+        undo(session, by_actor("bob"), "lead")
+
+        assert CodeReplica(session, session.log, "reader").paths() == []
