@@ -13,7 +13,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("module.c", "crc.c", "entry.c", "encode.c", "decode.c", "log_end.c")
+SOURCES = ("module.c", "crc.c", "entry.c", "encode.c", "decode.c", "log_end.c", "index.c")
 TARGET = "muse/_native.abi3.so"
 STABLE_API = "0x030B0000"
 """The interface of CPython 3.11, which all later ones keep."""

@@ -10,6 +10,7 @@
 #include "crc.h"
 #include "decode.h"
 #include "encode.h"
+#include "index.h"
 #include "log_end.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -17,7 +18,7 @@
 #endif
 
 /* The agreement with `muse/core/compiled.py`, which takes no other. */
-#define VERSION 1
+#define VERSION 2
 
 /* crc32(data) -> int */
 static PyObject *crc32_of(PyObject *module, PyObject *data) {
@@ -38,6 +39,9 @@ static PyMethodDef functions[] = {
     FAST("scan_block", scan_block),
     FAST("collect_entries", collect_entries),
     {"frames_hold", frames_hold, METH_O, NULL},
+    FAST("fingerprints", fingerprints),
+    {"find_in_snapshot", find_in_snapshot, METH_VARARGS, NULL},
+    {"merge_rows", merge_rows, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -55,7 +59,8 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (!entry_prepare() || !log_end_prepare()) return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module && (PyModule_AddIntConstant(module, "VERSION", VERSION) < 0 ||
-                   !add_type(module, &entries_spec, "Entries") || !add_type(module, &log_end_spec, "LogEnd")))
+                   !add_type(module, &entries_spec, "Entries") || !add_type(module, &log_end_spec, "LogEnd") ||
+                   !add_type(module, &id_table_spec, "IdTable")))
         Py_CLEAR(module);
     return module;
 }

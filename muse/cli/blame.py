@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from muse.cli.shared.commit_text import SHORT_ID, SHORT_OP_ID, in_utc, is_narrow
 from muse.cli.shared.options import JsonOption, RepoOption, check_session, remember
@@ -18,6 +18,7 @@ from muse.views.blame import Blame, BlamedPart, Maker, blame_file, blame_newest
 from muse.workdir.workdir import Workdir
 
 _BRIEF_ID = 8
+_BRIEF_NAMES = 16
 _WIDEST_NAMES = 24  # names beyond this move their own line, not all lines
 
 
@@ -60,7 +61,8 @@ def blame(
         for part in blamed.parts:
             output.record(asdict(part))
     else:
-        lines = _lines(blamed.parts, show_ops=show_ops, has_room=not is_narrow(output))
+        most = max(_BRIEF_NAMES, output.width // 4) if output.is_terminal else 0
+        lines = _lines(blamed.parts, show_ops=show_ops, has_room=not is_narrow(output), most=most)
         output.styled(lines, cuts=True)
     for fault in blamed.faults:
         print_error("CorruptionError", fault, as_json=as_json)
@@ -84,12 +86,14 @@ def _blame(repository: Repository, path: str, revision: str | None, session_id: 
     return blamed
 
 
-def _lines(parts: Sequence[BlamedPart], *, show_ops: bool, has_room: bool) -> Iterator[list[StyledPiece]]:
+def _lines(
+    parts: Sequence[BlamedPart], *, show_ops: bool, has_room: bool, most: int
+) -> Iterator[list[StyledPiece]]:
     """Yield a line for each part, as git lays them out: commit, who, when, number, content.
 
-    Where there is little room, the time and the padding of ids are left out.
+    Without `has_room`, the time and the padding of ids are left out; names take `most` columns, 0 for any.
     """
-    names = [_names(part) for part in parts]
+    names = [_brief(_names(part), most) for part in parts]
     widest = max((width for width in map(cell_len, names) if width <= _WIDEST_NAMES), default=0)
     digits = len(str(len(parts)))
     for number, (part, name) in enumerate(zip(parts, names, strict=True), 1):
@@ -107,6 +111,11 @@ def _lines(parts: Sequence[BlamedPart], *, show_ops: bool, has_room: bool) -> It
             (f" ({name}{space}{when}{ops} {number:>{digits}}) ", "cyan"),
             (_content(part, number), ""),
         ]
+
+
+def _brief(names: str, most: int) -> str:
+    """Cut names that leave no room for the content: they take `most` columns, 0 for any number."""
+    return names if not most or cell_len(names) <= most else f"{set_cell_size(names, most - 1)}…"
 
 
 def _commit(maker: Maker) -> str:

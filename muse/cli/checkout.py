@@ -114,8 +114,8 @@ def _bring_files(repository: Repository, commit_id: str | None, *, force: bool) 
         if kept:
             raise ChangedByHandError(
                 kept,
-                f"changed by hand: {', '.join(kept)}; nothing was touched: save your versions under "
-                "other names, or replace them with --force",
+                f"changed by hand, or in no commit yet: {', '.join(kept)}; nothing was touched: record and "
+                "commit them, save your versions under other names, or replace them with --force",
             )
     may_run = (
         frozenset[str]() if commit_id is None else executable_paths(repository.dag.read_commit(commit_id))

@@ -17,6 +17,7 @@ from muse.disk import layout
 from muse.disk.storage import LOCAL
 from muse.disk.tree_watch import require_watching
 from muse.history.repository import Repository
+from muse.workdir.place import check_is_no_inside
 from muse.workdir.watch import Watcher, WatchEvent
 from muse.workdir.workdir import Workdir
 
@@ -78,7 +79,7 @@ def watch(
     invocation = remember(ctx, repo, as_json=as_json)
     link = None
     if invocation.repo is not None and is_url(invocation.repo):
-        link, repository = _replica(invocation.repo, _place(directory or "."))
+        link, repository = _replica(invocation.repo, directory or ".")
         workdir = Workdir(repository, None, actor, session_id=session)
     else:
         repository = invocation.repository()
@@ -94,12 +95,10 @@ def _run(watcher: Watcher) -> None:
             raise typer.Exit(1)
 
 
-def _place(wanted: str) -> str:
-    return os.path.realpath(os.path.join(current_directory(), wanted))
-
-
-def _replica(url: str, place: str) -> "tuple[ServerLink, Repository]":
+def _replica(url: str, wanted: str) -> "tuple[ServerLink, Repository]":
     """Return the link of the replica at a place to the server, and that, which is made if it is missing."""
+    place = os.path.realpath(os.path.join(current_directory(), wanted))
+    check_is_no_inside(place, wanted, LOCAL)
     require_client()
     from muse.workdir.server_link import ServerLink  # noqa: PLC0415 - an extra, and slow to import
 

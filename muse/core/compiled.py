@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from muse.core.entry import Limits, OpEntry
 
-VERSION = 1
+VERSION = 2
 """The agreement with `native/module.c`. A compiled part of another number is as good as absent."""
 
 SWITCH = "MUSE_PURE"
@@ -144,6 +144,59 @@ def collect_entries(data: bytes, found: dict[str, OpEntry], highest: int) -> tup
 def frames_hold(lines: list[bytes]) -> bool | None:
     """Tell whether every line ends with a crc that its other bytes have."""
     return None if NATIVE is None else bool(NATIVE.frames_hold(lines))
+
+
+def fingerprints(op_ids: Sequence[str], key: bytes) -> bytes | None:
+    """Return the fingerprint of each op id; see `muse.core.file.id_prints`."""
+    if NATIVE is None:
+        return None
+    prints: bytes | None = NATIVE.fingerprints(op_ids, key)
+    return prints
+
+
+class RowTable(Protocol):
+    """Rows of the op index in memory, by fingerprint; see `native/index.c`."""
+
+    def find(self, prints: bytes, /) -> list[tuple[int, int]]:
+        """Return which of the fingerprints have a row, each with the start in it."""
+
+    def add(self, prints: bytes, starts: list[int], /) -> list[int]:
+        """Add rows; return which were not added, as there is a row of their fingerprint."""
+
+    def add_one(self, fingerprint: bytes, start: int, /) -> None:
+        """Add a row beside others of its fingerprint."""
+
+    def rows(self, first: int, last: int, /) -> bytes:
+        """Return the sorted rows of the fingerprints from `first` to `last`."""
+
+
+def row_table() -> RowTable | None:
+    """Return a table without rows."""
+    return cast("RowTable", NATIVE.IdTable()) if NATIVE else None
+
+
+def find_in_snapshot(  # noqa: PLR0917 - as C takes them
+    prints: bytes, bits: int, places: bytes, kept: list[bytes | None], descriptor: int, offset: int
+) -> list[tuple[int, int]] | None:
+    """Return the rows that a snapshot of the op index has of some fingerprints.
+
+    Its 2**`bits` segments, of which the first is at byte `offset`, are in `kept` once they were read;
+    `places` is a place of zeros and the directory.
+    """
+    if NATIVE is None:
+        return None
+    found: list[tuple[int, int]] | None = NATIVE.find_in_snapshot(
+        prints, bits, places, kept, descriptor, offset
+    )
+    return found
+
+
+def merge_rows(some: bytes, others: bytes, first: int, last: int) -> bytes | None:
+    """Return sorted rows together, of the fingerprints from `first` to `last`."""
+    if NATIVE is None:
+        return None
+    merged: bytes = NATIVE.merge_rows(some, others, first, last)
+    return merged
 
 
 def numbers_of(limits: Limits) -> tuple[int, int, int, int]:

@@ -25,7 +25,6 @@ from muse.core.entry import (
 )
 from muse.core.file.cursors import Cursors
 from muse.core.file.log_file import LogFile
-from muse.core.file.log_reader import LogReader
 from muse.core.file.repair import Repair, repair_log
 from muse.core.file.tail import Follower
 from muse.core.heads import Heads
@@ -64,7 +63,6 @@ __all__ = [
 
 
 _encode = encode_any_line if NATIVE is None else encode_line
-_INHERITED: list[LogReader] = []
 _OPEN_LOGS: "weakref.WeakSet[OpLog]" = weakref.WeakSet()
 
 
@@ -123,7 +121,7 @@ class OpLog(Resource):
 
     def _reopen_after_fork(self) -> None:
         """Use descriptors, locks and a lookout of one's own: the parent's belong to the parent."""
-        _INHERITED.append(self._reader)  # closing its table here could wait for a thread that is not here
+        self._reader.close(wait=False)
         self._file.close()
         is_closed = self._appends.is_closed
         self._start()

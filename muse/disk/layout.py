@@ -184,7 +184,14 @@ def session_commit_lock_file(root: str, session_id: str) -> str:
 
 def op_index_file(root: str, session_id: str) -> str:
     """Return the cache of the offset of each op id, which is made again from the log when it is missing."""
-    return os.path.join(session_directory(root, session_id), "op_index.sqlite")
+    return os.path.join(session_directory(root, session_id), "op_index.ids")
+
+
+def older_op_index_files(directory: str) -> list[str]:
+    """Return the files in which earlier builds kept the index of the session in a directory."""
+    return [
+        os.path.join(directory, f"op_index.sqlite{suffix}") for suffix in ("-journal", "-wal", "-shm", "")
+    ]
 
 
 def orphans_file(root: str, session_id: str) -> str:

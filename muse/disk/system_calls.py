@@ -69,6 +69,11 @@ class OpenFiles:
         """Whether `write` and `seek` are the system's own, so that a caller may make these two itself."""
         return self.write is os.write and self.seek is os.lseek
 
+    @property
+    def reads_from_the_system(self) -> bool:
+        """Whether `pread` is the system's own, so that a caller may make it itself."""
+        return self.pread is os.pread
+
     def status(self, descriptor: int) -> os.stat_result:
         """Return the status of an open file."""
         return os.fstat(descriptor)

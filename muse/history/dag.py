@@ -293,8 +293,10 @@ class CommitDag:
             self._storage.write_atomically(path, new.encode())
 
     def create_branch(self, branch: str, commit_id: str) -> None:
-        """Make a branch at a stored commit; `UsageError` if there is a branch of that name."""
+        """Make a branch at a stored commit; `UsageError` if there is a branch of that name, or it is HEAD."""
         layout.check_branch(branch)
+        if branch.upper() == "HEAD":
+            raise UsageError(f"{branch!r} names the commit that you are at: choose another name")
         if self.has_branch(branch):
             raise UsageError(f"branch {branch!r} exists already: choose another name")
         self.swap_head(branch, None, commit_id)

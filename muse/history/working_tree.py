@@ -5,6 +5,7 @@ that a person changed by hand is never overwritten and never removed.
 """
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -18,11 +19,12 @@ from muse.disk import layout
 from muse.disk.json_file import encode_json, read_json_object
 from muse.disk.put_over import put_over, remove_version
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import CorruptionError, UsageError
+from muse.errors import CorruptionError, StorageError, UsageError
 from muse.history.tree import tree_changes
 
 _MAY_RUN = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 _NEW_FILE = 0o644
+_FORBIDS = {errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class _PlaceState(Enum):
 
     EMPTY = "empty"
     BLOCKED = "blocked"  # a directory, a link or a special file there, or a parent that is no directory
+    FORBIDDEN = "forbidden"  # whatever it is, it may not be read
 
 
 def update_working_tree(
@@ -57,8 +60,9 @@ def update_working_tree(
     Only paths that differ between the two are looked at. A file on disk is replaced or removed if
     its bytes are those of `before`, or if `known(path, object_id)` says that history holds them.
     Files in `executable` may be run afterwards, and others that are in `was_executable` may not. Any other
-    file is kept, and so is all that is not a plain file in plain directories. A file that is missing is
-    written. A second run does what is left to do. A crash leaves each file whole, old or new.
+    file is kept, and so is all that may not be read, or is not a plain file in plain directories. A file
+    that is missing is written. A second run does what is left to do. A crash leaves each file whole, old or
+    new.
 
     Raises `CorruptionError`, before anything is changed, if a path could lead out of the tree.
     """
@@ -173,11 +177,28 @@ class _FilesOnDisk:
         parts = path.split("/")
         return (os.path.join(self.root, *parts[:count]) for count in range(1, len(parts)))
 
+    def look(self, path: str) -> os.stat_result | None:
+        """Return the status of what is at a path; None if nothing is, or it may not be known."""
+        try:
+            return self.storage.look(self.file(path))
+        except StorageError as error:
+            if error.errno in _FORBIDS:
+                return None
+            raise
+
     def place(self, path: str) -> _PlaceState | str:
         """Return the object id of the file at `path`, or what is there instead. No link is followed.
 
         A file that is to go is gone where a directory took its place, or a file that of its directory.
         """
+        try:
+            return self._place(path)
+        except StorageError as error:
+            if error.errno in _FORBIDS:
+                return _PlaceState.FORBIDDEN
+            raise
+
+    def _place(self, path: str) -> _PlaceState | str:
         is_to_go = path not in self.after
         for directory in self.parents(path):
             found = self.storage.look(directory)
@@ -201,7 +222,7 @@ class _FilesOnDisk:
 
 
 def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
-    found, place = tree.storage.look(tree.file(path)), tree.place(path)
+    found, place = tree.look(path), tree.place(path)
     if place is _PlaceState.EMPTY:
         return
     # What a program saves at this very moment stays too.
@@ -218,7 +239,7 @@ def _remove(tree: _FilesOnDisk, path: str, update: WorkingTreeUpdate) -> None:
 def _write(
     tree: _FilesOnDisk, path: str, objects: ObjectStore, update: WorkingTreeUpdate, *, may_run: bool | None
 ) -> None:
-    found = tree.storage.look(tree.file(path))
+    found = tree.look(path)
     place, wanted = tree.place(path), tree.after[path]
     if place == wanted:
         return
@@ -237,7 +258,7 @@ def _write(
 
 def _let_run(tree: _FilesOnDisk, path: str, objects: ObjectStore, *, may_run: bool) -> None:
     """Let a file that has the right content be run or, without `may_run`, be run no more."""
-    found = tree.storage.look(tree.file(path))
+    found = tree.look(path)
     if found is None or not stat.S_ISREG(found.st_mode) or bool(found.st_mode & stat.S_IXUSR) == may_run:
         return
     if tree.place(path) == tree.after[path]:

@@ -82,7 +82,8 @@ class HandEditedError(MuseError):
         files = ", ".join(outcome.kept)
         super().__init__(
             f"commit {outcome.commit_id} is made, but these files were changed by hand since, or are not "
-            f"plain files, and stay as they are: {files}; save yours elsewhere, then 'muse checkout --force'"
+            f"plain files that may be read, and stay as they are: {files}; 'muse record' takes in what you "
+            "changed, 'muse checkout --force' gives it up"
         )
         self.paths = outcome.kept
         self.outcome = outcome

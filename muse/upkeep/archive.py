@@ -232,8 +232,9 @@ def _remove_log(root: str, session_id: str, storage: Storage) -> None:
     """Remove what the archive holds. A crash in between leaves some of it, which nobody reads."""
     ops = layout.ops_file(root, session_id)
     index = layout.op_index_file(root, session_id)
+    older = layout.older_op_index_files(layout.session_directory(root, session_id))
     # What is in doubt is in the archive, synced again.
-    for path in (ops, doubt_path(ops), index, f"{index}-journal", f"{index}-wal", f"{index}-shm"):
+    for path in (ops, doubt_path(ops), index, *older):
         if storage.exists(path):
             storage.remove(path)
     storage.sync_directory(layout.session_directory(root, session_id))

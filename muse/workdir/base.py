@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from muse.core.content_id import is_content_id, object_id
+from muse.core.content_id import is_content_id, object_id, sha256_hex
 from muse.core.file.objects import ObjectStore
 from muse.disk import layout
 from muse.disk.json_file import encode_with_digest, read_vouched, read_with_digest
@@ -122,6 +122,13 @@ class Base:
         return changed | dict.fromkeys(files.keys() - digests.keys())
 
 
+def workdir_name(root: str, directory: str) -> str:
+    """Return the name below which the base of a directory is kept; both paths are absolute."""
+    if directory == root:
+        return layout.WORKDIR_OF_ROOT
+    return sha256_hex(directory.encode(errors="surrogateescape"))[:16]
+
+
 class BaseStore:
     """Where the base of one working directory is kept, below `.muse/workdir`."""
 
@@ -218,6 +225,17 @@ class BaseStore:
             inner = os.path.join(directory, prefix)
             for rest, _ in self._storage.list_directory(inner) if is_directory else ():
                 yield prefix + rest
+
+
+def sessions_of_directories(root: str, storage: Storage) -> set[str]:
+    """Return the sessions that the working directories of a repository were last compared with."""
+    found: set[str] = set()
+    for name, _ in storage.list_directory(layout.workdir_directory(root)):
+        kept, end = os.path.splitext(name)
+        if end == ".json" and "." not in kept:  # or else it is a journal
+            with suppress(NotFoundError, CorruptionError):
+                found.add(_read_base(layout.workdir_file(root, kept), storage).session_id)
+    return found - {""}
 
 
 def now_ns() -> int:

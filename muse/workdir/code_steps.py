@@ -115,6 +115,19 @@ class CodeSteps:
         ops = [*removal.ops, *creation.ops]
         return Step(path, CODE, ops, creation.after, removal.heads, creation.stored)
 
+    def is_begun(self, path: str, row: BaseFile, content: bytes) -> bool:
+        """Return whether what the session has is the start of a file that its only author goes on to write.
+
+        A program makes a file, and then fills it: until then it is empty, or has no byte yet that is no text.
+        """
+        if self._newest.digests.get(path) != row.digest:
+            return False
+        begun = self._present(path)
+        if not begun.content:
+            return True
+        is_start = begun.encoding is not None and content.startswith(begun.content)
+        return is_start and self._newest.is_only_by_actor(path, begun.file_id)
+
     def add_to(self, path: str, content: bytes) -> Step:
         """Say what a file has that the session has not, where nothing is known of their base.
 

@@ -11,6 +11,7 @@ from muse.domain import PatchOp
 from muse.errors import DomainError
 from muse.plugins.music.identified_score import IdentifiedScore, Placed, identify, renamed_page
 from muse.plugins.music.matching import matched_notes
+from muse.plugins.music.midi_bytes import decode
 from muse.plugins.music.notes import (
     delete_file,
     delete_note,
@@ -54,8 +55,9 @@ class MusicSteps:
         base = self._base(path, row)
         if base is None or path not in self._newest.digests:
             return self.create(path, content)
-        before = _read(*base)
-        mine = _read(content, base[1])
+        before, mine = _identified(*base), _read(content, base[1])
+        if before is None:
+            return self._put_over(path, row, content)
         names = matched_notes(before.notes, mine.notes, mine.read.file.ticks_per_beat)
         names |= {name: uuid.uuid4().hex for name in mine.notes if name not in names}
         notes = {names[name]: placed for name, placed in mine.notes.items()}
@@ -113,7 +115,26 @@ class MusicSteps:
         return content, page
 
     def _present(self, path: str) -> IdentifiedScore:
-        return _read(self._newest.files[path], self._newest.names_of(path))
+        score = _identified(self._newest.files[path], self._newest.names_of(path))
+        if score is None:
+            raise LeftOutError(
+                f"others put what is no MIDI file in the place of {path} since you had it: move yours to "
+                "another name, then theirs is brought"
+            )
+        return score
+
+    def _put_over(self, path: str, row: BaseFile, content: bytes) -> Step:
+        """Put a MIDI file in the place of something else that has such a name."""
+        if self._newest.digests.get(path) != row.digest:
+            raise LeftOutError(
+                f"others changed {path} since you had it, and it was no MIDI file: move yours to another "
+                "name, then theirs is brought"
+            )
+        is_inline = len(content) <= INLINE_BYTES
+        op: dict[str, Any] = {**replace_file(path, self._newest.files[path], content, inline=is_inline)}
+        op["expected"] = {"content_id": row.digest}
+        after = BaseFile(self._store.keep(content))
+        return self._step(path, [op], {path: after}, [] if is_inline else [content])
 
     def _replace(
         self,
@@ -152,6 +173,23 @@ class MusicSteps:
         stored: Sequence[bytes] = (),
     ) -> Step:
         return Step(path, MUSIC, list(ops), after, self._newest.heads(MUSIC), list(stored))
+
+
+def midi_fault(content: bytes) -> str | None:
+    """Say why a content cannot be that of a MIDI file; None if it can."""
+    try:
+        decode(content)
+    except DomainError as error:
+        return str(error)
+    return None
+
+
+def _identified(content: bytes, page: bytes | None) -> IdentifiedScore | None:
+    """Return the notes of what the session has; None for what is no MIDI file: ops of texts name it, too."""
+    try:
+        return identify(content, page)
+    except DomainError:
+        return None
 
 
 def _read(content: bytes, page: bytes | None) -> IdentifiedScore:

@@ -287,6 +287,17 @@ class Newest(Resource):
         paths = (self.replica.path_of(file_id) for file_id in ids)  # no replica is read where there is none
         return {*ids, *(str(op.get("address", "")) for op in ops), *filter(None, paths)} - {""}
 
+    def is_only_by_actor(self, path: str, file_id: str) -> bool:
+        """Return whether the actor made a file in this session, and nobody else did anything to it.
+
+        The first actor counts where none is named.
+        """
+        entries = self.log.entries(domain=CODE) if self.version else ()
+        ops = ((one["actor_id"], one["domain_op"]) for one in entries)
+        own = [(actor, op) for actor, op in ops if op.get("file_id") == file_id or op.get("address") == path]
+        is_made = any(op["op"] == "insert" and op.get("file_id") == file_id for _, op in own)
+        return is_made and {actor for actor, _ in own} == {self._actor_id or own[0][0]}
+
     def touched_since(self, base: Base) -> Container[str] | None:
         """Return ids and paths of the files that others' ops were about since a base was written.
 

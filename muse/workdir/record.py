@@ -15,7 +15,7 @@ from muse.workdir.code_steps import CodeSteps
 from muse.workdir.newest import Newest
 from muse.workdir.scan import FileFault
 from muse.workdir.status import ChangedFile, Divergence, find_similar
-from muse.workdir.step import NoTextError, Step, is_music, rows_after, step_json
+from muse.workdir.step import NoTextError, Step, is_music, no_text_reason, rows_after, step_json
 
 if TYPE_CHECKING:
     from muse.workdir.music_steps import MusicSteps
@@ -86,6 +86,13 @@ class Recorder:
                 if now is not None and now != path:
                     yield path, now
 
+    def lost_texts(self, found: Divergence, paths: Iterable[str]) -> Iterator[FileFault]:
+        """Yield those of the texts that turned into something else that are not recorded unless named."""
+        for path in paths:
+            row = found.row(path)
+            if row is not None and not self._code.is_begun(path, row, found.contents[path]):
+                yield FileFault(path, no_text_reason(path))
+
     # -- planning --------------------------------------------------------------------------------
 
     def plan(
@@ -97,7 +104,8 @@ class Recorder:
     ) -> Plan:
         """Plan the steps of changes; `contents` has what the changed files hold now.
 
-        A text that turned into something else is recorded only where somebody named it.
+        A text that turned into something else is recorded only where somebody named it, or it was the start
+        of a file that its only author goes on to write.
         """
         plan = Plan()
         for change in sorted(changes, key=lambda one: (one.kind != "deleted", one.path)):
@@ -150,7 +158,7 @@ class Recorder:
             try:
                 yield steps.change(path, row, content)
             except NoTextError:
-                if not is_named(path):
+                if not (is_named(path) or self._code.is_begun(path, row, content)):
                     raise
                 yield self._code.put_whole(path, row, content)
         elif found.base.is_lost and isinstance(steps, CodeSteps):

@@ -3,15 +3,18 @@
 import os
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from muse.core.content_id import object_id
 from muse.disk.put_over import left_behind, put_over, remove_version
 from muse.disk.storage import Storage, is_same_version
 from muse.disk.system_calls import storage_error
+from muse.disk.tree_path import may_mean
 from muse.errors import NotFoundError
-from muse.plugins.op_fields import place_fault
-from muse.workdir.ignore import IGNORE_FILE, Skips, skips_of
+from muse.plugins.op_fields import NAMES_DIRECTORY, place_fault
+from muse.workdir.ignore import IGNORE_FILE, Skips, is_junk, skips_of
+from muse.workdir.step import is_music
 
 _A_DIRECTORY = "a directory"  # in the place of a digest
 
@@ -26,9 +29,13 @@ class FileFault:
 
 @dataclass(slots=True)
 class Scan:
-    """The plain files of a directory, path -> status, and what in it cannot be a file of a tree."""
+    """The plain files of a directory, path -> status, and what in it cannot be a file of a tree.
+
+    `directories` are all that were looked through, "" for the whole.
+    """
 
     files: dict[str, os.stat_result] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
     faults: list[FileFault] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     """Directories that could not be listed, "" for the whole: nothing is known of the files in them."""
@@ -70,10 +77,13 @@ class Directory:
                 found.unknown.add(inner)
                 found.faults.append(FileFault(inner or ".", _why(error, inner or ".", "list")))
                 continue
+            found.directories.append(inner)
             start = f"{inner}/" if inner else ""
             for name, is_directory in names:
                 path = start + name
                 if skips(path, is_directory):
+                    if not inner and may_mean(name, NAMES_DIRECTORY):
+                        self._take_strangers(path, found, known, is_directory=is_directory)
                     continue
                 if is_directory:
                     waiting.append(path)
@@ -84,6 +94,23 @@ class Directory:
                 self._take(path, found, is_known=True)
         found.faults.sort(key=lambda fault: fault.path)
         return found
+
+    def _take_strangers(self, path: str, found: Scan, known: Collection[str], *, is_directory: bool) -> None:
+        """Name what is no page of names, and yet where Muse keeps these: once, however many files it is."""
+        waiting, strangers = [path] if is_directory else [], [] if is_directory else [path]
+        while waiting:
+            inner = waiting.pop()
+            with suppress(OSError):  # it holds nothing that is recorded
+                for name, is_inner in self._storage.names(self.place(inner)):
+                    one = f"{inner}/{name}"
+                    if is_inner:
+                        waiting.append(one)
+                    elif not is_junk(one, False) and not _is_page(one.removeprefix(f"{path}/"), known):
+                        strangers.append(one)
+        if strangers:
+            more = f", and {len(strangers) - 1} more there are not either" if len(strangers) > 1 else ""
+            reason = f"it is not recorded, as {NAMES_DIRECTORY} is Muse's own{more}: move it elsewhere"
+            found.faults.append(FileFault(min(strangers), reason))
 
     def leaves_out(self, path: str) -> bool:
         """Return whether a directory is left out, or one that it is in."""
@@ -193,6 +220,12 @@ class Directory:
     def _parents(self, path: str) -> Iterator[str]:
         parts = path.split("/")
         return (self.place("/".join(parts[:count])) for count in range(len(parts) - 1, 0, -1))
+
+
+def _is_page(path: str, known: Collection[str]) -> bool:
+    """Return whether a file where pages of names are may be one: that of a score, or of what is known."""
+    of_file, end = os.path.splitext(path)
+    return end == ".json" and (is_music(of_file) or of_file in known)
 
 
 def _name_fault(path: str) -> str | None:

@@ -8,7 +8,7 @@ from muse.core.session_directory import list_sessions
 from muse.disk import layout
 from muse.errors import UsageError
 from muse.history.repository import Repository
-from muse.workdir.base import Base
+from muse.workdir.base import Base, sessions_of_directories
 
 NONE_YET = "none yet"
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -23,7 +23,10 @@ class ChosenSession:
 
 
 def choose_session(repository: Repository, base: Base, wanted: str | None, actor_id: str) -> ChosenSession:
-    """Choose the session that was asked for, or the last one here, or the only one, or a new one."""
+    """Choose the session that was asked for, or the last one here, or the only one, or a new one.
+
+    Where none has begun, it is the one that another directory waits to begin.
+    """
     if wanted is not None:
         _refuse_archived(repository, layout.check_session_id(wanted))
         return ChosenSession(wanted, "as asked for")
@@ -36,6 +39,10 @@ def choose_session(repository: Repository, base: Base, wanted: str | None, actor
     ]
     if len(live) == 1:
         return ChosenSession(live[0], "the only one that is open")
+    # One in which nobody did anything yet has no log, and is worked in all the same.
+    worked_in = set() if live else sessions_of_directories(root, storage)
+    if len(worked_in) == 1 and not is_archived(root, only := worked_in.pop(), storage=storage):
+        return ChosenSession(only, "that of another directory here")
     if not actor_id:
         return ChosenSession("", f"none: {len(live)} are open" if live else NONE_YET)
     named = session_named_after(actor_id)

@@ -59,7 +59,7 @@ class Settler:
                 continue
             if digest is None:
                 self._base.files.pop(path, None)
-            elif path in self._base.files or self._newest.digests.get(path) != digest:
+            else:
                 self._base.files[path] = self._committed(path, digest)
 
     def take_coming(self) -> None:

@@ -9,7 +9,7 @@ from muse.errors import MuseError
 from muse.plugins.code.encodings import detect
 from muse.workdir.base import Base, BaseFile, BaseStore
 from muse.workdir.scan import Directory, FileFault, Scan
-from muse.workdir.step import is_music, no_text_reason
+from muse.workdir.step import is_music
 
 ChangeKind = Literal["new", "modified", "deleted", "renamed"]
 _SIMILAR = 0.6
@@ -131,8 +131,8 @@ def _compare_file(found: Divergence, path: str) -> None:
         found.here[path] = ChangedFile(path, _kind(row is not None, is_there), meets=path in found.ahead)
 
 
-def no_texts(found: Divergence, store: BaseStore) -> Iterator[FileFault]:
-    """Yield the texts that turned into something else, which are not recorded unless they are named."""
+def no_texts(found: Divergence, store: BaseStore) -> Iterator[str]:
+    """Yield the paths of texts that turned into something else."""
     for path, change in found.here.items():
         content, row = found.contents.get(path), found.row(path)
         if change.kind != "modified" or row is None or content is None or detect(content) is not None:
@@ -141,7 +141,26 @@ def no_texts(found: Divergence, store: BaseStore) -> Iterator[FileFault]:
             not row.file_id and detect(store.part(row.digest) or b"\0") is not None
         )
         if was_text and not is_music(path):
-            yield FileFault(path, no_text_reason(path))
+            yield path
+
+
+def unreadable_music(
+    found: Divergence, changes: Iterable[ChangedFile], directory: Directory
+) -> list[FileFault]:
+    """Return the changed files that are no MIDI files that can be read, though their names say so."""
+    from muse.workdir.music_steps import midi_fault  # noqa: PLC0415 - most directories have no MIDI files
+
+    faults = []
+    for change in changes:
+        path = change.path
+        is_as_it_was = change.kind == "renamed" and not change.is_edited and is_music(change.from_path)
+        if not is_music(path) or change.kind == "deleted" or is_as_it_was:
+            continue
+        if path not in found.contents:
+            found.read(path, directory)
+        if path in found.contents and (reason := midi_fault(found.contents[path])) is not None:
+            faults.append(FileFault(path, reason))
+    return faults
 
 
 # -- renames -------------------------------------------------------------------------------------

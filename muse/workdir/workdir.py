@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from muse.core.content_id import sha256_hex
 from muse.core.entry import check_new_name
 from muse.disk import layout
 from muse.errors import StorageError, UsageError
 from muse.history.repository import Repository
 from muse.history.working_tree import WrittenFiles, notes_of_written
 from muse.plugins.op_fields import NAMES_DIRECTORY
-from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns
+from muse.workdir.base import Base, BaseFile, BaseStore, Seen, now_ns, workdir_name
 from muse.workdir.log_version import log_version
 from muse.workdir.presence import check_directory, check_repository
 from muse.workdir.scan import Directory, FileFault
 from muse.workdir.scope import Scope, Settled, scope_of
 from muse.workdir.sessions import ChosenSession, choose_session
-from muse.workdir.status import ChangedFile, Divergence, compare, no_texts
+from muse.workdir.status import ChangedFile, Divergence, compare, no_texts, unreadable_music
 
 if TYPE_CHECKING:
     from muse.workdir.bring import Brought
@@ -72,8 +71,7 @@ class Workdir:
     ) -> None:
         root = os.path.abspath(repository.root)
         path = root if directory is None else os.path.abspath(directory)
-        digest = sha256_hex(path.encode(errors="surrogateescape"))
-        name = layout.WORKDIR_OF_ROOT if path == root else digest[:16]
+        name = workdir_name(root, path)
         self.repository = repository
         self.actor_id = actor_id
         self.directory = Directory(path, repository.storage)
@@ -93,18 +91,24 @@ class Workdir:
         With `paths`, only those files, and those in those directories; `NotFoundError` where nothing is.
         """
         wanted = scope_of(paths)
-        with self._begun(wanted, wait=False) as (base, chosen, is_ours):
-            found = self._quick_comparison(base, chosen)
+        with self._begun(wanted, wait=False) as (base, chosen, is_ours), ExitStack() as opened:
+            found, recorder = self._quick_comparison(base, chosen), None
             if found is None:
-                with self._newest(chosen) as newest:
-                    found, _ = self._compared(base, newest)
+                newest = opened.enter_context(self._newest(chosen))
+                found, recorder = self._compared(base, newest)
             wanted.check(found)
+            here = [change for change in _sorted(found) if wanted.has(change.path)]
+            refused = unreadable_music(found, here, self.directory)
+            if lost := [path for path in no_texts(found, self._store) if wanted.has(path)]:
+                recorder = recorder or self._recorder(opened.enter_context(self._newest(chosen)))
+                refused += recorder.lost_texts(found, lost)
+            left_out = {fault.path for fault in refused}
             outcome = WorkdirStatus(
                 chosen,
                 self.repository.dag.current_branch(),
-                [change for change in _sorted(found) if wanted.has(change.path)],
+                [change for change in here if change.path not in left_out | found.scan.unknown],
                 [change for change in found.ahead_changes() if wanted.has(change.path)],
-                [fault for fault in (*found.faults, *no_texts(found, self._store)) if wanted.has(fault.path)],
+                [fault for fault in (*found.faults, *refused) if wanted.has(fault.path)],
             )
             if is_ours and found.is_news:
                 with suppress(StorageError):  # a full disk: the next one looks at the files again
@@ -116,7 +120,8 @@ class Workdir:
     ) -> tuple[dict[str, bytes], dict[str, bytes], list[FileFault]]:
         """Return what the session has and what the files have, where they differ: two trees, path -> content.
 
-        A file that cannot be read is in neither, but among the faults. Nothing is recorded; see `status`.
+        A file that cannot be read, or is not the MIDI file that its name says, is in neither, but among the
+        faults. Nothing is recorded; see `status`.
         """
         wanted = scope_of(paths)
         with self._begun(wanted, wait=False) as (base, chosen, _), self._newest(chosen) as newest:
@@ -127,9 +132,10 @@ class Workdir:
             here = [path for path in sorted(places) if path in found.scan.files]
             for path in here:
                 found.read(path, self.directory)
-            places -= found.scan.unknown
+            refused = unreadable_music(found, _sorted(found), self.directory)
+            places -= found.scan.unknown | {fault.path for fault in refused}
             before = {path: newest.files[path] for path in places if path in newest.digests}
-        faults = [fault for fault in found.faults if wanted.has(fault.path)]
+        faults = [fault for fault in (*found.faults, *refused) if wanted.has(fault.path)]
         return before, {path: found.contents[path] for path in here if path in places}, faults
 
     def session(self) -> ChosenSession:
@@ -368,15 +374,18 @@ class Workdir:
         else:
             kept.close()
 
+    def _recorder(self, newest: "Newest") -> "Recorder":
+        from muse.workdir.record import Recorder  # noqa: PLC0415
+
+        return Recorder(newest, self._store)
+
     def _finish(self, base: Base) -> None:
         """Do what is left of a plan that a crash cut off."""
         if base.plan is None:
             return
-        from muse.workdir.record import Recorder  # noqa: PLC0415
-
         chosen = ChosenSession(base.plan["session_id"], "that of the plan")
         with self._newest(chosen) as newest:
-            Recorder(newest, self._store).carry_out(base)
+            self._recorder(newest).carry_out(base)
             base.session_id, base.branch = newest.session_id, base.branch or newest.branch
         base.done, base.plan = base.plan["plan_id"], None
 
@@ -387,10 +396,9 @@ class Workdir:
 
         A `quick` comparison is as good, if the session has not moved since.
         """
-        from muse.workdir.record import Recorder  # noqa: PLC0415
         from muse.workdir.settle import Settler  # noqa: PLC0415
 
-        recorder = Recorder(newest, self._store)
+        recorder = self._recorder(newest)
         if quick is not None and not _is_other(base, newest):
             recorder.find_renames(quick)
             return quick, recorder

@@ -269,6 +269,7 @@ FRAMED_WRONG = lines({**ENTRY, "crc": "00000000"}).replace(b": ", b":").replace(
 BAD_LINES = {
     "not JSON": (b'{"op": "insert"', "not JSON"),
     "a list": (b"[1]", "an object is expected"),
+    "an entry without its id": (b'{"domain":"music","domain_op":{"op":"x"}}', "without its op_id"),
     "NaN": (b'{"op": "insert", "x": NaN}', "NaN"),
     "a key twice": (b'{"op": "insert", "op": "delete"}', "appears twice"),
     "not UTF-8": (b'{"op": "\xff"}', "UTF-8"),
@@ -593,7 +594,7 @@ def test_checkout_refuses_to_replace_a_file_changed_by_hand_unless_forced(muse: 
     (tmp_path / "a.mid").write_bytes(b"mine")
     ran = muse("checkout", first)
     assert ran.status == 1
-    assert "changed by hand: a.mid" in ran.complaint
+    assert "changed by hand, or in no commit yet: a.mid" in ran.complaint
     assert (tmp_path / "a.mid").read_bytes() == b"mine"
     assert muse("checkout", first, "--force").status == 0
     assert (tmp_path / "a.mid").read_bytes() == one

@@ -341,6 +341,15 @@ def test_an_id_stays_whole_in_a_narrow_terminal(song: Muse, tmp_path: Path) -> N
     assert max(map(len, printed.splitlines())) <= 30
 
 
+def test_a_long_name_leaves_room_for_the_line_in_a_narrow_terminal(muse: Muse, tmp_path: Path) -> None:
+    muse("init")
+    (tmp_path / "a.txt").write_text("line\n")
+    muse("record", "--actor", "an-agent-with-a-very-long-name-of-its-own")
+    printed = without_colours(in_a_terminal("blame", "a.txt", cwd=tmp_path, columns=60))
+    assert "(an-agent-with-a…" in printed, printed
+    assert printed.rstrip().endswith(") line")
+
+
 # -- names of files ---------------------------------------------------------------------------------
 
 

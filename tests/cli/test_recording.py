@@ -72,11 +72,36 @@ def test_programs_get_json_of_all(muse: Muse, tmp_path: Path) -> None:
     assert shown["session_id"] == "anna"
     assert [(one["path"], one["change"]) for one in shown["here"]] == [
         ("a.txt", "deleted"),
-        ("bad.mid", "new"),
     ]
+    assert [one["path"] for one in shown["left_out"]] == ["bad.mid"]
     assert [(one["path"], one["change"]) for one in shown["ahead"]] == [("b.txt", "new")]
     brought = muse("record", "--actor", "anna", "--json").record["brought"]
     assert brought == {"written": ["b.txt"], "removed": []}
+
+
+def test_status_and_diff_name_what_is_no_midi_file_as_record_does(muse: Muse, tmp_path: Path) -> None:
+    for name in ("song.mid", "other.mid", "fine.mid"):
+        (tmp_path / name).write_bytes(midi(*TUNE))
+    (tmp_path / "page.txt").write_text("<html>this is a page of the web</html>\n")
+    muse("record", "--actor", "anna")
+    (tmp_path / "fine.mid").write_bytes(midi(*TUNE[:2]))
+    (tmp_path / "song.mid").write_text("<html>")
+    (tmp_path / "cut.mid").write_bytes(midi(*TUNE)[:40])
+    (tmp_path / "empty.mid").touch()
+    (tmp_path / "other.mid").rename(tmp_path / "renamed.mid")
+    (tmp_path / "page.txt").rename(tmp_path / "page.mid")
+    wrong = ["cut.mid", "empty.mid", "page.mid", "song.mid"]
+    shown = muse("status", "--json")
+    assert shown.status == 1
+    assert [one["path"] for one in shown.record["here"]] == ["fine.mid", "renamed.mid"]
+    left_out = shown.record["left_out"]
+    assert [one["path"] for one in left_out] == wrong
+    diff = muse("diff")
+    assert (diff.status, [line.split(":")[1].strip() for line in diff.err.splitlines()]) == (1, wrong)
+    assert "fine.mid" in diff.out
+    assert not any(name in diff.out for name in ("cut.mid", "song.mid", "empty.mid"))
+    done = muse("record", "--actor", "anna", "--json").record
+    assert sorted(done["left_out"], key=lambda one: one["path"]) == left_out
 
 
 def test_paths_are_those_of_the_directory_where_one_is(muse: Muse, tmp_path: Path) -> None:
@@ -280,6 +305,25 @@ def test_an_actor_may_have_a_directory_of_its_own(muse: Muse, tmp_path: Path) ->
     shown = muse("status").out
     assert "Changed in the session, not here yet:\n  modified a.txt\n" in shown
     assert "b.txt" not in shown
+
+
+def test_the_first_session_is_that_of_another_directory_where_none_has_begun(
+    muse: Muse, tmp_path: Path
+) -> None:
+    own = tmp_path.with_name(f"{tmp_path.name}-of-bot")
+    own.mkdir()
+    assert muse("record", "--actor", "anna", "--json").record["session_id"] == "anna"
+    done = muse("record", "--actor", "bot", "--dir", str(own), "--json").record
+    assert (done["session_id"], done["session_because"]) == ("anna", "that of another directory here")
+    refused = muse("commit", "-m", "one")
+    assert (
+        refused.status,
+        "session 'anna', the last one of this directory, has no op yet" in refused.err,
+    ) == (2, True)
+    assert muse("status", "--session", "x", "--json").record["session_id"] == "x"
+    third = tmp_path.with_name(f"{tmp_path.name}-of-cid")
+    third.mkdir()  # two sessions wait to begin now, and neither is the one
+    assert muse("record", "--actor", "cid", "--dir", str(third), "--json").record["session_id"] == "cid"
 
 
 @pytest.mark.parametrize("command", ["record", "status", "watch"])

@@ -14,7 +14,14 @@ hatch_build = pytest.importorskip("hatch_build", reason="it builds with hatchlin
 
 FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
 COMPILER = os.environ.get("CC") or "gcc"
-TESTS = ("tests/core/test_compiled_agrees.py", "tests/core/test_op_log.py", "tests/core/test_fuzz_reader.py")
+TESTS = (
+    "tests/core/test_compiled_agrees.py",
+    "tests/core/test_compiled_index.py",
+    "tests/core/file/test_id_table.py",
+    "tests/core/file/test_op_index.py",
+    "tests/core/test_op_log.py",
+    "tests/core/test_fuzz_reader.py",
+)
 
 
 def library(name: str) -> str:

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import pytest
 
+from muse.core.file import op_index
 from muse.core.op_log import OpLog
-from muse.disk.storage import Storage
+from muse.disk import layout
+from muse.disk.storage import TEMPORARY_MARK, Storage
 from muse.errors import DurabilityError, MuseError, StorageError
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
@@ -127,6 +129,28 @@ def test_a_full_disk_refuses_an_op_and_takes_the_next_once_there_is_space(
         log.checkpoint("e" * 64)
         assert [damage.kind for damage in log.damages()] in ([], ["torn"])
     assert find_ids(root) == acknowledged
+
+
+def test_a_full_disk_gets_no_snapshot_of_the_index_and_nobody_is_told(
+    mount: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(op_index, "SNAPSHOT_ROWS", 100)
+    root = mount("-t", "tmpfs", "-o", "size=1m", "tmpfs")
+    snapshot = Path(layout.op_index_file(str(root), "jam"))
+    with OpLog(root, "jam") as log:
+        entries = log.record_many("ada", "notes", [{"n": number} for number in range(1_000)])
+    with contextlib.suppress(OSError), (root / "filler").open("wb", buffering=0) as filler:
+        while filler.write(b"x" * 4096):
+            pass
+    with OpLog(root, "jam") as log:
+        for _ in range(3):
+            assert log.find([entry["op_id"] for entry in entries]).keys() == {one["op_id"] for one in entries}
+    assert not snapshot.exists()
+    assert [name for name in os.listdir(snapshot.parent) if TEMPORARY_MARK in name] == []
+    (root / "filler").unlink()
+    with OpLog(root, "jam") as log:
+        assert log.append_many(entries) == 0
+    assert snapshot.exists()
 
 
 def test_a_disk_that_fills_up_in_a_commit_leaves_the_branch_as_it_was(mount: Callable[..., Path]) -> None:

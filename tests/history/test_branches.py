@@ -175,3 +175,10 @@ def test_of_two_processes_that_move_a_branch_at_once_exactly_one_wins(tmp_path: 
     assert sorted(results[0][1] + results[1][1]) == list(range(rounds))
     for commit_ids, wins in results:
         assert all(dag.head(f"round-{number}") == commit_ids[number] for number in wins)
+
+
+@pytest.mark.parametrize("name", ["HEAD", "head"])
+def test_no_new_branch_has_the_name_of_head(dag: CommitDag, name: str) -> None:
+    first = commit(dag, "first")
+    with pytest.raises(UsageError, match="choose another name"):
+        dag.create_branch(name, first)

@@ -1,5 +1,6 @@
 """The working tree takes in a commit's files, and never loses what a person did there."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -148,6 +149,35 @@ def test_nothing_is_written_or_removed_through_a_link(
     assert tree.update(before, after) == WorkingTreeUpdate(kept=sorted(after))
     assert tree.update(before, {}) == WorkingTreeUpdate(kept=sorted(before))
     assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"x": b"1"}
+
+
+class ClosedStorage(Storage):
+    """May not open one path, nor look below it: what a process without permission meets."""
+
+    def __init__(self, closed: Path) -> None:
+        self.closed = str(closed)
+
+    def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+        if path == self.closed:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return super().open(path, flags, mode)
+
+    def path_status(self, path: str) -> os.stat_result:
+        if path.startswith(f"{self.closed}/"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return super().path_status(path)
+
+
+@pytest.mark.parametrize("closed", ["a", "d"])
+def test_what_may_not_be_read_is_kept_and_the_rest_is_brought(tree: Tree, closed: str) -> None:
+    tree.update(None, {"a": b"1", "d/b": b"1", "c": b"1"})
+    storage = ClosedStorage(tree.root / closed)
+    after = {"a": b"2", "d/b": b"2", "c": b"2"}
+    update = tree.update({"a": b"1", "d/b": b"1", "c": b"1"}, after, storage)
+    kept = "a" if closed == "a" else "d/b"
+    assert (update.kept, update.written) == ([kept], sorted(after.keys() - {kept}))
+    gone = tree.update(after, {"c": b"2"}, storage)
+    assert (gone.kept, gone.removed) == ([kept], sorted({"a", "d/b"} - {kept}))
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,20 @@ Event = dict[str, Any]
 
 
 class WatchProcess:
-    """`muse watch` on a repository, or a directory of an actor, once it says that it watches."""
+    """`muse watch` on a repository, or a directory of an actor, once it says that it watches.
+
+    Without a `session`, it chooses one itself.
+    """
 
     def __init__(
         self, repo: Path | str, actor: str, *options: str, session: str = "jam", token: str = ""
     ) -> None:
         self.actor = actor
         self.heard: list[Event] = []
+        named = [session] if session else []
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(
-            [*COMMAND, "--repo", str(repo), "watch", session, "--actor", actor, "--json", *options],
+            [*COMMAND, "--repo", str(repo), "watch", *named, "--actor", actor, "--json", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -407,7 +407,7 @@ def converges(state: State, act: Act) -> None:
     assert verify_repository(ROOT, disk).findings == []
     collect_garbage(ROOT, grace_seconds=0, storage=disk)
     expected = {"receipt.json"} if act is do_archive else {"ops.jsonl"}
-    caches = {"checkpoint.json", "checkpoint.made", "session.lock", "commit.lock", "op_index.sqlite"}
+    caches = {"checkpoint.json", "checkpoint.made", "session.lock", "commit.lock", "op_index.ids"}
     found = {path.partition("op_log/jam/")[2] for path in muse_files(ROOT, disk) if "op_log/jam" in path}
     assert found - caches == expected
     assert any("archives/" in path for path in muse_files(ROOT, disk)) is (act is do_archive)

@@ -196,7 +196,7 @@ def test_a_text_that_turned_binary_is_named_and_recorded_whole_once_it_is_meant(
     (root / "b.txt").write_text("other\n")
     status = workdir(root).status()
     assert ([one.path for one in status.here], [one.path for one in status.faults]) == (
-        ["a.txt", "b.txt"],
+        ["b.txt"],
         ["a.txt"],
     )
     assert "it was a text and is no longer one" in status.faults[0].reason
@@ -213,6 +213,71 @@ def test_a_text_that_turned_binary_is_named_and_recorded_whole_once_it_is_meant(
     assert by_bob
     assert workdir(root).record().brought
     assert (root / "a.txt").read_bytes() == b"bob\0"
+
+
+PDF = b"%PDF-1.4\n1 0 obj\n"
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+@pytest.mark.parametrize("begun", [b"", PDF])
+def test_a_file_that_was_seen_before_it_had_a_byte_that_is_no_text_is_recorded_as_a_whole(
+    root: Path, begun: bytes, *, is_committed: bool
+) -> None:
+    (root / "a.pdf").write_bytes(begun)
+    workdir(root).record()
+    if is_committed:
+        with LiveSession(str(root), "jam") as session:
+            session.commit("One")
+    (root / "a.pdf").write_bytes(PDF + b"\xff\xfe\0")
+    status = workdir(root).status()
+    assert ([one.path for one in status.here], status.faults) == (["a.pdf"], [])
+    outcome = workdir(root).record()
+    assert (recorded(outcome), faults(outcome)) == (["a.pdf"], {})
+    (root / "a.pdf").write_bytes(PDF + b"\xff\xfe\0\1")
+    assert recorded(workdir(root).record()) == ["a.pdf"]
+    with LiveSession(str(root), "jam") as session:
+        assert CodeReplica(session, session.log, "bob").read("a.pdf") == PDF + b"\xff\xfe\0\1"
+    assert [path.name for path in root.iterdir() if path.name != ".muse"] == ["a.pdf"]
+
+
+def test_a_text_of_two_that_turned_binary_is_named_though_it_goes_on(root: Path) -> None:
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    with LiveSession(str(root), "jam") as session:
+        CodeReplica(session, session.log, "bob").insert("a.txt", 4, "two\n")
+    workdir(root).record()
+    (root / "a.txt").write_bytes(b"one\ntwo\n\0")
+    status = workdir(root).status()
+    assert (status.here, [one.path for one in status.faults]) == ([], ["a.txt"])
+    assert faults(workdir(root).record()).keys() == {"a.txt"}
+
+
+def test_a_text_of_others_that_turned_binary_is_named_though_it_goes_on(root: Path) -> None:
+    with LiveSession(str(root), "jam") as session:
+        CodeReplica(session, session.log, "bob").create("a.txt", "one\n")
+    workdir(root).record()
+    (root / "a.txt").write_bytes(b"one\n\0")
+    assert faults(workdir(root).record()).keys() == {"a.txt"}
+
+
+def test_files_in_the_directory_of_names_are_named_once(root: Path) -> None:
+    (root / ".muse_notes/sub").mkdir(parents=True)
+    (root / ".muse_notes/song.mid.json").write_text("{}")  # as a commit leaves it
+    assert workdir(root).status().faults == []
+    for name in ("mine.txt", "sub/yours.json"):
+        (root / ".muse_notes" / name).write_text("x")
+    (root / "a.txt").write_text("x")
+    for found in (workdir(root).status().faults, workdir(root).record().faults):
+        [fault] = found
+        assert fault.path == ".muse_notes/mine.txt"
+        assert fault.reason == (
+            "it is not recorded, as .muse_notes is Muse's own, and 1 more there are not either: "
+            "move it elsewhere"
+        )
+    shutil.rmtree(root / ".muse_notes")
+    (root / ".muse_notes").write_text("x")
+    [fault] = workdir(root).status().faults
+    assert fault.path == ".muse_notes"
 
 
 def test_a_text_that_turned_binary_takes_nothing_from_others(root: Path) -> None:

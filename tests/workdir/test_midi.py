@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from muse.checks.verify import verify_repository
+from muse.core.content_id import object_id
 from muse.core.op_log import OpLog
 from muse.history.repository import Repository
 from muse.plugins.music.identified_score import identified_notes, identify
 from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, encode
 from muse.plugins.music.midi_file import notes_of, other_events
 from muse.plugins.music.note import Note
-from muse.plugins.music.notes import delete_note, insert_note, move_note
+from muse.plugins.music.notes import delete_note, insert_note, move_note, replace_file
 from muse.session.live import LiveSession
 from muse.views.as_of import read_session, state_at, up_to_lamport
 from muse.workdir.workdir import RecordOutcome, Workdir
@@ -172,3 +174,42 @@ def test_a_removal_is_no_removal_of_what_others_changed(root: Path) -> None:
     (root / "a.mid").unlink()
     record(root)
     assert "a.mid" not in files(root)
+
+
+def text_named_like_midi(root: Path) -> None:
+    """A text at the path of a MIDI file, as an op of the code domain puts it there; it comes to the disk."""
+    with LiveSession(str(root), "jam") as session:
+        op = {"op": "insert", "address": "a.mid", "position": None, "text": "hello"}
+        session.edit("raw", "code", {**op, "content_id": "", "content_summary": ""})
+    record(root)
+    assert (root / "a.mid").read_bytes() == b"hello"
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_midi_file_takes_the_place_of_what_is_none(root: Path, *, is_committed: bool) -> None:
+    text_named_like_midi(root)
+    if is_committed:
+        with LiveSession(str(root), "jam") as session:
+            session.commit("text")
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    assert [one.change.kind for one in record(root).recorded] == ["modified"]
+    assert files(root)["a.mid"] == midi(*TUNE)
+    (root / "a.mid").write_bytes(midi(*TUNE[:2]))
+    record(root)
+    assert [child["op"] for child in ops(root)[-1]["child_ops"]] == ["delete"]
+    with LiveSession(str(root), "jam") as session:
+        session.commit("music")
+    assert sound((root / "a.mid").read_bytes()) == list(TUNE[:2])
+    assert verify_repository(str(root), replay=True).findings == []
+
+
+def test_what_is_no_midi_file_by_others_is_named_as_theirs(root: Path) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE))
+    record(root)
+    with LiveSession(str(root), "jam") as session:
+        op = replace_file("a.mid", midi(*TUNE), b"<html>")
+        session.edit("bob", "music", {**op, "new_content_id": object_id(b"<html>")})
+    assert files(root)["a.mid"] == b"<html>"
+    (root / "a.mid").write_bytes(midi(*TUNE[:2]))
+    [fault] = Workdir(Repository.open(str(root)), None, "ada", session_id="jam").record().faults
+    assert "others put what is no MIDI file in the place of a.mid" in fault.reason

@@ -228,6 +228,35 @@ def test_a_directory_among_the_files_of_the_repository_is_refused_unless_it_is_i
     assert session_files(root).keys() == {".museignore", "a.txt"}
 
 
+def test_a_second_watch_joins_the_session_of_the_first_in_which_nothing_happened_yet(
+    root: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "bob"
+    with (
+        WatchProcess(root, "ada", session="") as ada,
+        WatchProcess(root, "bob", "--dir", str(place), session="") as bob,
+    ):
+        (root / "a.txt").write_text("hi\n")
+        bob.brought("a.txt")
+        (place / "b.txt").write_text("hello\n")
+        ada.brought("b.txt")
+        assert tree(root) == tree(place) == {"a.txt": b"hi\n", "b.txt": b"hello\n"}
+        bob.stop()
+        ada.stop()
+
+
+def test_a_binary_file_that_is_written_slowly_is_recorded(root: Path, watch: WatchProcess) -> None:
+    (root / "a.bin").touch()
+    watch.recorded("a.bin")
+    (root / "a.bin").write_bytes(b"%PDF-1.4\n")
+    watch.recorded("a.bin")
+    with (root / "a.bin").open("ab") as file:
+        file.write(b"\xff\0" * 100)
+    watch.recorded("a.bin")
+    assert not any(event["event"] == "left_out" for event in watch.stop())
+    assert session_files(root) == {"a.bin": b"%PDF-1.4\n" + b"\xff\0" * 100}
+
+
 def test_a_directory_that_goes_away_is_waited_for(root: Path, tmp_path: Path) -> None:
     place, away = tmp_path / "bot", tmp_path / "away"
     with WatchProcess(root, "bot", "--dir", str(place)) as watch:

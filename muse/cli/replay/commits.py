@@ -87,7 +87,8 @@ def tell(output: Output, live: LiveSession, history: GitHistory, made: CommitsMa
         names = ", ".join(comparison.different[:_NAMED])
         output.line(f"NOT the same as git has it: {names}")
     else:
-        output.line(f"{count_of(len(history.script.wanted), 'file')} exactly as git has it")
+        rest = ", but for which may be run" if made.lost_permissions else ""
+        output.line(f"{count_of(len(history.script.wanted), 'file')} exactly as git has it{rest}")
     return not comparison.different
 
 

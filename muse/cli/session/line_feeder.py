@@ -110,6 +110,7 @@ class LineFeeder:
             return
         self._flush()
         try:
+            _check_is_op(value)
             self._record(number, value)
         except UsageError as error:
             raise self._bad_line(number, error) from error
@@ -176,6 +177,13 @@ class LineFeeder:
             f"line {number}: {reason}; {self.stored} stored and {self.known} already known before it, "
             "nothing from it on: mend the line and send the rest",
             line_number=number,
+        )
+
+
+def _check_is_op(value: Mapping[str, Any]) -> None:
+    if "op" not in value and "domain_op" in value:
+        raise InvalidEntryError(
+            "this is an entry without its op_id: add one, or give its domain_op alone and --actor"
         )
 
 

@@ -49,7 +49,8 @@ class ChangedFilesError(MuseError):
     def __init__(self, paths: Sequence[str]) -> None:
         super().__init__(
             "the branch moved on, but these files were changed by hand, or are not plain files, and stay as "
-            f"they are: {', '.join(paths)}; save yours elsewhere, then 'muse checkout --force'"
+            f"they are: {', '.join(paths)}; 'muse record' takes in what you changed, "
+            "'muse checkout --force' gives it up"
         )
         self.paths = tuple(paths)
 

@@ -8,10 +8,11 @@ import typer
 
 from muse.cli.shared.options import Invocation, check_session, current_directory
 from muse.cli.shared.output import Output, printable
+from muse.core.file.live_or_archived import session_exists
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
-from muse.workdir.ignore import IGNORE_FILE
-from muse.workdir.scan import Directory, FileFault
+from muse.workdir.place import check_is_no_inside, check_place
+from muse.workdir.scan import FileFault
 from muse.workdir.sessions import NONE_YET, ChosenSession
 from muse.workdir.status import ChangedFile
 from muse.workdir.workdir import RecordOutcome, Workdir
@@ -47,25 +48,16 @@ def files_directory(
 ) -> str | None:
     """Return the directory of the files; None for that of the repository.
 
-    `NotFoundError` without one, `UsageError` for one among the files of the repository, or around it.
+    `NotFoundError` without one, `UsageError` for one that cannot be; see `muse.workdir.place`.
     """
     root = os.path.realpath(repository.root)
     place = root if wanted is None else os.path.realpath(os.path.join(current_directory(), wanted))
-    if place == root:
+    if wanted is None or place == root:
         return None
+    check_is_no_inside(place, wanted, repository.storage)
     if not (may_be_missing or repository.storage.is_directory(place)):
         raise NotFoundError(f"there is no directory {wanted}: make it, or name another with --dir")
-    if os.path.join(root, "").startswith(os.path.join(place, "")):
-        raise UsageError(
-            f"{wanted} contains the repository {root}, whose files would be recorded as its own: name "
-            "a directory beside it"
-        )
-    inside = os.path.relpath(place, root)
-    if inside.partition("/")[0] != ".." and not Directory(root, repository.storage).leaves_out(inside):
-        raise UsageError(
-            f"{wanted} is among the files of {root}, and what is saved in it would be recorded twice: name a "
-            f"directory outside of it, or name it in {IGNORE_FILE}"
-        )
+    check_place(root, repository.storage, place, wanted)
     return place
 
 
@@ -99,6 +91,11 @@ def session_or_last(repository: Repository, session_id: str | None) -> str:
         return check_session(repository, session_id)
     chosen = Workdir(repository).session()
     if chosen.session_id:
+        if not session_exists(repository.root, chosen.session_id, storage=repository.storage):
+            raise UsageError(
+                f"session {chosen.session_id!r}, {chosen.because}, has no op yet: 'muse record --actor NAME' "
+                "begins it"
+            )
         return check_session(repository, chosen.session_id)
     if chosen.because == NONE_YET:
         raise UsageError("there is no session yet: 'muse record --actor NAME' begins one")

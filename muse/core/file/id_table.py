@@ -1,204 +1,284 @@
-"""An SQLite table gives the offset of an op id, and proves every answer, "unknown" too, by a checksum.
+"""The table gives, for a fingerprint, the places in the log where its op may start: 16 bytes a row.
 
-The ids lie in leaves. A leaf holds all ids from its first up to where the next one starts, and a crc
-over both bounds and the ids. So that an id is not in its leaf says that it is not in the table; bytes
-that are not what was written, and a leaf that is missing or is not the one asked for, are an error.
+Rows that a snapshot has stay in it, and its segments are read as they are asked for; rows that came since are
+in private memory. A row is believed by nobody: the line that it names is the judge. That a fingerprint has
+no row is as sure as the snapshot, which is checked as it is read. Nothing here works on all rows at once.
 """
 
-import os
-import sqlite3
 import struct
-import threading
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from itertools import pairwise
-from typing import NamedTuple
-from urllib.parse import quote
+from collections.abc import Iterator, Sequence
 
-from muse.disk.crc import crc32
+from muse.core import compiled
+from muse.core.file.id_file import ROW_BYTES, Hit, IdFile
+from muse.core.file.id_prints import PRINT_BYTES
 
-TableError = sqlite3.Error
-"""The table is damaged, or cannot be used."""
-
-_CACHE_KIB = 16_384
-_PATIENCE_SECONDS = 5  # another process may be adding; one that cannot add keeps its ids and tries again
-_MOST_ROWS = 160  # a leaf, bounds and crc included, fits into one of SQLite's pages of 4 KiB
-_END = 1 << 63
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS leaves (first INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS covered (upto INTEGER NOT NULL, witness BLOB NOT NULL);
-"""
-
-_HEAD = struct.Struct(">IQQ")  # crc, first, end
-_ROW = struct.Struct(">16sQ")
-
-
-def _prefix(key: bytes) -> int:
-    """The 63 bits by which ids are put into leaves: what an SQLite row id holds."""
-    return int.from_bytes(key[:8], "big") >> 1
-
-
-class Leaf(NamedTuple):
-    """The rows of all ids whose prefix is at least `first` and below `end`: op id and offset in the log."""
-
-    first: int
-    end: int
-    rows: bytes = b""
-
-    @classmethod
-    def from_body(cls, body: object, found_at: int, prefix: int) -> "Leaf":
-        """Read the leaf found at `found_at`; `TableError` unless it is that one, and holds `prefix`."""
-        if isinstance(body, bytes) and len(body) >= _HEAD.size:
-            crc, first, end = _HEAD.unpack_from(body)
-            if found_at == first <= prefix < end and crc == crc32(body[4:]):
-                return cls(first, end, body[_HEAD.size :])
-        raise sqlite3.DatabaseError("a leaf of the table is damaged or missing")
-
-    def body(self) -> bytes:
-        """Return what is stored: the rows with their bounds, behind a crc of them."""
-        covered = _HEAD.pack(0, self.first, self.end)[4:] + self.rows
-        return crc32(covered).to_bytes(4, "big") + covered
-
-    def find(self, key: bytes) -> int | None:
-        """Return the byte of the log that the leaf has for an id; None if it does not have the id."""
-        place = self.rows.find(key)
-        while place > 0 and place % _ROW.size:  # the end of one row and the start of the next
-            place = self.rows.find(key, place + 1)
-        return None if place < 0 else int.from_bytes(self.rows[place + 16 : place + 24], "big")
-
-    def with_rows(self, added: bytes) -> list["Leaf"]:
-        """Return the leaf with more rows; if that is too many, the leaves it is split into."""
-        whole = self._replace(rows=self.rows + added)
-        if len(whole.rows) <= _MOST_ROWS * _ROW.size:
-            return [whole]
-        rows = sorted(whole.rows[place : place + _ROW.size] for place in range(0, len(whole.rows), _ROW.size))
-        prefixes = list(map(_prefix, rows))
-        half = _MOST_ROWS // 2
-        bounds = sorted({self.first, self.end, *prefixes[half : len(rows) - half // 2 : half]})
-        places = [bisect_left(prefixes, bound) for bound in bounds]
-        pieces = (b"".join(rows[start:stop]) for start, stop in pairwise(places))
-        return list(map(Leaf, bounds, bounds[1:], pieces))
+CACHE_BYTES = 1 << 24
+"""So much of a snapshot is kept in memory where the index is Python; where it is compiled, what was read."""
 
 
 class IdTable:
-    """The table at `path`, made if it is missing. Every method may raise `TableError`."""
+    """The rows of a snapshot, if there is one, and those added since. May raise `TableError`.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._tidying: threading.Thread | None = None
-        self._connection = sqlite3.connect(
-            path, timeout=_PATIENCE_SECONDS, check_same_thread=False, isolation_level=None
-        )
-        try:
-            self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            # None of many small transactions waits for the disk; a power cut may take the last ones, whole.
-            if self._connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-                self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `tidy`
-            self._connection.executescript(_SCHEMA)
-        except TableError:
-            self.close()
-            raise
+    For one thread at a time, but for `rows`.
+    """
 
-    def covered(self) -> list[tuple[int, bytes]]:
-        """Return the byte before which all ids are in the table, then that of the ids being added.
+    def __init__(self, file: IdFile | None) -> None:
+        self._added = _new_rows()
+        self._frozen: list[compiled.RowTable] = []  # they are being written, or were to be
+        self._take(file)
 
-        Each comes with the log's witness. Empty if the table is.
-        """
-        rows = self._connection.execute("SELECT upto, witness FROM covered ORDER BY upto").fetchall()
-        if not all(isinstance(upto, int) and isinstance(witness, bytes) for upto, witness in rows):
-            raise sqlite3.DatabaseError("the table does not say what it covers")
+    def _take(self, file: IdFile | None) -> None:
+        self._file = file
+        self._kept: list[bytes | None] = []
+        if file is not None and compiled.NATIVE is not None:
+            self._kept = [None] * (1 << file.facts.bits)
+        self._cache: dict[int, bytes] = {}
+        self._cached = 0
+
+    # -- asking and adding ------------------------------------------------------------------------
+
+    def find(self, prints: bytes) -> list[Hit]:
+        """Return all rows with these fingerprints, in no order."""
+        hits = self._find_added(prints)
+        if self._file is not None:
+            found = self._file.find(prints, self._kept) if self._kept else None
+            hits += self._find_in_python(self._file, prints) if found is None else found
+        return hits
+
+    def _find_added(self, prints: bytes) -> list[Hit]:
+        hits = self._added.find(prints)
+        for part in self._frozen:
+            hits += part.find(prints)
+        return hits
+
+    def _find_in_python(self, file: IdFile, prints: bytes) -> list[Hit]:
+        hits: list[Hit] = []
+        shift, cache = 64 - file.facts.bits, self._cache
+        numbers, ones = _unpacked(prints)
+        for which, number in enumerate(numbers):
+            rows = cache.get(number >> shift)
+            if rows is None:
+                rows = self._read(file, number >> shift)
+            if (one := ones[which]) in rows:
+                hits += [(which, start) for start in _starts(rows, one)]
+        return hits
+
+    def _read(self, file: IdFile, number: int) -> bytes:
+        rows = file.segment(number)
+        self._cache[number] = rows
+        self._cached += len(rows)
+        while self._cached > CACHE_BYTES:
+            self._cached -= len(self._cache.pop(next(iter(self._cache))))
         return rows
 
-    def find_many(self, keys: Sequence[bytes]) -> dict[bytes, int]:
-        """Return the offsets of those ids that are in the table."""
-        found = {}
-        with self._connection:
-            self._connection.execute("BEGIN")  # one lock of the file for all of them
-            for leaf, own in self._by_leaf(sorted(keys)):
-                for key in own:
-                    start = leaf.find(key)
-                    if start is not None:
-                        found[key] = start
-        return found
+    def add(self, prints: bytes, starts: list[int], *, are_new: bool) -> list[int]:
+        """Add rows; return which were not added, as memory has one of their fingerprint.
 
-    def add(
-        self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool, is_all: bool = True
-    ) -> bool:
-        """Add the rows whose ids are not there yet; with `is_all`, the log before `upto` is covered now.
-
-        False, with nothing added, where it cannot be written (a full disk, a read-only file). With
-        `first`, the table is expected to be empty: leaves that nothing says it covers are thrown away.
+        `are_new`: `find` has just given no row of any, so nobody need look again.
         """
-        try:
-            self._add(rows, upto, witness, first=first, is_all=is_all)
-        except sqlite3.OperationalError:
-            return False
-        return True
+        if are_new and isinstance(self._added, RowsInPython):
+            return self._added.add_new(prints, starts)
+        known = set() if are_new else {which for part in self._frozen for which, _ in part.find(prints)}
+        if not known:
+            return self._added.add(prints, starts)
+        rest = [which for which in range(len(starts)) if which not in known]
+        own = b"".join([prints[PRINT_BYTES * which : PRINT_BYTES * (which + 1)] for which in rest])
+        left_out = self._added.add(own, [starts[which] for which in rest])
+        return sorted([*known, *(rest[place] for place in left_out)])
 
-    def _add(
-        self, rows: Mapping[bytes, int], upto: int, witness: bytes, *, first: bool, is_all: bool
-    ) -> None:
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            covered = self.covered()
-            if not covered:
-                if not first:
-                    raise sqlite3.DatabaseError("the table no longer says what it covers")
-                self._connection.execute("DELETE FROM leaves")
-                self._store(Leaf(0, _END))
-                covered = [(0, b"")]
-                self._connection.execute("INSERT INTO covered VALUES (?, ?)", covered[0])
-            for leaf, keys in self._by_leaf(sorted(rows)):
-                new = b"".join([_ROW.pack(key, rows[key]) for key in keys if leaf.find(key) is None])
-                for part in leaf.with_rows(new):
-                    self._store(part)
-            if covered[0][0] < upto and (upto, witness) not in covered:
-                self._connection.execute("INSERT INTO covered VALUES (?, ?)", (upto, witness))
-            if is_all:
-                self._connection.execute("DELETE FROM covered WHERE upto < ?", (upto,))
+    def add_one(self, fingerprint: bytes, start: int) -> None:
+        """Add a row beside others of its fingerprint."""
+        self._added.add_one(fingerprint, start)
 
-    def tidy(self) -> None:
-        """Bring what was added from SQLite's log into the table itself, while others go on."""
-        if self._tidying is None or not self._tidying.is_alive():
-            self._tidying = threading.Thread(target=_checkpoint, args=(self._path,), daemon=True)
-            self._tidying.start()
+    # -- the next snapshot ------------------------------------------------------------------------
 
-    def _store(self, leaf: Leaf) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO leaves VALUES (?, ?)", (leaf.first, leaf.body()))
+    def freeze(self) -> None:
+        """Make `rows` give what is in the table now, whatever is added from now on."""
+        if isinstance(self._added, RowsInPython):
+            self._added.settle()
+        self._frozen, self._added = [*self._frozen, self._added], _new_rows()
 
-    def _by_leaf(self, keys: Sequence[bytes]) -> Iterator[tuple[Leaf, Sequence[bytes]]]:
-        """Yield each leaf that some of the sorted `keys` belong to, with those."""
-        query = "SELECT body, first FROM leaves WHERE first <= ? ORDER BY first DESC LIMIT 1"
-        prefixes = [_prefix(key) for key in keys]
-        place = 0
-        while place < len(keys):
-            row = self._connection.execute(query, (prefixes[place],)).fetchone()
-            body, found_at = row or (None, 0)
-            leaf = Leaf.from_body(body, found_at, prefixes[place])
-            after = bisect_left(prefixes, leaf.end, place)
-            yield leaf, keys[place:after]
-            place = after
+    def rows(self, bits: int, number: int) -> bytes:
+        """Return, sorted, the rows whose fingerprints have `number` as their upper `bits` bits.
+
+        Those of the snapshot and those that `freeze` saw. Another thread may call it.
+        """
+        first = number << (64 - bits)
+        last = first + (1 << (64 - bits)) - 1
+        rows = b""
+        if self._file is not None:
+            shift = 64 - self._file.facts.bits
+            rows = self._file.rows(first >> shift, last >> shift)
+        for part in self._frozen:
+            rows = _merged(rows, part.rows(first, last), first, last)
+        return rows
+
+    def rest_on(self, file: IdFile) -> None:
+        """Take a new snapshot, of the rows that `freeze` saw, in place of the one before."""
+        self.close()
+        self._frozen = []
+        self._take(file)
 
     def close(self) -> None:
-        """Close the table, once the tidying that runs in the background is done."""
-        if self._tidying is not None:
-            self._tidying.join()
-        self._connection.close()
+        """Close the snapshot."""
+        if self._file is not None:
+            self._file.close()
 
 
-_AT_WORK = threading.Lock()
-"""Taken while a thread tidies: a child that was forked then would wait for SQLite's own locks for ever."""
-
-os.register_at_fork(
-    before=_AT_WORK.acquire, after_in_parent=_AT_WORK.release, after_in_child=_AT_WORK.release
-)
+def _new_rows() -> compiled.RowTable:
+    return compiled.row_table() or RowsInPython()
 
 
-def _checkpoint(path: str) -> None:
-    with _AT_WORK, suppress(TableError):
-        uri = f"file:{quote(path)}?mode=rw"  # it may be gone by now
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+def _merged(some: bytes, others: bytes, first: int, last: int) -> bytes:
+    """Return sorted rows together, of the fingerprints from `first` to `last`."""
+    merged = compiled.merge_rows(some, others, first, last)
+    if merged is not None:
+        return merged
+    lowest, highest = first.to_bytes(PRINT_BYTES, "big"), last.to_bytes(PRINT_BYTES, "big")
+    rows = sorted(split_rows(some) + split_rows(others))
+    return b"".join([row for row in rows if lowest <= row[:PRINT_BYTES] <= highest])
+
+
+def _unpacked(prints: bytes) -> tuple[Sequence[int], Sequence[bytes]]:
+    """Return fingerprints as numbers and as bytes."""
+    count = len(prints) // PRINT_BYTES
+    return struct.unpack(f">{count}Q", prints), struct.unpack("8s" * count, prints)
+
+
+# -- in Python ---------------------------------------------------------------------------------------
+
+_NEWEST = 8192  # so many rows are in a dict, which takes 100 bytes for each
+_LEAF_BYTES = 64 * ROW_BYTES
+_BRANCHES = 16
+_ROOT_BITS = 12
+_ROOT_SHIFT = 64 - _ROOT_BITS
+_NOTHING = b""
+
+_Node = bytearray | bytes | list["_Node"]
+"""A leaf of rows, in no order, or a node for each value of the next four bits."""
+
+
+class RowsInPython:
+    """Rows in memory, by fingerprint: the newest in a dict, all others in a trie of small leaves.
+
+    A leaf that is full is split, so nothing waits for the table as a whole. 20 to 37 bytes a row.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[int, int] = {}
+        self._root: list[_Node] = [_NOTHING] * (1 << _ROOT_BITS)
+        self._has_leaves = False
+
+    def find(self, prints: bytes) -> list[Hit]:
+        """Return which of the fingerprints have a row, each with the start in it."""
+        newest, hits = self._newest, []
+        numbers, ones = _unpacked(prints)
+        if not newest.keys().isdisjoint(numbers):
+            hits = [(which, newest[one]) for which, one in enumerate(numbers) if one in newest]
+        if not self._has_leaves:
+            return hits
+        root = self._root
+        for which, number in enumerate(numbers):
+            node = root[number >> _ROOT_SHIFT]
+            shift = _ROOT_SHIFT
+            while type(node) is list:
+                shift -= 4
+                node = node[number >> shift & 15]
+            if (one := ones[which]) in node:
+                hits += [(which, start) for start in _starts(node, one)]  # type: ignore[arg-type]
+        return hits
+
+    def add(self, prints: bytes, starts: list[int]) -> list[int]:
+        """Add rows; return which were not added, as there is a row of their fingerprint."""
+        known = {which for which, _ in self.find(prints)}
+        if not known:
+            return self.add_new(prints, starts)
+        rest = [which for which in range(len(starts)) if which not in known]
+        own = b"".join([prints[PRINT_BYTES * which : PRINT_BYTES * (which + 1)] for which in rest])
+        left_out = self.add_new(own, [starts[which] for which in rest])
+        return sorted([*known, *(rest[place] for place in left_out)])
+
+    def add_new(self, prints: bytes, starts: list[int]) -> list[int]:
+        """Add rows that are not there; return those whose fingerprint another of them has."""
+        numbers, _ = _unpacked(prints)
+        first = dict(zip(reversed(numbers), reversed(range(len(numbers))), strict=True))
+        if len(first) == len(numbers):
+            self._newest.update(zip(numbers, starts, strict=True))
+        else:
+            self._newest.update({number: starts[which] for number, which in first.items()})
+        if len(self._newest) >= _NEWEST:
+            self.settle()
+        return (
+            [which for which, number in enumerate(numbers) if first[number] != which]
+            if (len(first) < len(numbers))
+            else []
+        )
+
+    def add_one(self, fingerprint: bytes, start: int) -> None:
+        """Add a row beside others of its fingerprint."""
+        self._put(int.from_bytes(fingerprint, "big"), fingerprint + start.to_bytes(8, "big"))
+
+    def rows(self, first: int, last: int) -> bytes:
+        """Return the sorted rows of the fingerprints from `first` to `last`; call `settle` before."""
+        lowest, highest = first.to_bytes(PRINT_BYTES, "big"), last.to_bytes(PRINT_BYTES, "big")
+        rows = sorted(self._between(first, last))
+        return b"".join([row for row in rows if lowest <= row[:PRINT_BYTES] <= highest])
+
+    def settle(self) -> None:
+        """Move the newest rows into the leaves."""
+        pack = struct.Struct(">QQ").pack
+        for number, start in self._newest.items():
+            self._put(number, pack(number, start))
+        self._newest.clear()
+
+    def _put(self, number: int, row: bytes) -> None:
+        self._has_leaves = True
+        branch, place, shift = self._root, number >> _ROOT_SHIFT, _ROOT_SHIFT
+        while type(node := branch[place]) is list:
+            shift -= 4
+            branch, place = node, number >> shift & 15
+        if not node:
+            branch[place] = bytearray(row)
+            return
+        node += row  # type: ignore[operator]
+        if len(node) > _LEAF_BYTES and shift:
+            branch[place] = _split(bytearray(node), shift - 4)
+
+    def _between(self, first: int, last: int) -> Iterator[bytes]:
+        """Yield the rows of the leaves that may have fingerprints from `first` to `last`."""
+        for place in range(first >> _ROOT_SHIFT, (last >> _ROOT_SHIFT) + 1):
+            yield from _rows_below(self._root[place], place << _ROOT_SHIFT, _ROOT_SHIFT, first, last)
+
+
+def _rows_below(node: _Node, lowest: int, shift: int, first: int, last: int) -> Iterator[bytes]:
+    if isinstance(node, list):
+        shift -= 4
+        for place, child in enumerate(node):
+            start = lowest + (place << shift)
+            if start <= last and start + (1 << shift) > first:
+                yield from _rows_below(child, start, shift, first, last)
+    else:
+        yield from split_rows(node)
+
+
+def _split(leaf: bytearray, shift: int) -> list[_Node]:
+    children: list[_Node] = [_NOTHING] * _BRANCHES
+    octet, shift = 7 - shift // 8, shift % 8
+    for row in split_rows(leaf):
+        place = row[octet] >> shift & 15
+        children[place] += row  # type: ignore[operator]
+    return [bytearray(child) if child else child for child in children]  # type: ignore[arg-type]
+
+
+def split_rows(rows: bytes | bytearray) -> list[bytes]:
+    """Return each row of some."""
+    return [bytes(rows[place : place + ROW_BYTES]) for place in range(0, len(rows), ROW_BYTES)]
+
+
+def _starts(rows: bytes | bytearray, one: bytes) -> Iterator[int]:
+    """Yield the starts of the rows of a fingerprint."""
+    place = rows.find(one)
+    while place >= 0:
+        if place % ROW_BYTES == 0:
+            yield int.from_bytes(rows[place + PRINT_BYTES : place + ROW_BYTES], "big")
+        place = rows.find(one, place + 1)

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import threading
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import merge
@@ -43,6 +44,37 @@ NEWEST_AT_MOST = 1 << 11
 _NOWHERE = (-1, 0)
 
 
+class NewestOps:
+    """Where the last `NEWEST_AT_MOST` ops or so start, and their stamps. Noting costs next to nothing."""
+
+    def __init__(self) -> None:
+        self._noted: deque[tuple[list[str], list[int], list[int]]] = deque()
+        self._count = 0
+        self._places: dict[str, tuple[int, int]] | None = None  # made when it is asked for
+
+    def note(self, op_ids: list[str], starts: list[int], stamps: list[int]) -> None:
+        """Note some ops, and forget older ones."""
+        self._noted.append((op_ids, starts, stamps))
+        self._count += len(op_ids)
+        while self._count > NEWEST_AT_MOST:
+            self._count -= len(self._noted.popleft()[0])
+        self._places = None
+
+    def place(self, op_id: str) -> tuple[int, int]:
+        """Return start and stamp of an op, or a start before the log."""
+        if self._places is None:
+            self._places = {}
+            for op_ids, starts, stamps in self._noted:
+                self._places.update(zip(op_ids, zip(starts, stamps, strict=True), strict=True))
+        return self._places.get(op_id, _NOWHERE)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._noted.clear()
+        self._count = 0
+        self._places = None
+
+
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
     """Pause the cyclic garbage collector while many entries are made: they are in no cycles.
@@ -68,7 +100,7 @@ class LogReader:
         self._index: OpIndex | None = None
         self._index_lock = threading.Lock()
         self._places: OpPlaces | None = None
-        self._newest: dict[str, tuple[int, int]] = {}  # op id -> start and stamp, as the index took them in
+        self._newest = NewestOps()
 
     @property
     def path(self) -> str:
@@ -211,31 +243,25 @@ class LogReader:
     def find_many(self, op_ids: Sequence[str], upto: int) -> dict[str, int]:
         """Return where the first line of each op starts, of those in the log before byte `upto`."""
         with self._index_lock:
-            if self._index is None:
-                self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
-            found = self._index.find_many(op_ids, upto)
-            if not all(self._is_at(op_id, start) for op_id, start in found.items()):
-                self._index.discard()  # a table that does not fit the log
-                found = self._index.find_many(op_ids, upto)
-            return found
+            return self._opened_index().find_many(op_ids, upto)
 
-    def _is_at(self, op_id: str, start: int) -> bool:
-        if self._newest.get(op_id, _NOWHERE)[0] == start:
-            return True
-        with contextlib.suppress(CorruptionError):  # the line was damaged after the table was made
-            return self.entry_at(start)["op_id"] == op_id
-        return False
+    def _opened_index(self) -> OpIndex:
+        if self._index is None:
+            self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids, self._op_id_at)
+        return self._index
+
+    def _op_id_at(self, start: int, likely: str) -> str | None:
+        """Return the op id of the line at a byte, None if no entry can be read there."""
+        if self._newest.place(likely)[0] == start:
+            return likely
+        with contextlib.suppress(CorruptionError):  # the line was damaged since, or is not one
+            return self.entry_at(start)["op_id"]
+        return None
 
     def stamp_at(self, op_id: str, start: int) -> int:
         """Return the stamp of an op that `find_many` found."""
-        place, stamp = self._newest.get(op_id, _NOWHERE)
+        place, stamp = self._newest.place(op_id)
         return stamp if place == start else self.entry_at(start)["lamport_ts"]
-
-    def _remember_newest(self, places: Mapping[str, tuple[int, int]]) -> None:
-        if len(self._newest) >= NEWEST_AT_MOST:
-            self._newest.clear()
-        if len(places) <= NEWEST_AT_MOST:
-            self._newest.update(places)
 
     def lines_of(self, wanted: Mapping[str, bytes], end: int, op_count: int) -> dict[str, bytes]:
         """Return the line, without newline, of each op in `wanted` that is in the log before byte `end`.
@@ -286,14 +312,19 @@ class LogReader:
         with self._index_lock:
             if self._index is not None:
                 starts = list(accumulate(lengths, initial=start))[:-1]
-                self._index.learn(zip(op_ids, starts, strict=True), start, end)
-                self._remember_newest(dict(zip(op_ids, zip(starts, stamps, strict=True), strict=True)))
+                self._index.learn(op_ids, starts, start, end)
+                self._newest.note(op_ids, starts, stamps)
 
     def _ids(self, start: int, stop: int) -> Iterator[Found]:
         for offset, data in self._file.blocks(start, stop):
-            positions = decode_positions(data, offset)
-            self._remember_newest({one.op_id: (one.offset, one.lamport_ts) for one in positions})
-            yield offset + len(data), [(one.op_id, one.offset) for one in positions]
+            scanned = compiled.scan_block(data, offset, check_crc=True)
+            if scanned is None:
+                positions = decode_positions(data, offset)
+                op_ids, stamps = [one.op_id for one in positions], [one.lamport_ts for one in positions]
+                scanned = op_ids, stamps, [one.offset for one in positions]
+            op_ids, stamps, starts = scanned
+            self._newest.note(op_ids, starts, stamps)
+            yield offset + len(data), op_ids, starts
 
     def entry_at(self, offset: int) -> OpEntry:
         """Return the entry whose line starts at byte `offset`; raise `CorruptionError` without one."""
@@ -327,18 +358,20 @@ class LogReader:
         return op_id_of(framed[0]).decode() if framed else ""
 
     def forget_ids(self) -> None:
-        """Throw the index and its table away, after the log's bytes were changed."""
-        if self._index is None:
-            self._index = OpIndex(self._index_path, self._storage, self._file.read, self._ids)
-        self._index.discard()
-        self._index = None
+        """Throw the index and its snapshot away, after the log's bytes were changed."""
+        with self._index_lock:
+            self._opened_index().discard()
+            self._index = None
         self._newest.clear()
 
-    def close(self) -> None:
-        """Close the index. It is opened again when it is needed."""
-        if self._index is not None:
-            self._index.close()
-        self._index = None
+    def close(self, *, wait: bool = True) -> None:
+        """Close the index. It is opened again when it is needed.
+
+        A child that was forked must not `wait`: what its parent's threads do is not done here.
+        """
+        index, self._index = self._index, None
+        if index is not None:
+            index.close(wait=wait)
 
     # -- damage ---------------------------------------------------------------------------------
 
