@@ -108,6 +108,14 @@ class TextUndo:
             self._counts(self._bringer(self._roots.get(identity, identity))) for identity in staying
         )
 
+    @property
+    def is_emptied_again(self) -> bool:
+        """Whether an op that took text of others away, and left the file there, counts again."""
+        return any(
+            self._counts(self._bringer(root)) and any(map(self._is_switched_on, deleters.values()))
+            for root, deleters in self._deleters.items()
+        )
+
     def hunks(self) -> list[TextHunk]:
         """Return the changes, from the start of the text to its end."""
         return list(self._hunks())
@@ -234,9 +242,11 @@ class TextUndo:
         for root in kept_before.keys() - self._in_lines.keys():
             if not self._counts(self._bringer(root)):
                 self._going.update((one, root) for one in self._all_of(root) if one in self._characters.texts)
+        retaken = self._taken_by_what_is_undone()
         for root in self._in_lines.keys() - kept_before.keys():
             copies = self._all_of(root)
-            if not any(one in self._characters.texts for one in copies):
+            is_owed = not retaken.isdisjoint(copies) or any(map(self._comes, self._in_lines[root]))
+            if is_owed and not any(one in self._characters.texts for one in copies):
                 self._coming[copies[-1]] = root
         for root, others in self._in_lines.items():
             bringer = self._bringer(root)
@@ -246,6 +256,19 @@ class TextUndo:
             last = max(writers, key=lambda writer: writer.place, default=bringer)
             for wanted in self._causes.get(bringer.op_id, ()) if last.place > bringer.place else ():
                 self._keep(KeptWork(wanted, "others wrote in the line: it stays whole", last))
+
+    def _taken_by_what_is_undone(self) -> set[Id]:
+        """Return the characters that undoings took away which do not count any more."""
+        ends = (deed for deed in self._file.deeds if deed.is_undo and self._before.get(deed.op_id, True))
+        return {identity for deed in ends if not self._counts(deed) for identity in deed.deleted()}
+
+    def _comes(self, root: Id) -> bool:
+        """Tell whether a character is there for what counts then, and was not for what counts now."""
+        bringer, deleters = self._bringer(root), self._deleters.get(root, {})
+        if not self._counts(bringer) or any(map(self._counts, deleters.values())):
+            return False
+        ops = [*deleters, *([bringer.op_id] if bringer else ())]
+        return any(self._before.get(op_id, True) != self._after.get(op_id, True) for op_id in ops)
 
     def _keep(self, kept: KeptWork) -> None:
         if kept not in self.kept:
