@@ -19,10 +19,10 @@ from muse.domain import (
     WaitingPlugin,
 )
 from muse.errors import DomainError, NotFoundError
-from muse.history.commit_record import STATE_KEY, state_snapshots
+from muse.history.commit_record import STATE_KEY, CommitRecord, state_snapshots
 from muse.history.repo_record import is_name_for_others
 from muse.history.repository import Repository, TreeFiles
-from muse.history.seal import read_seal
+from muse.history.seal import read_merge_seal, read_seal
 from muse.plugins.registry import find_plugin, plugin_names
 
 ABSENT = "absent"
@@ -169,15 +169,24 @@ def read_states(repository: Repository, commit_id: str | None) -> dict[str, dict
     """Return, for each domain, what its plugin keeps beside the files of a commit: name -> object id.
 
     A commit names them as snapshots in its metadata, `state:<domain>`, and hands on its parent's.
-    One that another tool made names none: then the nearest ancestor that was made from a log counts.
+    What one names that another tool made is passed over: the nearest ancestor that was made from logs counts.
     """
     if commit_id is None:
         return {}
     for record in repository.dag.history(commit_id):
-        named = state_snapshots(record)
-        if named or read_seal(record["message"]) is not None:
+        if _is_of_logs(record):
+            named = stated_states(record)
             return {domain: repository.read_manifest(name) for domain, name in named.items()}
     return {}
+
+
+def stated_states(record: CommitRecord) -> dict[str, str]:
+    """Return, by domain, the snapshots of what plugins keep that a commit names which was made from logs."""
+    return state_snapshots(record) if _is_of_logs(record) else {}
+
+
+def _is_of_logs(record: CommitRecord) -> bool:
+    return read_seal(record["message"]) is not None or read_merge_seal(record["message"]) is not None
 
 
 def read_state(repository: Repository, commit_id: str | None, domain: str) -> Mapping[str, bytes]:

@@ -312,7 +312,7 @@ def executable_paths(record: CommitRecord) -> frozenset[str]:
     """Return the files of a commit that its metadata says may be run; none for a value of another kind."""
     try:
         found = json.loads(record["metadata"].get(EXECUTABLE_KEY, "[]"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return frozenset()
     paths = found if isinstance(found, list) else ()
     return frozenset(path for path in paths if isinstance(path, str))

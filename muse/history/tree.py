@@ -1,6 +1,6 @@
 """The tree of a commit, path -> object id, with some of its files changed. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from muse.core.content_id import object_id
@@ -28,3 +28,14 @@ def with_contents(
     """Return `tree` with files of new contents in their places; `store` gives the object id of a content."""
     ids = {path: None if content is None else store(content) for path, content in changed.items()}
     return with_changes(tree, ids)
+
+
+def file_above_others(paths: Collection[str]) -> str | None:
+    """Return a path that is a file and, of other files, a directory; None for what a tree can hold."""
+    for path in paths:
+        above = path.rpartition("/")[0]
+        while above:
+            if above in paths:
+                return above
+            above = above.rpartition("/")[0]
+    return None

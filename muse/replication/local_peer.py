@@ -1,11 +1,12 @@
 """A repository on a path of this machine as a peer."""
 
 import contextlib
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 
 import orjson
 
+from muse.apply.domains import stated_states
 from muse.apply.merge_heads import is_merge_of_ops, is_same_work
 from muse.checks.merges import MergeCheck
 from muse.core import content_id
@@ -237,16 +238,19 @@ class LocalPeer(Resource):
             yield
 
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
-        self.check_merges(new, expected)
+        self.check_history(new, expected)
         return self.move(branch, expected, new)
 
-    def check_merges(self, new: str, known: str | None) -> None:
-        """Raise `ConflictError` if a merge behind `new`, and not behind `known`, is not what it merges.
+    def check_history(self, new: str, known: str | None) -> None:
+        """Raise `ConflictError` if a commit behind `new`, and not behind `known`, lacks what it names.
 
-        No actor vouches for a merge, so it is made again, as far as the plugins here can.
+        So it does for a merge that is not what it merges: no actor vouches for a merge, so it is made again,
+        as far as the plugins here can.
         """
         dag = self.repository.dag
-        came = [record for record in dag.history(new, stop={known}) if is_merge_of_ops(record)]
+        came = list(dag.history(new, stop={known}))
+        self._check_content(came)
+        came = [record for record in came if is_merge_of_ops(record)]
         if not came:
             return
         behind = {record["commit_id"] for record in dag.history(known)} if known else set()
@@ -261,8 +265,25 @@ class LocalPeer(Resource):
                         "from, and the branch stays; 'muse verify --replay' there names it"
                     )
 
+    def _check_content(self, commits: Iterable[CommitRecord]) -> None:
+        """Raise `ConflictError` if a snapshot of a commit, or an object of one, is not stored here."""
+        known: set[str] = set()
+        for record in commits:
+            named = {record["snapshot_id"], *stated_states(record).values()} - known
+            known |= named
+            lacks = self.lacks("snapshot", sorted(named))
+            for snapshot_id in named if not lacks else ():
+                objects = set(self.repository.read_manifest(snapshot_id).values()) - known
+                known |= objects
+                lacks += self.lacks("object", sorted(objects))
+            if lacks:
+                raise ConflictError(
+                    f"commit {record['commit_id']} names content {lacks[0]}, which is not in {self._root}: "
+                    "the branch stays; send it first, or mend the other side with 'muse repair --from'"
+                )
+
     def move(self, branch: str, expected: str | None, new: str) -> list[str]:
-        """Do `advance` to a commit whose merges were checked, or made here."""
+        """Do `advance` to a commit whose history was checked, or made here."""
         repository = self.repository
         if expected is not None and not (
             repository.dag.descends(new, expected) or is_same_work(repository, new, expected)

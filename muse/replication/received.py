@@ -8,6 +8,7 @@ from muse.core.blocks import decode_block
 from muse.core.entry import OpEntry
 from muse.errors import CorruptionError
 from muse.history.commit_record import CommitRecord, Snapshot, parse_commit, parse_snapshot
+from muse.history.tree import file_above_others
 from muse.replication.peer import BATCH_BYTES, Kind
 from muse.replication.reconcile import ProtocolError
 
@@ -38,6 +39,11 @@ def snapshot_in(data: bytes, snapshot_id: str) -> Snapshot:
     document = _document(data, f"snapshot {snapshot_id}")
     snapshot = parse_snapshot(document, f"snapshot {snapshot_id}, as it was sent,")
     check_hash("snapshot", snapshot_id, snapshot["snapshot_id"])
+    if (path := file_above_others(snapshot["manifest"])) is not None:
+        raise CorruptionError(
+            f"snapshot {snapshot_id}, as it was sent, has a file {path!r} and files below it, which no "
+            "directory can have: it is not stored; mend the other side"
+        )
     return snapshot
 
 

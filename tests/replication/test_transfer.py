@@ -14,7 +14,7 @@ from muse.checks.verify import verify_repository
 from muse.core.file.objects import ObjectStore
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageError, UsageError
-from muse.history.commit_record import make_commit_record
+from muse.history.commit_record import CommitRecord, make_commit_record
 from muse.history.dag import CommitDag
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
@@ -24,6 +24,7 @@ from muse.replication.local_peer import LocalPeer
 from muse.replication.peer import Content, Kind, Peer
 from muse.replication.transfer import clone, pull, push
 from muse.session.live import LiveSession
+from muse.session.text_replica import CodeReplica
 from muse.testing import FailingStorage
 from muse.upkeep.archive import archive_session, restore_session
 from tests.samples.replicas import (
@@ -546,6 +547,68 @@ def test_what_does_not_hash_to_its_id_is_refused_and_the_branch_stays(two: Two, 
 def test_garbage_that_is_put_is_refused(two: Two, kind: Kind, data: bytes) -> None:
     with LocalPeer(str(two[0])) as peer, pytest.raises(CorruptionError):
         peer.put(kind, "0" * 64, data)
+
+
+def by_another_tool(root: Path, manifest: dict[str, str], metadata: dict[str, str]) -> CommitRecord:
+    """A commit on top of the branch that no log vouches for; it is stored nowhere yet."""
+    repository = Repository.open(str(root))
+    return make_commit_record(
+        repo_id=repository.repo_id,
+        branch="main",
+        snapshot_id=repository.dag.write_snapshot(manifest, NOW),
+        message="odd",
+        committed_at=NOW,
+        parent_commit_id=head(root),
+        author="eve",
+        structured_delta=None,
+        metadata=metadata,
+    )
+
+
+def test_a_branch_is_not_moved_to_a_commit_whose_content_is_not_there(two: Two) -> None:
+    first, second = two
+    record = by_another_tool(second, {"a.txt": "12" * 32}, {})
+    with LocalPeer(str(first)) as there, LocalPeer(str(second)) as here:
+        before = head(first) or ""
+        snapshot = here.get("snapshot", record["snapshot_id"])
+        there.put("snapshot", record["snapshot_id"], snapshot.data)
+        there.put("commit", record["commit_id"], orjson.dumps(record))
+        with pytest.raises(ConflictError, match=f"names content {'12' * 32}"):
+            there.advance("main", before, record["commit_id"])
+    assert head(first) == before
+    assert play(first, 62) == head(first)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"executable": "[" * 100_000}, {"state:code": "0" * 64}, {"state:music": "0" * 64}],
+    ids=["executable", "code", "music"],
+)
+def test_what_another_tool_says_beside_its_files_stops_no_commit_after_it(
+    two: Two, metadata: dict[str, str]
+) -> None:
+    first, second = two
+    repository = Repository.open(str(first))
+    record = by_another_tool(first, dict(repository.read_tree(head(first))), metadata)
+    repository.dag.swap_head("main", head(first), repository.dag.write_commit(record))
+    pull_from(second, first)
+    play(second, 62)
+    with LiveSession(second, "texts") as session:
+        CodeReplica(session, session.log, "vic").create("text.txt", "one\n")
+        assert session.commit("A text").commit_id == head(second)
+    assert (second / "text.txt").read_text() == "one\n"
+
+
+def test_a_tree_with_a_file_and_files_below_it_is_refused(two: Two) -> None:
+    first, second = two
+    repository = Repository.open(str(second))
+    content = repository.objects.put(b"odd")
+    record = by_another_tool(second, {"d": content, "d/e": content}, {})
+    with LocalPeer(str(first)) as there, LocalPeer(str(second)) as here:
+        snapshot = here.get("snapshot", record["snapshot_id"])
+        with pytest.raises(CorruptionError, match="a file 'd' and files below it"):
+            there.put("snapshot", record["snapshot_id"], snapshot.data)
+        assert there.lacks("snapshot", [record["snapshot_id"]])
 
 
 def test_an_object_that_is_missing_there_stops_the_pull_and_the_branch_stays(two: Two) -> None:
