@@ -25,12 +25,12 @@ class IdTable:
     def __init__(self, file: IdFile | None) -> None:
         self._added = _new_rows()
         self._frozen: list[compiled.RowTable] = []  # they are being written, or were to be
-        self._take(file)
+        self._take(file, [])
 
-    def _take(self, file: IdFile | None) -> None:
+    def _take(self, file: IdFile | None, segments: list[bytes | None]) -> None:
         self._file = file
-        self._kept: list[bytes | None] = []
-        if file is not None and compiled.NATIVE is not None:
+        self._kept = segments
+        if file is not None and compiled.NATIVE is not None and not segments:
             self._kept = [None] * (1 << file.facts.bits)
         self._cache: dict[int, bytes] = {}
         self._cached = 0
@@ -113,11 +113,14 @@ class IdTable:
             rows = _merged(rows, part.rows(first, last), first, last)
         return rows
 
-    def rest_on(self, file: IdFile) -> None:
-        """Take a new snapshot, of the rows that `freeze` saw, in place of the one before."""
+    def rest_on(self, file: IdFile, segments: list[bytes | None]) -> None:
+        """Take a new snapshot, of the rows that `freeze` saw, in place of the one before.
+
+        `segments`: what `rows` gave for it, which need not be read again, or nothing.
+        """
         self.close()
         self._frozen = []
-        self._take(file)
+        self._take(file, segments)
 
     def close(self) -> None:
         """Close the snapshot."""

@@ -14,6 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from operator import itemgetter
 
+from muse.core import compiled
 from muse.core.file.id_file import Facts, IdFile, TableError, UnreadableError, bits_for, write_id_file
 from muse.core.file.id_prints import PRINT_BYTES, fingerprints, new_key
 from muse.core.file.id_table import IdTable
@@ -214,7 +215,7 @@ class OpIndex:
         if file is None:
             self._files_left -= not writing.is_overtaken
             return
-        self._table.rest_on(file)
+        self._table.rest_on(file, writing.segments)
         self._stored = file.count
         self._new -= writing.new_rows
 
@@ -259,6 +260,7 @@ class SnapshotWriter:
     def __init__(self, path: str, storage: Storage, facts: Facts, table: IdTable, new_rows: int) -> None:
         self.new_rows = new_rows
         self.is_overtaken = False  # by another process, whose snapshot is as good
+        self.segments: list[bytes | None] = []  # as they were written, in the form that keeps them in memory
         self._path = path
         self._storage = storage
         self._facts = facts
@@ -306,4 +308,7 @@ class SnapshotWriter:
         for number in range(1 << bits):
             if self._is_given_up:
                 raise TableError("nobody wants it any more")
-            yield self._table.rows(bits, number)
+            rows = self._table.rows(bits, number)
+            if compiled.NATIVE is not None:
+                self.segments.append(rows)
+            yield rows
