@@ -12,9 +12,11 @@ demo: $(READY)
 
 test: $(READY) lint types tests
 
-# The same faults, many times over, and the compiled part under sanitizers: half an hour in each form.
+# The same faults, many times over, and the compiled part under sanitizers: half an hour in each form. Before that
+# of the form without it, the tests of all that it has a share in.
 test-long: $(READY)
 	$(BIN)/pytest -m long
+	MUSE_PURE=1 $(BIN)/pytest -n 4 $(BOTH_FORMS)
 	MUSE_PURE=1 $(BIN)/pytest -m long $(BOTH_FORMS)
 
 lint: $(READY)
@@ -24,13 +26,14 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# All with the compiled part; what it has a share in, again without. Where there is no compiler, all is without.
-BOTH_FORMS := tests/core tests/disk tests/session tests/replication tests/testing tests/upkeep
+# All with the compiled part; what is built right upon it, again without. Where there is no compiler, all is without.
+AGAIN := tests/core tests/session
+BOTH_FORMS := $(AGAIN) tests/disk tests/replication tests/testing tests/upkeep
 
 tests: $(READY)
 	$(BIN)/pytest -n 4
 	@case "$$($(BIN)/muse --version)" in \
-	  *"(compiled)") echo "again, without the compiled part"; MUSE_PURE=1 $(BIN)/pytest -n 4 $(BOTH_FORMS);; \
+	  *"(compiled)") echo "again, without the compiled part"; MUSE_PURE=1 $(BIN)/pytest -n 4 $(AGAIN);; \
 	  *) echo "there is no compiled part here: the tests ran without it";; \
 	esac
 
