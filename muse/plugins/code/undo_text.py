@@ -173,6 +173,9 @@ class TextUndo:
     def _is_switched_on(self, deed: Deed) -> bool:
         return self._counts(deed) and not self._before.get(deed.op_id, True)
 
+    def _is_switched_off(self, deed: Deed) -> bool:
+        return not self._counts(deed) and self._before.get(deed.op_id, True)
+
     def _decide(self, root: Id) -> None:
         bringer, deleters = self._bringer(root), self._deleters[root]
         copies = self._all_of(root)
@@ -245,7 +248,11 @@ class TextUndo:
         retaken = self._taken_by_what_is_undone()
         for root in self._in_lines.keys() - kept_before.keys():
             copies = self._all_of(root)
-            is_owed = not retaken.isdisjoint(copies) or any(map(self._comes, self._in_lines[root]))
+            is_owed = (
+                not retaken.isdisjoint(copies)
+                or any(map(self._is_switched_off, self._deleters[root].values()))
+                or any(map(self._comes, self._in_lines[root]))
+            )
             if is_owed and not any(one in self._characters.texts for one in copies):
                 self._coming[copies[-1]] = root
         for root, others in self._in_lines.items():
@@ -259,16 +266,16 @@ class TextUndo:
 
     def _taken_by_what_is_undone(self) -> set[Id]:
         """Return the characters that undoings took away which do not count any more."""
-        ends = (deed for deed in self._file.deeds if deed.is_undo and self._before.get(deed.op_id, True))
-        return {identity for deed in ends if not self._counts(deed) for identity in deed.deleted()}
+        ended = (deed for deed in self._file.deeds if deed.is_undo and self._is_switched_off(deed))
+        return {identity for deed in ended for identity in deed.deleted()}
 
     def _comes(self, root: Id) -> bool:
         """Tell whether a character is there for what counts then, and was not for what counts now."""
         bringer, deleters = self._bringer(root), self._deleters.get(root, {})
         if not self._counts(bringer) or any(map(self._counts, deleters.values())):
             return False
-        ops = [*deleters, *([bringer.op_id] if bringer else ())]
-        return any(self._before.get(op_id, True) != self._after.get(op_id, True) for op_id in ops)
+        is_brought = bringer is not None and self._is_switched_on(bringer)
+        return is_brought or any(map(self._is_switched_off, deleters.values()))
 
     def _keep(self, kept: KeptWork) -> None:
         if kept not in self.kept:
