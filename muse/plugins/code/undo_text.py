@@ -108,14 +108,6 @@ class TextUndo:
             self._counts(self._bringer(self._roots.get(identity, identity))) for identity in staying
         )
 
-    @property
-    def is_emptied_again(self) -> bool:
-        """Whether an op that took text of others away, and left the file there, counts again."""
-        return any(
-            self._counts(self._bringer(root)) and any(map(self._is_switched_on, deleters.values()))
-            for root, deleters in self._deleters.items()
-        )
-
     def hunks(self) -> list[TextHunk]:
         """Return the changes, from the start of the text to its end."""
         return list(self._hunks())
@@ -172,9 +164,6 @@ class TextUndo:
 
     def _is_switched_on(self, deed: Deed) -> bool:
         return self._counts(deed) and not self._before.get(deed.op_id, True)
-
-    def _is_switched_off(self, deed: Deed) -> bool:
-        return not self._counts(deed) and self._before.get(deed.op_id, True)
 
     def _decide(self, root: Id) -> None:
         bringer, deleters = self._bringer(root), self._deleters[root]
@@ -245,15 +234,9 @@ class TextUndo:
         for root in kept_before.keys() - self._in_lines.keys():
             if not self._counts(self._bringer(root)):
                 self._going.update((one, root) for one in self._all_of(root) if one in self._characters.texts)
-        retaken = self._taken_by_what_is_undone()
         for root in self._in_lines.keys() - kept_before.keys():
             copies = self._all_of(root)
-            is_owed = (
-                not retaken.isdisjoint(copies)
-                or any(map(self._is_switched_off, self._deleters[root].values()))
-                or any(map(self._comes, self._in_lines[root]))
-            )
-            if is_owed and not any(one in self._characters.texts for one in copies):
+            if not any(one in self._characters.texts for one in copies):
                 self._coming[copies[-1]] = root
         for root, others in self._in_lines.items():
             bringer = self._bringer(root)
@@ -263,19 +246,6 @@ class TextUndo:
             last = max(writers, key=lambda writer: writer.place, default=bringer)
             for wanted in self._causes.get(bringer.op_id, ()) if last.place > bringer.place else ():
                 self._keep(KeptWork(wanted, "others wrote in the line: it stays whole", last))
-
-    def _taken_by_what_is_undone(self) -> set[Id]:
-        """Return the characters that undoings took away which do not count any more."""
-        ended = (deed for deed in self._file.deeds if deed.is_undo and self._is_switched_off(deed))
-        return {identity for deed in ended for identity in deed.deleted()}
-
-    def _comes(self, root: Id) -> bool:
-        """Tell whether a character is there for what counts then, and was not for what counts now."""
-        bringer, deleters = self._bringer(root), self._deleters.get(root, {})
-        if not self._counts(bringer) or any(map(self._counts, deleters.values())):
-            return False
-        is_brought = bringer is not None and self._is_switched_on(bringer)
-        return is_brought or any(map(self._is_switched_off, deleters.values()))
 
     def _keep(self, kept: KeptWork) -> None:
         if kept not in self.kept:
