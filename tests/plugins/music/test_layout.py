@@ -285,7 +285,8 @@ def placed_in(event: Event) -> tuple[int, bool, int]:
 def test_another_velocity_changes_one_byte_of_what_is_heard(data: bytes, velocity: int, draw: Any) -> None:
     score = identify(data, None)
     names = [name for name, placed in score.notes.items() if placed[1].velocity != velocity]
-    assume(names)
+    if not names:
+        return
     name = draw.draw(st.sampled_from(names))
     track, note = score.notes[name]
     before = decode(data).tracks[track].events
