@@ -17,7 +17,7 @@ COMPILER = os.environ.get("CC") or "gcc"
 TESTS = (
     "tests/core/test_compiled_agrees.py",
     "tests/core/test_compiled_index.py",
-    "tests/core/file/test_id_table.py",
+    "tests/core/file/test_id_table.py::test_a_table_is_a_dict_of_lists",
     "tests/core/file/test_op_index.py",
     "tests/core/test_op_log.py",
     "tests/core/test_fuzz_reader.py",
