@@ -4,6 +4,7 @@ A job prints the seconds of its own part, where only that counts: starting Pytho
 """
 
 import sys
+from collections.abc import Callable
 from time import perf_counter
 
 from benchmarks.growth.projects import SESSION, ready_entry
@@ -11,6 +12,8 @@ from muse.core.op_log import OpLog
 from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
+
+_TYPED_IN = "d000/f00000.txt"
 
 
 def append_ready(root: str, number: int) -> float:
@@ -32,21 +35,20 @@ def first_edit(root: str, number: int) -> float:
 
 def keystroke(root: str, _: int) -> float:
     """Type once in a text, in a tree whose other files were all read in before."""
-    with LiveSession(root, SESSION) as live:
-        replica = CodeReplica(live, live.log, "agent")
-        replica.insert("d000/f00000.txt", 0, "x")
-        start = perf_counter()
-        replica.insert("d000/f00000.txt", 0, "y")
-        return perf_counter() - start
+    return _in_a_tree(root, lambda replica: replica.insert(_TYPED_IN, 0, "y"))
 
 
 def create(root: str, number: int) -> float:
     """Make one file more in a tree."""
+    return _in_a_tree(root, lambda replica: replica.create(f"more/new-{number}.txt", "one line\n"))
+
+
+def _in_a_tree(root: str, edit: Callable[[CodeReplica], object]) -> float:
     with LiveSession(root, SESSION) as live:
         replica = CodeReplica(live, live.log, "agent")
-        replica.insert("d000/f00000.txt", 0, "x")
+        replica.insert(_TYPED_IN, 0, "x")
         start = perf_counter()
-        replica.create(f"more/new-{number}.txt", "one line\n")
+        edit(replica)
         return perf_counter() - start
 
 

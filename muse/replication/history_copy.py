@@ -6,6 +6,7 @@ What a thing refers to comes before it. So a copy that is cut short stores nothi
 from collections.abc import Iterable
 from itertools import islice
 
+from muse.apply.domains import stated_states
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.walk import parents_first
 from muse.replication.peer import IDS_AT_MOST, Peer, Receiver
@@ -39,10 +40,13 @@ def _missing_commits(source: Peer, target: Receiver, tip: str) -> list[str]:
 
 
 def _snapshot_ids(record: CommitRecord, source: Peer) -> list[str]:
-    """Return the snapshots of a commit: that of its files, and those its metadata names that are there."""
-    named = list(dict.fromkeys(state_snapshots(record).values()))
+    """Return the snapshots of a commit: that of its files, and those its metadata names.
+
+    What one names that another tool made may be no state, and so not be there.
+    """
+    stated, named = set(stated_states(record).values()), list(dict.fromkeys(state_snapshots(record).values()))
     absent = set(source.lacks("snapshot", named)) if named else set()
-    return [record["snapshot_id"], *(value for value in named if value not in absent)]
+    return [record["snapshot_id"], *(value for value in named if value in stated or value not in absent)]
 
 
 def copy_snapshot(source: Peer, target: Receiver, snapshot_id: str) -> None:

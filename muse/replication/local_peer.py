@@ -238,27 +238,31 @@ class LocalPeer(Resource):
             yield
 
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
-        self.check_history(new, expected)
+        came = self._came(new, expected)
+        self._check_content(came)
+        self._check_merges(came)
         return self.move(branch, expected, new)
 
-    def check_history(self, new: str, known: str | None) -> None:
-        """Raise `ConflictError` if a commit behind `new`, and not behind `known`, lacks what it names.
+    def check_merges(self, new: str, known: str | None) -> None:
+        """Raise `ConflictError` if a merge behind `new`, and not behind `known`, is not what it merges.
 
-        So it does for a merge that is not what it merges: no actor vouches for a merge, so it is made again,
-        as far as the plugins here can.
+        No actor vouches for a merge, so it is made again, as far as the plugins here can.
         """
+        self._check_merges(self._came(new, known))
+
+    def _came(self, new: str, known: str | None) -> list[CommitRecord]:
+        """Return the commits behind `new`, the newest first, and not behind `known`."""
         dag = self.repository.dag
         came = list(dag.history(new, stop={known}))
-        self._check_content(came)
-        came = [record for record in came if is_merge_of_ops(record)]
-        if not came:
-            return
-        behind = {record["commit_id"] for record in dag.history(known)} if known else set()
+        if known is None or not any(record["parent2_commit_id"] for record in came):
+            return came
+        behind = {record["commit_id"] for record in dag.history(known)}
+        return [record for record in came if record["commit_id"] not in behind]
+
+    def _check_merges(self, commits: Iterable[CommitRecord]) -> None:
         merges = MergeCheck(self.repository)
         with SessionLogs(self._root, self.storage) as logs:
-            for record in came:
-                if record["commit_id"] in behind:
-                    continue
+            for record in filter(is_merge_of_ops, commits):
                 for _, difference in merges.differences(record, merges.make_again(record, logs)):
                     raise ConflictError(
                         f"merge {record['commit_id']} {difference}: it was forged or damaged where it comes "
@@ -283,7 +287,7 @@ class LocalPeer(Resource):
                 )
 
     def move(self, branch: str, expected: str | None, new: str) -> list[str]:
-        """Do `advance` to a commit whose history was checked, or made here."""
+        """Do `advance` to a commit whose merges were checked, or made here."""
         repository = self.repository
         if expected is not None and not (
             repository.dag.descends(new, expected) or is_same_work(repository, new, expected)

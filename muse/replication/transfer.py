@@ -75,7 +75,7 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None, *, signer: Signe
         tips = {own.repository.dag.head(branch), None if own.lacks("commit", [theirs]) else theirs}
         mend_history(mender, filter(None, tips))
         commits = _copy(peer, own, theirs, sessions)
-        own.check_history(theirs, own.repository.dag.head(branch))
+        own.check_merges(theirs, own.repository.dag.head(branch))
         for _ in range(_ATTEMPTS):
             ours = own.repository.dag.head(branch)
             after, result = _joined(own.repository, branch, ours, theirs, signer)

@@ -14,7 +14,7 @@ from muse.checks.verify import verify_repository
 from muse.core.file.objects import ObjectStore
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
 from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageError, UsageError
-from muse.history.commit_record import CommitRecord, make_commit_record
+from muse.history.commit_record import CommitRecord, make_commit_record, state_snapshots
 from muse.history.dag import CommitDag
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
@@ -597,6 +597,19 @@ def test_what_another_tool_says_beside_its_files_stops_no_commit_after_it(
         CodeReplica(session, session.log, "vic").create("text.txt", "one\n")
         assert session.commit("A text").commit_id == head(second)
     assert (second / "text.txt").read_text() == "one\n"
+
+
+def test_a_commit_of_ops_is_not_pulled_without_the_state_that_it_names(two: Two) -> None:
+    first, second = two
+    with LiveSession(first, "texts") as session:
+        CodeReplica(session, session.log, "ada").create("text.txt", "one\n")
+        record = session.repository.dag.read_commit(session.commit("A text").commit_id or "")
+    (state,) = state_snapshots(record).values()
+    (first / ".muse" / "snapshots" / f"{state}.json").unlink()
+    before = head(second)
+    with pytest.raises(NotFoundError, match=state):
+        pull_from(second, first)
+    assert head(second) == before
 
 
 def test_a_tree_with_a_file_and_files_below_it_is_refused(two: Two) -> None:

@@ -21,7 +21,7 @@ import base64
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 
@@ -73,6 +73,7 @@ class ReadFile:
 class IdentifiedScore:
     """What was read, and the notes that there are now, by name, each with its track. For editing."""
 
+    by_second_rule: ClassVar[bool] = False
     read: ReadFile = field(default_factory=lambda: _paired(NEW_FILE, ()))
     notes: dict[str, Placed] = field(default_factory=dict)
 
@@ -130,7 +131,7 @@ class IdentifiedScore:
                 places[index],
                 notes[index],
                 changed[index],
-                by_second_rule=isinstance(self, SecondRuleScore),
+                by_second_rule=self.by_second_rule,
             )
             for index, track in enumerate(tracks)
         )
@@ -157,6 +158,7 @@ class SecondRuleScore(IdentifiedScore):
     """A file that is edited by the second rule, which only commits that followed it need."""
 
     __slots__ = ()
+    by_second_rule = True
 
 
 _S = TypeVar("_S", bound=IdentifiedScore)

@@ -109,10 +109,10 @@ class _Read:
         """Return whether a note starts and ends as it was read, so that at most its velocities changed."""
         if name not in self.places:
             return False
-        on, off = (self.track.events[index] for index in self.places[name])
-        is_there = (on.tick, off.tick, key_of(on.message)) == (note.start_tick, note.end_tick, _key(note))
-        on_place, off_place = self.places[name]
-        return is_there and (off_place < on_place) == note.ends_first
+        on, off = self.places[name]
+        start, end = self.track.events[on], self.track.events[off]
+        was = start.tick, end.tick, key_of(start.message), off < on
+        return was == (note.start_tick, note.end_tick, _key(note), note.ends_first)
 
     def starts_at(self, tick: int, key: _Key) -> list[int]:
         """List where notes of one pitch start at a tick."""
