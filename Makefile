@@ -26,9 +26,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# All with the compiled part; what is built right upon it, again without. Where there is no compiler, all is without.
-AGAIN := tests/core tests/session
-BOTH_FORMS := $(AGAIN) tests/disk tests/replication tests/testing tests/upkeep
+# All with the compiled part; the room that calls it, again without. Where there is no compiler, all is without.
+AGAIN := tests/core
+BOTH_FORMS := $(AGAIN) tests/disk tests/session tests/replication tests/testing tests/upkeep
 
 tests: $(READY)
 	$(BIN)/pytest -n 4

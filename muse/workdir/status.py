@@ -148,14 +148,19 @@ def unreadable_music(
     found: Divergence, changes: Iterable[ChangedFile], directory: Directory
 ) -> list[FileFault]:
     """Return the changed files that are no MIDI files that can be read, though their names say so."""
+    scores = [
+        change.path
+        for change in changes
+        if is_music(change.path)
+        and change.kind != "deleted"
+        and not (change.kind == "renamed" and not change.is_edited and is_music(change.from_path))
+    ]
+    if not scores:
+        return []
     from muse.workdir.music_steps import midi_fault  # noqa: PLC0415 - most directories have no MIDI files
 
     faults = []
-    for change in changes:
-        path = change.path
-        is_as_it_was = change.kind == "renamed" and not change.is_edited and is_music(change.from_path)
-        if not is_music(path) or change.kind == "deleted" or is_as_it_was:
-            continue
+    for path in scores:
         if path not in found.contents:
             found.read(path, directory)
         if path in found.contents and (reason := midi_fault(found.contents[path])) is not None:
