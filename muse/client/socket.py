@@ -92,7 +92,10 @@ async def opened(
             await check(connection.response.headers.get("muse-repository", "") if connection.response else "")
         yield Socket(connection, what)
     finally:
-        await connection.close()
+        try:
+            await connection.close()
+        finally:
+            connection.transport.abort()  # nothing stays open where a caller gave up waiting for the other end
 
 
 def _failure_told(message: Mapping[str, Any], what: str) -> ServerError:

@@ -4,14 +4,16 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from websockets.server import ServerProtocol
 
 from muse.client import RemotePeer, requests
 from muse.client.address import Address
 from muse.client.failures import ServerError
+from muse.client.socket import opened
 from muse.history.repository import Repository
 from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import pull
@@ -105,3 +107,36 @@ def test_the_lines_of_a_stream_are_whole_however_they_come() -> None:
         found = asyncio.run(read(url))
     assert set(found) == {b"one", b"two and a half", b"threeone"}
     assert found[:4] == [b"one", b"two and a half", b"threeone", b"two and a half"]
+
+
+def test_who_gives_up_waiting_for_the_answer_to_a_goodbye_leaves_no_connection() -> None:
+    def welcome_and_fall_silent(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            protocol = ServerProtocol()
+            while not (requests_made := protocol.events_received()):
+                protocol.receive_data(connection.recv(1 << 16))
+            protocol.send_response(protocol.accept(requests_made[0]))  # type: ignore[arg-type]
+            connection.sendall(b"".join(protocol.data_to_send()))
+            with suppress(OSError):
+                while connection.recv(1 << 16):
+                    pass
+            ended.set()
+
+    async def hang_up_in_a_hurry(url: str) -> None:
+        async with asyncio.timeout(60):
+            connecting = opened(Address(url), "jam", {})
+            await connecting.__aenter__()
+            goodbye = asyncio.ensure_future(connecting.__aexit__(None, None, None))
+            await asyncio.sleep(0)
+            goodbye.cancel()
+            await asyncio.wait([goodbye])
+            await asyncio.to_thread(ended.wait, 30)
+
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=welcome_and_fall_silent, args=(listener,), daemon=True)
+        thread.start()
+        asyncio.run(hang_up_in_a_hurry(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        thread.join(60)
+    assert ended.is_set()
