@@ -95,7 +95,7 @@ async def opened(
         try:
             await connection.close()
         finally:
-            connection.transport.abort()  # nothing stays open where a caller gave up waiting for the other end
+            connection.transport.abort()  # for a caller that gave up waiting: nothing stays open
 
 
 def _failure_told(message: Mapping[str, Any], what: str) -> ServerError:
