@@ -63,7 +63,11 @@ class App:
             self._check_addressing(scope)
             await self._router(scope, receive, send)
         except asyncio.CancelledError:
-            raise
+            if not self._service.is_stopping:
+                raise
+            # The time to stop is over. What was begun already is cut short, which its connection does.
+            if ANSWERED not in scope:
+                await self._refuse(scope, receive, send, _stopping(self._service))
         except HTTPException as error:
             await self._refuse(scope, receive, send, _of_starlette(error))
         except Exception as error:

@@ -12,12 +12,12 @@ import uvicorn
 
 from muse import __version__
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import MuseError, UsageError
+from muse.errors import CorruptionError, MuseError, UsageError
 from muse.history.repository import Repository
 from muse.server.api.calls import Live, Service
 from muse.server.api.live import POLICY_VIOLATION, RESTARTING
 from muse.server.app import App
-from muse.server.edge.access import NOBODY_COMES_IN, Tokens
+from muse.server.edge.access import NOBODY_COMES_IN, Principal, Tokens
 from muse.server.edge.door import Door, Guest
 from muse.server.edge.http_protocol import BoundedHttp
 from muse.server.edge.limits import Budget, DistinctSlots, Quotas, Slots
@@ -250,10 +250,10 @@ async def _keep_house(service: Service) -> None:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         try:
             _tidy(service)
+            _send_away(service, asked)
             was_shut, is_shut = is_shut, service.tokens.are_gone()
             if is_shut and not was_shut:
                 service.log.warning("shut", reason=NOBODY_COMES_IN)
-            _send_away(service, asked)
         except (MuseError, OSError) as error:  # tokens that cannot be read now, for example
             service.told(error)
 
@@ -272,8 +272,16 @@ def _send_away(service: Service, asked: set[Live]) -> None:
     """Let those go whose tokens are no longer valid, and drop those that were asked to before."""
     asked &= service.live
     for live in list(service.live):
-        if not service.tokens.is_valid(live.principal):
+        if not _may_stay(service, live.principal):
             if live in asked:  # it is still busy with what it had begun
                 live.abort()
             asked.add(live)
             live.leave(POLICY_VIOLATION, "the token is revoked or expired")
+
+
+def _may_stay(service: Service, principal: Principal) -> bool:
+    """Tell whether a sender's token is valid still: damaged tokens let nobody in, and nobody stay."""
+    try:
+        return service.tokens.is_valid(principal)
+    except CorruptionError:
+        return False

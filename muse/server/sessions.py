@@ -19,6 +19,7 @@ from muse.server.client_queue import ClientQueue, Message
 from muse.server.faults import RequestError
 from muse.server.feed import Feed
 from muse.server.metrics import Metrics
+from muse.server.presence import Presence
 from muse.server.settings import Settings
 from muse.session.guarded_log import GuardedLog
 from muse.session.policy import Policy, replace_policy
@@ -39,7 +40,7 @@ class OpenSession:
         self._metrics = metrics
         self._feed: Feed | None = None
         self._opening: asyncio.Task[Feed] | None = None
-        self._present: dict[int, tuple[str, Any]] = {}
+        self._presence = Presence()
         self._users = 0
         self.used_at = time.monotonic()
 
@@ -97,35 +98,28 @@ class OpenSession:
 
     def present(self) -> list[dict[str, Any]]:
         """Return the actors that are here, and where."""
-        return [{"actor": name, "where": where} for name, where in self._present.values()]
+        return self._presence.here()
 
     def arrive(self, connection: int, actor: str) -> bytes:
-        """Note that an actor is here, and tell the others; return the message that lists the others."""
-        here = self.present()
-        is_here = self._is_here(actor)
-        self._present[connection] = (actor, None)
-        if not is_here:  # an actor that comes and goes costs the others nothing while it is here anyway
+        """Note that an actor is here, and tell the others; return the message that lists who was here."""
+        here = self._presence.message
+        if self._presence.arrive(connection, actor):
             self._tell({"actor": actor, "state": "here", "where": None})
-        return _encoded({"type": "presence", "here": here})
+        return here
 
     def move(self, connection: int, where: Any) -> None:
         """Note where an actor is, and tell the others."""
-        actor, _ = self._present[connection]
-        self._present[connection] = (actor, where)
+        actor = self._presence.move(connection, where)
         self._tell({"actor": actor, "state": "here", "where": where})
 
     def leave(self, connection: int) -> None:
         """Note that a connection is gone; an actor is gone with its last connection."""
-        actor, _ = self._present.pop(connection)
-        if not self._is_here(actor):
+        if (actor := self._presence.leave(connection)) is not None:
             self._tell({"actor": actor, "state": "gone", "where": None})
-
-    def _is_here(self, actor: str) -> bool:
-        return any(name == actor for name, _ in self._present.values())
 
     def _tell(self, change: dict[str, Any]) -> None:
         if self._feed is not None:
-            self._feed.tell(Message(_encoded({"type": "presence", **change})))
+            self._feed.tell(Message(orjson.dumps({"type": "presence", **change})))
 
     # -- lifetime -------------------------------------------------------------------------------
 
@@ -147,10 +141,6 @@ class OpenSession:
                 self.log.sync()
         finally:
             self.log.close()
-
-
-def _encoded(document: dict[str, Any]) -> bytes:
-    return orjson.dumps(document)
 
 
 class Sessions:

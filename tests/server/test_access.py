@@ -256,7 +256,7 @@ def test_what_streams_to_a_token_that_is_revoked_is_cut_short(tmp_path: Path) ->
             client.post("/v1/sessions", json={"session_id": "long"})
             for _ in range(20):
                 client.post("/v1/sessions/long/ops", json=[op] * 10)
-        for path in ("ops", "events?since=0"):
+        for path in ("ops", "events?since=0", "delta?domain=text"):
             token = server.token("ada", "read")
             with (
                 server.client(token) as client,
@@ -284,8 +284,13 @@ def test_tokens_that_cannot_be_read_for_a_while_let_nobody_in_and_are_looked_at_
             path.write_bytes(b"damaged")
             wait_until(lambda: status(server, token, "GET", "/v1/sessions") == 500)
             wait_until(lambda: len([line for line in server.log if line["event"] == "failed"]) > 2)
-            path.write_bytes(good)
-            wait_until(lambda: status(server, token, "GET", "/v1/sessions") == 200)
+            with pytest.raises(ConnectionClosedError) as caught:  # and nobody stay
+                deque(iter(lambda: socket.recv(timeout=30), None))
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1008
+        path.write_bytes(good)
+        wait_until(lambda: status(server, token, "GET", "/v1/sessions") == 200)
+        with connect(f"{server.websocket_url}/v1/sessions/jam/live", additional_headers=headers) as socket:
             Tokens(str(tmp_path)).revoke(token.split("_")[1])
             with pytest.raises(ConnectionClosedError):
                 deque(iter(lambda: socket.recv(timeout=30), None))

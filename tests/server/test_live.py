@@ -22,6 +22,7 @@ from muse.server.api.bodies import PARSED_AT_ONCE, parse_json
 from muse.server.client_queue import ClientQueue
 from muse.server.edge.access import Tokens
 from muse.server.feed import Feed, read_slice
+from muse.server.presence import Presence
 from muse.server.settings import Settings
 from tests.samples.server_process import ServerProcess, draft, running_server
 from tests.samples.waiting import wait_until
@@ -212,6 +213,34 @@ def test_an_actor_that_comes_again_while_it_is_here_is_not_told_again(server: Se
         bob.receive("presence", actor="ada", state="gone")
         told = [(one["state"], one["where"]) for one in bob.passed if "state" in one]
     assert told == [("here", None), ("here", 0), ("here", 1), ("here", 2), ("gone", None)]
+
+
+def test_an_actor_with_several_connections_stands_once_where_it_said_last(
+    server: ServerProcess,
+) -> None:
+    with live(server, "?actor=bob") as bob:
+        bob.receive("presence")
+        with live(server, "?actor=ada") as first, live(server, "?actor=ada") as second:
+            for one, where in ((first, 1), (second, 2), (first, 3)):
+                one.send(type="presence", where=where)
+                bob.receive("presence", where=where)
+            with live(server, "?actor=cid") as cid:
+                here = cid.receive("presence")["here"]
+                assert here == [{"actor": "bob", "where": None}, {"actor": "ada", "where": 3}]
+
+
+def test_what_who_arrives_is_told_is_made_once_until_something_changes() -> None:
+    presence = Presence()
+    assert [presence.arrive(number, "ada") for number in range(3)] == [True, False, False]
+    presence.move(1, "there")
+    told = presence.message
+    assert not presence.arrive(3, "ada")
+    assert presence.leave(0) is None
+    assert presence.message is told
+    assert presence.leave(1) is None
+    assert presence.here() == [{"actor": "ada", "where": None}]
+    assert [presence.leave(2), presence.leave(3)] == [None, "ada"]
+    assert presence.message == b'{"type":"presence","here":[]}'
 
 
 def test_presence_is_short_and_long_json_is_parsed_off_the_loop(

@@ -15,7 +15,7 @@ from muse.core.op_log import OpLog, make_op_entry
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
 from muse.session.live import LiveSession
-from tests.samples.server_process import ServerProcess, draft, running_server
+from tests.samples.server_process import ServerProcess, answer_on, draft, raw_connection, running_server
 
 
 @pytest.fixture(scope="module")
@@ -291,3 +291,15 @@ def test_a_full_disk_is_507_and_nothing_is_acknowledged(tmp_path_factory: pytest
         again = append(client, "jam", [draft("ada", op_id="6f1c2a34-9d0e-4b7a-8c55-0a1b2c3d4e5f")])
         assert [receipt["status"] for receipt in again] == ["stored"]
         assert len(read(client, "jam")) == 2
+
+
+def test_a_request_that_a_stop_cuts_off_is_told_to_come_again(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, drain_seconds=0.1) as server, raw_connection(server) as connection:
+        head = f"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: 100\r\n\r\n"
+        connection.sendall(head.encode() + b"{")
+        with server.client() as client:
+            assert client.get("/v1/sessions").status_code == 200  # what was sent before is begun
+        assert server.stop() == 0
+        status, document = answer_on(connection)
+        assert (status, document["error"]["message"]) == (503, "the server is stopping: come again")
+        assert not [line for line in server.log if "traceback" in line]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
@@ -146,7 +147,8 @@ class Call:
     ) -> Response:
         """Return an answer whose bytes count as memory in use until its client has read them."""
         self.hold_bytes(min(len(data), self.service.settings.bodies_bytes // _LARGE_ANSWERS))
-        return LongResponse(data, media_type=media_type, headers=headers)
+        check = partial(self.service.tokens.check_valid, self.principal)
+        return LongResponse(data, check, media_type=media_type, headers=headers)
 
     def hold_bytes(self, size: int) -> None:
         """Have bytes in memory until the answer is out; raise the refusal if they are too many."""
@@ -222,13 +224,23 @@ def count_of(name: str, value: str | None, at_most: int) -> int | None:
 
 
 class LongResponse(Response):
-    """Bytes that are handed on piece by piece: while a client does not read, the next piece waits."""
+    """Bytes that are handed on piece by piece: while a client does not read, the next piece waits.
+
+    `check` raises once its reader may have no more: the answer is then cut short.
+    """
+
+    def __init__(
+        self, data: bytes, check: Callable[[], None], *, media_type: str, headers: Mapping[str, str] | None
+    ) -> None:
+        super().__init__(data, media_type=media_type, headers=headers)
+        self._check = check
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         del scope, receive
         head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         await send(head)
         for start in range(0, len(self.body), _PIECE_BYTES):
+            self._check()
             piece = bytes(self.body[start : start + _PIECE_BYTES])
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
