@@ -6,12 +6,13 @@ as its domain says where the part was before each commit.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from muse.apply.domains import fetch_at, read_state, read_states
 from muse.apply.merge_heads import file_delta
 from muse.core.entry import OpEntry
+from muse.core.timestamp import moment_of
 from muse.domain import HIDDEN, BlamingPlugin, EntryBlamingPlugin, Origin, WaitingPlugin
 from muse.errors import CorruptionError, DomainError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
@@ -24,7 +25,10 @@ from muse.views.restored import Alignment, Listing, Sought, taken_back_by
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """An actor and what it did. `op_id` is "" where only the commit is known: one without a log behind it."""
+    """An actor and what it did. `op_id` is "" where only the commit is known: one without a log behind it.
+
+    `when` is the time of the op, or of its commit where that is earlier: a history may come from elsewhere.
+    """
 
     actor_id: str
     commit_id: str
@@ -149,11 +153,21 @@ def _blame(
         if search.is_done:
             break
         search.look_into(commit)
+    dated = cache(partial(_no_later_than_commit, repository))
     parts = [
-        BlamedPart(part.address, part.summary, search.made[number], search.changed[number])
+        BlamedPart(part.address, part.summary, dated(search.made[number]), dated(search.changed[number]))
         for number, part in enumerate(shown)
     ]
     return Blame(parts, search.faults[::-1])
+
+
+def _no_later_than_commit(repository: Repository, maker: Maker) -> Maker:
+    committed_at = repository.dag.read_commit(maker.commit_id)["committed_at"] if maker.commit_id else ""
+    try:
+        is_later = moment_of(maker.when) > moment_of(committed_at)
+    except ValueError:  # what cannot be read as a time is shown as it is
+        return maker
+    return replace(maker, when=committed_at) if is_later else maker
 
 
 def _plugin_for(repository: Repository, files: Mapping[str, bytes], path: str) -> BlamingPlugin:

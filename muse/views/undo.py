@@ -267,7 +267,7 @@ class _Undo:
         return _DomainPlan(domain, entries, undoing)
 
     def _works(self, domain: str, view: _View) -> list[DomainWork]:
-        """Gather what came into the branch since the first wanted op, or the first that one took back."""
+        """Gather what came into the branch since the first wanted op, and since what was taken back since."""
         repository, head = self._session.repository, view.read.tips.get(self._session.branch)
         sought, met = set(self._wanted), set[str]()
         pending = [entry for entry in view.read.pending if entry["domain"] == domain]
@@ -276,8 +276,7 @@ class _Undo:
         while True:
             for entry in reversed(works[-1].entries):
                 met.add(entry["op_id"])
-                if entry["op_id"] in sought:
-                    sought.update(undone_by(entry["domain_op"]))
+                sought.update(undone_by(entry["domain_op"]))
             if sought <= met:
                 break
             commit = next(commits, None)

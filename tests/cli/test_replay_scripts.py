@@ -19,6 +19,7 @@ from muse.history.repository import Repository
 from muse.plugins.code.ops import is_path
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
+from muse.views.blame import blame_file
 from tests.samples.editing_traces import concurrent, trace
 from tests.samples.muse_command import Muse, Ran, make_muse, run_muse
 from tests.samples.project import DATA
@@ -255,6 +256,8 @@ def test_commits_of_git_keep_message_author_time_and_executable_files(
     assert found[0] == ("Cleo <a@example.org>", "2020-03-04T05:06:07+02:00", "a subject\n\nand a body")
     assert executable_paths(made[0]) == {"bin.sh"}
     assert executable_paths(made[1]) == {"run.sh"}
+    blamed = blame_file(Repository.open(str(root)), "plain.sh", made[0]["commit_id"])
+    assert {part.changed.when for part in blamed.parts} == {"2020-03-04T05:06:07+02:00"}
     assert (root / "bin.sh").stat().st_mode & 0o111 == 0o111
     assert (root / "plain.sh").stat().st_mode & 0o111 == 0
     assert muse("verify", "--replay", "--repo", str(root)).status == 0

@@ -169,3 +169,42 @@ def test_a_file_that_one_moved_comes_back_where_the_same_one_made_another(sessio
     assert outcome.left == []
     reader = CodeReplica(session, session.log, "reader")
     assert [(path, reader.read(path)) for path in reader.paths()] == [("n.txt", "one\nand a half\ntwo\n")]
+
+
+@pytest.fixture
+def partly(tmp_path: Path) -> Iterator[LiveSession]:
+    """A session in which ada's file is undone but for a line that bob wrote in; then ada empties it."""
+    Repository.init(str(tmp_path / "one"))
+    with LiveSession(tmp_path / "one", "jam") as session:
+        CodeReplica(session, session.log, "ada").create("n.txt", "line 1 a\nline 2 a\nline 3 a\n")
+        CodeReplica(session, session.log, "bob").insert("n.txt", 17, " bob")
+        undo(session, by_actor("ada"), "lead")
+        assert text(session) == "line 2 a bob\n"
+        yield session
+
+
+def test_undoing_an_undoing_leaves_a_file_empty_that_was_empty(partly: LiveSession) -> None:
+    CodeReplica(partly, partly.log, "ada").delete("n.txt", 0, len("line 2 a bob\n"))
+    assert text(partly) == ""
+
+    outcome = undo(partly, by_actor("ada"), "lead")
+    assert text(partly) == "line 2 a bob\n"
+    undo(partly, by_intent(outcome.intent_id), "lead")
+
+    assert text(partly) == committed(partly) == ""
+
+
+def test_what_is_undone_already_stays_so_though_it_is_older_than_all_that_is_to_be_undone(
+    tmp_path: Path,
+) -> None:
+    Repository.init(str(tmp_path / "one"))
+    with LiveSession(tmp_path / "one", "jam") as session:
+        CodeReplica(session, session.log, "ada").create("n.txt", "one\ntwo\nthree\n")
+        session.commit("Made")
+        CodeReplica(session, session.log, "bob").delete("n.txt", 4, 4)
+        undo(session, by_actor("ada"), "lead")
+        assert CodeReplica(session, session.log, "reader").paths() == []
+
+        undo(session, by_actor("bob"), "lead")
+
+        assert CodeReplica(session, session.log, "reader").paths() == []

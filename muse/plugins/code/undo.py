@@ -211,7 +211,9 @@ class _CodeFileUndo:
         state = document.state()
         text = TextUndo(self.file, state, *self.status, self.causes, is_hidden=not self.is_there)
         is_made = self._counts(self.live.born[2])
-        is_wanted = (is_made or not text.is_empty_after) and removal is None
+        was_made = self.status[0].get(self.live.born[2], True)
+        stays_empty = self.is_there and was_made == is_made and text.is_emptied_again
+        is_wanted = (is_made or stays_empty or not text.is_empty_after) and removal is None
         if not self.is_there and is_wanted and not self._has_room(self.path):
             return
         hunks = text.hunks() if is_wanted or (self.is_there and removal is not None) else []

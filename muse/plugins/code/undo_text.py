@@ -108,6 +108,14 @@ class TextUndo:
             self._counts(self._bringer(self._roots.get(identity, identity))) for identity in staying
         )
 
+    @property
+    def is_emptied_again(self) -> bool:
+        """Whether an op that took text of others away, and left the file there, counts again."""
+        return any(
+            self._counts(self._bringer(root)) and any(map(self._is_switched_on, deleters.values()))
+            for root, deleters in self._deleters.items()
+        )
+
     def hunks(self) -> list[TextHunk]:
         """Return the changes, from the start of the text to its end."""
         return list(self._hunks())

@@ -1,7 +1,7 @@
 """Taking back lines of code in which others wrote: such a line stays whole, all else goes."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.samples.code_samples import Head
@@ -142,7 +142,13 @@ EDITS = st.lists(
 )
 
 
-@given(LINES, EDITS, st.permutations("ABC"), st.booleans())
+@given(base=LINES, edits=EDITS, order=st.permutations("ABC"), commits=st.booleans())
+@example(
+    base="",
+    edits=[("A", "    x\n", 0.0, 0.0, False), ("B", "", 0.0, 1.0, False), ("C", "    x\n", 0.0, 0.0, False)],
+    order=["A", "B", "C"],
+    commits=False,
+)
 def test_undoing_lines_is_undone_and_done_again_and_leaves_nothing_once_all_is_undone(
     base: str,
     edits: list[tuple[str, str, float, float, bool]],
