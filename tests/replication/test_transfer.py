@@ -435,6 +435,31 @@ def test_ops_of_history_come_in_though_a_parent_is_nowhere(two: Two, tmp_path: P
         assert replay_commits(Repository.open(str(root))).findings == []
 
 
+@pytest.mark.parametrize("is_cycle", [False, True])
+@pytest.mark.parametrize("is_pushed", [False, True])
+def test_ops_of_history_come_in_though_an_op_is_not_stamped_above_its_parent(
+    two: Two, tmp_path: Path, *, is_cycle: bool, is_pushed: bool
+) -> None:
+    first, second = two
+    parent = make_op_entry("ada", DOMAIN, {"n": 1}, 20)
+    child = make_op_entry("ada", DOMAIN, {"n": 2}, 10, parent_op_ids=[parent["op_id"]])
+    if is_cycle:
+        parent["parent_op_ids"] = [child["op_id"]]
+    with OpLog(first, "jam") as log:
+        log.append(child)
+    append_and_commit(first, parent)  # the child was let in before it
+    if is_pushed:
+        push_to(first, second)
+    else:
+        pull_from(second, first)
+    for root in (second, make_replica(first, tmp_path / "third")):
+        with OpLog(root, "jam") as log:
+            assert log.replay_since_checkpoint() == []
+            assert log.orphans.entries() == []
+        assert log_of(root) == log_of(first)
+        assert replay_commits(Repository.open(str(root))).findings == []
+
+
 # -- cut short ------------------------------------------------------------------------------------
 
 
