@@ -16,6 +16,8 @@ from benchmarks.store import Store
 
 Metrics = dict[str, float]
 OUR_NAME = "muse"
+PURE_NAME = "muse-pure"
+"""The op log without its compiled part, in the cases where that makes a difference."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Entrant:
     """A contender with its store's options in one case.
 
     `share` of the ops, for those too slow for all of them; `size` and kind of its `dataset`, if not
-    the case's; at most so many `rounds`; not `compared` if it does less than the row asks for.
+    the case's; at most so many `rounds`; not `compared` if it does less than the row asks for; `is_pure`
+    if it runs without the compiled part of the op log.
     """
 
     name: str
@@ -35,11 +38,20 @@ class Entrant:
     dataset: str = ""
     rounds: int = 1_000
     compared: bool = True
+    is_pure: bool = False
 
 
 def entrant(contender: str, name: str = "", title: str = "", **settings: Any) -> Entrant:
     """Make an entrant; without a name it goes by its contender's."""
     return Entrant(name or contender, contender, title or CONTENDERS[contender].title, **settings)
+
+
+def both_forms(title: str = "Muse op log", **settings: Any) -> tuple[Entrant, Entrant]:
+    """Make entrants of the op log with its compiled part and without."""
+    return (
+        entrant(OUR_NAME, title=title, **settings),
+        entrant(OUR_NAME, PURE_NAME, f"{title}, pure Python", is_pure=True, **settings),
+    )
 
 
 @dataclass(frozen=True)

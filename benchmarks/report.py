@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.case import OUR_NAME, Case, Row
 from benchmarks.contenders import CONTENDERS
 from benchmarks.families import CASES
-from benchmarks.summary import Samples, judge, number, ratio, spread
+from benchmarks.summary import Samples, judge, number, ratio, spread, title_of
 
 _VERDICTS = {True: "met", False: "**missed**", None: "not measured"}
 
@@ -68,7 +68,8 @@ def _targets(cases: list[Case], results: dict[str, Any]) -> Iterator[str]:
                 verdict = judge(case, row, target, samples)
                 ours = spread(samples, target.who, row.metric)
                 value = f"{number(ours.middle)} {row.unit}" if ours else "-"
-                cells = (row.title, value, verdict.wanted, verdict.reached, _VERDICTS[verdict.met])
+                who = "" if target.who == OUR_NAME else f"; {title_of(case, target.who)}"
+                cells = (f"{row.title}{who}", value, verdict.wanted, verdict.reached, _VERDICTS[verdict.met])
                 yield f"| {' | '.join(cells)} |"
 
 

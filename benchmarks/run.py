@@ -120,6 +120,7 @@ class Runner:
             done = subprocess.run(
                 child_command(job),
                 cwd=project_root(),
+                env={**os.environ, "MUSE_PURE": "1" if one.is_pure else ""},
                 capture_output=True,
                 text=True,
                 timeout=_TIMEOUT_SECONDS,

@@ -48,7 +48,7 @@ def judge(case: Case, row: Row, target: Target, samples: Samples) -> Verdict:
     if target.kind == "ahead":
         return _judge_ahead(case, row, target, samples)
     found = ratio(samples, target.who, target.against, row.metric)
-    other = _title(case, target.against)
+    other = title_of(case, target.against)
     if target.kind == "at most":
         wanted = f"at most {target.factor:g}x {other}"
         if found is None:
@@ -77,7 +77,7 @@ def _judge_ahead(case: Case, row: Row, target: Target, samples: Samples) -> Verd
         for one in case.entrants
         if one.contender not in {OUR_NAME, "bare", "naive"} and (not target.peers or one.name in target.peers)
     ]
-    names = ", ".join(_title(case, name) for name in target.peers)
+    names = ", ".join(title_of(case, name) for name in target.peers)
     wanted = f"ahead of {names}" if names else "ahead of every peer"
     compared = {name: ratio(samples, target.who, name, row.metric) for name in peers}
     ratios = {name: found.middle for name, found in compared.items() if found is not None}
@@ -86,10 +86,10 @@ def _judge_ahead(case: Case, row: Row, target: Target, samples: Samples) -> Verd
     nearest = max(ratios, key=lambda name: ratios[name])
     best = ratios[nearest]
     words = f"{1 / best:.2f}x faster" if best < 1 else f"{best:.2f}x slower"
-    return Verdict(wanted, f"{words} than {_title(case, nearest)}", best < 1)
+    return Verdict(wanted, f"{words} than {title_of(case, nearest)}", best < 1)
 
 
-def _title(case: Case, name: str) -> str:
+def title_of(case: Case, name: str) -> str:
     return next((one.title for one in case.entrants if one.name == name), name)
 
 

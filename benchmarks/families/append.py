@@ -2,11 +2,14 @@
 
 from time import perf_counter
 
-from benchmarks.case import Case, Entrant, Job, Metrics, Row, Scale, Target, entrant
+from benchmarks.case import PURE_NAME, Case, Entrant, Job, Metrics, Row, Scale, Target, both_forms, entrant
+from benchmarks.peak_memory import resident_bytes
 from benchmarks.workload import DOMAIN, batches, work
 from muse.core.op_log import make_op_entry
 
 BATCH = 100
+_LONG_LOG = 6_000_000
+_BEHIND = 100_000
 
 
 def check_count(stored: int, expected: int) -> None:
@@ -53,6 +56,33 @@ def _append_many(job: Job) -> Metrics:
     return {"append": elapsed / (job.ops // BATCH * BATCH) * 1e6}
 
 
+def _append_many_behind(job: Job) -> Metrics:
+    store = job.open(directory=job.dataset)
+    elapsed, lamport_ts = 0.0, _LONG_LOG * 2
+    for actor_id, ops in batches(_BEHIND, BATCH):
+        entries = [make_op_entry(actor_id, DOMAIN, op, lamport_ts + step) for step, op in enumerate(ops, 1)]
+        lamport_ts += len(ops)
+        ready = store.prepared_batch(entries)
+        start = perf_counter()
+        store.append_many(ready)
+        elapsed += perf_counter() - start
+    store.close()
+    return {"append": elapsed / _BEHIND * 1e6}
+
+
+def _index_memory(job: Job) -> Metrics:
+    store = job.open()
+    before, lamport_ts = 0, 0
+    for actor_id, ops in batches(job.ops, BATCH):
+        entries = [make_op_entry(actor_id, DOMAIN, op, lamport_ts + step) for step, op in enumerate(ops, 1)]
+        lamport_ts += len(ops)
+        store.append_many(entries)
+        before = before or resident_bytes()
+    held = resident_bytes() - before
+    store.close()
+    return {"memory": held / job.ops}
+
+
 def _peers(slowest_share: float) -> tuple[Entrant, ...]:
     return (
         entrant(
@@ -79,7 +109,21 @@ def _all_ops(scale: Scale) -> int:
     return scale.ops
 
 
-_BATCH_TARGETS = (Target("at most", 4, "bare"), Target("faster", 20, "naive"), Target("ahead"))
+def _ten_thousand(_: Scale) -> int:
+    return 10_000
+
+
+def _a_million(scale: Scale) -> int:
+    return scale.big_log
+
+
+def _long_log(_: Scale, _one: Entrant) -> int:
+    return _LONG_LOG
+
+
+def _over_bare(compiled: float, pure: float) -> tuple[Target, ...]:
+    return Target("at most", compiled, "bare"), Target("at most", pure, "bare", who=PURE_NAME)
+
 
 CASES = (
     Case(
@@ -90,10 +134,10 @@ CASES = (
                 "append",
                 "record: clock, entry, crc, append, visible on return; one at a time",
                 "us/op",
-                (Target("at most", 3, "bare"), Target("faster", 8, "naive")),
+                (*_over_bare(2.1, 4), Target("faster", 8, "naive")),
             ),
         ),
-        entrants=(entrant("muse"), entrant("bare"), entrant("naive", share=0.25), *_peers(0.005)),
+        entrants=(*both_forms(), entrant("bare"), entrant("naive", share=0.25), *_peers(0.005)),
         count=_all_ops,
         measure=_record,
         explanation="Peers make their entry as the op log does (ids from a stock, cached time), encode it "
@@ -102,8 +146,15 @@ CASES = (
     Case(
         name="record_many",
         family="append",
-        rows=(Row("append", f"record_many: {BATCH} ops a call, entries made", "us/op", _BATCH_TARGETS),),
-        entrants=(entrant("muse"), entrant("bare"), entrant("naive", share=0.25), *_peers(0.05)),
+        rows=(
+            Row(
+                "append",
+                f"record_many: {BATCH} ops a call, entries made",
+                "us/op",
+                (*_over_bare(4, 12), Target("faster", 20, "naive"), Target("ahead")),
+            ),
+        ),
+        entrants=(*both_forms(), entrant("bare"), entrant("naive", share=0.25), *_peers(0.05)),
         count=_all_ops,
         measure=_record_many,
         explanation="The bare write takes the joined lines. The naive log writes them one at a time.",
@@ -111,11 +162,54 @@ CASES = (
     Case(
         name="append_many",
         family="append",
-        rows=(Row("append", f"append_many: {BATCH} ready entries a call", "us/op", _BATCH_TARGETS),),
-        entrants=(entrant("muse"), entrant("bare"), entrant("naive", share=0.25), *_peers(0.05)),
-        count=_all_ops,
+        rows=(
+            Row(
+                "append",
+                f"append_many: {BATCH} ready entries a call, the first ten thousand of a log",
+                "us/op",
+                (*_over_bare(5, 20), Target("faster", 20, "naive"), Target("ahead")),
+            ),
+        ),
+        entrants=(*both_forms(), entrant("bare"), entrant("naive", share=0.25), *_peers(0.05)),
+        count=_ten_thousand,
         measure=_append_many,
         explanation="Ours gives more: every entry is checked, and stored once however often it is appended; "
         "the peers take what they are given.",
+    ),
+    Case(
+        name="append_many_long",
+        family="append",
+        rows=(
+            Row(
+                "append",
+                f"append_many: {BATCH} ready entries a call, behind {_LONG_LOG:,} of a log just opened",
+                "us/op",
+                (*_over_bare(7, 30), Target("ahead")),
+            ),
+        ),
+        entrants=(*both_forms(), entrant("bare"), entrant("lmdb", title="LMDB, sync off")),
+        count=_all_ops,
+        measure=_append_many_behind,
+        dataset="appended",
+        dataset_size=_long_log,
+        long=True,
+        explanation="Written in place: each measurement leaves its log longer by as much as it appends.",
+    ),
+    Case(
+        name="index_memory",
+        family="append",
+        rows=(
+            Row(
+                "memory",
+                "memory that the index of ids takes",
+                "bytes/op",
+                (Target("under", 40), Target("under", 48, who=PURE_NAME)),
+            ),
+        ),
+        entrants=both_forms(),
+        count=_a_million,
+        measure=_index_memory,
+        explanation="What a process holds more after as many ready entries were appended, by hundreds, than "
+        "after the first hundred.",
     ),
 )

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from time import perf_counter
 
-from benchmarks.case import Case, Job, Metrics, Row, Scale, Target, entrant
+from benchmarks.case import OUR_NAME, PURE_NAME, Case, Job, Metrics, Row, Scale, Target, both_forms, entrant
 from benchmarks.families.append import check_count
 from benchmarks.store import Store
 from benchmarks.workload import Work, work
@@ -69,8 +69,13 @@ def _count(scale: Scale) -> int:
     return scale.durable_ops
 
 
+_TARGETS = tuple(
+    target
+    for who in (OUR_NAME, PURE_NAME)
+    for target in (Target("at most", 1.3, "bare", who=who), Target("ahead", peers=("leveldb",), who=who))
+)
 _ENTRANTS = (
-    entrant("muse", title='Muse op log, durability="disk"'),
+    *both_forms('Muse op log, durability="disk"'),
     entrant("bare", title="bare write + fdatasync (limit)"),
     entrant("naive", title="naive log + fsync"),
     entrant("sqlite", title="SQLite WAL, synchronous=FULL"),
@@ -91,7 +96,7 @@ CASES = (
                 "append",
                 "durable record, one writer",
                 "us/op",
-                (Target("at most", 1.3, "bare"), Target("ahead", peers=("sqlite", "lmdb", "rocksdb"))),
+                (*_TARGETS, Target("ahead", peers=("sqlite", "lmdb", "rocksdb"))),
             ),
         ),
         entrants=_ENTRANTS,
@@ -102,7 +107,7 @@ CASES = (
     Case(
         name="durable_8",
         family="durable",
-        rows=(Row("append", f"durable record, {WRITERS} threads", "us/op", (Target("ahead"),)),),
+        rows=(Row("append", f"durable record, {WRITERS} threads", "us/op", (*_TARGETS, Target("ahead"))),),
         entrants=tuple(one for one in _ENTRANTS if one.contender != "pycrdt"),
         count=_count,
         measure=_eight_writers,
