@@ -33,6 +33,9 @@ class Orphans:
         """Append the orphans whose parents have come by another way; return how many."""
         return self._arrivals.release()
 
-    def let_in(self, op_ids: Iterable[str]) -> None:
-        """Append those of the ops that are orphans, durably, whatever their parents: a commit has them."""
-        self._arrivals.release_covered(op_ids)
+    def let_in(self, entries: Iterable[OpEntry]) -> None:
+        """Append those of the entries, orphans or not, that the log lacks, durably, whatever keeps them out.
+
+        For what a commit covers: it vouches for them.
+        """
+        self._arrivals.let_in_covered(entries)

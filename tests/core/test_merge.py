@@ -371,7 +371,7 @@ def test_an_entry_whose_stamp_does_not_exceed_its_parents_is_held(logs: Logs) ->
             log.merge([*late, entry(6)])
             assert numbers(log.read_all()) == [5, 6]
             assert sorted(numbers(log.orphans.entries())) == [1, 2, 7]
-        log.orphans.let_in(one["op_id"] for one in late)
+        log.orphans.let_in(late)
         assert sorted(numbers(log.read_all())) == [1, 2, 5, 6, 7]
         assert log.orphans.entries() == []
 
