@@ -133,7 +133,7 @@ class Foresight:
         """Take in what was appended since; return the reasons for those of it that have no effect, by op id.
 
         Nothing is told while another thread is at it, nor `at_once` where it is not ready. If it turns out
-        then that it takes long, it is not ready any more, and begins anew with the next call that may wait.
+        then that it takes long, it is not ready any more, and begins again with the next call that may wait.
         """
         if at_once and not self.is_ready():
             return {}
