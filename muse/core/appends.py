@@ -126,7 +126,7 @@ class Appends(compiled.LogEnd):
         if self.clock.observe(highest):
             self.highest = max(self.highest, highest)
         else:
-            self.highest = max([self.highest, *filter(self.clock.observe, stamps)])
+            self.highest = max([self.highest, *filter(self.clock.observe, sorted(stamps))])
 
     def _open(self) -> None:
         self.check_open()
@@ -242,7 +242,8 @@ class Appends(compiled.LogEnd):
             return True
         highest = max(stamps)
         self.write(lines, end, len(op_ids), highest)
-        self.clock.observe(highest)
+        if not self.clock.observe(highest):
+            all(map(self.clock.observe, sorted(stamps)))  # each may be near the one before it
         are_there = self._file.end() == self.expected_end
         if are_there:
             self._reader.learn(op_ids, stamps, lengths, end, self.expected_end)

@@ -6,11 +6,12 @@ from itertools import accumulate, pairwise
 from muse.core.admission import Admission
 from muse.core.appends import Appends, Durability
 from muse.core.blocks import checked_lines, encode_lines
-from muse.core.entry import OpEntry
+from muse.core.entry import OpEntry, total_order
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader, collector_paused
 from muse.core.file.op_places import OpPlaces
 from muse.core.intake import Incoming, from_entries, from_log
+from muse.core.line import entry_json, frame
 from muse.core.merge import Check, Holders, Merge, MergeResult
 from muse.core.orphan_file import OrphanFile
 from muse.core.session_directory import SessionDirectory
@@ -162,18 +163,31 @@ class Arrivals:
 
     def release_covered(self, op_ids: Iterable[str]) -> None:
         """Append those of the ops that are orphans: a commit that covers them vouches for them."""
+        orphans = self._store.read()
+        self.let_in_covered(orphans[op_id][0] for op_id in op_ids if op_id in orphans)
+
+    def let_in_covered(self, entries: Iterable[OpEntry]) -> None:
+        """Append those of the entries that the log lacks: a commit that covers them vouches for them.
+
+        So they may be beyond the limits, stamped far ahead, or lack their parents: another log has them so.
+        """
+        by_id = {entry["op_id"]: entry for entry in entries}
+        if not by_id:
+            return
         with self._appends.exclusive():
-            orphans = dict(self._store.read())
-            ready = [orphans.pop(op_id) for op_id in op_ids if op_id in orphans]
-            if ready:
-                self._appends.write_ready(
-                    [line[:-1] for _, line in ready],
-                    [entry["op_id"] for entry, _ in ready],
-                    [entry["lamport_ts"] for entry, _ in ready],
-                    self._appends.take_in(),
-                )
-                self._file.sync()
-                self._store.write(line for _, line in orphans.values())
+            end = self._appends.take_in()
+            known = self._reader.find_many(list(by_id), self._appends.seen_end)
+            new = sorted((one for op_id, one in by_id.items() if op_id not in known), key=total_order)
+            self._appends.write_ready(
+                [frame(entry_json(entry))[:-1] for entry in new],
+                [entry["op_id"] for entry in new],
+                [entry["lamport_ts"] for entry in new],
+                end,
+            )
+            self._file.sync()
+            orphans = self._store.read()
+            if not by_id.keys().isdisjoint(orphans):
+                self._store.write(line for op_id, (_, line) in orphans.items() if op_id not in by_id)
 
 
 def _split(lines: bytes) -> list[bytes]:

@@ -3,12 +3,12 @@
 Union by op id: idempotent, commutative and associative. Nothing is written here; `OpLog.merge` does.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from muse.core.blocks import decode_framed
 from muse.core.clock import LamportClock
-from muse.core.entry import Limits, OpEntry, check_entry
+from muse.core.entry import MAX_LAMPORT, Limits, OpEntry, check_entry
 from muse.core.file.log_reader import LogReader
 from muse.core.intake import Incoming, Refusal, is_same_entry
 from muse.core.line import FramedEntry, decode_line, encode_line, read_framed
@@ -39,7 +39,8 @@ _LINES_AT_ONCE = 256
 class MergeResult:
     """The outcome of a merge: how many entries were new, how many the log had already, and the rest.
 
-    `added` counts those too that were orphans until now. `orphans`: new ones whose parents are not here.
+    `added` counts those too that were orphans until now. `orphans`: new ones whose parents are not here, or
+    not stamped below them.
     `conflicts`: op ids that the log has with another body; nothing was changed for them. `refused`: what
     may not enter. `reasons` says why, of the first hundred in conflict or refused.
     """
@@ -167,20 +168,17 @@ class Merge:
     def _enter(
         self, ready: list[Ready], orphans: ByOpId, end: int, op_count: int
     ) -> tuple[list[Ready], Waiting]:
-        """Part those whose parents are there from those that have to wait; refuse what can never enter."""
+        """Part those whose parents are there, with lower stamps, from those that have to wait."""
         if not any(one.parent_op_ids for one, _ in ready):
             self.added += len(ready)
             return ready, {}
         ready.sort(key=_total_order)  # a parent's stamp is lower: parents come first
         coming = {one.op_id: one for one, _ in ready}
         stamps = self._stamps_of_parents(coming, end, op_count)
-        never = _impossible(coming, stamps)
         entered: list[Ready] = []
         waiting: Waiting = {}
         for one, line in ready:
-            if one.op_id in never:
-                self.note((), [Refusal(one.op_id, never[one.op_id])])
-            elif all(parent in stamps for parent in one.parent_op_ids):
+            if all(stamps.get(parent, MAX_LAMPORT) < one.lamport_ts for parent in one.parent_op_ids):
                 stamps[one.op_id] = one.lamport_ts
                 entered.append((one, line))
             else:
@@ -238,46 +236,3 @@ def _conflict(op_id: str) -> Refusal:
 def _total_order(found: Ready) -> tuple[int, str, str]:
     one = found[0]
     return (one.lamport_ts, one.actor_id, one.op_id)
-
-
-def _impossible(coming: Coming, stamps: Mapping[str, int]) -> dict[str, str]:
-    """Return why, for each entry that cannot be what it says, whatever comes later."""
-    known = {**stamps, **{op_id: one.lamport_ts for op_id, one in coming.items()}}
-    late = {
-        op_id: (
-            f"lamport_ts {one.lamport_ts} does not exceed that of its parent {parent}: its author's "
-            "clock did not take the parent in"
-        )
-        for op_id, one in coming.items()
-        for parent in one.parent_op_ids
-        if known.get(parent, 0) >= one.lamport_ts
-    }
-    # Round a cycle, stamps cannot rise at each step: without a late one there is none.
-    cycles = _in_cycles(coming) if late else ()
-    return late | dict.fromkeys(cycles, "it is in a cycle of parents: nothing can be its own cause")
-
-
-def _in_cycles(entries: Coming) -> Iterable[str]:
-    """Return the ops that are ancestors of themselves, and those between two such."""
-    parents = {
-        op_id: {parent for parent in one.parent_op_ids if parent in entries} for op_id, one in entries.items()
-    }
-    return _without_roots(_without_roots(parents))
-
-
-def _without_roots(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Take away what leads to nothing, again and again; return the rest with its edges turned round."""
-    turned: dict[str, set[str]] = {node: set() for node in graph}
-    for node, targets in graph.items():
-        for target in targets:
-            turned[target].add(node)
-    left = {node: len(targets) for node, targets in graph.items()}
-    free = [node for node, count in left.items() if not count]
-    while free:
-        node = free.pop()
-        del left[node]
-        for source in turned[node]:
-            left[source] -= 1
-            if not left[source]:
-                free.append(source)
-    return {node: turned[node] & left.keys() for node in left}

@@ -1,4 +1,6 @@
-"""Entries whose parents have not come: which they are, and what they wait for."""
+"""Entries whose parents have not come, or have stamps that are not below: which, and what they wait for."""
+
+from collections.abc import Iterable
 
 from muse.core.arrivals import Arrivals
 from muse.core.entry import OpEntry, total_order
@@ -30,3 +32,10 @@ class Orphans:
     def release(self) -> int:
         """Append the orphans whose parents have come by another way; return how many."""
         return self._arrivals.release()
+
+    def let_in(self, entries: Iterable[OpEntry]) -> None:
+        """Append those of the entries, orphans or not, that the log lacks, durably, whatever keeps them out.
+
+        For what a commit covers: it vouches for them.
+        """
+        self._arrivals.let_in_covered(entries)

@@ -3,29 +3,39 @@
 What a thing refers to comes before it. So a copy that is cut short stores nothing that lacks anything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from muse.apply.domains import stated_states
+from muse.errors import ConflictError
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.walk import parents_first
 from muse.replication.peer import IDS_AT_MOST, Peer, Receiver
 from muse.replication.received import commit_in
 
 
-def copy_history(source: Peer, target: Receiver, tip: str) -> int:
+def copy_history(
+    source: Peer, target: Receiver, tip: str, bring_ops: Callable[[CommitRecord], bool] | None = None
+) -> int:
     """Copy the commits of `tip`'s history that `target` lacks, with all they need; return how many.
 
     `CorruptionError` where something does not hash to its id, `ConflictError` where the ops of a commit are
-    not there as it seals them: what was copied before it stays, and nothing refers to it.
+    not there as it seals them: what was copied before it stays, and nothing refers to it. `bring_ops` is
+    asked first to bring the ops of such a commit, and returns whether it did.
     """
     missing = _missing_commits(source, target, tip)
     for commit_id in missing:
         content = source.get("commit", commit_id)
         copy_objects(source, target, content.object_ids)
-        for snapshot_id in _snapshot_ids(commit_in(content.data, commit_id), source):
+        record = commit_in(content.data, commit_id)
+        for snapshot_id in _snapshot_ids(record, source):
             copy_snapshot(source, target, snapshot_id)
-        target.put("commit", commit_id, content.data)
+        try:
+            target.put("commit", commit_id, content.data)
+        except ConflictError:
+            if bring_ops is None or not bring_ops(record):
+                raise
+            target.put("commit", commit_id, content.data)
     return len(missing)
 
 

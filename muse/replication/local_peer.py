@@ -20,15 +20,16 @@ from muse.disk.aside import keep_aside
 from muse.disk.json_file import is_as_written
 from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL, Storage
-from muse.errors import ConflictError, MuseError, NotFoundError, StorageError
+from muse.errors import ConflictError, MuseError, NotFoundError, StorageError, UsageError
 from muse.history.commit_record import CommitRecord
 from muse.history.covered_ops import SessionLogs, SessionOps, op_ids_of, open_session
 from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.session_history import SessionHistories, session_histories
+from muse.replication.history_copy import copy_objects
 from muse.replication.log_items import read_items
-from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
+from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind, Peer
 from muse.replication.received import check_hash, commit_in, entries_in, snapshot_in
 from muse.replication.reconcile import ItemSet, respond
 from muse.session.live import LiveSession
@@ -207,18 +208,23 @@ class LocalPeer(Resource):
         seal = read_seal(record["message"])
         if seal is None:
             return
-        name, op_ids = seal.session_id, op_ids_of(self.repository.objects, seal)
-        covered = self._ops_of(name).covered(op_ids, start=self._starts.get(name, 0))
-        if root_of(covered.entries) != seal.root and not self._let_in_orphans(seal, op_ids, covered.entries):
-            lacking = len(op_ids) - len(covered.entries)
+        name, (op_ids, covered) = seal.session_id, self._covered(seal)
+        if root_of(covered) != seal.root and not self._let_in_orphans(seal, op_ids, covered):
+            lacking = len(op_ids) - len(covered)
             what = f"lacks {lacking} ops" if lacking else "holds another body of an op"
             raise ConflictError(
                 f"the log of session {name!r} in {self._root} {what} that commit {record['commit_id']} "
                 "covers: the commit is not taken over and the branch stays; mend what keeps the ops out; "
                 "where an op has another body on each side, one side has to begin again with 'muse clone'"
             )
+
+    def _covered(self, seal: Seal) -> tuple[list[str], list[OpEntry]]:
+        """Return the ids of the ops that a commit covers, and those of them that the log has, in order."""
+        name, op_ids = seal.session_id, op_ids_of(self.repository.objects, seal)
+        covered = self._ops_of(name).covered(op_ids, start=self._starts.get(name, 0))
         if covered.runs:
             self._starts[name] = covered.runs[0][0]
+        return op_ids, covered.entries
 
     def _let_in_orphans(self, seal: Seal, op_ids: Sequence[str], covered: Sequence[OpEntry]) -> bool:
         """Append the orphans that a commit covers, if all its ops are then in the log."""
@@ -227,10 +233,42 @@ class LocalPeer(Resource):
             return False
         with OpLog(self._root, seal.session_id, storage=self.storage) as log:
             orphans = [entry for entry in log.orphans.entries() if entry["op_id"] in lacking]
-            if root_of(sorted([*covered, *orphans], key=total_order)) != seal.root:
-                return False
-            log.append_many(orphans, durability="disk")
+            return self._let_in(log, seal, covered, orphans)
+
+    def _let_in(self, log: OpLog, seal: Seal, covered: Sequence[OpEntry], entries: Sequence[OpEntry]) -> bool:
+        """Append entries, if with them all ops of a commit are in the log."""
+        if root_of(sorted([*covered, *entries], key=total_order)) != seal.root:
+            return False
+        log.orphans.let_in(entries)
         return True
+
+    def bring_covered(self, source: Peer, record: CommitRecord) -> bool:
+        """Bring the ops that a commit covers and this log did not let in; return whether all are here then.
+
+        Its log has them, so all replicas shall: the seal of the commit vouches for them.
+        """
+        seal = read_seal(record["message"])
+        if seal is None:
+            return False
+        op_ids, covered = self._covered(seal)
+        known = {entry["op_id"] for entry in covered}
+        lacking = [op_id for op_id in op_ids if op_id not in known]
+        entries: list[OpEntry] = []
+        while lacking:
+            batch = source.entries(seal.session_id, lacking[:BATCH_OPS])
+            if not 0 < batch.done <= BATCH_OPS:
+                return False
+            copy_objects(source, self, batch.object_ids)
+            entries += entries_in(batch.lines)
+            del lacking[: batch.done]
+        if not entries:
+            return False
+        self._let_go()
+        try:
+            with OpLog(self._root, seal.session_id, storage=self.storage) as log:
+                return self._let_in(log, seal, covered, entries)
+        except UsageError:  # the session is archived
+            return False
 
     @contextlib.contextmanager
     def receiving(self) -> Iterator[None]:

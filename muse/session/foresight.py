@@ -1,6 +1,7 @@
 """Foresight: whether the ops of a log take effect, told as they come instead of when they are committed."""
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -17,12 +18,20 @@ _MOST_PENDING_BYTES = 1 << 20
 _MOST_BEHIND_BYTES = 1 << 16
 _MOST_WORKED_ON_BYTES = 1 << 23
 _MOST_OF_PROCESS_BYTES = 1 << 26
+_MOST_OF_ONE_FILE_BYTES = 1 << 20
+_MOST_SECONDS = 1.0
+_MOST_SECONDS_AT_ONCE = 0.05
+_MOST_FILE_BYTES_AT_ONCE = 1 << 17
 
 _Take = Callable[[Mapping[str, Any]], str]
 
 
 class _TooMuchError(Exception):
     """More is to be kept in memory than there is room for."""
+
+
+class _TooLongError(Exception):
+    """It takes more time than there is."""
 
 
 class _Memory:
@@ -63,17 +72,17 @@ class _MemoryShare:
 
 
 class _CountedFiles(Mapping[str, bytes]):
-    """Files, each of which takes its bytes when it is first read."""
+    """Files, each of which is counted when it is first read."""
 
-    def __init__(self, files: Mapping[str, bytes], share: _MemoryShare) -> None:
+    def __init__(self, files: Mapping[str, bytes], count: Callable[[int], None]) -> None:
         self._files = files
-        self._share = share
+        self._count = count
         self._read: set[str] = set()
 
     def __getitem__(self, path: str) -> bytes:
         content = self._files[path]
         if path not in self._read:
-            self._share.take(len(content))
+            self._count(len(content))
             self._read.add(path)
         return content
 
@@ -93,7 +102,8 @@ class Foresight:
     Each domain is followed on the files of the commit, whatever the others do. An append must not wait for
     it. So it begins where at most 1 MiB of ops is pending, and gives up where more than 64 KiB come at once,
     until the branch moves; a commit tells of each op in any case. So it does where it would work on more than
-    8 MiB of files and ops, or all of a process on more than 64 MiB: texts take many times that in memory.
+    8 MiB of files and ops, or all of a process on more than 64 MiB: texts take many times that in memory; on
+    a file of more than 1 MiB; and where it works for more than a second, as each op may cost a whole file.
     """
 
     def __init__(self, repository: Repository, log: OpLog, branch: Callable[[], str]) -> None:
@@ -107,21 +117,36 @@ class Foresight:
         self._takers: dict[str, _Take | None] = {}
         self._read_to: int | None = None  # None: given up
         self._share = _MemoryShare()
+        self._file_bytes = 0
+        self._is_hurried = False
+        self._slow_version: object = None  # that on which an op took long
         weakref.finalize(self, self._share.give_back)
 
     def is_ready(self) -> bool:
-        """Return whether it knows the branch as it is now."""
-        return self._version is not None and self._version == self._version_now()
+        """Return whether it knows the branch as it is now, and what it works on is little, or nothing."""
+        if self._version is None or self._version != self._version_now():
+            return False
+        is_quick = self._version != self._slow_version and self._file_bytes <= _MOST_FILE_BYTES_AT_ONCE
+        return self._read_to is None or is_quick
 
-    def catch_up(self) -> dict[str, str]:
+    def catch_up(self, *, at_once: bool = False) -> dict[str, str]:
         """Take in what was appended since; return the reasons for those of it that have no effect, by op id.
 
-        Nothing is told while another thread is at it.
+        Nothing is told while another thread is at it, nor `at_once` where it is not ready. If it turns out
+        then that it takes long, it is not ready any more, and begins again with the next call that may wait.
         """
+        if at_once and not self.is_ready():
+            return {}
         if not self._lock.acquire(blocking=False):
             return {}
         try:
+            self._is_hurried = at_once
             return self._taken_in()
+        except _TooLongError:
+            if at_once:
+                self._slow_version, self._version = self._version, None
+            self._give_up()
+            return {}
         except Exception:  # noqa: BLE001 - a fault of a plugin, of what is stored, or too much: a commit tells
             self._give_up()
             return {}
@@ -148,6 +173,7 @@ class Foresight:
         """Keep nothing until the branch moves."""
         self._read_to = None
         self._files, self._takers = {}, {}
+        self._file_bytes = 0
         self._share.give_back()
 
     def _version_now(self) -> tuple[str, object]:
@@ -165,14 +191,20 @@ class Foresight:
             return {}
         self._share.take(pending_bytes)
         files = TreeFiles(self._repository, self._repository.read_tree(self._head))
-        self._files = _CountedFiles(files, self._share)
+        self._files = _CountedFiles(files, self._count_file)
         pending = self._log.replay_since_checkpoint(until=cut, salvage=True)
         self._read_to = cut.offset
         return self._reasons(pending)
 
     def _reasons(self, entries: Iterable[OpEntry]) -> dict[str, str]:
-        told = ((entry["op_id"], self._take(entry)) for entry in entries)
-        return {op_id: reason for op_id, reason in told if reason}
+        until = time.thread_time() + (_MOST_SECONDS_AT_ONCE if self._is_hurried else _MOST_SECONDS)
+        reasons: dict[str, str] = {}
+        for entry in entries:
+            if reason := self._take(entry):
+                reasons[entry["op_id"]] = reason
+            if time.thread_time() > until:
+                raise _TooLongError
+        return reasons
 
     def _take(self, entry: OpEntry) -> str:
         domain = entry["domain"]
@@ -182,7 +214,7 @@ class Foresight:
                 plugin.foresee(
                     self._files,
                     self._fetch,
-                    _CountedFiles(read_state(self._repository, self._head, domain), self._share),
+                    _CountedFiles(read_state(self._repository, self._head, domain), self._count_file),
                 )
                 if isinstance(plugin, ForeseeingPlugin)
                 else None
@@ -192,5 +224,14 @@ class Foresight:
 
     def _fetch(self, object_id: str) -> bytes:
         content = self._repository.objects.get(object_id)
-        self._share.take(len(content))
+        self._count_file(len(content))
         return content
+
+    def _count_file(self, size: int) -> None:
+        """Count a file that is read. An op may cost as much as all of it, or several times that."""
+        if size > _MOST_OF_ONE_FILE_BYTES:
+            raise _TooMuchError
+        self._file_bytes += size
+        if self._is_hurried and self._file_bytes > _MOST_FILE_BYTES_AT_ONCE:
+            raise _TooLongError
+        self._share.take(size)

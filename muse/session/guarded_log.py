@@ -110,6 +110,11 @@ class GuardedLog:
         self, requests: Sequence[Request], *, durability: Durability | None = None
     ) -> list[list[Receipt]]:
         """Do `append` for several requests in one step, with one write; return the receipts of each."""
+        return self._append(requests, durability, at_once=False)
+
+    def _append(
+        self, requests: Sequence[Request], durability: Durability | None, *, at_once: bool
+    ) -> list[list[Receipt]]:
         offers = [
             [make_offer(op, request, any_domain=self._any_domain) for op in request.ops]
             for request in requests
@@ -118,7 +123,7 @@ class GuardedLog:
         reads = any(request.seen_frontier is not None for request in requests)
         if valid:
             if self._foresight is not None:
-                self._foresight.catch_up()
+                self._foresight.catch_up(at_once=at_once)
             if not all(offer.states_parents for offer in valid):
                 self._heads.catch_up()
             recent = self._policy_read[1] if self._policy_read is not None else self.policy()
@@ -134,7 +139,7 @@ class GuardedLog:
                 if arriving is not None:
                     settle_overlaps(valid)
                 self._propose([offer for offer in valid if offer.is_proposed])
-                self._tell_ineffective(valid)
+                self._tell_ineffective(valid, at_once=at_once)
             if (durability or self._log.durability) == "disk":
                 self._log.sync()
         return [[offer.final_receipt for offer in some] for some in offers]
@@ -156,7 +161,7 @@ class GuardedLog:
         with self._log.exclusive(wait=False) as is_exclusive:
             if not is_exclusive or (_rest_on_heads(requests) and self._heads.is_far_behind()):
                 return None
-            return self.append_requests(requests, durability="os")
+            return self._append(requests, "os", at_once=True)
 
     def _catch_up(self, policy: Policy, offers: Sequence[Offer], *, reads: bool) -> None:
         """Take in what is in the log by now, as far as the policy asks for it."""
@@ -259,9 +264,9 @@ class GuardedLog:
         frontier, domain = offer.request.seen_frontier, offer.entry["domain"]
         return self._heads.names(domain) if frontier is None else self._heads.seen_by(domain, frontier)
 
-    def _tell_ineffective(self, offers: Sequence[Offer]) -> None:
+    def _tell_ineffective(self, offers: Sequence[Offer], *, at_once: bool) -> None:
         """Write into the receipts of ops that entered the log why they have no effect, as far as is known."""
-        reasons = {} if self._foresight is None else self._foresight.catch_up()
+        reasons = {} if self._foresight is None else self._foresight.catch_up(at_once=at_once)
         for offer in offers if reasons else ():
             reason, receipt = reasons.get(offer.entry["op_id"]), offer.receipt
             if reason and receipt is not None and receipt.status == "stored" and not receipt.kind:

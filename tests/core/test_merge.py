@@ -363,40 +363,33 @@ def test_100_001_orphans_fill_no_disk(logs: Logs) -> None:
 # -- causes that cannot be -------------------------------------------------------------------------
 
 
-def test_an_entry_whose_stamp_does_not_exceed_its_parents_is_refused(logs: Logs) -> None:
+def test_an_entry_whose_stamp_does_not_exceed_its_parents_is_held(logs: Logs) -> None:
     with logs("one") as log:
         log.append(entry(5))
-        result = log.merge([entry(1, 5), entry(2, 5, stamp=5), entry(7, 6, stamp=3), entry(6)])
-        assert (result.added, result.refused, result.orphans) == (1, 3, 0)
-        assert "does not exceed that of its parent" in result.reasons[0].reason
-        assert numbers(log.read_all()) == [5, 6]
+        late = [entry(1, 5), entry(2, 5, stamp=5), entry(7, 6, stamp=3)]
+        for _ in range(2):
+            log.merge([*late, entry(6)])
+            assert numbers(log.read_all()) == [5, 6]
+            assert sorted(numbers(log.orphans.entries())) == [1, 2, 7]
+        log.orphans.let_in(late)
+        assert sorted(numbers(log.read_all())) == [1, 2, 5, 6, 7]
+        assert log.orphans.entries() == []
 
 
 @pytest.mark.parametrize("stamps", [(1, 2, 3), (3, 2, 1), (2, 2, 2), (2, 1, 3)])
 @pytest.mark.parametrize("one_by_one", [False, True])
-def test_a_cycle_of_parents_is_refused_whole_and_what_follows_it_is_held(
+def test_a_cycle_of_parents_is_held_with_what_follows_it(
     logs: Logs, stamps: tuple[int, int, int], *, one_by_one: bool
 ) -> None:
     cycle = [entry(1, 2, stamp=stamps[0]), entry(2, 3, stamp=stamps[1]), entry(3, 1, stamp=stamps[2])]
     bad = [*cycle, entry(9, 1)]
     with logs("one") as log:
         results = [log.merge([one]) for one in bad] if one_by_one else [log.merge(bad)]
-        assert sum(result.added for result in results) == 0
-        if not one_by_one:
-            assert (results[0].refused, results[0].orphans) == (3, 1)
-            assert all("cycle" in reason.reason for reason in results[0].reasons)
-            assert numbers(log.orphans.entries()) == [9]
+        assert sum(result.added + result.refused for result in results) == 0
+        assert sum(result.orphans for result in results) == 4
+        assert sorted(numbers(log.orphans.entries())) == [1, 2, 3, 9]
         assert log.read_all() == []
         assert log.merge([entry(10)]).added == 1
-
-
-def test_a_hundred_cycles_and_a_long_chain_take_no_time_to_tell_apart(logs: Logs) -> None:
-    chain = [entry(number, number - 1) for number in range(5_001, 10_000)]
-    cycles = [one for n in range(1, 4_001, 2) for one in (entry(n, n + 1), entry(n + 1, n))]
-    with logs("one") as log:
-        result = log.merge([*chain, *cycles])
-        assert (result.orphans, result.refused) == (len(chain), len(cycles))
-        assert len(result.reasons) == 100
 
 
 # -- any order, partition, crash and restart -----------------------------------------------------

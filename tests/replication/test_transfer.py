@@ -11,8 +11,12 @@ import pytest
 
 from muse.checks.replay import replay_commits
 from muse.checks.verify import verify_repository
+from muse.core import merge as merge_module
+from muse.core.entry import DEFAULT_LIMITS
 from muse.core.file.objects import ObjectStore
+from muse.core.line import entry_json, frame
 from muse.core.op_log import OpEntry, OpLog, make_op_entry
+from muse.disk import layout
 from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageError, UsageError
 from muse.history.commit_record import CommitRecord, make_commit_record, state_snapshots
 from muse.history.dag import CommitDag
@@ -431,6 +435,62 @@ def test_ops_of_history_come_in_though_a_parent_is_nowhere(two: Two, tmp_path: P
             assert log.replay_since_checkpoint() == []
             log.orphans.release()
             assert log.orphans.entries() == []
+        assert log_of(root) == log_of(first)
+        assert replay_commits(Repository.open(str(root))).findings == []
+
+
+@pytest.mark.parametrize("is_cycle", [False, True])
+@pytest.mark.parametrize("is_pushed", [False, True])
+def test_ops_of_history_come_in_though_an_op_is_not_stamped_above_its_parent(
+    two: Two, tmp_path: Path, *, is_cycle: bool, is_pushed: bool
+) -> None:
+    first, second = two
+    parent = make_op_entry("ada", DOMAIN, {"n": 1}, 20)
+    child = make_op_entry("ada", DOMAIN, {"n": 2}, 10, parent_op_ids=[parent["op_id"]])
+    if is_cycle:
+        parent["parent_op_ids"] = [child["op_id"]]
+    with OpLog(first, "jam") as log:
+        log.append(child)
+    append_and_commit(first, parent)  # the child was let in before it
+    if is_pushed:
+        push_to(first, second)
+    else:
+        pull_from(second, first)
+    for root in (second, make_replica(first, tmp_path / "third")):
+        with OpLog(root, "jam") as log:
+            assert log.replay_since_checkpoint() == []
+            assert log.orphans.entries() == []
+        assert log_of(root) == log_of(first)
+        assert replay_commits(Repository.open(str(root))).findings == []
+
+
+@pytest.mark.parametrize("why", ["stamps", "limits", "orphans"])
+def test_ops_of_history_come_in_whatever_a_merge_says_of_them(
+    two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    first, second = two
+    jump, absent = DEFAULT_LIMITS.lamport_jump, make_op_entry("ada", DOMAIN, {}, 1)["op_id"]
+    if why == "stamps":  # each near enough to the one before it
+        entries = [make_op_entry("ada", DOMAIN, {"n": n}, n * jump) for n in (1, 2, 3)]
+    elif why == "limits":  # a line of another tool, which readers take
+        entries = [make_op_entry("a" * 300, DOMAIN, {"text": "x" * (1 << 20)}, 5, parent_op_ids=[absent] * 2)]
+    else:
+        monkeypatch.setattr(merge_module, "ORPHANS_AT_MOST", 2)
+        entries = [make_op_entry("ada", DOMAIN, {"n": n}, 9 + n, parent_op_ids=[absent]) for n in range(5)]
+    for entry in entries:
+        if why == "limits":
+            with Path(layout.ops_file(str(first), "jam")).open("ab") as file:
+                file.write(frame(entry_json(entry)))
+        else:
+            with OpLog(first, "jam") as log:
+                log.append(entry)
+    commit(first)
+    pull_from(second, first)
+    for root in (second, make_replica(first, tmp_path / "third")):
+        with OpLog(root, "jam") as log:
+            assert log.replay_since_checkpoint() == []
+            assert log.orphans.entries() == []
+            assert log.next_lamport_ts(1) > max(entry["lamport_ts"] for entry in entries)
         assert log_of(root) == log_of(first)
         assert replay_commits(Repository.open(str(root))).findings == []
 

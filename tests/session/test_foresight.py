@@ -2,17 +2,19 @@
 
 import gc
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import delete_note, insert_note, rename_file
 from muse.session import foresight as foresight_module
-from muse.session.guarded_log import GuardedLog
+from muse.session.guarded_log import GuardedLog, Request
 from muse.session.live import LiveSession
 from muse.session.receipt import Receipt
 from muse.session.text_replica import CodeReplica
@@ -121,3 +123,50 @@ def test_it_gives_up_where_it_would_work_on_much_until_the_branch_moves(
         del guarded
     gc.collect()
     assert room._left == 4_000
+
+
+def test_ops_that_each_cost_a_whole_file_are_followed_no_longer_than_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, _ = Repository.init(str(tmp_path))
+    paths = [f"{number}.mid" for number in range(10)]
+    renames = [{"domain": "music", "domain_op": rename_file(*pair)} for pair in pairwise(paths)]
+    with LiveSession(tmp_path, "jam") as live:
+        live.edit("ada", "music", insert_note(paths[0], "x", C4))
+        live.commit("A file")
+        guarded = GuardedLog(repository, live.log)
+        assert guarded.append([LOST], actor_id="ada")[0].kind == "ineffective"
+        taken: list[Any] = []
+        take = foresight_module.Foresight._take
+
+        def noting(self: foresight_module.Foresight, entry: OpEntry) -> str:
+            taken.append(entry)
+            return take(self, entry)
+
+        monkeypatch.setattr(foresight_module.Foresight, "_take", noting)
+        monkeypatch.setattr(foresight_module, "_MOST_SECONDS", 0)
+        guarded.append(renames, actor_id="ada")
+        assert len(taken) == 1
+        assert guarded.append([LOST], actor_id="ada")[0].kind == ""
+        assert len(live.commit("All is told here").ignored) == 2
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"), [("_MOST_SECONDS_AT_ONCE", 0), ("_MOST_FILE_BYTES_AT_ONCE", 20_000)]
+)
+def test_what_takes_long_is_not_done_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    repository, _ = Repository.init(str(tmp_path))
+    edit = {"domain": "code", "domain_op": {"op": "insert", "address": "a.txt", "position": 0, "text": "1"}}
+    with LiveSession(tmp_path, "jam") as live:
+        CodeReplica(live, live.log, "ada").create("a.txt", "large\n" * 10_000)
+        live.commit("A large file")
+        guarded = GuardedLog(repository, live.log)
+        assert guarded.append_at_once([Request("ada", [LOST])]) is None
+        assert guarded.append([LOST], actor_id="ada")[0].kind == "ineffective"
+        monkeypatch.setattr(foresight_module, bound, value)
+        assert guarded.append_at_once([Request("ada", [edit, LOST])]) is not None
+        for _ in range(2):  # it begins anew where it may take its time
+            assert guarded.append_at_once([Request("ada", [LOST])]) is None
+            assert guarded.append([LOST], actor_id="ada")[0].kind == "ineffective"

@@ -218,8 +218,9 @@ class MusicTree:
         expected = expected_of(op)
         if expected is None:
             return
-        data = self.data(path)
-        if data is None or expected.get("content_id") not in {None, object_id(data)}:
+        content_id = expected.get("content_id")
+        data = self.data(path) if content_id is not None else None
+        if not self.exists(path) or (data is not None and content_id != object_id(data)):
             raise DomainError(f"{path!r} is not as the op expects it: it was changed or deleted since")
 
     def _require(self, path: str) -> None:

@@ -13,7 +13,7 @@ from muse.core.content_id import object_id
 from muse.disk.tree_path import path_fault
 from muse.domain import Application, DomainPlugin
 from muse.errors import CorruptionError, DomainError
-from muse.plugins.music.identified_score import identified_notes
+from muse.plugins.music.identified_score import IdentifiedScore, identified_notes
 from muse.plugins.music.midi_file import (
     MidiScore,
     Note,
@@ -36,6 +36,7 @@ from muse.plugins.music.notes import (
     replace_note,
 )
 from muse.plugins.music.plugin import MusicPlugin, check_op
+from muse.plugins.music.tree import MusicTree
 from muse.plugins.op_fields import names_path
 from tests.samples.midi_samples import (
     REAL_FILES,
@@ -402,3 +403,19 @@ def test_a_malformed_op_is_ignored_with_its_reason_and_refused_at_the_door(op: A
     assert why in reasons({"a.mid": A_FILE}, op)[0]
     with pytest.raises(DomainError, match=why):
         check_op(op)
+
+
+def test_an_op_that_expects_any_file_writes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(_score: IdentifiedScore) -> None:
+        raise AssertionError("the whole file was written")
+
+    monkeypatch.setattr(IdentifiedScore, "write", write)
+    tree = MusicTree({}, dict[str, bytes]().__getitem__)
+    note = Note(pitch=60, velocity=80, start_tick=0, duration_ticks=480)
+    for number in range(5):
+        tree.apply(
+            number, {**insert_note("a.mid", f"n{number}", note), **({"expected": {}} if number else {})}
+        )
+    with pytest.raises(DomainError, match="not as the op expects it"):
+        tree.apply(5, {**insert_note("b.mid", "n", note), "expected": {}})
+    assert len(tree.score("a.mid").notes) == 5
