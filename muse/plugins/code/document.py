@@ -200,16 +200,21 @@ class TextDocument:
         if is_start and not length and added:
             if added[-1] != "\n":
                 return self.edit_as(self.client | _LAST, patch)
-            if position < len(self.text) and (data := self._insert_before_deleted(position, added)):
+            if data := self.insert_lines(position, added):
                 return data
         return self.edit([patch], is_behind=True)
 
-    def _insert_before_deleted(self, position: int, added: str) -> bytes:
-        """Insert before what was deleted at a place; return the update, b"" where nothing was.
+    def insert_lines(self, position: int, added: str) -> bytes:
+        """Insert whole lines before what was deleted at the start of a line; return the update.
 
-        The library puts text behind that.
+        b"" where nothing was deleted, and where these are no whole lines before one: `edit` does that. It
+        would put them behind what was deleted, and that would be in another line, should it come back.
         """
-        text, state = self.text, self.state()
+        text = self.text
+        is_start = not position or text[position - 1 : position] == "\n"
+        if not is_start or added[-1:] != "\n" or not 0 <= position < len(text) or not self._has_deleted():
+            return b""
+        state = self.state()
         usual = TextDocument(self.client, state)
         last, left = usual.left_at(position), usual.unit_before(position)
         if last is None or last == left:
@@ -221,12 +226,20 @@ class TextDocument:
             trial.apply(read_update(data))
         if trial.left_at(position) != left:
             data = self._between(left, _unit_behind(state, utf16_length(text[:position])), added)
-        self.apply(read_update(data))
+        update = read_update(data)
+        self.apply(update)
         self._text = f"{text[:position]}{added}{text[position:]}"
+        self._cursor, self._right = position + len(added), update.right
         return data
 
     def _between(self, left: Id | None, right: Id | None, added: str) -> bytes:
         return write_insert(self.client, self.vector.get(self.client, 0), left, right, added)
+
+    def _has_deleted(self) -> bool:
+        transaction = self._document.create_transaction()
+        deletions = self._document.get_update(transaction, self._document.get_state(transaction))
+        transaction.drop()
+        return deletions != b"\0\0"
 
     def left_at(self, position: int) -> Id | None:
         """Insert something at a place; return what is left of it, deleted or not. Only for a copy."""
