@@ -199,10 +199,24 @@ class TextDocument:
         is_start = not position or self.text[position - 1 : position] == "\n"
         if is_start and not length and added:
             if added[-1] != "\n":
-                return self.edit_as(self.client | _LAST, patch)
+                return self._edit_last(patch)
             if data := self.insert_lines(position, added):
                 return data
         return self.edit([patch], is_behind=True)
+
+    def _edit_last(self, patch: Patch) -> bytes:
+        """Insert as a client of which what it writes at one place comes last.
+
+        Between what stands side by side, deleted or not: only so do all replicas come to one order.
+        """
+        client = self.client | _LAST
+        if not self._has_deleted():
+            return self.edit_as(client, patch)
+        position, _, added = patch
+        text, data = self.text, self.fork(client).edit([patch])
+        self.apply(read_update(data))
+        self._text = f"{text[:position]}{added}{text[position:]}"
+        return data
 
     def insert_lines(self, position: int, added: str) -> bytes:
         """Insert whole lines before what was deleted at the start of a line; return the update.

@@ -145,3 +145,16 @@ def test_lines_that_are_added_come_before_all_that_was_deleted_at_the_start_of_t
             made, known = read_update(data), Characters.of(documents[side].state())
             place = known.ids.index((made.client, made.start))
             assert not place or known.ids[place - 1] in known.texts
+
+
+def test_what_is_written_before_a_line_of_which_the_start_was_changed_has_one_place_everywhere() -> None:
+    start = TextDocument(300)
+    updates = [start.edit([(0, 0, "ab cd\n")])]
+    one, other = start.fork(100), start.fork(200)
+    updates += [document.edit_in_lines((0, 2, word)) for document, word in ((one, "A"), (other, "B"))]
+    updates += [one.edit_in_lines((0, 0, "it ")), other.edit_in_lines((0, 0, "or "))]
+    for document in (start, one, other):
+        for update in updates:
+            document.apply(read_update(update))
+
+    assert start.text == one.text == other.text
