@@ -90,7 +90,9 @@ def run(arguments: list[str]) -> int:
         command = typer.main.get_command(make_app(_wanted(arguments)))
         return command.main(arguments, prog_name="muse", standalone_mode=False) or 0
     except typer.TyperException as error:
-        hint = f"{error.format_message().rstrip('.')}; see 'muse --help'"
+        context: typer.Context | None = getattr(error, "ctx", None)
+        command_name = context.command_path if context else "muse"
+        hint = f"{error.format_message().rstrip('.')}; see '{command_name} --help'"
         print_error("UsageError", hint, as_json=as_json)
         return 2
     except MuseError as error:

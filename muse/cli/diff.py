@@ -49,7 +49,11 @@ def diff(
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
     if commit is None:
-        _diff_files(invocation, repository, session, tree_paths(invocation, repository, paths))
+        try:
+            _diff_files(invocation, repository, session, tree_paths(invocation, repository, paths))
+        except NotFoundError:
+            _check_names_no_commit(repository, paths or ())
+            raise
         return
     if session is not None:
         raise UsageError("--session is for the files here: leave it out, or leave out --commit")
@@ -69,6 +73,14 @@ def _diff_files(
         print_error("StorageError", f"{fault.path}: {fault.reason}", as_json=invocation.output.as_json)
     if faults:
         raise typer.Exit(1)
+
+
+def _check_names_no_commit(repository: Repository, names: Sequence[str]) -> None:
+    """Raise `UsageError` if the first of some names, which is no file, is a commit."""
+    for name in names[:1]:
+        with suppress(NotFoundError):
+            repository.dag.resolve(name.partition(_RANGE)[0])
+            raise UsageError(f"{name!r} is no file, it names a commit: write --commit {name}")
 
 
 def _sides(

@@ -96,12 +96,20 @@ def test_without_a_command_the_help_comes_on_stderr(muse: Muse, arguments: tuple
 
 
 @pytest.mark.parametrize(
-    "arguments", [("frob",), ("log", "--frob"), ("commit",), ("session", "tail", "jam", "-n", "many")]
+    ("arguments", "command"),
+    [
+        (("frob",), ""),
+        (("log", "--frob"), " log"),
+        (("commit",), " commit"),
+        (("session", "tail", "jam", "-n", "many"), " session tail"),
+    ],
 )
-def test_a_mistyped_command_is_one_line_and_status_2(muse: Muse, arguments: tuple[str, ...]) -> None:
+def test_a_mistyped_command_is_one_line_with_where_to_look_and_status_2(
+    muse: Muse, arguments: tuple[str, ...], command: str
+) -> None:
     ran = muse(*arguments)
     assert ran.status == 2
-    assert "see 'muse --help'" in ran.complaint
+    assert f"see 'muse{command} --help'" in ran.complaint
 
 
 def test_an_error_for_programs_is_an_object_on_stderr(muse: Muse) -> None:

@@ -129,6 +129,7 @@ def test_two_commits_and_paths_may_be_named(muse: Muse, write: Write) -> None:
     ("arguments", "reason"),
     [
         (("nothing",), "there is no file 'nothing', here or in the session"),
+        (("HEAD",), "'HEAD' is no file, it names a commit: write --commit HEAD"),
         (("--commit", "nobody"), "names no commit or branch"),
         (("--commit", "HEAD", "nothing"), "no file or directory 'nothing'"),
         (("--commit", "HEAD", "take"), "names a commit and a path: write --commit HEAD..take"),

@@ -49,6 +49,18 @@ def test_an_actor_is_undone_over_pending_and_committed_ops(session: LiveSession,
     assert committed(session) == "one\ntwo\n"
 
 
+def test_what_is_undone_at_the_start_of_a_line_stays_out_of_the_line_added_before_it(
+    session: LiveSession,
+) -> None:
+    CodeReplica(session, session.log, "bob").replace("n.txt", 0, 3, "1")
+    added = CodeReplica(session, session.log, "ada")
+    added.insert("n.txt", 0, "more\n")
+    added.insert("n.txt", 5, "and ")
+    assert text(session) == "more\nand 1\nand a half\ntwo\n"
+    undo(session, by_actor("bob"), "eve")
+    assert text(session) == "more\nand one\ntwo\n"
+
+
 def test_the_ops_of_an_undoing_name_what_they_undo_and_what_was_seen(session: LiveSession) -> None:
     made, added = session.log.read_all()
     outcome = undo(session, by_actor("ada"), "eve")

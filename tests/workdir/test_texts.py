@@ -16,6 +16,7 @@ from muse.history.repository import Repository
 from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from muse.views.blame import blame_file, blame_newest
+from muse.views.undo import by_actor, undo
 from muse.workdir.workdir import RecordOutcome, Workdir
 
 
@@ -453,6 +454,20 @@ def test_whatever_two_directories_type_nobodys_text_is_lost_and_they_converge(
         assert text == read(two / "a.txt") == session_text(one, "a.txt")
         assert text.count(marks[0]) == text.count(marks[1]) == 2
     assert record(one).recorded == record(one, "bob", two).recorded == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"), [("FOO bar", "foo bar"), ("bar", "foo bar"), ("now foo bar", "foo bar")]
+)
+def test_what_is_undone_at_the_start_of_a_line_stays_out_of_the_line_added_before_it(
+    root: Path, changed: str, expected: str
+) -> None:
+    for actor, line in (("ada", "foo bar"), ("bot", changed), ("ada", f"new\n{changed}")):
+        write(root / "a.txt", f"one\n{line}\ntwo\n")
+        record(root, actor)
+    with LiveSession(str(root), "jam") as session:
+        undo(session, by_actor("bot"), "ada")
+    assert session_text(root, "a.txt") == f"one\nnew\n{expected}\ntwo\n"
 
 
 def test_commits_that_came_without_a_look_between_double_nothing(

@@ -126,13 +126,13 @@ def replay(
 
     Example: muse replay song.mid --rate 200
 
-    muse replay trace.json.gz --rate max
+    Example: muse replay trace.json.gz --rate max
 
-    muse replay ~/my-project --limit 50
+    Example: muse replay ~/my-project --limit 50
 
-    muse replay ~/my-project --as-commits
+    Example: muse replay ~/my-project --as-commits
 
-    muse replay essay.txt --actors 3
+    Example: muse replay essay.txt --actors 3
     """
     invocation = remember(ctx, repo, as_json=as_json)
     if as_commits:

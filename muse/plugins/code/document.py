@@ -1,11 +1,13 @@
 """One text as a CRDT document: pycrdt (Yjs), with positions in code points."""
 
+import re
 from typing import TYPE_CHECKING
 
 from muse.errors import DomainError
 from muse.plugins.code.update import (
     ROOT,
     Id,
+    TextPiece,
     Update,
     Vector,
     pairs_in,
@@ -14,6 +16,7 @@ from muse.plugins.code.update import (
     read_update,
     read_vector,
     utf16_length,
+    with_texts,
     write_insert,
 )
 
@@ -25,6 +28,8 @@ Patch = tuple[int, int, str]
 
 _LAST = 1 << 52
 """What such a client writes at one place comes after what others write there: their ids are lower."""
+_HERE, _GONE = "+", "-"  # in the place of each unit of a text that is there, or was deleted
+_RUNS = re.compile(r"\++")
 
 
 def _new_document(client: int) -> "Doc":
@@ -178,7 +183,7 @@ class TextDocument:
         elif length:
             return self.edit([patch])  # what only deletes names no client
         else:
-            sides = self._character(position - 1), self._character(position)
+            sides = self.character(position - 1), self.character(position)
             data = write_insert(client, self.vector.get(client, 0), *sides, added)
         self.apply(read_update(data))
         self._text = f"{text[:position]}{added}{text[position + length :]}"
@@ -187,15 +192,81 @@ class TextDocument:
     def edit_in_lines(self, patch: Patch) -> bytes:
         """Apply one patch as `edit` does, apart from lines that others add at the same time.
 
-        What begins a line that was there comes behind lines that are added before it.
+        What begins a line that was there comes behind lines that are added before it. Lines that are added
+        before one come before all that was deleted at its start: should that come back, it is in its line.
         """
         position, length, added = patch
         is_start = not position or self.text[position - 1 : position] == "\n"
-        if is_start and not length and added[-1:] not in {"", "\n"}:
-            return self.edit_as(self.client | _LAST, patch)
+        if is_start and not length and added:
+            if added[-1] != "\n":
+                return self._edit_last(patch)
+            if data := self.insert_lines(position, added):
+                return data
         return self.edit([patch], is_behind=True)
 
-    def _character(self, place: int) -> Id | None:
+    def _edit_last(self, patch: Patch) -> bytes:
+        """Insert as a client of which what it writes at one place comes last.
+
+        Between what stands side by side, deleted or not: only so do all replicas come to one order.
+        """
+        client = self.client | _LAST
+        if not self._has_deleted():
+            return self.edit_as(client, patch)
+        position, _, added = patch
+        text, data = self.text, self.fork(client).edit([patch])
+        self.apply(read_update(data))
+        self._text = f"{text[:position]}{added}{text[position:]}"
+        return data
+
+    def insert_lines(self, position: int, added: str) -> bytes:
+        """Insert whole lines before what was deleted at the start of a line; return the update.
+
+        b"" where nothing was deleted, and where these are no whole lines before one: `edit` does that. It
+        would put them behind what was deleted, and that would be in another line, should it come back.
+        """
+        text = self.text
+        is_start = not position or text[position - 1 : position] == "\n"
+        if not is_start or added[-1:] != "\n" or not 0 <= position < len(text) or not self._has_deleted():
+            return b""
+        state = self.state()
+        usual = TextDocument(self.client, state)
+        last, left = usual.left_at(position), usual.unit_before(position)
+        if last is None or last == left:
+            return b""
+        likely = (left[0], left[1] + 1) if left else (last[0], 0)
+        data = self._between(left, likely, added)
+        trial = TextDocument(0, state)
+        if likely[1] < self.vector.get(likely[0], 0):
+            trial.apply(read_update(data))
+        if trial.left_at(position) != left:
+            data = self._between(left, _unit_behind(state, utf16_length(text[:position])), added)
+        update = read_update(data)
+        self.apply(update)
+        self._text = f"{text[:position]}{added}{text[position:]}"
+        self._cursor, self._right = position + len(added), update.right
+        return data
+
+    def _between(self, left: Id | None, right: Id | None, added: str) -> bytes:
+        return write_insert(self.client, self.vector.get(self.client, 0), left, right, added)
+
+    def _has_deleted(self) -> bool:
+        transaction = self._document.create_transaction()
+        deletions = self._document.get_update(transaction, self._document.get_state(transaction))
+        transaction.drop()
+        return deletions != b"\0\0"
+
+    def left_at(self, position: int) -> Id | None:
+        """Insert something at a place; return what is left of it, deleted or not. Only for a copy."""
+        return read_update(self.edit([(position, 0, "?")])).left
+
+    def unit_before(self, position: int) -> Id | None:
+        """Delete the character before a place; return its id, the second one of a pair. Only for a copy."""
+        if not position:
+            return None
+        client, clock, length = read_update(self.edit([(position - 1, 1, "")])).deletes[-1]
+        return client, clock + length - 1
+
+    def character(self, place: int) -> Id | None:
         """Return the id of a character of a text that is ASCII; None before the first and after the last."""
         if not 0 <= place < len(self.text):
             return None
@@ -221,6 +292,21 @@ class TextDocument:
             transaction.drop()
             subscription.drop()
         return updates[-1] if updates else b""
+
+
+def _unit_behind(state: bytes, count: int) -> Id | None:
+    """Return what follows the first `count` units of a text that are there, deleted or not."""
+    document = TextDocument(0, with_texts(state, _shape))
+    seen = end = 0
+    for run in _RUNS.finditer(document.text) if count else ():
+        seen, end = seen + len(run[0]), run.end()
+        if seen >= count:
+            break
+    return document.character(end - max(seen - count, 0))
+
+
+def _shape(piece: TextPiece) -> str:
+    return (_GONE if piece.text is None else _HERE) * piece.length
 
 
 def check_place(position: int, length: int, size: int) -> None:

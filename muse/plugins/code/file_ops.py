@@ -92,7 +92,9 @@ def check_patch_of_text(path: str, document: TextDocument, encoding: str | None,
 def edit_op(path: str, document: TextDocument, patch: Patch) -> dict[str, Any]:
     """Apply one patch to a text; return the op that says so."""
     position, length, text = patch
-    update, removed = b"" if length else document.type_on(position, text), ""
+    update, removed = b"", ""
+    if not length:
+        update = document.type_on(position, text) or document.insert_lines(position, text)
     if not update:
         removed = document.text[position : position + length]
         update = document.edit([patch])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muse.plugins.code.characters import Characters
 from muse.plugins.code.document import Patch, TextDocument
 from muse.plugins.code.hunks import additions_between, patches_between
 from muse.plugins.code.update import client_of, read_update, write_insert
@@ -111,3 +112,49 @@ def test_many_lines_that_others_replace_are_one_patch_of_whole_lines() -> None:
     new = "".join(f"x new {number}, e f g\n" for number in range(600))
 
     assert patches_between(f"x\n{old}x\n", f"x\n{new}x\n") == [(2, len(old), new)]
+
+
+edits = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(0, 20),
+        st.sampled_from(["+\n", "+\n", "x", "", CLEF]),
+        st.integers(1, 5),
+    ),
+    max_size=12,
+)
+
+
+@given(edits, st.sampled_from(["a1\nb2 xx\nc3\nd\n", f"{CLEF}1\nb2 {CLEF}x\nc3\nd\n"]))
+def test_lines_that_are_added_come_before_all_that_was_deleted_at_the_start_of_the_next_line(
+    edits: list[tuple[int, int, str, int]], start: str
+) -> None:
+    documents = [TextDocument(client_of(f"side {number}")) for number in range(3)]
+    updates = [documents[0].edit([(0, 0, start)])]
+    for side, line, added, length in edits:
+        for document in documents:
+            for update in updates:
+                document.apply(read_update(update))
+        text = documents[side].text
+        starts = [0, *(place + 1 for place, character in enumerate(text[:-1]) if character == "\n")]
+        position = starts[line % len(starts)]
+        removed = 0 if added == "+\n" else min(length, len(text) - position)
+        data = documents[side].edit_in_lines((position, removed, added))
+        updates += [data] if data else []
+        if added == "+\n" and text:
+            made, known = read_update(data), Characters.of(documents[side].state())
+            place = known.ids.index((made.client, made.start))
+            assert not place or known.ids[place - 1] in known.texts
+
+
+def test_what_is_written_before_a_line_of_which_the_start_was_changed_has_one_place_everywhere() -> None:
+    start = TextDocument(300)
+    updates = [start.edit([(0, 0, "ab cd\n")])]
+    one, other = start.fork(100), start.fork(200)
+    updates += [document.edit_in_lines((0, 2, word)) for document, word in ((one, "A"), (other, "B"))]
+    updates += [one.edit_in_lines((0, 0, "it ")), other.edit_in_lines((0, 0, "or "))]
+    for document in (start, one, other):
+        for update in updates:
+            document.apply(read_update(update))
+
+    assert start.text == one.text == other.text
