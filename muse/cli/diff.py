@@ -10,7 +10,7 @@ import typer
 from muse.cli.shared.diffs import print_diffs
 from muse.cli.shared.options import Invocation, JsonOption, RepoOption, remember
 from muse.cli.shared.output import print_error
-from muse.cli.shared.workdirs import SessionOption, tree_paths
+from muse.cli.shared.workdirs import DirOption, SessionOption, files_directory, tree_paths
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository
 from muse.views.file_diff import diff_commits, diff_states, is_within
@@ -30,6 +30,7 @@ def diff(
         str | None,
         typer.Option("--commit", metavar="A", help="The commit to compare with; A..B names both."),
     ] = None,
+    directory: DirOption = None,
     session: SessionOption = None,
     repo: RepoOption = None,
     as_json: JsonOption = False,
@@ -49,25 +50,26 @@ def diff(
     invocation = remember(ctx, repo, as_json=as_json)
     repository = invocation.repository()
     if commit is None:
+        place = files_directory(repository, directory)
         try:
-            _diff_files(invocation, repository, session, tree_paths(invocation, repository, paths))
+            wanted = tree_paths(invocation, repository, paths, place)
+            _diff_files(invocation, Workdir(repository, place, session_id=session), wanted)
         except NotFoundError:
             _check_names_no_commit(repository, paths or ())
             raise
         return
-    if session is not None:
-        raise UsageError("--session is for the files here: leave it out, or leave out --commit")
+    for option, value in (("--session", session), ("--dir", directory)):
+        if value is not None:
+            raise UsageError(f"{option} is for the files here: leave it out, or leave out --commit")
     before, after, wanted = _sides(
         repository, commit, paths or (), partial(tree_paths, invocation, repository)
     )
     print_diffs(invocation.output, diff_commits(repository, before, after, wanted))
 
 
-def _diff_files(
-    invocation: Invocation, repository: Repository, session: str | None, wanted: list[str]
-) -> None:
+def _diff_files(invocation: Invocation, workdir: Workdir, wanted: list[str]) -> None:
     """Show how the files here differ from the newest state of the session."""
-    before, after, faults = Workdir(repository, session_id=session).contents(wanted)
+    before, after, faults = workdir.contents(wanted)
     print_diffs(invocation.output, diff_states(before, after))
     for fault in faults:
         print_error("StorageError", f"{fault.path}: {fault.reason}", as_json=invocation.output.as_json)

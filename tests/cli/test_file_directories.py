@@ -82,3 +82,14 @@ def test_a_directory_that_is_not_to_be_one_any_more_is_forgotten_as_told(muse: M
     told = refusal(muse, "record", inner).rpartition("remove ")[2]
     Path(told).unlink()
     assert muse("record", "--actor", "ann", "--dir", str(inner)).status == 0
+
+
+def test_what_differs_in_a_directory_is_shown_by_its_name(muse: Muse, top: Path) -> None:
+    (top / "w").mkdir()
+    (top / "w/a.txt").write_text("one\n")
+    assert muse("record", "--actor", "bot", "--dir", str(top / "w")).status == 0
+    assert muse("diff", "--dir", str(top / "w")).out == ""
+    (top / "w/a.txt").write_text("one\ntwo\n")
+    assert "+two\n" in muse("diff", "--dir", str(top / "w"), "a.txt").out
+    assert "is for the files here" in muse("diff", "--commit", "HEAD", "--dir", str(top / "w")).complaint
+    assert "make it" in muse("diff", "--dir", str(top / "nowhere")).complaint
