@@ -68,6 +68,10 @@ class CountingPeer:
     def put(self, kind: Kind, digest: str, data: bytes) -> None:
         self._ask("put", kind, digest, data)
 
+    def cover(self, digest: str, commit: bytes, lines: bytes) -> list[str]:
+        lacking: list[str] = self._ask("cover", digest, commit, lines)
+        return lacking
+
     def receiving(self) -> AbstractContextManager[None]:
         return self._peer.receiving()
 

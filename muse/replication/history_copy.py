@@ -7,21 +7,23 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from muse.apply.domains import stated_states
-from muse.errors import ConflictError
+from muse.errors import ConflictError, MuseError
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
+from muse.history.seal import read_seal
 from muse.history.walk import parents_first
-from muse.replication.peer import IDS_AT_MOST, Peer, Receiver
+from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, Peer, Receiver
 from muse.replication.received import commit_in
 
+Cover = Callable[[str, bytes, bytes], list[str]]
+"""Does what `Peer.cover` does."""
 
-def copy_history(
-    source: Peer, target: Receiver, tip: str, bring_ops: Callable[[CommitRecord], bool] | None = None
-) -> int:
+
+def copy_history(source: Peer, target: Receiver, tip: str, cover: Cover | None = None) -> int:
     """Copy the commits of `tip`'s history that `target` lacks, with all they need; return how many.
 
     `CorruptionError` where something does not hash to its id, `ConflictError` where the ops of a commit are
-    not there as it seals them: what was copied before it stays, and nothing refers to it. `bring_ops` is
-    asked first to bring the ops of such a commit, and returns whether it did.
+    not there as it seals them: what was copied before it stays, and nothing refers to it. With `cover`, the
+    ops of such a commit that the log of `target` did not let in are brought first.
     """
     missing = _missing_commits(source, target, tip)
     for commit_id in missing:
@@ -32,11 +34,35 @@ def copy_history(
             copy_snapshot(source, target, snapshot_id)
         try:
             target.put("commit", commit_id, content.data)
-        except ConflictError:
-            if bring_ops is None or not bring_ops(record):
+        except ConflictError as conflict:
+            if cover is None:
+                raise
+            try:
+                is_covered = _bring_covered(source, target, record, content.data, cover)
+            except MuseError as error:
+                raise ConflictError(f"{conflict}; {error}") from error
+            if not is_covered:
                 raise
             target.put("commit", commit_id, content.data)
     return len(missing)
+
+
+def _bring_covered(source: Peer, target: Receiver, record: CommitRecord, data: bytes, cover: Cover) -> bool:
+    """Bring the ops that a commit covers and `target` did not let in; return whether all are there then.
+
+    The log that it was made from has them, so all replicas shall: the seal of the commit vouches for them.
+    """
+    seal = read_seal(record["message"])
+    lacking = [] if seal is None else cover(record["commit_id"], data, b"")
+    lines: list[bytes] = []
+    while seal is not None and lacking:
+        batch = source.entries(seal.session_id, lacking[:BATCH_OPS])
+        if not 0 < batch.done <= BATCH_OPS:
+            return False
+        copy_objects(source, target, batch.object_ids)
+        lines.append(batch.lines)
+        del lacking[: batch.done]
+    return any(lines) and not cover(record["commit_id"], data, b"".join(lines))
 
 
 def _missing_commits(source: Peer, target: Receiver, tip: str) -> list[str]:

@@ -27,9 +27,8 @@ from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.session_history import SessionHistories, session_histories
-from muse.replication.history_copy import copy_objects
 from muse.replication.log_items import read_items
-from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind, Peer
+from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
 from muse.replication.received import check_hash, commit_in, entries_in, snapshot_in
 from muse.replication.reconcile import ItemSet, respond
 from muse.session.live import LiveSession
@@ -242,33 +241,21 @@ class LocalPeer(Resource):
         log.orphans.let_in(entries)
         return True
 
-    def bring_covered(self, source: Peer, record: CommitRecord) -> bool:
-        """Bring the ops that a commit covers and this log did not let in; return whether all are here then.
-
-        Its log has them, so all replicas shall: the seal of the commit vouches for them.
-        """
-        seal = read_seal(record["message"])
+    def cover(self, digest: str, commit: bytes, lines: bytes) -> list[str]:
+        seal = read_seal(commit_in(commit, digest)["message"])
         if seal is None:
-            return False
+            return []
         op_ids, covered = self._covered(seal)
         known = {entry["op_id"] for entry in covered}
-        lacking = [op_id for op_id in op_ids if op_id not in known]
-        entries: list[OpEntry] = []
-        while lacking:
-            batch = source.entries(seal.session_id, lacking[:BATCH_OPS])
-            if not 0 < batch.done <= BATCH_OPS:
-                return False
-            copy_objects(source, self, batch.object_ids)
-            entries += entries_in(batch.lines)
-            del lacking[: batch.done]
+        lacking, entries = [op_id for op_id in op_ids if op_id not in known], entries_in(lines)
         if not entries:
-            return False
+            return lacking
         self._let_go()
         try:
             with OpLog(self._root, seal.session_id, storage=self.storage) as log:
-                return self._let_in(log, seal, covered, entries)
+                return [] if self._let_in(log, seal, covered, entries) else lacking
         except UsageError:  # the session is archived
-            return False
+            return lacking
 
     @contextlib.contextmanager
     def receiving(self) -> Iterator[None]:

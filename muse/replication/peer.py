@@ -99,6 +99,15 @@ class Peer(Receiver, Protocol):
         """Return what hashes to `digest`, and the objects that it names; `NotFoundError` if it is missing."""
         ...
 
+    def cover(self, digest: str, commit: bytes, lines: bytes) -> list[str]:
+        """Take in the entries that a commit covers, if with them the log has all of those; durable on return.
+
+        Returns the ids of the covered ops that the log lacks: without `lines`, those to bring. The seal
+        vouches for them, so no limit of a merge keeps them out. `CorruptionError` if `commit` does not hash
+        to `digest`.
+        """
+        ...
+
     def receiving(self) -> AbstractContextManager[None]:
         """Keep what is put meanwhile from being collected as garbage, until a branch or a log names it."""
         ...

@@ -7,7 +7,6 @@ seen, and the next one does what was left.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from muse.apply.merge_heads import merge_heads
@@ -178,8 +177,7 @@ def _check_free(root: str, repo_id: str, storage: Storage) -> None:
 def _copy(source: Peer, target: Peer, tip: str, sessions: Iterable[SessionSync]) -> int:
     """Copy the history of `tip`; an error tells the reasons why ops were kept out, too."""
     try:
-        bring_ops = partial(target.bring_covered, source) if isinstance(target, LocalPeer) else None
-        return copy_history(source, target, tip, bring_ops)
+        return copy_history(source, target, tip, target.cover)
     except ConflictError as error:
         found = [
             f"{session.session_id}: {reason}"

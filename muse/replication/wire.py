@@ -70,6 +70,12 @@ class _Values:
                 return found
         raise ProtocolError(f"message {self._call!r} needs 'kind' as one of {', '.join(get_args(Kind))}")
 
+    def size(self, key: str, at_most: int) -> int:
+        value = self._document.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= at_most:
+            raise ProtocolError(f"message {self._call!r} needs {key!r} as a number up to {at_most}")
+        return value
+
     def texts(self, key: str, at_most: int) -> list[str]:
         values = self._document.get(key)
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
@@ -124,6 +130,11 @@ def _put(peer: Peer, asked: _Values, data: bytes) -> bytes:
     return pack({})
 
 
+def _cover(peer: Peer, asked: _Values, data: bytes) -> bytes:
+    size = asked.size("commit_bytes", len(data))
+    return pack({"op_ids": peer.cover(asked.digest("digest"), data[:size], data[size:])})
+
+
 def _advance(peer: Peer, asked: _Values, _data: bytes) -> bytes:
     branch, expected = layout.check_branch(asked.text("branch")), None
     if asked.text("expected"):
@@ -141,13 +152,14 @@ _CALLS: dict[str, Callable[[Peer, _Values, bytes], bytes]] = {
     "lacks": _lacks,
     "get": _get,
     "put": _put,
+    "cover": _cover,
     "advance": _advance,
 }
 
 CALLS = tuple(_CALLS)
 """The names that a message may have."""
 
-WRITING_CALLS = frozenset({"offer", "put", "advance"})
+WRITING_CALLS = frozenset({"offer", "put", "cover", "advance"})
 """Those that change the replica."""
 
 
@@ -213,6 +225,10 @@ class WirePeer:
 
     def put(self, kind: Kind, digest: str, data: bytes) -> None:
         self._ask("put", {"kind": kind, "digest": digest}, data)
+
+    def cover(self, digest: str, commit: bytes, lines: bytes) -> list[str]:
+        asked = {"digest": digest, "commit_bytes": len(commit)}
+        return _converted(self._ask("cover", asked, commit + lines)[0].get("op_ids"), list[str])
 
     def receiving(self) -> AbstractContextManager[None]:
         """Nothing is to be done here: see `answer`."""

@@ -10,7 +10,8 @@ import pytest
 
 from muse.cli.shared import servers
 from muse.client import UnauthorizedError
-from muse.core.op_log import OpLog
+from muse.core.entry import DEFAULT_LIMITS
+from muse.core.op_log import OpLog, make_op_entry
 from muse.replication.local_peer import LocalPeer
 from tests.samples.muse_command import Muse, make_muse, run_muse
 from tests.samples.project import ROOT
@@ -77,6 +78,32 @@ def test_who_may_append_pushes_ops_and_moves_no_branch(
         before = head_of(server.root)
         assert "commit" in muse("push", server.url, "--repo", "copy").complaint
         assert head_of(server.root) == before
+
+
+def test_ops_that_a_merge_refuses_are_pushed_with_their_commit_by_who_may_bring_all(
+    muse: Muse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ServerProcess(tmp_path / "served") as server:
+        write(server.root, "jam", 1)
+        commit(server.root)
+        assert muse("clone", server.url, "copy").status == 0
+        with OpLog(
+            tmp_path / "copy", "jam"
+        ) as log:  # each stamp is near the one before
+            for number in (1, 2, 3):
+                op = {"op": "insert", "address": f"{number}.txt"}
+                log.append(make_op_entry("bob", "test", op, number * DEFAULT_LIMITS.lamport_jump))
+        commit(tmp_path / "copy")
+        before = head_of(server.root)
+        monkeypatch.setenv(servers.TOKEN_VARIABLE, server.token("bob", "commit"))
+        refused = muse("push", server.url, "--repo", "copy")
+        assert (refused.status, "needs scope 'admin'" in refused.complaint) == (1, True)
+        assert head_of(server.root) == before
+        monkeypatch.setenv(servers.TOKEN_VARIABLE, server.token("ann", "admin"))
+        muse("push", server.url, "--repo", "copy")
+        assert head_of(server.root) == head_of(tmp_path / "copy")
+        assert log_of(server.root) == log_of(tmp_path / "copy")
+        assert muse("verify", "--replay", "--repo", str(server.root)).status == 0
 
 
 def test_a_server_that_is_not_there_or_does_not_know_one_is_said_in_a_line(

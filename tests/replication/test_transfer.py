@@ -464,9 +464,10 @@ def test_ops_of_history_come_in_though_an_op_is_not_stamped_above_its_parent(
         assert replay_commits(Repository.open(str(root))).findings == []
 
 
+@pytest.mark.parametrize("is_pushed", [False, True])
 @pytest.mark.parametrize("why", ["stamps", "limits", "orphans"])
 def test_ops_of_history_come_in_whatever_a_merge_says_of_them(
-    two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+    two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, *, is_pushed: bool
 ) -> None:
     first, second = two
     jump, absent = DEFAULT_LIMITS.lamport_jump, make_op_entry("ada", DOMAIN, {}, 1)["op_id"]
@@ -485,7 +486,10 @@ def test_ops_of_history_come_in_whatever_a_merge_says_of_them(
             with OpLog(first, "jam") as log:
                 log.append(entry)
     commit(first)
-    pull_from(second, first)
+    if is_pushed:
+        push_to(first, second)
+    else:
+        pull_from(second, first)
     for root in (second, make_replica(first, tmp_path / "third")):
         with OpLog(root, "jam") as log:
             assert log.replay_since_checkpoint() == []

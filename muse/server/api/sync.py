@@ -13,12 +13,15 @@ from muse.replication.reconcile import ProtocolError
 from muse.replication.wire import CALLS, WRITING_CALLS, answer, unpack
 from muse.server.api.bodies import read_body
 from muse.server.api.calls import Call
-from muse.server.edge.access import SCOPES, Principal
+from muse.server.edge.access import SCOPES, Principal, Scope
 from muse.server.faults import RequestError
 from muse.session.decisions import STAMPS_AHEAD
 
-_BODY_BYTES = {"put": 1 << 28, "offer": 1 << 25}
-"""How large the larger messages may be: an object, a batch of ops. Any other is a question."""
+_BODY_BYTES = {"put": 1 << 28, "cover": 1 << 28, "offer": 1 << 25}
+"""How large the larger messages may be: an object, a commit and its ops, a batch of ops."""
+
+_SCOPES: dict[str, Scope] = {"put": "commit", "cover": "admin", "offer": "append", "advance": "append"}
+"""What a message needs but to read. No limit of a merge holds for the ops that a commit covers."""
 
 _QUESTION_BYTES = 4 << 20
 
@@ -30,7 +33,7 @@ async def message(call: Call) -> Response:
     if name not in CALLS:
         raise RequestError(404, f"there is no message {name[:40]!r}: there are {', '.join(CALLS)}")
     principal, service = call.principal, call.service
-    principal.check_scope("commit" if name == "put" else "append" if name in {"offer", "advance"} else "read")
+    principal.check_scope(_SCOPES.get(name, "read"))
     limit = _BODY_BYTES.get(name, _QUESTION_BYTES)
     body = await read_body(call, limit=limit, is_paid=name == "offer", is_free=_may_bring_all(principal))
     if name == "advance" and _moves(body):
