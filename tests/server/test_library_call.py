@@ -125,7 +125,7 @@ def test_all_that_is_finished_at_a_stop_shares_one_time(
     monkeypatch.setattr(Sessions, "are_drained", False)  # something is being written for longer than that
     with served(tmp_path, drain_seconds=0.01):
         pass
-    assert left_for_requests == [0]
+    assert [left and round(left, 6) for left in left_for_requests] == [0]  # a timer is early by a trifle
 
 
 def test_a_server_in_a_thread_changes_nothing_of_the_process(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ class TextDocument:
     def _edit_last(self, patch: Patch) -> bytes:
         """Insert as a client of which what it writes at one place comes last.
 
-        Between what stands side by side, deleted or not: only so do all replicas come to one order.
+        Between two neighbours, deleted or not: only so is the order the same on all replicas.
         """
         client = self.client | _LAST
         if not self._has_deleted():
