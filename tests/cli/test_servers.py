@@ -87,9 +87,7 @@ def test_ops_that_a_merge_refuses_are_pushed_with_their_commit_by_who_may_bring_
         write(server.root, "jam", 1)
         commit(server.root)
         assert muse("clone", server.url, "copy").status == 0
-        with OpLog(
-            tmp_path / "copy", "jam"
-        ) as log:  # each stamp is near the one before
+        with OpLog(tmp_path / "copy", "jam") as log:  # each stamp is near the one before
             for number in (1, 2, 3):
                 op = {"op": "insert", "address": f"{number}.txt"}
                 log.append(make_op_entry("bob", "test", op, number * DEFAULT_LIMITS.lamport_jump))
