@@ -28,6 +28,7 @@ from muse.history.commit_record import (
 from muse.history.dag import CommitDag
 from muse.history.repo_record import read_repo_record, repository_digest
 from muse.history.seal import MergeSeal, Seal, json_digest, read_merge_seal, read_seal
+from muse.history.tree import file_above_others
 from muse.history.walk import links_among, reachable
 
 
@@ -319,6 +320,9 @@ class _StoredCheck:
             )
 
     def _check_manifest(self, manifest: dict[str, str], path: str) -> None:
+        if (above := file_above_others(manifest)) is not None:
+            message = f"{path} has a file {above!r} and files below it, which no directory can have"
+            self._found(path, "snapshot", message)
         for name, object_id in manifest.items():
             try:
                 layout.check_tree_path(name)

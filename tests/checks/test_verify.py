@@ -106,6 +106,13 @@ def test_what_no_branch_leads_to_is_counted_and_is_no_fault(sample: Sample) -> N
     assert (report.is_sound, report.unreachable) == (True, 3)
 
 
+def test_a_tree_that_no_directory_can_hold_is_a_fault(sample: Sample) -> None:
+    tree = {"a/b": sample.object_id, "a/b/c/d": sample.object_id}
+    sample.commit("odd", sample.second, sample.repository.dag.write_snapshot(tree, NOW))
+    [finding] = verify_repository(str(sample.root)).findings
+    assert (finding.kind, "'a/b' and files below it" in finding.message) == ("snapshot", True)
+
+
 def test_what_a_crash_left_half_written_is_no_fault(sample: Sample) -> None:
     for path in (sample.object_path, sample.snapshot_path, sample.commit_path, sample.ref_path):
         (path.parent / f".{path.name}.tmp-1-1").write_bytes(b"half")
