@@ -1,6 +1,6 @@
 """The checkpoint of a log, which says how much of it is in history, and the ops that are still to come."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from muse.core.appends import Appends
 from muse.core.arrivals import Arrivals
@@ -58,6 +58,10 @@ class Checkpoints:
         """Return the entries before a cut that no checkpoint covers, in the total order."""
         with collector_paused():
             return sorted(self._pending.entries(until, salvage=salvage), key=total_order)
+
+    def iterate_pending(self, until: Cut) -> Iterator[OpEntry]:
+        """Yield the pending ops before a cut, each once, in the order of the log."""
+        return self._pending.entries(until, salvage=False)
 
     def delta(self, domain: str, until: Cut, *, salvage: bool) -> StructuredDelta:
         """Collapse the pending ops of `domain` before a cut; the next checkpoint covers them."""

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -237,5 +238,27 @@ def test_a_long_read_ends_where_the_server_has_no_more_time_to_stop(
         address = urlsplit(url)
         with socket.create_connection((address.hostname, address.port)) as connection:
             head = f"GET /v1/sessions/jam/ops?order=total HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n"
+            connection.sendall(head.encode())
+            assert is_read.wait(60)
+
+
+def test_a_long_delta_is_given_up_where_the_server_has_no_more_time_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_read = threading.Event()
+
+    def slowly(entries: Iterator[Any], domain: str) -> Any:
+        for _ in entries:
+            is_read.set()
+            time.sleep(0.01)  # all of them would take minutes
+        return domain
+
+    monkeypatch.setattr(session_api, "collapse", slowly)
+    with served(tmp_path, drain_seconds=0.1) as url:
+        with OpLog(tmp_path, "jam") as log:
+            log.record_many("ada", "test", [draft("ada")["domain_op"]] * 20_000)
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            head = f"GET /v1/sessions/jam/delta?domain=test HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n"
             connection.sendall(head.encode())
             assert is_read.wait(60)

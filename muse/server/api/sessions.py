@@ -11,6 +11,7 @@ import orjson
 from starlette.responses import Response, StreamingResponse
 
 from muse.causality import causal_order
+from muse.core.delta import collapse
 from muse.core.entry import matches, total_order
 from muse.core.file.live_or_archived import is_archived
 from muse.core.op_log import OpLog
@@ -125,7 +126,7 @@ async def delta(call: Call) -> Response:
     session_id, repository = call.session().session_id, call.service.repository
     at_most = call.service.settings.sorted_bytes
 
-    def collapse() -> Any:
+    def make() -> Any:
         with OpLog(repository.root, session_id, storage=repository.storage) as log:
             until, checkpoint = log.cut(), log.read_checkpoint()
             covered = checkpoint["cut"]["offset"] if checkpoint is not None and "cut" in checkpoint else 0
@@ -135,9 +136,9 @@ async def delta(call: Call) -> Response:
                     f"{until.offset - covered} bytes of log are pending: at most {at_most} are "
                     "collapsed here; commit, or read the ops",
                 )
-            return log.to_structured_delta(domain, until=until)
+            return collapse(call.service.while_serving(log.checkpoints.iterate_pending(until)), domain)
 
-    return await call.answer_json(collapse)
+    return await call.answer_json(make)
 
 
 async def commit(call: Call) -> Response:
