@@ -1,11 +1,14 @@
 """Appending, visible to other processes on return: one at a time and a hundred at a time."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from time import perf_counter
 
 from benchmarks.case import PURE_NAME, Case, Entrant, Job, Metrics, Row, Scale, Target, both_forms, entrant
 from benchmarks.peak_memory import resident_bytes
+from benchmarks.store import Store
 from benchmarks.workload import DOMAIN, batches, work
-from muse.core.op_log import make_op_entry
+from muse.core.op_log import OpEntry, make_op_entry
 
 BATCH = 100
 _LONG_LOG = 6_000_000
@@ -41,16 +44,16 @@ def _record_many(job: Job) -> Metrics:
     return {"append": elapsed / (job.ops // BATCH * BATCH) * 1e6}
 
 
+def _ready_batches(count: int, behind: int = 0) -> Iterator[list[OpEntry]]:
+    """Yield as many ready entries, a hundred at a time, with stamps above that of `behind`."""
+    for actor_id, ops in batches(count, BATCH):
+        yield [make_op_entry(actor_id, DOMAIN, op, behind + step) for step, op in enumerate(ops, 1)]
+        behind += len(ops)
+
+
 def _append_many(job: Job) -> Metrics:
     store = job.open()
-    elapsed, lamport_ts = 0.0, 0
-    for actor_id, ops in batches(job.ops, BATCH):
-        entries = [make_op_entry(actor_id, DOMAIN, op, lamport_ts + step) for step, op in enumerate(ops, 1)]
-        lamport_ts += len(ops)
-        ready = store.prepared_batch(entries)
-        start = perf_counter()
-        store.append_many(ready)
-        elapsed += perf_counter() - start
+    elapsed = _append_ready(store, _ready_batches(job.ops))
     check_count(store.count(), job.ops // BATCH * BATCH)
     store.close()
     return {"append": elapsed / (job.ops // BATCH * BATCH) * 1e6}
@@ -58,24 +61,28 @@ def _append_many(job: Job) -> Metrics:
 
 def _append_many_behind(job: Job) -> Metrics:
     store = job.open(directory=job.dataset)
-    elapsed, lamport_ts = 0.0, _LONG_LOG * 2
-    for number, (actor_id, ops) in enumerate(batches(_BEHIND + BATCH, BATCH)):
-        entries = [make_op_entry(actor_id, DOMAIN, op, lamport_ts + step) for step, op in enumerate(ops, 1)]
-        lamport_ts += len(ops)
-        ready = store.prepared_batch(entries)
-        start = perf_counter()
-        store.append_many(ready)
-        elapsed += perf_counter() - start if number else 0.0  # the first one opens the log and its index
+    entries = _ready_batches(_BEHIND + BATCH, behind=_LONG_LOG * 2)
+    _append_ready(store, islice(entries, 1))  # opens the log and its index
+    elapsed = _append_ready(store, entries)
     store.close()
     return {"append": elapsed / _BEHIND * 1e6}
 
 
+def _append_ready(store: Store, entries: Iterable[list[OpEntry]]) -> float:
+    """Append batches; return the seconds that the appending takes."""
+    elapsed = 0.0
+    for batch in entries:
+        ready = store.prepared_batch(batch)
+        start = perf_counter()
+        store.append_many(ready)
+        elapsed += perf_counter() - start
+    return elapsed
+
+
 def _index_memory(job: Job) -> Metrics:
     store = job.open()
-    before, lamport_ts = 0, 0
-    for actor_id, ops in batches(job.ops, BATCH):
-        entries = [make_op_entry(actor_id, DOMAIN, op, lamport_ts + step) for step, op in enumerate(ops, 1)]
-        lamport_ts += len(ops)
+    before = 0
+    for entries in _ready_batches(job.ops):
         store.append_many(entries)
         before = before or resident_bytes()
     held = resident_bytes() - before

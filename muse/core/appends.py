@@ -243,7 +243,8 @@ class Appends(compiled.LogEnd):
         highest = max(stamps)
         self.write(lines, end, len(op_ids), highest)
         if not self.clock.observe(highest):
-            all(map(self.clock.observe, sorted(stamps)))  # each may be near the one before it
+            for stamp in sorted(stamps):  # each may be near the one before it
+                self.clock.observe(stamp)
         are_there = self._file.end() == self.expected_end
         if are_there:
             self._reader.learn(op_ids, stamps, lengths, end, self.expected_end)

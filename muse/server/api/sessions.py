@@ -14,6 +14,7 @@ from muse.causality import causal_order
 from muse.core.delta import collapse
 from muse.core.entry import matches, total_order
 from muse.core.file.live_or_archived import is_archived
+from muse.core.file.log_reader import collector_paused
 from muse.core.op_log import OpLog
 from muse.server.api.appends import ACKS, submit_ops
 from muse.server.api.bodies import PARSED_AT_ONCE, media_type, parse_json, read_body, read_json, read_object
@@ -136,7 +137,8 @@ async def delta(call: Call) -> Response:
                     f"{until.offset - covered} bytes of log are pending: at most {at_most} are "
                     "collapsed here; commit, or read the ops",
                 )
-            return collapse(call.service.while_serving(log.checkpoints.iterate_pending(until)), domain)
+            with collector_paused():
+                return collapse(call.service.while_serving(log.checkpoints.iterate_pending(until)), domain)
 
     return await call.answer_json(make)
 
