@@ -24,6 +24,11 @@ def path_fault(path: object) -> str | None:
     """
     if not isinstance(path, str) or not 0 < _utf8_length(path) <= PATH_BYTES:
         return f"a path is text of 1 to {PATH_BYTES} bytes in UTF-8"
+    return _fault_of_parts(path)
+
+
+@lru_cache(maxsize=4096)  # of at most 1 kB each; a path is checked by each room that it passes
+def _fault_of_parts(path: str) -> str | None:
     parts = path.split("/")
     if any(part in {"", ".", ".."} for part in parts):
         return "a path has names, none of them '.' or '..', with '/' between them"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import accumulate, islice
 
 from muse.core import content_id
 from muse.core.file.objects import ObjectStore
@@ -168,14 +169,15 @@ class _FilesOnDisk:
     after: Mapping[str, str]
     known: Callable[[str, str], bool]
     storage: Storage
+    plain: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Directories that were reached through plain directories alone: path -> device and inode."""
 
     def file(self, path: str) -> str:
         return os.path.join(self.root, *path.split("/"))
 
     def parents(self, path: str) -> Iterator[str]:
         """Return the directories above `path` within the root, the outermost first."""
-        parts = path.split("/")
-        return (os.path.join(self.root, *parts[:count]) for count in range(1, len(parts)))
+        return islice(accumulate(path.split("/")[:-1], os.path.join, initial=self.root), 1, None)
 
     def look(self, path: str) -> os.stat_result | None:
         """Return the status of what is at a path; None if nothing is, or it may not be known."""
@@ -200,18 +202,28 @@ class _FilesOnDisk:
 
     def _place(self, path: str) -> _PlaceState | str:
         is_to_go = path not in self.after
-        for directory in self.parents(path):
-            found = self.storage.look(directory)
-            if found is None or (is_to_go and stat.S_ISREG(found.st_mode)):
-                return _PlaceState.EMPTY
-            if not stat.S_ISDIR(found.st_mode):
-                return _PlaceState.BLOCKED
+        if not self._is_plain(os.path.dirname(self.file(path))):
+            for directory in self.parents(path):
+                found = self.storage.look(directory)
+                if found is None or (is_to_go and stat.S_ISREG(found.st_mode)):
+                    return _PlaceState.EMPTY
+                if not stat.S_ISDIR(found.st_mode):
+                    return _PlaceState.BLOCKED
+                self.plain[directory] = found.st_dev, found.st_ino
         found = self.storage.look(self.file(path))
         if found is None or (is_to_go and stat.S_ISDIR(found.st_mode)):
             return _PlaceState.EMPTY
         if not stat.S_ISREG(found.st_mode):
             return _PlaceState.BLOCKED
         return content_id.object_id(self.storage.read_bytes(self.file(path)))
+
+    def _is_plain(self, directory: str) -> bool:
+        """Return whether this is the very directory that was once reached through plain directories.
+
+        A link that has taken the place of one above it leads to another directory.
+        """
+        found = self.storage.look(directory) if directory in self.plain else None
+        return found is not None and self.plain[directory] == (found.st_dev, found.st_ino)
 
     def is_kept(self, path: str, place: _PlaceState | str) -> bool:
         """Return whether what is at `path` is neither what belongs there nor a version that history holds."""

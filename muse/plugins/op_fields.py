@@ -67,8 +67,7 @@ def place_fault(path: Any) -> str | None:
 
 def parents_of(path: str) -> list[str]:
     """Return the directories that a path is in, the outermost first."""
-    parts = path.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+    return [path[:end] for end, character in enumerate(path) if character == "/"]
 
 
 def digest_of(op: Mapping[str, Any], name: str) -> str:

@@ -304,3 +304,34 @@ def test_a_file_that_may_be_run_no_more_is_so_in_the_tree_and_what_a_person_let_
     modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in files}
     assert modes == {"same.sh": 0o644, "changed.sh": 0o644, "mine.sh": 0o755}
     assert (tmp_path / "changed.sh").read_bytes() == b"new"
+
+
+def test_files_of_one_deep_directory_do_not_ask_for_all_above_them_each(tmp_path: Path) -> None:
+    class Counting(Storage):
+        looks = 0
+
+        def look(self, path: str) -> os.stat_result | None:
+            self.looks += 1
+            return super().look(path)
+
+    counting, tree, directory = Counting(), Tree(tmp_path), "d/" * 400
+    files = {f"{directory}{number}": b"x" for number in range(50)}
+    assert len(tree.update(None, files, counting).written) == 50
+    assert counting.looks < 3 * 400 + 50 * 10
+
+
+def test_a_link_that_takes_a_directory_s_place_between_two_files_is_not_followed(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    (outside / "b").mkdir(parents=True)
+
+    class Swapping(Storage):
+        def path_status(self, path: str) -> os.stat_result:
+            if path.endswith("/2") and not (root / "a").is_symlink():
+                os.rename(root / "a", tmp_path / "away")
+                os.symlink(outside, root / "a")
+            return super().path_status(path)
+
+    root.mkdir()
+    update = Tree(root).update(None, {"a/b/1": b"1", "a/b/2": b"2", "a/b/3": b"3"}, Swapping())
+    assert update.kept == ["a/b/2", "a/b/3"]
+    assert not list((outside / "b").iterdir())
