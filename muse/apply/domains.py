@@ -171,13 +171,14 @@ def read_states(repository: Repository, commit_id: str | None) -> dict[str, dict
     A commit names them as snapshots in its metadata, `state:<domain>`, and hands on its parent's.
     What one names that another tool made is passed over: the nearest ancestor that was made from logs counts.
     """
-    if commit_id is None:
-        return {}
-    for record in repository.dag.history(commit_id):
-        if _is_of_logs(record):
-            named = stated_states(record)
-            return {domain: repository.read_manifest(name) for domain, name in named.items()}
-    return {}
+    named = handed_on_states(repository, commit_id)
+    return {domain: repository.read_manifest(snapshot_id) for domain, snapshot_id in named.items()}
+
+
+def handed_on_states(repository: Repository, commit_id: str | None) -> dict[str, str]:
+    """Return, by domain, the snapshots of what its plugin keeps beside the files of a commit."""
+    history = () if commit_id is None else repository.dag.history(commit_id)
+    return next((stated_states(record) for record in history if _is_of_logs(record)), {})
 
 
 def stated_states(record: CommitRecord) -> dict[str, str]:

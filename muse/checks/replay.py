@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from muse.apply.domains import apply_entries, fetch_at, plugin_by_rules, read_states, stated_rules
+from muse.apply.domains import (
+    apply_entries,
+    fetch_at,
+    handed_on_states,
+    plugin_by_rules,
+    read_states,
+    stated_rules,
+    stated_states,
+)
 from muse.checks.finding import Findings, Needed
 from muse.checks.merges import MergeCheck, named
 from muse.checks.sealed_ops import SealedOpsCheck
@@ -135,6 +143,7 @@ class _Replay:
     ) -> None:
         """Apply the delta, and every covered op, to the parent's files; both must give the snapshot."""
         domain = delta["domain"]
+        self._check_other_states(record, domain, path)
         try:
             parent = self._repository.read_tree(record["parent_commit_id"])
             full = None if covered is None else collapse(covered, domain)
@@ -147,6 +156,18 @@ class _Replay:
                 self._compare(record, self._merge(covered, record, parent), path, "the ops it covers make")
         except MuseError as error:
             self.report.findings.add_error(error, path, "commit", f"{path} cannot be made again: {error}")
+
+    def _check_other_states(self, record: CommitRecord, domain: str, path: str) -> None:
+        """Compare what the plugins of other domains keep with what the parent commit hands on."""
+        kept = stated_states(record)
+        expected = handed_on_states(self._repository, record["parent_commit_id"])
+        if wrong := sorted({other for other, _ in kept.items() ^ expected.items()} - {domain}):
+            self.report.findings.add(
+                path,
+                "commit",
+                f"{path} has other data of domain {', '.join(wrong)} beside its files than its parent, and "
+                "no op of it: the metadata was not made by Muse",
+            )
 
     def _compare_without_plugin(
         self,

@@ -64,7 +64,7 @@ class LocalPeer(Resource):
         return list_sessions(self._root, storage=self.storage)
 
     def items(self, session_id: str) -> ItemSet:
-        """Return what the session's log held when this was first asked."""
+        """Return what the session's log held when this was first asked since a commit brought ops."""
         file, _ = self._session(session_id)
         if session_id not in self._items:
             self._items[session_id] = read_items(file, lambda _damage: self.damaged_sessions.add(session_id))
@@ -251,6 +251,7 @@ class LocalPeer(Resource):
         if not entries:
             return lacking
         self._let_go()
+        self._items.pop(seal.session_id, None)
         try:
             with OpLog(self._root, seal.session_id, storage=self.storage) as log:
                 return [] if self._let_in(log, seal, covered, entries) else lacking

@@ -6,7 +6,7 @@ seen, and the next one does what was left.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from muse.apply.merge_heads import merge_heads
@@ -89,6 +89,7 @@ def pull(own: LocalPeer, peer: Peer, branch: str | None = None, *, signer: Signe
         if after == ours:
             own.settle()
     transfer = Transfer(branch, ours, after, result, commits, tuple(kept))
+    sessions = _after_history(own, peer, sessions, send=False) if commits else sessions
     return Exchange(sessions, (transfer,), (*mended, *mender.mended))
 
 
@@ -97,6 +98,22 @@ def _mended_session(own: LocalPeer, peer: Peer, outcome: SessionSync) -> Session
     if outcome.faults and distrust_checkpoint(own, outcome.session_id):
         return sync_session(own, peer, outcome.session_id, send=False)
     return outcome
+
+
+def _after_history(
+    own: LocalPeer, peer: Peer, outcomes: Iterable[SessionSync], *, send: bool = True, receive: bool = True
+) -> tuple[SessionSync, ...]:
+    """Look again at the sessions that kept ops out: commits that were copied may have brought them."""
+    looked: list[SessionSync] = []
+    for first in outcomes:
+        if first.is_sound and not first.orphans:
+            looked.append(first)
+            continue
+        again = sync_session(own, peer, first.session_id, send=send, receive=receive)
+        sent, received = first.sent + again.sent, first.received + again.received
+        known = max(first.known, again.known)
+        looked.append(replace(again, sent=sent, received=received, known=known))
+    return tuple(looked)
 
 
 def _joined(
@@ -133,6 +150,7 @@ def push(own: LocalPeer, peer: Peer, branch: str | None = None) -> Exchange:
     with peer.receiving():
         commits = _copy(own, peer, ours, sessions)
         kept = peer.advance(branch, theirs, ours)
+    sessions = _after_history(own, peer, sessions, receive=False) if commits else sessions
     return Exchange(sessions, (Transfer(branch, theirs, ours, "fast-forward", commits, tuple(kept)),))
 
 
@@ -160,6 +178,7 @@ def clone(peer: Peer, root: str, storage: Storage = LOCAL) -> Exchange:
                 if before == head:  # a clone that was cut short may have left its files
                     kept = update_to_branch(own.repository, branch, None).kept
             made.append(Transfer(branch, before, head, "fast-forward", commits, tuple(kept)))
+        sessions = _after_history(own, peer, sessions, send=False) if made else sessions
     return Exchange(sessions, tuple(made))
 
 

@@ -263,6 +263,7 @@ def forge(sample: SealedSample, **changes: Any) -> None:
         parent_commit_id=head,
         author="eve",
         structured_delta=delta,
+        metadata=changes.get("metadata", {}),
     )
     dag.swap_head("main", head, dag.write_commit(record))
     sample.take_one = (record["commit_id"],)
@@ -272,6 +273,14 @@ def test_a_commit_whose_files_are_not_what_its_ops_make_is_found(sample: SealedS
     forge(sample)
     assert verify_repository(str(sample.root)).is_sound
     assert found(sample) == {("snapshot", str(sample.commit_path(sample.take_one[0])))}
+
+
+def test_a_commit_with_data_of_a_domain_that_it_has_no_ops_of_is_found(sample: SealedSample) -> None:
+    garbage = sample.repository.objects.put(b"garbage")
+    named = sample.repository.dag.write_snapshot({"files/x.json": garbage}, now_text())
+    forge(sample, metadata={"state:code": named})
+    findings = replay_commits(sample.repository).findings
+    assert any("has other data of domain code beside its files" in finding.message for finding in findings)
 
 
 def test_a_commit_that_covers_ops_again_is_found(sample: SealedSample) -> None:

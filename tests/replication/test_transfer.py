@@ -486,10 +486,8 @@ def test_ops_of_history_come_in_whatever_a_merge_says_of_them(
             with OpLog(first, "jam") as log:
                 log.append(entry)
     commit(first)
-    if is_pushed:
-        push_to(first, second)
-    else:
-        pull_from(second, first)
+    exchange = push_to(first, second) if is_pushed else pull_from(second, first)
+    assert [(session.is_sound, session.orphans) for session in exchange.sessions] == [(True, 0)]
     for root in (second, make_replica(first, tmp_path / "third")):
         with OpLog(root, "jam") as log:
             assert log.replay_since_checkpoint() == []
