@@ -19,7 +19,7 @@ from muse.core.entry import OpEntry
 from muse.core.op_ids import OP_IDS
 from muse.core.op_log import OpLog
 from muse.disk.resource import Resource
-from muse.replication.wire import WirePeer
+from muse.replication.wire import WirePeer, longest_answer
 from muse.session.receipt import Receipt
 
 _A = TypeVar("_A")
@@ -187,7 +187,13 @@ class RemotePeer(WirePeer, Resource):
     def _send_to_server(self, call: str, body: bytes) -> bytes:
         # A branch that was moved, with its answer lost, would refuse to be moved again.
         return self._loop.run(
-            self._requests.content("POST", f"/sync/{call}", body, is_idempotent=call != "advance")
+            self._requests.content(
+                "POST",
+                f"/sync/{call}",
+                body,
+                is_idempotent=call != "advance",
+                at_most=longest_answer(call),
+            )
         )
 
     def close(self) -> None:

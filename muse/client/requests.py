@@ -75,8 +75,9 @@ class Requests:
         *,
         params: Params | None = None,
         is_idempotent: bool = True,
+        at_most: int | None = None,
     ) -> bytes:
-        """Send bytes, and return those that come back.
+        """Send bytes, and return those that come back; `ServerError` if they are more than `at_most`.
 
         A failure that may pass is tried again: see `repeated`.
         """
@@ -87,7 +88,7 @@ class Requests:
                 async with self._client.stream(
                     method, self._url(path), content=body, headers=headers, params=_given(params)
                 ) as response:
-                    answer = await _whole(response, f"{method} {path}")
+                    answer = await _whole(response, f"{method} {path}", at_most)
             except httpx.HTTPError as error:
                 raise self._unreachable(error) from error
             if response.is_success:
@@ -142,16 +143,17 @@ def _given(params: Params | None) -> dict[str, str | int]:
     return {name: value for name, value in (params or {}).items() if value is not None}
 
 
-async def _whole(response: httpx.Response, what: str) -> bytes:
+async def _whole(response: httpx.Response, what: str, at_most: int | None = None) -> bytes:
     """Return the body of an answer, unless it is longer than any that a server sends."""
+    limit = _ANSWER_BYTES if at_most is None else min(at_most, _ANSWER_BYTES)
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():
         parts.append(part)
         size += len(part)
-        if size > _ANSWER_BYTES:
+        if size > limit:
             raise ServerError(
-                f"{what}: the answer is longer than {_ANSWER_BYTES} bytes, and was not read to its end: is "
+                f"{what}: the answer is longer than {limit} bytes, and was not read to its end: is "
                 "this a Muse server?",
                 status=response.status_code,
             )

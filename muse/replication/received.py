@@ -12,13 +12,14 @@ from muse.history.tree import file_above_others
 from muse.replication.peer import BATCH_BYTES, Kind
 from muse.replication.reconcile import ProtocolError
 
-_LONGEST_BATCH = BATCH_BYTES + (1 << 24)  # a log may hold lines longer than a writer's limit
+LONGEST_BATCH = BATCH_BYTES + (1 << 24)
+"""How many bytes a batch of lines may have: a log may hold lines longer than a writer's limit."""
 
 
 def entries_in(lines: bytes) -> list[OpEntry]:
     """Return the entries of lines that were sent; `ProtocolError` for anything else among them."""
-    if len(lines) > _LONGEST_BATCH:
-        raise ProtocolError(f"a batch of {len(lines)} bytes was sent, where {_LONGEST_BATCH} are allowed")
+    if len(lines) > LONGEST_BATCH:
+        raise ProtocolError(f"a batch of {len(lines)} bytes was sent, where {LONGEST_BATCH} are allowed")
     block = decode_block(lines, 0) if lines else None
     if block is None:
         return []

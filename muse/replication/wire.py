@@ -15,12 +15,15 @@ from muse.core.entry import is_op_id
 from muse.core.op_log import MergeResult
 from muse.disk import layout
 from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, Batch, Content, Identity, Kind, Peer
-from muse.replication.reconcile import ProtocolError
+from muse.replication.received import LONGEST_BATCH
+from muse.replication.reconcile import MESSAGE_BYTES, ProtocolError
 
 Send = Callable[[str, bytes], bytes]
 """Sends the body of a message of that name, and returns the body of what comes back."""
 
 _LINE_BYTES = 1 << 24
+_DATA_BYTES = {"get": 1 << 28, "entries": LONGEST_BATCH, "reconcile": MESSAGE_BYTES}
+"""How many bytes may follow the line of an answer, by the name of its message; of others, none."""
 _T = TypeVar("_T")
 
 
@@ -39,6 +42,11 @@ def unpack(body: bytes) -> tuple[dict[str, Any], bytes]:
     if not isinstance(document, dict):
         raise ProtocolError("a message to or from a peer must start with a line that is one JSON object")
     return document, data
+
+
+def longest_answer(call: str) -> int:
+    """Return how many bytes the answer to a message may have: so much a hostile peer can make one read."""
+    return _LINE_BYTES + _DATA_BYTES.get(call, 0)
 
 
 # -- the answering end ----------------------------------------------------------------------------

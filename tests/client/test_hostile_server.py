@@ -15,6 +15,7 @@ from muse.client.address import Address
 from muse.client.failures import ServerError
 from muse.client.socket import opened
 from muse.history.repository import Repository
+from muse.replication import wire
 from muse.replication.local_peer import LocalPeer
 from muse.replication.transfer import pull
 
@@ -65,6 +66,18 @@ def test_a_pull_ends_where_an_answer_does_not(tmp_path: Path, status: str) -> No
     ):
         pull(own, peer)
     assert sent < [_SENT_AT_MOST]
+
+
+def test_a_peer_answers_in_no_more_bytes_than_its_message_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_LINE_BYTES", 1 << 13)
+    monkeypatch.setattr(wire, "_DATA_BYTES", {"get": 1 << 14})
+    assert wire.longest_answer("get") == 3 << 13
+    with (
+        endless("200 OK", b" " * 4096) as (url, _),
+        RemotePeer(url) as peer,
+        pytest.raises(ServerError, match="is longer than 8192 bytes"),
+    ):
+        peer.identity()
 
 
 @pytest.mark.parametrize("body", [b'{"repo_id":"x"}', b'["cursor"]', b'"cursor"', b"7", b"null"])
