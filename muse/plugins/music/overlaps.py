@@ -17,7 +17,7 @@ from muse.errors import DomainError
 from muse.plugins.music.identified_score import Placed
 from muse.plugins.music.note_ops import NOTE_DOMAIN, NOTE_PREFIX, NoteEdit, read_note_edit
 from muse.plugins.music.trails import FileContent, file_content
-from muse.plugins.music.tree import MusicTree, kind_of
+from muse.plugins.music.tree import MusicTree, Score, kind_of
 from muse.plugins.op_fields import Fetch, check_patch, check_path
 
 _IN_CONTENT_ID = ("pitch", "velocity", "start_tick", "duration_ticks", "channel")
@@ -78,10 +78,23 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Gone:
-    """The op that took a file away, and the names of the notes that were in it."""
+    """The op that took a file away, and its notes; without a `score` it was no music.
+
+    A file that was renamed goes on, so both may show what came later too.
+    """
 
     place: int
-    notes: frozenset[str]
+    score: Score | None
+    file: _File
+
+    def had_note(self, entity_id: str) -> bool:
+        """Return whether a note was in the file when it was taken away."""
+        if (deleted := self.file.deleted.get(entity_id)) is not None:
+            return deleted > self.place
+        if self.score is None or entity_id not in self.score.notes:
+            return False
+        made = self.file.notes[entity_id].made if entity_id in self.file.notes else None
+        return made is None or made <= self.place
 
 
 class _Finder:
@@ -126,10 +139,9 @@ class _Finder:
 
     def _rename(self, place: int, source: str, target: str, op: Mapping[str, Any]) -> None:
         self._meet_gone(place, "patch", source)
-        before = file_content(self._tree, source)
         self._tree.apply(place, {**op, "child_ops": []})
         self._files[target] = self._files.pop(source, _File())
-        self._take_away(place, source, before)
+        self._gone[source] = _Gone(place, self._score(target), self._files[target])
 
     def _insert_file(self, place: int, path: str, op: Mapping[str, Any]) -> None:
         made = self._file(path).made if self._tree.exists(path) else None
@@ -140,7 +152,7 @@ class _Finder:
 
     def _write_over(self, place: int, kind: str, path: str, op: Mapping[str, Any]) -> None:
         self._meet_gone(place, kind, path)
-        before = file_content(self._tree, path)
+        before, score = file_content(self._tree, path), self._score(path)
         self._tree.apply(place, op)
         if before is None:
             raise AssertionError("the tree refuses to replace or delete what is not there")
@@ -151,8 +163,7 @@ class _Finder:
             if self._is_unseen(place, lost, says_seen=says_seen):
                 self._add(path, place, lost, f"the file was {_DONE[kind]} by one who had not seen the edit")
         if after is None:
-            self._files.pop(path, None)
-            self._take_away(place, path, before)
+            self._gone[path] = _Gone(place, score, self._files.pop(path, _File()))
         else:
             self._rewritten(place, self._file(path), before, after)
 
@@ -166,8 +177,11 @@ class _Finder:
             reason = f"the file was {_DONE[verb]} before it could be {_DONE[kind]}"
             self._came_too_late(path, place, gone.place, reason)
 
-    def _take_away(self, place: int, path: str, before: FileContent | None) -> None:
-        self._gone[path] = _Gone(place, frozenset(before.notes if before else ()))
+    def _score(self, path: str) -> Score | None:
+        try:
+            return self._tree.score(path)
+        except DomainError:
+            return None
 
     def _lost(self, path: str, before: FileContent, after: FileContent | None) -> list[int]:
         """Return the last op of each actor whose work on the file is lost."""
@@ -230,7 +244,7 @@ class _Finder:
             return
         taken_by, reason = file.deleted.get(edit.entity_id), "the note was deleted before it could be changed"
         gone = self._gone.get(path)
-        if taken_by is None and gone is not None and edit.entity_id in gone.notes:
+        if taken_by is None and gone is not None and gone.had_note(edit.entity_id):
             verb = self._entries[gone.place]["domain_op"]["op"]
             taken_by, reason = gone.place, f"the file was {_DONE[verb]} before the note could be changed"
         if taken_by is not None and edit.kind != "delete":

@@ -90,7 +90,7 @@ class MusicTree:
     changed: dict[str, bytes | None] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
-    unreadable: dict[str, DomainError] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)
     ignored: list[IgnoredOp] = field(default_factory=list)
     on_edit: Callable[[EditedNote], None] | None = None
@@ -166,7 +166,7 @@ class MusicTree:
         if path in self.scores:
             return self.scores[path]
         if path in self.unreadable:
-            raise self.unreadable[path]
+            raise DomainError(f"{path}: {self.unreadable[path]}", path=path)
         content = self.content(path)
         if content is None:
             self._require_room(path)
@@ -174,18 +174,25 @@ class MusicTree:
         try:
             self.scores[path] = RULES[self.rule][1](content, self.content(names_path(path)))
         except DomainError as error:
-            self.unreadable[path] = DomainError(f"{path}: {error}", path=path)
-            raise self.unreadable[path] from error
+            self.unreadable[path] = str(error)
+            raise DomainError(f"{path}: {error}", path=path) from error
         return self.scores[path]
 
     def _rename(self, source: str, target: str) -> None:
+        """Move a file; a score that is ahead of its bytes goes along, and is not written for that."""
         self._require(source)
         self._require_room(target)
-        self._flush(source)
         content, page = self.content(source), self.content(names_path(source))
+        score, fault, is_edited = self.scores.get(source), self.unreadable.get(source), source in self.edited
         self._remove(source)
         self.changed[target] = content
         self.changed[names_path(target)] = page
+        if score is not None:
+            self.scores[target] = score
+        if fault is not None:
+            self.unreadable[target] = fault
+        if is_edited:
+            self.edited.add(target)
 
     def _flush(self, path: str) -> None:
         """Bring the bytes of an edited score up to date."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from muse.core.entry import OpEntry
 from muse.core.op_log import make_op_entry
 from muse.domain import Overlap, OverlapFindingPlugin
-from muse.plugins.music.identified_score import identified_notes
+from muse.plugins.music.identified_score import IdentifiedScore, identified_notes
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import (
     delete_file,
@@ -322,3 +322,23 @@ def test_whoever_saw_only_their_own_edits_overlap_where_the_outcome_lacks_one(
 @pytest.mark.parametrize("op", [None, 3, {}, {"op": "insert"}, {"op": "delete", "address": 5}])
 def test_an_op_that_means_nothing_is_in_nobodys_way(op: Any) -> None:
     assert pairs(MADE, ("ada", op), ("bob", louder(70))) == []
+
+
+def test_a_rename_among_edits_writes_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_write(_score: IdentifiedScore) -> tuple[bytes, bytes | None]:
+        raise AssertionError("the file is written")
+
+    monkeypatch.setattr(IdentifiedScore, "write", no_write)
+    late = ("bob", louder(70), (0,))
+    assert pairs(MADE, ("ada", rename_file("a.mid", "b.mid"), (0,)), late) == [(1, 2)]
+
+
+def test_an_edit_of_a_note_that_a_renamed_file_did_not_have_is_no_overlap() -> None:
+    renamed: Edit = ("ada", rename_file("a.mid", "b.mid"), (0,))
+    late: Edit = ("bob", louder(70), (0,))
+    before: Edit = ("ada", delete_note("a.mid", "x", NOTE), (0,))
+    assert (2, 3) not in pairs(MADE, before, renamed, late)
+    other: Edit = ("eve", insert_note("a.mid", "y", NOTE))
+    assert pairs(other, renamed, ("ada", insert_note("b.mid", "x", NOTE)), late) == []
+    after: Edit = ("ada", delete_note("b.mid", "x", NOTE), (1,))
+    assert pairs(MADE, renamed, after, late) == [(1, 3)]
