@@ -46,7 +46,11 @@ def watch(
     ],
     directory: Annotated[
         str | None,
-        typer.Option("--dir", metavar="DIR", help="The directory to watch; it is made if it is missing. Default: that of the repository."),
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="The directory to watch; it is made if it is missing. Default: that of the repository.",
+        ),
     ] = None,
     intent: Annotated[str, typer.Option(help="The intent that the work carries out.")] = "",
     read_only_files: Annotated[
