@@ -47,9 +47,7 @@ def watch(
     directory: Annotated[
         str | None,
         typer.Option(
-            "--dir",
-            metavar="DIR",
-            help="The directory to watch; it is made if it is missing. Default: that of the repository.",
+            "--dir", metavar="DIR", help="What to watch; made if missing. Default: the repository's."
         ),
     ] = None,
     intent: Annotated[str, typer.Option(help="The intent that the work carries out.")] = "",

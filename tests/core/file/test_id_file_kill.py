@@ -41,7 +41,7 @@ def entry_of(actor: str, number: int) -> OpEntry:
         "lamport_ts": number + 1,
         "parent_op_ids": [],
         "domain": "notes",
-        "domain_op": {"n": number},
+        "domain_op": {"n": number},  # type: ignore[typeddict-item]
         "created_at": "2026-11-30T00:00:00.000Z",
         "intent_id": "",
         "reservation_id": "",
