@@ -41,6 +41,9 @@ PLACES_AT_MOST = 1 << 20
 NEWEST_AT_MOST = 1 << 11
 """A look-up of the last so many ops needs no look at the file: small batches name those."""
 
+_NOTED_UNASKED = 8
+"""So often ops are noted in what was made to be asked; then it is dropped until somebody asks again."""
+
 _NOWHERE = (-1, 0)
 
 
@@ -51,17 +54,27 @@ class NewestOps:
         self._noted: deque[tuple[list[str], list[int], list[int]]] = deque()
         self._count = 0
         self._places: dict[str, tuple[int, int]] | None = None  # made when it is asked for
+        self._unasked = 0  # how often ops were noted since
 
     def note(self, op_ids: list[str], starts: list[int], stamps: list[int]) -> None:
         """Note some ops, and forget older ones."""
         self._noted.append((op_ids, starts, stamps))
         self._count += len(op_ids)
+        forgotten: list[str] = []
         while self._count > NEWEST_AT_MOST:
+            forgotten += self._noted[0][0]
             self._count -= len(self._noted.popleft()[0])
-        self._places = None
+        self._unasked += 1
+        if self._unasked > _NOTED_UNASKED:
+            self._places = None
+        elif self._places is not None:
+            self._places.update(zip(op_ids, zip(starts, stamps, strict=True), strict=True))
+            for op_id in forgotten:
+                self._places.pop(op_id, None)
 
     def place(self, op_id: str) -> tuple[int, int]:
         """Return start and stamp of an op, or a start before the log."""
+        self._unasked = 0
         if self._places is None:
             self._places = {}
             for op_ids, starts, stamps in self._noted:
