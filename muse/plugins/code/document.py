@@ -92,8 +92,8 @@ class TextDocument:
         self._text, self._cursor = None, None
         self._count(update)
 
-    def splits(self, update: Update) -> bool:
-        """Tell whether the update, whose causes are here, would cut in two a character that is still there.
+    def split_by(self, update: Update) -> Id | None:
+        """Return a character that is still there and that the update, whose causes are here, cuts in two.
 
         An update that does not will never do so later: deleted characters do not come back.
         """
@@ -101,10 +101,10 @@ class TextDocument:
             text = self.text
             self._pairs = pairs_in(self.state()) if utf16_length(text) > len(text) else set()
         if not self._pairs or self._pairs.isdisjoint(update.edges()):
-            return False
+            return None
         if not self._pairs_stand:
             self._pairs, self._pairs_stand = pairs_in(self.state()), True
-        return not self._pairs.isdisjoint(update.edges())
+        return min(self._pairs.intersection(update.edges()), default=None)
 
     def _integrate(self, data: bytes) -> None:
         transaction = self._document.create_transaction()

@@ -17,7 +17,7 @@ from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.file_ids import INDEX, Placement, Stamp, ids_of, is_id_of, read_index, read_stamp
 from muse.plugins.code.names import Places
-from muse.plugins.code.ops import AbsentCauseError, CodeOp, encoded, fetched, own_stamp
+from muse.plugins.code.ops import AbsentCauseError, Cause, CodeOp, encoded, fetched, own_stamp
 from muse.plugins.code.update import (
     Update,
     client_of,
@@ -142,7 +142,9 @@ class LiveTree:
         if found is not None:
             return found
         if file_id not in self.placements:
-            raise AbsentCauseError(f"no file {file_id} is here: the op that made it has not arrived")
+            raise AbsentCauseError(
+                f"no file {file_id} is here: the op that made it has not arrived", Cause(file_id)
+            )
         found = self._live[file_id] = self._read(file_id)
         self._opened_from_tree(found)
         return found
@@ -261,10 +263,15 @@ class LiveTree:
         document, update = file.require_document(op.path), op.update
         if update is None or file.encoding is None:
             raise DomainError(f"{op.path!r} is a text: its change needs an `update`")
-        if update.lacks(document.vector):
-            raise AbsentCauseError(f"what this edit of {op.path!r} builds on has not arrived")
-        if document.splits(update):
-            raise AbsentCauseError(f"this edit of {op.path!r} cuts a character in two that is still there")
+        if (lack := update.first_lack(document.vector)) is not None:
+            raise AbsentCauseError(
+                f"what this edit of {op.path!r} builds on has not arrived", Cause(file.file_id, *lack)
+            )
+        if (whole := document.split_by(update)) is not None:
+            raise AbsentCauseError(
+                f"this edit of {op.path!r} cuts a character in two that is still there",
+                Cause(file.file_id, *whole, goes=True),
+            )
         check_text(update.text, file.encoding)
         document.apply(update)
         if file.removals:

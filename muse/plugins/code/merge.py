@@ -8,13 +8,15 @@ way everywhere.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 from muse.domain import Application, IgnoredOp
 from muse.errors import DomainError
 from muse.plugins.code.live_tree import LiveTree
-from muse.plugins.code.ops import AbsentCauseError, AbsentObjectError, CodeOp, read_op
+from muse.plugins.code.ops import AbsentCauseError, AbsentObjectError, Cause, CodeOp, read_op
 from muse.plugins.code.raw import RawOps, stamp_of
+from muse.plugins.code.waiting import WaitingOps
 from muse.plugins.op_fields import Fetch, address_of
 
 WAITING = "waiting"
@@ -64,21 +66,38 @@ class Merger:
         is_mixed = any(is_raw(entry) for entry in entries)
         raw = RawOps(*self._source, [entry for _, entry in once.values()]) if is_mixed else None
         ignored: dict[int, IgnoredOp] = {}
-        earlier = enumerate(self._waiting, -len(self._waiting))
-        todo = [*earlier, *once.values()]
-        while True:
-            attempts = ((index, self._attempt(index, entry, raw, ignored)) for index, entry in todo)
-            waiting = [(index, entry) for index, entry in attempts if entry is not None]
-            if len(waiting) in {0, len(todo)}:
-                break
-            todo = waiting
-        self._waiting = list(_with_room(waiting, ignored))
+        waiting = dict(enumerate(self._waiting, -len(self._waiting))) | dict(once.values())
+        self._take_all(waiting, raw, ignored)
+        self._waiting = list(_with_room(sorted(waiting.items()), ignored))
         return [ignored[index] for index in sorted(ignored) if index >= 0]
+
+    def _take_all(self, waiting: dict[int, Entry], raw: RawOps | None, ignored: dict[int, IgnoredOp]) -> None:
+        """Take in entries, by their indices, and remove them from `waiting` unless they have to wait on.
+
+        All are tried once, in order; then, in rounds, those that were woken, as long as a round lets one go.
+        One that is behind the op that woke it is tried in the same round.
+        """
+        causes, this_round, next_round = WaitingOps(self.tree), sorted(waiting), list[int]()
+        while this_round:
+            count = len(waiting)
+            while this_round:
+                index = heappop(this_round)
+                before = waiting.pop(index)
+                entry, meant, cause = self._attempt(index, before, raw, ignored)
+                if entry is not None:
+                    waiting[index] = entry
+                    if cause is None or is_raw(before):
+                        next_round.append(index)  # what was derived of it is tried as that
+                    else:
+                        causes.add(index, cause)
+                for woken in causes.woken(meant, had_effect=index not in ignored):
+                    heappush(this_round if woken > index else next_round, woken)
+            this_round, next_round = sorted(next_round) if len(waiting) < count else [], []
 
     def _attempt(
         self, index: int, entry: Entry, raw: RawOps | None, ignored: dict[int, IgnoredOp]
-    ) -> Entry | None:
-        """Take in one entry; return it, as it waits, where it has to."""
+    ) -> tuple[Entry | None, Sequence[CodeOp], Cause | None]:
+        """Take in one entry; return it if it has to wait, with what it means and what it waits for."""
         ignored.pop(index, None)
         address, meant = address_of(entry["domain_op"]), list[CodeOp]()
         try:
@@ -90,10 +109,11 @@ class Merger:
                     self.on_taken(index, part)
         except AbsentCauseError as error:
             ignored[index] = IgnoredOp(index, address, f"{error}; it waits for that")
-            return _as_it_waits(entry, meant, error)
+            cause = error.cause or (Cause(meant[0].file_id) if meant else None)
+            return _as_it_waits(entry, meant, error), meant, cause
         except DomainError as error:
             ignored[index] = IgnoredOp(index, address, str(error))
-        return None
+        return None, meant, None
 
     def changed_state(self) -> dict[str, bytes | None]:
         """Return what differs from the state: name -> bytes, None for what is gone."""

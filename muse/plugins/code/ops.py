@@ -38,8 +38,24 @@ _SHORT = 16
 _SUMMARY_LENGTH = 40
 
 
+class Cause(NamedTuple):
+    """What an op waits for: a file; or of its text what a client wrote before a clock.
+
+    With `goes`, the character of the client at that clock has to go.
+    """
+
+    file_id: str
+    client: int | None = None
+    clock: int = 0
+    goes: bool = False
+
+
 class AbsentCauseError(DomainError):
-    """Something that this op builds on has not arrived."""
+    """Something that this op builds on has not arrived: `cause`, or an object."""
+
+    def __init__(self, message: str, cause: Cause | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class AbsentObjectError(AbsentCauseError):

@@ -52,11 +52,16 @@ class Update(NamedTuple):
             yield client, clock
             yield client, clock + length
 
-    def lacks(self, vector: Mapping[int, int]) -> bool:
-        """Tell whether something that the update builds on is not in a document with this state vector."""
+    def first_lack(self, vector: Mapping[int, int]) -> Id | None:
+        """Return a client and the clock up to which a document with this state vector lacks its edits.
+
+        None if all that the update builds on is there.
+        """
         if self.start < self.end and self.start > vector.get(self.client, 0):
-            return True
-        return any(clock >= vector.get(client, 0) for client, clock in self.needs)
+            return self.client, self.start
+        return next(
+            ((client, clock + 1) for client, clock in self.needs if clock >= vector.get(client, 0)), None
+        )
 
 
 @dataclass(slots=True)
