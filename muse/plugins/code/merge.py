@@ -21,7 +21,9 @@ from muse.plugins.op_fields import Fetch, address_of
 
 WAITING = "waiting"
 ABSENT = "absent"
-MAX_WAITING = 10_000
+MAX_WAITING, MAX_BYTES = 10_000, 1 << 24
+"""How many entries may wait, and how long they may be together: each further commit carries them."""
+
 
 Entry = Mapping[str, Any]
 
@@ -118,7 +120,7 @@ class Merger:
     def changed_state(self) -> dict[str, bytes | None]:
         """Return what differs from the state: name -> bytes, None for what is gone."""
         changed = self.tree.changed_state()
-        waiting = json.dumps(self._waiting, ensure_ascii=False).encode() if self._waiting else None
+        waiting = _json(self._waiting) if self._waiting else None
         if waiting != self._source[1].get(WAITING):
             changed[WAITING] = waiting
         return changed
@@ -147,12 +149,16 @@ def _with_room(waiting: Sequence[tuple[int, Entry]], ignored: dict[int, IgnoredO
     What waits already goes on waiting. Of new entries, an actor may fill half of the room that is left, so
     that no single actor fills it all.
     """
-    count, of_actor = 0, Counter[str]()
+    count, size = 0, 0
+    of_actor, size_of_actor = Counter[str](), Counter[str]()
     for index, entry in waiting:
-        actor = entry["actor_id"]
-        if index < 0 or of_actor[actor] < MAX_WAITING - count:
+        actor, own = entry["actor_id"], len(_json(entry))
+        has_room = of_actor[actor] < MAX_WAITING - count and size_of_actor[actor] + own <= MAX_BYTES - size
+        if index < 0 or has_room:
             count += 1
+            size += own
             of_actor[actor] += 1
+            size_of_actor[actor] += own
             yield entry
         else:
             reason = (
@@ -160,6 +166,10 @@ def _with_room(waiting: Sequence[tuple[int, Entry]], ignored: dict[int, IgnoredO
                 "it is dropped, make it again"
             )
             ignored[index] = IgnoredOp(index, ignored[index].address, reason)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def is_raw(entry: Entry) -> bool:

@@ -301,6 +301,24 @@ def test_nobody_pushes_out_what_waits_and_nobody_takes_all_the_room(monkeypatch:
     assert head.files == {"a.txt": b"abcddd"}
 
 
+def test_what_waits_is_no_longer_than_each_further_commit_can_carry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muse.plugins.code.merge.MAX_BYTES", 8_000)
+    orphans = [
+        raw(
+            {**text_edit("a.txt", 0, "", "x" * 500), "file_id": f"{stamp:032x}", "update": "AAA="},
+            actor,
+            stamp,
+        )
+        for stamp, actor in enumerate(["eve"] * 20 + ["ann"], start=1)
+    ]
+    head = Head({}).commit(orphans)
+    waiting = json.loads(head.state["waiting"])
+    assert [entry["actor_id"] for entry in waiting] == ["eve"] * (len(waiting) - 1) + ["ann"]
+    assert 3_000 < len(head.state["waiting"]) < 5_500
+    assert len([found for found in head.ignored if "dropped" in found.reason]) == 21 - len(waiting)
+    assert len(json.loads(head.commit(orphans[10:15]).state["waiting"])) >= len(waiting)
+
+
 @pytest.mark.parametrize(
     "op",
     [
