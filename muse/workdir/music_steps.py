@@ -56,7 +56,7 @@ class MusicSteps:
         if base is None or path not in self._newest.digests:
             return self.create(path, content)
         before, mine = _identified(*base), _read(content, base[1])
-        if before is None:
+        if before is None or before.read.file.is_overlong or mine.read.file.is_overlong:
             return self._put_over(path, row, content)
         names = matched_notes(before.notes, mine.notes, mine.read.file.ticks_per_beat)
         names |= {name: uuid.uuid4().hex for name in mine.notes if name not in names}
@@ -124,11 +124,11 @@ class MusicSteps:
         return score
 
     def _put_over(self, path: str, row: BaseFile, content: bytes) -> Step:
-        """Put a MIDI file in the place of a file that only has the name of one."""
+        """Put a MIDI file in the place of one whose notes take no edit, or of no MIDI file at all."""
         if self._newest.digests.get(path) != row.digest:
             raise LeftOutError(
-                f"others changed {path} since you had it, and it was no MIDI file: move yours to another "
-                "name, then theirs is brought"
+                f"others changed {path} since you had it, and it is no MIDI file whose notes can be edited: "
+                "move yours to another name, then theirs is brought"
             )
         is_inline = len(content) <= INLINE_BYTES
         op: dict[str, Any] = {**replace_file(path, self._newest.files[path], content, inline=is_inline)}

@@ -213,3 +213,30 @@ def test_what_is_no_midi_file_by_others_is_named_as_theirs(root: Path) -> None:
     (root / "a.mid").write_bytes(midi(*TUNE[:2]))
     [fault] = Workdir(Repository.open(str(root)), None, "ada", session_id="jam").record().faults
     assert "others put what is no MIDI file in the place of a.mid" in fault.reason
+
+
+def test_a_file_with_a_delta_time_that_midi_does_not_allow_is_recorded_whole(root: Path) -> None:
+    kept = midi(*TUNE)
+    (root / "a.mid").write_bytes(kept)
+    record(root)
+    late = kept[:-4] + b"\x81\x80\x80\x80\x00\xc0\x05" + kept[-4:]
+    track = kept.index(b"MTrk") + 4
+    size = int.from_bytes(kept[track : track + 4], "big") + 7
+    late = late[:track] + size.to_bytes(4, "big") + late[track + 4 :]
+    (root / "a.mid").write_bytes(late)
+    record(root)
+    assert files(root)["a.mid"] == late
+    assert names(root) == {note.pitch: name for name, (_, note) in identify(kept, None).notes.items()}
+    [name] = [name for pitch, name in names(root).items() if pitch == 60]
+    bob(root, delete_note("a.mid", name, Note(60, 80, 0, 240)))
+    assert files(root)["a.mid"] == late
+    quieter = late.replace(b"\x3c\x50", b"\x3c\x40", 1)
+    (root / "a.mid").write_bytes(quieter)
+    record(root)
+    assert files(root)["a.mid"] == quieter
+    (root / "a.mid").write_bytes(midi(*TUNE, velocity=70))
+    record(root)
+    assert sound(files(root)["a.mid"]) == [*TUNE]
+    with LiveSession(str(root), "jam") as session:
+        session.commit("all")
+    assert verify_repository(str(root), replay=True).findings == []

@@ -28,7 +28,7 @@ import orjson
 from muse.core.content_id import object_id, sha256_hex
 from muse.errors import DomainError
 from muse.plugins.music.layout import lay_out
-from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, decode, encode
+from muse.plugins.music.midi_bytes import OVERLONG, Event, EventFile, EventTrack, decode, encode
 from muse.plugins.music.note import Note, can_pair, note_between, pair_notes
 from muse.plugins.op_fields import names_path
 
@@ -87,6 +87,11 @@ class IdentifiedScore:
                 f"there is no track {track}, and an edit can add tracks only up to {TRACK_LIMIT - 1}"
             )
         self.notes[entity_id] = (track, note)
+
+    def check_editable(self) -> None:
+        """Raise DomainError for a file in which no edit of a note can be written soundly."""
+        if self.read.file.is_overlong:
+            raise DomainError(OVERLONG)
 
     def edited(self) -> dict[str, Placed | None]:
         """Tell which notes are not as they were read: what each is now, None for one that went."""
@@ -194,7 +199,8 @@ def _identify(data: bytes, page: bytes | None, kind: type[_S]) -> _S:
 def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
     """Take all notes out of a file; return it with a page that keeps their places.
 
-    The file is as before once its notes are put in again, the first of track 0 under the name "1-1".
+    The file is as before once its notes are put in again, the first of track 0 under the name "1-1". Raises
+    DomainError for a file whose notes cannot be edited.
     """
     rows: list[list[Any]] = []
     numbers: Counter[int] = Counter()
@@ -205,6 +211,7 @@ def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
     if read is None:
         raise AssertionError("the notes that were found in a file fit it")
     score = IdentifiedScore(read)
+    score.check_editable()
     return score.write()[0], score.page()
 
 
@@ -247,7 +254,7 @@ def _from_page(data: bytes, content: Mapping[str, Any], kind: type[_S]) -> _S | 
         read = data if content["read"] is None else base64.b64decode(content["read"], validate=True)
         names = content["names"]
         file = _paired(read, ()) if names is None else _read_with(read, names)
-        if file is None:
+        if file is None or file.file.is_overlong:  # what no edit can be written in has no page
             return None
         score = kind(file, dict(file.notes))
         for name, values in content["edited"].items():

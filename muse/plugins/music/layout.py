@@ -21,7 +21,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from muse.plugins.music.midi_bytes import LAST_TICK, Event, EventTrack, is_end_of_track
+from muse.errors import DomainError
+from muse.plugins.music.midi_bytes import LAST_TICK, OVERLONG, Event, EventTrack, is_end_of_track
 from muse.plugins.music.note import (
     NEUTRAL_RELEASE,
     Note,
@@ -64,9 +65,12 @@ def lay_out(
     `places` tells, by note id, at which events of the track the notes start and end that were read.
     `edited` are the notes that are new on the track or changed. By the second rule, which commits name that
     were made by it, events give way to every edited note, and a note without length stays at its place.
+    Raises DomainError for a change of a track with a delta time that is higher than MIDI allows.
     """
     if not edited and len(notes) == len(places):
         return track
+    if track.longest_wait() > LAST_TICK:
+        raise DomainError(OVERLONG)
     changed = {name: notes[name] for name in edited}
     read = _Read(track, places, map(_key, changed.values()), by_second_rule=by_second_rule)
     items = sorted(_items(read, notes, changed))

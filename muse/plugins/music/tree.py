@@ -43,6 +43,10 @@ class Score(Protocol):
         """Put a note of this name into a track, or change it there."""
         ...
 
+    def check_editable(self) -> None:
+        """Raise DomainError for a file in which no note can be edited."""
+        ...
+
     def write(self) -> tuple[bytes, bytes | None]:
         """Return the bytes of the MIDI file, and of its page of names; None if it needs no page."""
         ...
@@ -148,6 +152,7 @@ class MusicTree:
 
     def _edit_notes(self, index: int, path: str, child_ops: Sequence[Any]) -> None:
         score = self.score(path)
+        score.check_editable()
         for child in child_ops:
             try:
                 edit = read_note_edit(child)
