@@ -27,6 +27,7 @@ import orjson
 
 from muse.core.content_id import object_id, sha256_hex
 from muse.errors import DomainError
+from muse.plugins.music.kept_file import KeptFile, with_tracks
 from muse.plugins.music.layout import lay_out
 from muse.plugins.music.midi_bytes import OVERLONG, Event, EventFile, EventTrack, decode, encode
 from muse.plugins.music.note import Note, can_pair, note_between, pair_notes
@@ -76,6 +77,7 @@ class IdentifiedScore:
     by_second_rule: ClassVar[bool] = False
     read: ReadFile = field(default_factory=lambda: _paired(NEW_FILE, ()))
     notes: dict[str, Placed] = field(default_factory=dict)
+    _kept: KeptFile | None = field(default=None, init=False, compare=False, repr=False)
 
     def place(self, entity_id: str, track: int, note: Note) -> None:
         """Put a note, new or changed, on `track` (from 0); the file has as many tracks as its notes need.
@@ -108,13 +110,7 @@ class IdentifiedScore:
         """
         read, edited = self.read.file, self.edited()
         highest = max((placed[0] for placed in edited.values() if placed), default=-1)
-        stated = read.stated_tracks if read.stated_tracks is not None else len(read.tracks)
-        return replace(
-            read,
-            format=1 if read.format == 0 and highest > 0 else read.format,
-            tracks=self._tracks(edited),
-            stated_tracks=read.stated_tracks if highest < stated else None,
-        )
+        return with_tracks(read, self._tracks(edited), highest)
 
     def _tracks(self, edited: Mapping[str, Placed | None]) -> tuple[EventTrack, ...]:
         notes: dict[int, dict[str, Note]] = defaultdict(dict)
@@ -144,6 +140,17 @@ class IdentifiedScore:
     def data(self) -> bytes:
         """Write the MIDI file."""
         return encode(self.file()) if self.edited() else self.read.data
+
+    def data_again(self) -> bytes:
+        """Write the MIDI file, as `data` does, where that is asked again and again between edits.
+
+        Only what is near the edits since the last time is written new.
+        """
+        if self._kept is None:
+            self._kept = KeptFile(
+                self.read.file, self.read.places, self.read.notes, by_second_rule=self.by_second_rule
+            )
+        return self._kept.data(self.notes)
 
     def page(self) -> bytes:
         """Write a page that gives every note its name, whatever page is there before."""

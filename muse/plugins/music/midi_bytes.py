@@ -11,7 +11,7 @@ time may be higher than MIDI allows: such a file is kept as it is, and takes no 
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -121,17 +121,18 @@ def decode(data: bytes) -> EventFile:
         ) from error
 
 
-def encode(file: EventFile) -> bytes:
+def encode(file: EventFile, contents: Sequence[bytes] | None = None) -> bytes:
     """Write a file, each message framed as it was, a new one with running status.
 
     Events of a track are in the order of their ticks. Raises DomainError when they are not, or are
-    further apart than `LAST_TICK`.
+    further apart than `LAST_TICK`. `contents`: the tracks as they are written, where that is known.
     """
+    contents = list(map(encode_track, file.tracks)) if contents is None else contents
     count = len(file.tracks) if file.stated_tracks is None else file.stated_tracks
     header = _HEADER.pack(file.format, count, file.ticks_per_beat) + file.header_rest
     chunks = [_chunk(b"MThd", header)]
-    for track in file.tracks:
-        chunks += (track.chunks_before, _chunk(b"MTrk", _encode_track(track), track.excess))
+    for track, content in zip(file.tracks, contents, strict=True):
+        chunks += (track.chunks_before, _chunk(b"MTrk", content, track.excess))
     data = b"".join((*chunks, file.trailer))
     return data if file.envelope is None else _wrap(file.envelope, data)
 
@@ -378,26 +379,43 @@ def _variable_int(data: bytes, position: int, limit: int, highest: int = LAST_TI
 # -- writing a track --------------------------------------------------------------------------------
 
 
-def _encode_track(track: EventTrack) -> bytes:
+class TrackWritten(NamedTuple):
+    """How far a track is written: the last tick, the last status byte, and the one that is in effect."""
+
+    tick: int = 0
+    status: int = 0
+    in_effect: int = 0
+
+
+def encode_track(track: EventTrack) -> bytes:
+    """Write what the chunk of a track holds."""
     content = bytearray()
-    tick = status = in_effect = 0
+    written = TrackWritten()
     framing = track.framing if len(track.framing) == len(track.events) + 1 else bytes(len(track.events) + 1)
     for event, frame in zip(track.events, framing, strict=False):
-        content += _number(event.tick - tick, frame >> 2)
-        tick, first, style = event.tick, event.message[0], frame & 3
-        runs = first == in_effect and style != EXPLICIT
-        if runs or (style == RUNNING_ACROSS and first == status):
-            content += event.message[1:]
-        else:
-            content += event.message
-        if is_end_of_track(event.message):
-            status = 0
-        elif first < 0xF0:
-            status = first
-        in_effect = first if first < 0xF0 else 0  # sysex and meta end the running status
-    if track.end:
-        content += _number(max(track.end_tick - tick, 0), framing[-1] >> 2) + track.end
-    return bytes(content) + track.tail
+        part, written = encode_event(event, frame, written)
+        content += part
+    return bytes(content) + encode_end(track, track.end_tick, framing[-1], written)
+
+
+def encode_event(event: Event, frame: int, written: TrackWritten) -> tuple[bytes, TrackWritten]:
+    """Write an event after what is `written`; `frame` is its byte of `framing`."""
+    tick, message = event
+    first, style = message[0], frame & 3
+    delta = _number(tick - written.tick, frame >> 2)
+    runs = first == written.in_effect and style != EXPLICIT
+    part = message[1:] if runs or (style == RUNNING_ACROSS and first == written.status) else message
+    if first < 0xF0:
+        return delta + part, TrackWritten(tick, first, first)
+    status = 0 if is_end_of_track(message) else written.status
+    return delta + part, TrackWritten(tick, status)  # sysex and meta end the running status
+
+
+def encode_end(track: EventTrack, end_tick: int, frame: int, written: TrackWritten) -> bytes:
+    """Write the end of a track, and the bytes after it."""
+    if not track.end:
+        return track.tail
+    return _number(max(end_tick - written.tick, 0), frame >> 2) + track.end + track.tail
 
 
 def _number(value: int, length: int = 0) -> bytes:
