@@ -1,6 +1,7 @@
 """Makes the ops of what was done to MIDI files, note by note where that says all."""
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ import msgspec
 from muse.core.content_id import object_id
 from muse.domain import PatchOp
 from muse.errors import DomainError
-from muse.plugins.music.identified_score import IdentifiedScore, Placed, identify, renamed_page
+from muse.plugins.music.identified_score import IdentifiedScore, Placed, identify, renamed_page, sound_of
 from muse.plugins.music.matching import matched_notes
 from muse.plugins.music.midi_bytes import decode
+from muse.plugins.music.midi_file import notes_of
 from muse.plugins.music.notes import (
     delete_file,
     delete_note,
@@ -36,6 +38,7 @@ class MusicSteps:
     def __init__(self, newest: Newest, store: BaseStore) -> None:
         self._newest = newest
         self._store = store
+        self._was: dict[str, str] = {}
 
     def create(self, path: str, content: bytes) -> Step:
         """Make a new file."""
@@ -53,10 +56,10 @@ class MusicSteps:
     def change(self, path: str, row: BaseFile, content: bytes) -> Step:
         """Say what was done to a file since its base, and leave alone what others did to it."""
         base = self._base(path, row)
-        if base is None or path not in self._newest.digests:
+        if base is None or self._place(path) not in self._newest.digests:
             return self.create(path, content)
         before, mine = _identified(*base), _read(content, base[1])
-        if before is None:
+        if before is None or before.read.file.is_overlong or mine.read.file.is_overlong:
             return self._put_over(path, row, content)
         names = matched_notes(before.notes, mine.notes, mine.read.file.ticks_per_beat)
         names |= {name: uuid.uuid4().hex for name in mine.notes if name not in names}
@@ -65,7 +68,8 @@ class MusicSteps:
         page = renamed_page(content, _renaming(content, mine, names))
         after = BaseFile(self._store.keep(content), part=self._store.keep(page))
         if patches and _frame(before) == _frame(mine):
-            return self._step(path, _joined(path, patches), {path: after})
+            ops: list[Any] = [{**op, "expected": {}} for op in _joined(path, patches)]
+            return self._step(path, ops if path in self._was else _joined(path, patches), {path: after})
         return self._replace(path, row.digest, before, (content, notes), after)
 
     def remove(self, path: str, row: BaseFile) -> Step:
@@ -77,7 +81,7 @@ class MusicSteps:
         return self._step(path, [op], {path: None})
 
     def rename(self, path: str, to: str, row: BaseFile) -> Step:
-        """Give a file another path; its notes keep their names."""
+        """Give a file another path; its notes keep their names, also if it is changed next."""
         if path not in self._newest.digests or to in self._newest.digests:
             raise LeftOutError(
                 f"{path} was renamed to {to}, but others removed or renamed the one, or made the other: move "
@@ -87,6 +91,7 @@ class MusicSteps:
         page = base[1] if base is not None else None
         part = self._store.keep(page) if page is not None else ""
         after = msgspec.structs.replace(row, commit="", part=part)
+        self._was[to] = path
         return self._step(to, [rename_file(path, to)], {path: None, to: after})
 
     def row_of(self, path: str) -> BaseFile:
@@ -104,8 +109,13 @@ class MusicSteps:
         base = self._base(path, row)
         return None if base is None else base[0]
 
+    def _place(self, path: str) -> str:
+        """Return where a file is in the session: it may be renamed by a step of before."""
+        return self._was.get(path, path)
+
     def _base(self, path: str, row: BaseFile) -> tuple[bytes, bytes | None] | None:
         """Return a file, and the page of its names, as they were in the base; None if that is lost."""
+        path = self._place(path)
         if self._newest.digests.get(path) == row.digest:
             return self._newest.files[path], self._newest.names_of(path)
         content = self._store.part(row.digest)
@@ -115,7 +125,8 @@ class MusicSteps:
         return content, page
 
     def _present(self, path: str) -> IdentifiedScore:
-        score = _identified(self._newest.files[path], self._newest.names_of(path))
+        place = self._place(path)
+        score = _identified(self._newest.files[place], self._newest.names_of(place))
         if score is None:
             raise LeftOutError(
                 f"others put what is no MIDI file in the place of {path} since you had it: move yours to "
@@ -124,14 +135,15 @@ class MusicSteps:
         return score
 
     def _put_over(self, path: str, row: BaseFile, content: bytes) -> Step:
-        """Put a MIDI file in the place of a file that only has the name of one."""
-        if self._newest.digests.get(path) != row.digest:
+        """Put a MIDI file in the place of one whose notes take no edit, or of no MIDI file at all."""
+        present = self._place(path)
+        if self._newest.digests.get(present) != row.digest:
             raise LeftOutError(
-                f"others changed {path} since you had it, and it was no MIDI file: move yours to another "
-                "name, then theirs is brought"
+                f"others changed {path} since you had it, and it is no MIDI file whose notes can be edited: "
+                "move yours to another name, then theirs is brought"
             )
         is_inline = len(content) <= INLINE_BYTES
-        op: dict[str, Any] = {**replace_file(path, self._newest.files[path], content, inline=is_inline)}
+        op: dict[str, Any] = {**replace_file(path, self._newest.files[present], content, inline=is_inline)}
         op["expected"] = {"content_id": row.digest}
         after = BaseFile(self._store.keep(content))
         return self._step(path, [op], {path: after}, [] if is_inline else [content])
@@ -148,7 +160,7 @@ class MusicSteps:
         content, notes = mine
         page = self._store.part(after.part)
         whole = _read(content, page)
-        present = self._newest.files[path]
+        present = self._newest.files[self._place(path)]
         if object_id(present) != digest:
             theirs = self._present(path)
             if _frame(theirs) != _frame(before):
@@ -173,6 +185,14 @@ class MusicSteps:
         stored: Sequence[bytes] = (),
     ) -> Step:
         return Step(path, MUSIC, list(ops), after, self._newest.heads(MUSIC), list(stored))
+
+
+def sounds_in(content: bytes) -> Counter[tuple[int, ...]]:
+    """Count the notes of a MIDI file by their tracks and how they sound; none are in what is no such file."""
+    try:
+        return Counter((track, *sound_of(note)) for track, note in notes_of(content))
+    except DomainError:
+        return Counter()
 
 
 def midi_fault(content: bytes) -> str | None:

@@ -65,15 +65,14 @@ class Recorder:
         return self.steps_for(path).row_of(path)
 
     def find_renames(self, found: Divergence) -> None:
-        """Take texts that are gone for the new ones that are nearly the same, though others renamed them."""
+        """Take what is gone for new files that are nearly the same, of texts though others renamed them."""
         if not any(change.kind == "new" for change in found.here.values()):
             return
-        gone = [
-            path for path, change in found.here.items() if change.kind == "deleted" and not is_music(path)
-        ]
+        gone = [path for path, change in found.here.items() if change.kind == "deleted"]
         others_paths = dict(self._moved_by_both(found))
         before = {
-            path: self._code.content_of(path, found.base.files[path]) for path in (*gone, *others_paths)
+            path: self.steps_for(path).content_of(path, found.base.files[path])
+            for path in (*gone, *others_paths)
         }
         known = {path: content for path, content in before.items() if content is not None}
         find_similar(found, known, others_paths)

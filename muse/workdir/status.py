@@ -13,7 +13,7 @@ from muse.workdir.step import is_music
 
 ChangeKind = Literal["new", "modified", "deleted", "renamed"]
 _SIMILAR = 0.6
-"""So much of the larger of two texts has to be in the other, for the one to be the other under a new name."""
+"""So much of the larger of two files has to be in the other, for the one to be the other under a new name."""
 
 _PAIRS = 10_000
 _TELLING_BYTES = 8
@@ -239,7 +239,7 @@ def _rename(found: Divergence, path: str, to: str, *, is_edited: bool) -> None:
 
 
 def find_similar(found: Divergence, before: Mapping[str, bytes], others_paths: Mapping[str, str]) -> None:
-    """Take texts for renamed that are nearly the same. `before` has the contents of files that are gone.
+    """Take for renamed what is nearly the same. `before` has the contents of files that are gone.
 
     `others_paths` says of those that others renamed where they are in the session.
     """
@@ -247,12 +247,15 @@ def find_similar(found: Divergence, before: Mapping[str, bytes], others_paths: M
     new = [path for path in new if path in found.contents]
     if len(new) * len(before) > _PAIRS:
         return
-    scores = [
-        (likeness, path, to)
-        for path, content in before.items()
-        for to in new
-        if (likeness := _likeness(content, found.contents[to])) >= _SIMILAR
+    texts = [path for path in before if not is_music(path)]
+    scores: list[tuple[float, str, str]] = [
+        (_likeness(before[path], found.contents[to]), path, to) for path in texts for to in new
     ]
+    scores += _likeness_of_music(
+        {path: content for path, content in before.items() if is_music(path)},
+        {path: found.contents[path] for path in new if is_music(path)},
+    )
+    scores = [score for score in scores if score[0] >= _SIMILAR]
     taken: set[str] = set()
     for _, path, to in sorted(scores, key=lambda score: (-score[0], score[1:])):
         if not {path, to} & taken:
@@ -263,6 +266,20 @@ def find_similar(found: Divergence, before: Mapping[str, bytes], others_paths: M
                 continue
             found.agreed.remove(path)
             found.here[to] = ChangedFile(to, "renamed", path, is_edited, meets=True, others_path=others_path)
+
+
+def _likeness_of_music(
+    gone: Mapping[str, bytes], new: Mapping[str, bytes]
+) -> Iterator[tuple[float, str, str]]:
+    """Yield which part of the notes of the larger of two MIDI files is in both, and the paths of the two."""
+    if not gone or not new:
+        return
+    from muse.workdir.music_steps import sounds_in  # noqa: PLC0415 - most directories have no MIDI files
+
+    before, after = ({path: sounds_in(files[path]) for path in files} for files in (gone, new))
+    for path, was in before.items():
+        for to, now in after.items():
+            yield (was & now).total() / max(1, was.total(), now.total()), path, to
 
 
 def _likeness(one: bytes, other: bytes) -> float:

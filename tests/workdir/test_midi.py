@@ -17,6 +17,7 @@ from muse.plugins.music.note import Note
 from muse.plugins.music.notes import delete_note, insert_note, move_note, replace_file
 from muse.session.live import LiveSession
 from muse.views.as_of import read_session, state_at, up_to_lamport
+from muse.views.blame import blame_newest
 from muse.workdir.workdir import RecordOutcome, Workdir
 
 TEMPO = Event(0, b"\xff\x51\x03\x07\xa1\x20")
@@ -41,8 +42,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "song"
 
 
-def record(root: Path) -> RecordOutcome:
-    outcome = Workdir(Repository.open(str(root)), None, "ada", session_id="jam").record()
+def record(root: Path, actor: str = "ada") -> RecordOutcome:
+    outcome = Workdir(Repository.open(str(root)), None, actor, session_id="jam").record()
     assert outcome.faults == []
     return outcome
 
@@ -213,3 +214,82 @@ def test_what_is_no_midi_file_by_others_is_named_as_theirs(root: Path) -> None:
     (root / "a.mid").write_bytes(midi(*TUNE[:2]))
     [fault] = Workdir(Repository.open(str(root)), None, "ada", session_id="jam").record().faults
     assert "others put what is no MIDI file in the place of a.mid" in fault.reason
+
+
+def test_a_file_with_a_delta_time_that_midi_does_not_allow_is_recorded_whole(root: Path) -> None:
+    kept = midi(*TUNE)
+    (root / "a.mid").write_bytes(kept)
+    record(root)
+    late = kept[:-4] + b"\x81\x80\x80\x80\x00\xc0\x05" + kept[-4:]
+    track = kept.index(b"MTrk") + 4
+    size = int.from_bytes(kept[track : track + 4], "big") + 7
+    late = late[:track] + size.to_bytes(4, "big") + late[track + 4 :]
+    (root / "a.mid").write_bytes(late)
+    record(root)
+    assert files(root)["a.mid"] == late
+    assert names(root) == {note.pitch: name for name, (_, note) in identify(kept, None).notes.items()}
+    [name] = [name for pitch, name in names(root).items() if pitch == 60]
+    bob(root, delete_note("a.mid", name, Note(60, 80, 0, 240)))
+    assert files(root)["a.mid"] == late
+    quieter = late.replace(b"\x3c\x50", b"\x3c\x40", 1)
+    (root / "a.mid").write_bytes(quieter)
+    record(root)
+    assert files(root)["a.mid"] == quieter
+    (root / "a.mid").write_bytes(midi(*TUNE, velocity=70))
+    record(root)
+    assert sound(files(root)["a.mid"]) == [*TUNE]
+    with LiveSession(str(root), "jam") as session:
+        session.commit("all")
+    assert verify_repository(str(root), replay=True).findings == []
+
+
+def test_a_file_that_was_saved_under_another_name_with_edits_is_renamed_and_edited(root: Path) -> None:
+    tune = (*TUNE, (74, 1440, 240))
+    (root / "a.mid").write_bytes(midi(*tune))
+    record(root)
+    before = names(root)
+    with LiveSession(str(root), "jam") as session:
+        session.commit("a tune")
+    bob(root, move_note("a.mid", before[64], Note(64, 80, 480, 240), 500))
+    (root / "a.mid").unlink()
+    (root / "b.mid").write_bytes(midi(*TUNE[:2], (68, 960, 240), tune[3], (72, 1920, 240)))
+    (root / "c.mid").write_bytes(midi((40, 0, 240)))
+    outcome = record(root, "eve")
+    assert {(file.change.path, file.change.kind) for file in outcome.recorded} == {
+        ("b.mid", "renamed"),
+        ("c.mid", "new"),
+    }
+    assert sorted(files(root)) == [".muse_notes/b.mid.json", "b.mid", "c.mid"]
+    after = names(root, "b.mid")
+    assert {pitch: after[pitch] for pitch in (60, 64, 74)} == {pitch: before[pitch] for pitch in (60, 64, 74)}
+    assert after[68] == before[67]
+    assert sound(files(root)["b.mid"]) == [TUNE[0], (64, 500, 240), (68, 960, 240), tune[3], (72, 1920, 240)]
+    assert record(root).recorded == []
+    with LiveSession(str(root), "jam") as session:
+        session.commit("under another name")
+    repository = Repository.open(str(root))
+    parts = blame_newest(repository, "b.mid", "jam").parts
+    assert [(part.made.actor_id, part.changed.actor_id) for part in parts] == [
+        ("ada", "ada"), ("ada", "bob"), ("ada", "eve"), ("ada", "ada"), ("eve", "eve"),
+    ]  # fmt: skip
+    assert verify_repository(str(root), replay=True).findings == []
+
+
+@pytest.mark.parametrize("edited", ["half of the notes", "all but the notes", "nothing but the name"])
+def test_what_is_a_rename_is_told_by_the_notes(root: Path, edited: str) -> None:
+    (root / "a.mid").write_bytes(midi(*TUNE, (72, 1440, 240)))
+    record(root)
+    before = names(root)
+    (root / "a.mid").unlink()
+    other = {
+        "half of the notes": midi(*TUNE[:2], (50, 0, 9), (51, 0, 9)),
+        "all but the notes": midi(*TUNE, (72, 1440, 240), tempo=FASTER),
+        "nothing but the name": midi(*TUNE, (72, 1440, 240)),
+    }[edited]
+    (root / "b.mid").write_bytes(other)
+    [*recorded] = record(root).recorded
+    kinds = sorted(file.change.kind for file in recorded)
+    assert kinds == (["deleted", "new"] if edited == "half of the notes" else ["renamed"])
+    assert (names(root, "b.mid") == before) == (kinds == ["renamed"])
+    assert files(root)["b.mid"] == other
+    assert record(root).recorded == []

@@ -27,7 +27,7 @@ _TRACK_NAME = b"\xff\x03"
 class MidiPiece:
     """A MIDI file that was read, and the name it will have in the repository.
 
-    `DomainError` if it is not a MIDI file, `UsageError` if its name cannot be used.
+    `DomainError` if it is not a MIDI file whose notes can be edited, `UsageError` if its name cannot be used.
     """
 
     name: str
@@ -36,7 +36,7 @@ class MidiPiece:
     remarks: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        read_midi(self.data)
+        skeleton_of(self.data)
         try:
             check_path(self.name)
         except UsageError as error:

@@ -53,6 +53,13 @@ class FirstRuleScore:
             self.others = replace(self.others, format=kind, tracks=tracks)
         self.notes[entity_id] = (track, note)
 
+    def check_editable(self) -> None:
+        """Raise DomainError for a file in which no note can be edited: none that this rule reads."""
+
+    def data_again(self) -> bytes:
+        """Write the MIDI file."""
+        return self.write()[0]
+
     def write(self) -> tuple[bytes, bytes]:
         """Write the MIDI file and its page of names."""
         by_track: list[dict[str, Note]] = [{} for _ in self.others.tracks]

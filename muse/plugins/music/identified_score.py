@@ -27,8 +27,9 @@ import orjson
 
 from muse.core.content_id import object_id, sha256_hex
 from muse.errors import DomainError
+from muse.plugins.music.kept_file import KeptFile, with_tracks
 from muse.plugins.music.layout import lay_out
-from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, decode, encode
+from muse.plugins.music.midi_bytes import OVERLONG, Event, EventFile, EventTrack, decode, encode
 from muse.plugins.music.note import Note, can_pair, note_between, pair_notes
 from muse.plugins.op_fields import names_path
 
@@ -76,6 +77,7 @@ class IdentifiedScore:
     by_second_rule: ClassVar[bool] = False
     read: ReadFile = field(default_factory=lambda: _paired(NEW_FILE, ()))
     notes: dict[str, Placed] = field(default_factory=dict)
+    _kept: KeptFile | None = field(default=None, init=False, compare=False, repr=False)
 
     def place(self, entity_id: str, track: int, note: Note) -> None:
         """Put a note, new or changed, on `track` (from 0); the file has as many tracks as its notes need.
@@ -87,6 +89,11 @@ class IdentifiedScore:
                 f"there is no track {track}, and an edit can add tracks only up to {TRACK_LIMIT - 1}"
             )
         self.notes[entity_id] = (track, note)
+
+    def check_editable(self) -> None:
+        """Raise DomainError for a file in which no edit of a note can be written soundly."""
+        if self.read.file.is_overlong:
+            raise DomainError(OVERLONG)
 
     def edited(self) -> dict[str, Placed | None]:
         """Tell which notes are not as they were read: what each is now, None for one that went."""
@@ -103,13 +110,7 @@ class IdentifiedScore:
         """
         read, edited = self.read.file, self.edited()
         highest = max((placed[0] for placed in edited.values() if placed), default=-1)
-        stated = read.stated_tracks if read.stated_tracks is not None else len(read.tracks)
-        return replace(
-            read,
-            format=1 if read.format == 0 and highest > 0 else read.format,
-            tracks=self._tracks(edited),
-            stated_tracks=read.stated_tracks if highest < stated else None,
-        )
+        return with_tracks(read, self._tracks(edited), highest)
 
     def _tracks(self, edited: Mapping[str, Placed | None]) -> tuple[EventTrack, ...]:
         notes: dict[int, dict[str, Note]] = defaultdict(dict)
@@ -139,6 +140,17 @@ class IdentifiedScore:
     def data(self) -> bytes:
         """Write the MIDI file."""
         return encode(self.file()) if self.edited() else self.read.data
+
+    def data_again(self) -> bytes:
+        """Write the MIDI file, as `data` does, where that is asked again and again between edits.
+
+        Only what is near the edits since the last time is written new.
+        """
+        if self._kept is None:
+            self._kept = KeptFile(
+                self.read.file, self.read.places, self.read.notes, by_second_rule=self.by_second_rule
+            )
+        return self._kept.data(self.notes)
 
     def page(self) -> bytes:
         """Write a page that gives every note its name, whatever page is there before."""
@@ -194,7 +206,8 @@ def _identify(data: bytes, page: bytes | None, kind: type[_S]) -> _S:
 def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
     """Take all notes out of a file; return it with a page that keeps their places.
 
-    The file is as before once its notes are put in again, the first of track 0 under the name "1-1".
+    The file is as before once its notes are put in again, the first of track 0 under the name "1-1". Raises
+    DomainError for a file whose notes cannot be edited.
     """
     rows: list[list[Any]] = []
     numbers: Counter[int] = Counter()
@@ -205,6 +218,7 @@ def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
     if read is None:
         raise AssertionError("the notes that were found in a file fit it")
     score = IdentifiedScore(read)
+    score.check_editable()
     return score.write()[0], score.page()
 
 
@@ -247,7 +261,7 @@ def _from_page(data: bytes, content: Mapping[str, Any], kind: type[_S]) -> _S | 
         read = data if content["read"] is None else base64.b64decode(content["read"], validate=True)
         names = content["names"]
         file = _paired(read, ()) if names is None else _read_with(read, names)
-        if file is None:
+        if file is None or file.file.is_overlong:  # what no edit can be written in has no page
             return None
         score = kind(file, dict(file.notes))
         for name, values in content["edited"].items():

@@ -16,12 +16,23 @@ The order is a function of what was read and of the notes there are now, never o
 edit that is taken back leaves no trace.
 """
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from muse.plugins.music.midi_bytes import LAST_TICK, Event, EventTrack, is_end_of_track
+from muse.errors import DomainError
+from muse.plugins.music.midi_bytes import (
+    LAST_TICK,
+    OVERLONG,
+    Event,
+    EventTrack,
+    TrackWritten,
+    encode_end,
+    encode_event,
+    is_end_of_track,
+)
 from muse.plugins.music.note import (
     NEUTRAL_RELEASE,
     Note,
@@ -34,6 +45,8 @@ from muse.plugins.music.note import (
 _ENDS, _READ, _STARTS = 0, 1, 2  # the parts of a tick
 _EMPTY_TEXT = b"\xff\x01\x00"
 _Key = tuple[int, int]
+_LEFT_OUT = -1
+_ENDS_OF_TRACK: _Key = (-1, -1)  # in place of a pitch: which of the ends of track are left out
 _Places = Mapping[str, tuple[int, int]]
 
 
@@ -64,9 +77,12 @@ def lay_out(
     `places` tells, by note id, at which events of the track the notes start and end that were read.
     `edited` are the notes that are new on the track or changed. By the second rule, which commits name that
     were made by it, events give way to every edited note, and a note without length stays at its place.
+    Raises DomainError for a change of a track with a delta time that is higher than MIDI allows.
     """
     if not edited and len(notes) == len(places):
         return track
+    if track.longest_wait() > LAST_TICK:
+        raise DomainError(OVERLONG)
     changed = {name: notes[name] for name in edited}
     read = _Read(track, places, map(_key, changed.values()), by_second_rule=by_second_rule)
     items = sorted(_items(read, notes, changed))
@@ -87,10 +103,13 @@ def _key(note: Note) -> _Key:
 
 
 class _Read:
-    """A track as it was read, with what the order of new events of the pitches `keys` depends on."""
+    """A track as it was read, with what the order of new events of the pitches `keys` depends on.
+
+    `keys` None: of all pitches.
+    """
 
     def __init__(
-        self, track: EventTrack, places: _Places, keys: Iterable[_Key], *, by_second_rule: bool
+        self, track: EventTrack, places: _Places, keys: Iterable[_Key] | None, *, by_second_rule: bool
     ) -> None:
         self.by_second_rule = by_second_rule
         self.places = places
@@ -100,9 +119,10 @@ class _Read:
             index: (name, index == on) for name, (on, off) in places.items() for index in (on, off)
         }
         self._keys: dict[tuple[int, _Key | None], list[int]] = defaultdict(list)
-        looked_at = set(keys)
+        looked_at = None if keys is None else set(keys)
         for index, event in enumerate(track.events):
-            if (key := key_of(event.message)) in looked_at:
+            key = key_of(event.message)
+            if looked_at is None or key in looked_at:
                 self._keys[event.tick, key].append(index)
 
     def has_place(self, name: str, note: Note) -> bool:
@@ -271,3 +291,142 @@ def _end_of(start: Event) -> Event:
     """Make the end of what sounds in the pitch that `start` starts."""
     channel, pitch = start.message[0] & 0xF, start.message[1]
     return Event(start.tick, note_off(Note(pitch, 1, start.tick, 0, channel, NEUTRAL_RELEASE)))
+
+
+# -- again and again --------------------------------------------------------------------------------
+
+
+class KeptTrack:
+    """A track that is laid out again whenever its notes change, and written new near the change alone.
+
+    It gives what `lay_out` gives. Each event is kept with its bytes, and with how far the track is written
+    after it: what follows is written new until nothing differs.
+    """
+
+    def __init__(self, track: EventTrack, places: _Places, *, by_second_rule: bool) -> None:
+        self._read = _Read(track, places, None, by_second_rule=by_second_rule)
+        self._items = list(_items(self._read, dict.fromkeys(places, Note(0, 1, 0, 0)), {}))
+        self._parts = [b""] * len(self._items)
+        self._written: list[TrackWritten | None] = [None] * len(self._items)
+        self._unwritten = self._items[:]
+        self._of_key: dict[_Key | None, list[_Item]] = defaultdict(list)
+        self._own: dict[str, list[_Item]] = defaultdict(list)
+        self._heard: dict[_Key, dict[str, Note]] = defaultdict(dict)
+        self._fates: dict[_Key | None, dict[_Item, int]] = {}
+        self._unsettled: set[_Key | None] = set()
+        for item in self._items:
+            self._of_key[key_of(item.event.message)].append(item)
+            if item.owner is not None:
+                self._own[item.owner].append(item)
+        self._as_read = {name: items[:] for name, items in self._own.items()}
+        self._ends = [item for item in self._items if is_end_of_track(item.event.message)]
+
+    def change(self, name: str, note: Note | None, *, is_edited: bool = True) -> None:
+        """Let a note be as it is now, None if it went; not `is_edited`: it is as it was read."""
+        for item in self._own.pop(name, ()):
+            self._take_out(item)
+            if (key := key_of(item.event.message)) is not None:
+                self._heard[key].pop(name, None)
+        if note is None:
+            return
+        items = list(_edited_items(self._read, name, note)) if is_edited else self._as_read[name][:]
+        for item in items:
+            self._put_in(item)
+        self._own[name] = items
+        gives_way = self._read.by_second_rule or not self._read.has_place(name, note)
+        if is_edited and gives_way and not note.ends_first:
+            self._heard[_key(note)][name] = note
+
+    def content(self) -> bytes:
+        """Write what the chunk of the track holds."""
+        for key in self._unsettled:
+            self._settle(key)
+        self._settle_ends()
+        self._unsettled.clear()
+        places = sorted({bisect_left(self._items, item) for item in self._unwritten})
+        self._unwritten.clear()
+        done = 0
+        for place in places:
+            if place >= done:
+                done = self._write_from(place)
+        track = self._read.track
+        written = (self._written[-1] if self._written else None) or TrackWritten()
+        end_tick = max(track.end_tick, written.tick)
+        texts, written = _texts_before(end_tick, written)
+        end = encode_end(track, end_tick, (track.framing[-1:] or b"\x00")[0], written)
+        return b"".join((*self._parts, texts, end))
+
+    def _put_in(self, item: _Item) -> None:
+        place = bisect_left(self._items, item)
+        self._items.insert(place, item)
+        self._parts.insert(place, b"")
+        self._written.insert(place, None)
+        self._unwritten.append(item)
+        key = key_of(item.event.message)
+        insort(self._of_key[key], item)
+        self._unsettled.add(key)
+
+    def _take_out(self, item: _Item) -> None:
+        place = bisect_left(self._items, item)
+        del self._items[place], self._parts[place], self._written[place]
+        self._unwritten += self._items[place : place + 1]
+        key = key_of(item.event.message)
+        del self._of_key[key][bisect_left(self._of_key[key], item)]
+        self._unsettled.add(key)
+
+    def _settle(self, key: _Key | None) -> None:
+        """Look again which events of a pitch are left out, and before which ends are put in."""
+        left_out: set[int] = set()
+        unended: dict[int, int] = {}
+        items = self._of_key[key]
+        if key is not None and self._heard.get(key):
+            _look_for_what_hides(items, range(len(items)), self._heard[key], left_out, unended)
+        fates = {items[place]: count for place, count in unended.items()}
+        self._decide(key, fates | dict.fromkeys((items[place] for place in left_out), _LEFT_OUT))
+
+    def _settle_ends(self) -> None:
+        """Leave out the ends of track that are before the last note that is heard."""
+        if self._ends and self._unsettled:
+            names = (name for notes in self._heard.values() for name in notes)
+            last = max((item for name in names for item in self._own[name]), default=None)
+            gone = [item for item in self._ends if last is not None and item < last]
+            self._decide(_ENDS_OF_TRACK, dict.fromkeys(gone, _LEFT_OUT))
+
+    def _decide(self, key: _Key | None, fates: dict[_Item, int]) -> None:
+        before = self._fates.get(key, {})
+        self._fates[key] = fates
+        self._unwritten += [
+            item for item in before.keys() | fates.keys() if before.get(item) != fates.get(item)
+        ]
+
+    def _write_from(self, place: int) -> int:
+        """Write on from a place until what follows is not concerned; return where that is."""
+        written = (self._written[place - 1] if place else None) or TrackWritten()
+        for at in range(place, len(self._items)):
+            self._parts[at], written = self._write(self._items[at], written)
+            before, self._written[at] = self._written[at], written
+            if before == written:
+                return at + 1
+        return len(self._items)
+
+    def _write(self, item: _Item, written: TrackWritten) -> tuple[bytes, TrackWritten]:
+        message = item.event.message
+        key = _ENDS_OF_TRACK if is_end_of_track(message) else key_of(message)
+        fate = self._fates.get(key, {}).get(item, 0)
+        if fate == _LEFT_OUT:
+            return b"", written
+        parts, written = _texts_before(item.event.tick, written)
+        for _ in range(fate):
+            part, written = encode_event(_end_of(item.event), 0, written)
+            parts += part
+        part, written = encode_event(item.event, item.frame, written)
+        return parts + part, written
+
+
+def _texts_before(tick: int, written: TrackWritten) -> tuple[bytes, TrackWritten]:
+    """Write empty texts where a delta time cannot hold what is between."""
+    texts = b""
+    while tick - written.tick > LAST_TICK:
+        text, written = encode_event(Event(written.tick + LAST_TICK, _EMPTY_TEXT), 0, written)
+        texts += text
+    return texts, written

@@ -6,18 +6,26 @@ keeps what no reader understands as opaque bytes in its place.
 
 What other programs open is opened: a file inside RIFF (RMID), a header that counts too many or too few
 tracks, a length that is wrong where the end of track shows the right one, bytes after the end of track,
-messages of the wire (F1 to FE) and data bytes above 127.
+messages of the wire (F1 to FE) and data bytes above 127. Only where a file cannot be read otherwise, a delta
+time may be higher than MIDI allows: such a file is kept as it is, and takes no edit.
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from muse.errors import DomainError
 from muse.plugins.music.file_kind import kind_of_file
 
 LAST_TICK = (1 << 28) - 1  # the greatest delta time that four bytes can hold, and the last tick of a note
+OVERLONG = (
+    f"no note of this file can be edited: one of its delta times is above {LAST_TICK}, the highest that MIDI "
+    "allows; export it again without that gap, or replace the whole file"
+)
+"""Why an edit of a note is refused."""
 END_OF_TRACK = b"\xff\x2f\x00"
 EXPLICIT, RUNNING_ACROSS = 1, 2
 """How a message is framed, the low bits of its byte of `framing`: with its status byte in any case; without
@@ -31,6 +39,7 @@ _CHANNEL_DATA = (2, 2, 2, 2, 1, 1, 2)  # how many data bytes a message 8n to En 
 _WIRE_DATA = {0xF1: 1, 0xF2: 2, 0xF3: 1}  # and F1 to F3; the others have none
 _PADDING = 0x80  # what a number starts with that is longer than it has to be
 _NUMBER_LENGTH = 8  # what is longer is no number of any program
+_LAST_LONG = (1 << 7 * _NUMBER_LENGTH) - 1
 
 
 class Event(NamedTuple):
@@ -46,7 +55,8 @@ class EventTrack:
 
     `chunks_before` are the bytes before the track that MIDI does not define. `end` is the end of track, empty
     where the file has none; `tail` the bytes after it. `framing` has a byte for each message and one for
-    the end: the style, and from bit 2 on the length of a padded delta time; empty for a new track.
+    the end: the style, and from bit 2 on the length of a delta time that is padded or too high; empty for a
+    new track.
     `excess`: by how much the length in the file is more than the true one.
     """
 
@@ -57,6 +67,11 @@ class EventTrack:
     tail: bytes = b""
     framing: bytes = field(default=b"", compare=False)
     excess: int = field(default=0, compare=False)
+
+    def longest_wait(self) -> int:
+        """Return the highest delta time."""
+        ticks = [0, *(event.tick for event in self.events), self.end_tick]
+        return max(later - tick for tick, later in pairwise(ticks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,8 @@ class EventFile:
     """A whole file. `ticks_per_beat` is the header's division: negative when it counts SMPTE frames.
 
     `header_rest` and `trailer` are the bytes of the header after the known fields, and those after
-    the last track. `stated_tracks` is what the header says where that is wrong.
+    the last track. `stated_tracks` is what the header says where that is wrong. `is_overlong`: a delta time
+    is higher than MIDI allows.
     """
 
     format: int
@@ -84,6 +100,7 @@ class EventFile:
     trailer: bytes = b""
     stated_tracks: int | None = None
     envelope: Envelope | None = None
+    is_overlong: bool = False
 
 
 class _FramingError(ValueError):
@@ -93,8 +110,10 @@ class _FramingError(ValueError):
 def decode(data: bytes) -> EventFile:
     """Read a file. Raises DomainError when the bytes are not a MIDI file that can be read."""
     try:
-        return _decode_file(data)
+        return _decode_file(data, LAST_TICK)
     except (_FramingError, struct.error) as error:
+        with suppress(_FramingError, struct.error):
+            return replace(_decode_file(data, _LAST_LONG), is_overlong=True)
         why = str(error) if isinstance(error, _FramingError) else "its header is cut off"
         raise DomainError(
             f"this is not a MIDI file that can be read: {why}; "
@@ -102,17 +121,18 @@ def decode(data: bytes) -> EventFile:
         ) from error
 
 
-def encode(file: EventFile) -> bytes:
+def encode(file: EventFile, contents: Sequence[bytes] | None = None) -> bytes:
     """Write a file, each message framed as it was, a new one with running status.
 
     Events of a track are in the order of their ticks. Raises DomainError when they are not, or are
-    further apart than `LAST_TICK`.
+    further apart than `LAST_TICK`. `contents`: the tracks as they are written, where that is known.
     """
+    contents = list(map(encode_track, file.tracks)) if contents is None else contents
     count = len(file.tracks) if file.stated_tracks is None else file.stated_tracks
     header = _HEADER.pack(file.format, count, file.ticks_per_beat) + file.header_rest
     chunks = [_chunk(b"MThd", header)]
-    for track in file.tracks:
-        chunks += (track.chunks_before, _chunk(b"MTrk", _encode_track(track), track.excess))
+    for track, content in zip(file.tracks, contents, strict=True):
+        chunks += (track.chunks_before, _chunk(b"MTrk", content, track.excess))
     data = b"".join((*chunks, file.trailer))
     return data if file.envelope is None else _wrap(file.envelope, data)
 
@@ -120,7 +140,8 @@ def encode(file: EventFile) -> bytes:
 # -- files and chunks -------------------------------------------------------------------------------
 
 
-def _decode_file(data: bytes) -> EventFile:
+def _decode_file(data: bytes, highest: int) -> EventFile:
+    """Read a file whose delta times are no higher than `highest`."""
     envelope = _envelope(data)
     if envelope is not None:
         start = len(envelope.before)
@@ -133,7 +154,7 @@ def _decode_file(data: bytes) -> EventFile:
         raise _FramingError(f"its header is cut off: {end - len(data)} bytes are missing")
     header_rest = data[start + _HEADER.size : end]
     tracks = []
-    for track, track_end in _tracks(data, end, stated):
+    for track, track_end in _tracks(data, end, stated, highest):
         tracks.append(track)
         end = track_end
     if stated and not tracks:
@@ -142,12 +163,12 @@ def _decode_file(data: bytes) -> EventFile:
     return EventFile(kind, division, tuple(tracks), header_rest, data[end:], wrong, envelope)
 
 
-def _tracks(data: bytes, offset: int, stated: int) -> Iterator[tuple[EventTrack, int]]:
+def _tracks(data: bytes, offset: int, stated: int, highest: int) -> Iterator[tuple[EventTrack, int]]:
     """Read the tracks from `offset` on, and where each ends; one that nothing announces may be broken."""
     count = 0
     while (start := _next_track(data, offset)) is not None:
         try:
-            yield (found := _decode_track(data, offset, start))
+            yield (found := _decode_track(data, offset, start, highest))
         except _FramingError:
             if count < stated:
                 raise
@@ -216,16 +237,16 @@ class _Messages:
     fault: _FramingError | None = None
 
 
-def _decode_track(data: bytes, offset: int, start: int) -> tuple[EventTrack, int]:
+def _decode_track(data: bytes, offset: int, start: int, highest: int) -> tuple[EventTrack, int]:
     """Read the track whose chunk is at `start`; also return where it ends."""
     size = _CHUNK.unpack_from(data, start)[1]
     content = start + _CHUNK.size
     stated_end = content + size
     limit = min(stated_end, len(data))
-    found, end = _read(data, content, limit), limit
+    found, end = _read(data, content, limit, highest), limit
     ended = bool(found.ends) and found.ends[-1] == len(found.events) - 1
     if not found.ends and (found.fault or not _is_boundary(data, stated_end)):
-        longer = _read(data, content, len(data), to_end_of_track=True)
+        longer = _read(data, content, len(data), highest, to_end_of_track=True)
         if longer.ends:
             found, end, ended = longer, longer.after[-1], True
     if found.fault is not None:
@@ -263,13 +284,15 @@ def _up_to_last_end(found: _Messages) -> _Messages:
     return _Messages(found.events[:count], found.framing[:count], found.after[:count], found.ends)
 
 
-def _read(data: bytes, position: int, limit: int, *, to_end_of_track: bool = False) -> _Messages:
+def _read(
+    data: bytes, position: int, limit: int, highest: int, *, to_end_of_track: bool = False
+) -> _Messages:
     """Read messages until `limit`, the first end of track if so wished, or what is no message."""
     found = _Messages()
     tick = status = in_effect = 0
     try:
         while position < limit:
-            delta, after_delta = _variable_int(data, position, limit)
+            delta, after_delta = _variable_int(data, position, limit, highest)
             tick += delta
             first, style = _byte(data, after_delta, limit), EXPLICIT
             if first < 0x80:  # some files go on with running status even after a meta event
@@ -287,9 +310,9 @@ def _read(data: bytes, position: int, limit: int, *, to_end_of_track: bool = Fal
             if message[0] < 0xF0:
                 status = message[0]
             in_effect = status if message[0] < 0xF0 else 0
-            padded = after_delta - position if data[position] == _PADDING else 0
+            is_odd = data[position] == _PADDING or delta > LAST_TICK
             found.events.append(Event(tick, message))
-            found.framing.append(style | padded << 2)
+            found.framing.append(style | (after_delta - position if is_odd else 0) << 2)
             found.after.append(end)
             position = end
             if is_end_of_track(message):
@@ -340,14 +363,14 @@ def _end_of_message(position: int, status: int, limit: int) -> int:
     return position + count
 
 
-def _variable_int(data: bytes, position: int, limit: int) -> tuple[int, int]:
+def _variable_int(data: bytes, position: int, limit: int, highest: int = LAST_TICK) -> tuple[int, int]:
     """Read a number, seven bits a byte; also return where it ends. It may be padded."""
     value = 0
     for end in range(position + 1, position + 1 + _NUMBER_LENGTH):
         byte = _byte(data, end - 1, limit)
         value = value << 7 | byte & 0x7F
         if byte < 0x80:
-            if value <= LAST_TICK:
+            if value <= highest:
                 return value, end
             break
     raise _FramingError(f"the number at byte {position} is longer than four bytes")
@@ -356,31 +379,48 @@ def _variable_int(data: bytes, position: int, limit: int) -> tuple[int, int]:
 # -- writing a track --------------------------------------------------------------------------------
 
 
-def _encode_track(track: EventTrack) -> bytes:
+class TrackWritten(NamedTuple):
+    """How far a track is written: the last tick, the last status byte, and the one that is in effect."""
+
+    tick: int = 0
+    status: int = 0
+    in_effect: int = 0
+
+
+def encode_track(track: EventTrack) -> bytes:
+    """Write what the chunk of a track holds."""
     content = bytearray()
-    tick = status = in_effect = 0
+    written = TrackWritten()
     framing = track.framing if len(track.framing) == len(track.events) + 1 else bytes(len(track.events) + 1)
     for event, frame in zip(track.events, framing, strict=False):
-        content += _number(event.tick - tick, frame >> 2)
-        tick, first, style = event.tick, event.message[0], frame & 3
-        runs = first == in_effect and style != EXPLICIT
-        if runs or (style == RUNNING_ACROSS and first == status):
-            content += event.message[1:]
-        else:
-            content += event.message
-        if is_end_of_track(event.message):
-            status = 0
-        elif first < 0xF0:
-            status = first
-        in_effect = first if first < 0xF0 else 0  # sysex and meta end the running status
-    if track.end:
-        content += _number(max(track.end_tick - tick, 0), framing[-1] >> 2) + track.end
-    return bytes(content) + track.tail
+        part, written = encode_event(event, frame, written)
+        content += part
+    return bytes(content) + encode_end(track, track.end_tick, framing[-1], written)
+
+
+def encode_event(event: Event, frame: int, written: TrackWritten) -> tuple[bytes, TrackWritten]:
+    """Write an event after what is `written`; `frame` is its byte of `framing`."""
+    tick, message = event
+    first, style = message[0], frame & 3
+    delta = _number(tick - written.tick, frame >> 2)
+    runs = first == written.in_effect and style != EXPLICIT
+    part = message[1:] if runs or (style == RUNNING_ACROSS and first == written.status) else message
+    if first < 0xF0:
+        return delta + part, TrackWritten(tick, first, first)
+    status = 0 if is_end_of_track(message) else written.status
+    return delta + part, TrackWritten(tick, status)  # sysex and meta end the running status
+
+
+def encode_end(track: EventTrack, end_tick: int, frame: int, written: TrackWritten) -> bytes:
+    """Write the end of a track, and the bytes after it."""
+    if not track.end:
+        return track.tail
+    return _number(max(end_tick - written.tick, 0), frame >> 2) + track.end + track.tail
 
 
 def _number(value: int, length: int = 0) -> bytes:
-    """Write a number, padded to `length` bytes if it is shorter."""
-    if not 0 <= value <= LAST_TICK:
+    """Write a number, padded to `length` bytes if it is shorter; it has four at most, or `length`."""
+    if not 0 <= value < 1 << 7 * max(length, 4):
         raise DomainError(f"a delta time of {value} ticks cannot be written: give 0 to {LAST_TICK}, in order")
     groups = [value & 0x7F]
     while value := value >> 7:

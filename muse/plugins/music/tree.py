@@ -43,6 +43,14 @@ class Score(Protocol):
         """Put a note of this name into a track, or change it there."""
         ...
 
+    def check_editable(self) -> None:
+        """Raise DomainError for a file in which no note can be edited."""
+        ...
+
+    def data_again(self) -> bytes:
+        """Return the bytes of the MIDI file, at little cost where few notes changed since the last time."""
+        ...
+
     def write(self) -> tuple[bytes, bytes | None]:
         """Return the bytes of the MIDI file, and of its page of names; None if it needs no page."""
         ...
@@ -148,6 +156,7 @@ class MusicTree:
 
     def _edit_notes(self, index: int, path: str, child_ops: Sequence[Any]) -> None:
         score = self.score(path)
+        score.check_editable()
         for child in child_ops:
             try:
                 edit = read_note_edit(child)
@@ -219,7 +228,7 @@ class MusicTree:
 
     def data(self, path: str) -> bytes | None:
         """Return the bytes that the file would have if it were written now."""
-        return self.scores[path].write()[0] if path in self.edited else self.content(path)
+        return self.scores[path].data_again() if path in self.edited else self.content(path)
 
     def _check_expected(self, path: str, op: Mapping[str, Any]) -> None:
         expected = expected_of(op)

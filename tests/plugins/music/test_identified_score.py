@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from muse.plugins.music.identified_score import (
     IdentifiedScore,
     identified_notes,
     identify,
+    identify_second,
     is_page_of,
     skeleton_of,
 )
@@ -30,7 +32,7 @@ from muse.plugins.music.midi_file import (
     write_midi,
 )
 from muse.plugins.op_fields import names_path
-from tests.samples.midi_samples import midi_files, notes
+from tests.samples.midi_samples import midi_files, notes, one_track
 
 LONG = Note(60, 1, 0, 100)
 INNER = Note(60, 2, 40, 20)  # inside LONG: plain pairing would swap their ends
@@ -208,3 +210,44 @@ def test_a_page_whose_read_file_is_no_base64_names_nothing(read: str) -> None:
     names = orjson.dumps(page)
     assert not is_page_of(data, names)
     assert identify(data, names) == identify(data, None)
+
+
+tight_notes = st.builds(
+    Note, st.integers(60, 61), st.integers(1, 2), st.integers(0, 3), st.integers(0, 3), st.integers(0, 1)
+)
+ENDS_INSIDE = one_track(bytes.fromhex("00 90 3c 40 01 80 3c 40 00 ff 2f 00 01 90 3c 40 01 3c 00"))
+FAR_APART = one_track(
+    bytes.fromhex("00 90 3c 40 ff ff ff 7f f8 01 80 3c 40 ff ff ff 7f 90 3d 40 00 ff 2f 00")
+)
+LOOSE_ENDS = one_track(
+    bytes.fromhex("00 80 3c 40 00 90 3c 40 01 90 3c 40 01 3c 00 01 80 3c 40 01 80 3c 40 00 ff 2f 00")
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from((identify, identify_second)),
+    st.one_of(midi_files, st.sampled_from((NEW_FILE, ENDS_INSIDE, FAR_APART, LOOSE_ENDS))),
+    st.lists(st.tuples(st.integers(0, 5), st.none() | st.tuples(st.integers(0, 2), tight_notes | notes))),
+    st.randoms(use_true_random=False),
+)
+def test_what_is_written_again_is_what_is_written_at_once(
+    read: Any, data: bytes, changes: list[tuple[int, tuple[int, Note] | None]], rng: random.Random
+) -> None:
+    score = read(data, None)
+    names = [*list(score.notes)[:3], "a", "b", "c"]
+    for number, placed in changes:
+        name = names[number % len(names)]
+        was = score.read.notes.get(name)
+        if rng.random() < 0.2 and was is not None:
+            score.notes[name] = was
+        elif placed is None:
+            score.notes.pop(name, None)
+        elif rng.random() < 0.4 and name in score.notes:
+            track, note = score.notes[name]
+            score.place(name, track, replace(note, velocity=placed[1].velocity))
+        else:
+            score.place(name, *placed)
+        if rng.random() < 0.7:
+            assert score.data_again() == score.data()
+    assert score.data_again() == score.data()

@@ -117,7 +117,7 @@ def test_chunks_that_are_not_midi_are_kept_where_they_are() -> None:
         one_track(b"\x00\x90\x3c"),
         one_track(b"\x00\xff"),
         one_track(b"\x00\xff\x01\x7fab"),
-        one_track(b"\x81\x81\x81\x81\x01\xff\x2f\x00"),
+        one_track(b"\x81" * 9 + b"\x01\xff\x2f\x00"),
     ],
 )
 def test_bytes_that_are_not_midi_are_refused_with_advice(data: bytes) -> None:
@@ -176,6 +176,12 @@ OPENED = {
     "ticks beyond what one delta time can hold": file_of(
         chunk(TRACK[:-4] + b"\xff\xff\xff\x7f" + TRACK[-3:])
     ),
+    "a delta time above four bytes": file_of(
+        chunk(TRACK[:-4] + b"\x81\x80\x80\x80\x00\xc0\x05" + TRACK[-4:])
+    ),
+    "an end of track further away than that": file_of(
+        chunk(TRACK[:-4] + b"\xff\xff\xff\xff\x7f" + TRACK[-3:])
+    ),
     "a clock byte": file_of(chunk(TRACK[:4] + b"\x00\xf8" + TRACK[4:])),
     "a song position": file_of(chunk(TRACK[:4] + b"\x00\xf2\x01\x02" + TRACK[4:])),
     "a data byte above 127": file_of(chunk(b"\x00\xb0\x07\xff" + TRACK)),
@@ -230,6 +236,13 @@ def test_an_envelope_grows_with_the_file_in_it() -> None:
 def test_what_is_no_midi_file_is_named_for_what_it_is(data: bytes, kind: str) -> None:
     with pytest.raises(DomainError, match=f"not a MIDI file that can be read: it is {kind}"):
         decode(data)
+
+
+def test_what_could_be_read_without_high_delta_times_is_read_as_it_was() -> None:
+    tail = b"\xff\xff\xff\xff\x7f\x90\x3c\x40"
+    [track] = decode(file_of(chunk(TRACK + tail))).tracks
+    assert track.tail == tail
+    assert [event.message for event in track.events] == [b"\x90\x3c\x40", b"\x80\x3c\x40"]
 
 
 @pytest.mark.parametrize("second", [4, LAST_TICK + 6])

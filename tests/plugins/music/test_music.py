@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from muse.core.content_id import object_id
 from muse.disk.tree_path import path_fault
 from muse.domain import Application, DomainPlugin
 from muse.errors import CorruptionError, DomainError
-from muse.plugins.music.identified_score import IdentifiedScore, identified_notes
+from muse.plugins.music import midi_bytes
+from muse.plugins.music.identified_score import IdentifiedScore, identified_notes, identify
 from muse.plugins.music.midi_file import (
     MidiScore,
     Note,
@@ -43,6 +45,7 @@ from tests.samples.midi_samples import (
     midi_files,
     no_store,
     notes,
+    one_track,
     real_file,
     ticks,
     without_notes,
@@ -419,3 +422,44 @@ def test_an_op_that_expects_any_file_writes_none(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DomainError, match="not as the op expects it"):
         tree.apply(5, {**insert_note("b.mid", "n", note), "expected": {}})
     assert len(tree.score("a.mid").notes) == 5
+
+
+def test_ops_that_expect_the_content_of_a_file_write_it_once_and_then_near_their_edits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers: list[int] = []
+
+    def counted(value: int, length: int = 0) -> bytes:
+        numbers.append(value)
+        return number_of(value, length)
+
+    number_of = midi_bytes._number
+    monkeypatch.setattr(midi_bytes, "_number", counted)
+    many = tuple(Note(40 + n % 50, 64, 10 * n, 9) for n in range(200))
+    files = {"a.mid": write_midi(MidiScore(tracks=(Track(notes=many),)))}
+    known = identified_notes(files, "a.mid")
+    tree, ops = MusicTree(files, no_store), list[Any]()
+    for number, (name, (_, note)) in enumerate(list(known.items())[:50]):
+        op: Any = mutate_note("a.mid", name, note, velocity=9, start_tick=5 * number)
+        op["expected"] = {"content_id": object_id(tree.data("a.mid") or b"")}
+        tree.apply(number, op)
+        ops.append(op)
+    files_of_each = tree.changes()
+    numbers.clear()
+    assert apply(files, *ops, {**ops[0], "expected": {"content_id": "0" * 64}}).ignored[0].index == 50
+    assert len(numbers) < 3 * 400
+    assert apply(files, *ops) == Application(files_of_each)
+
+
+def test_a_note_in_a_file_with_a_delta_time_that_midi_does_not_allow_takes_no_edit() -> None:
+    late = one_track(bytes.fromhex("00 90 3c 40 83 60 80 3c 40 81 80 80 80 00 c0 05 00 ff 2f 00"))
+    files = {"a.mid": late}
+    [name] = identified_notes(files, "a.mid")
+    for edit in (insert_note("a.mid", "new", C4), delete_note("a.mid", name, C4)):
+        assert "no note of this file can be edited: one of its" in reasons(files, edit)[0]
+    assert commit(files, rename_file("a.mid", "b.mid")) == {"b.mid": late}
+    named = {**insert_file("a.mid", late), "names": identify(late, None).page().decode()}
+    assert commit({}, named) == {"a.mid": late}
+    with pytest.raises(DomainError, match="no note of this file can be edited"):
+        write_midi(replace(read_midi(late), tracks=(replace(read_midi(late).tracks[0], notes=()),)))
+    assert write_midi(read_midi(late)) == late
