@@ -1,12 +1,12 @@
 """Which ops of a session are in which commit, and which are pending, without all of them in memory."""
 
-from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.log_reader import LogReader, raise_two_bodies
 from muse.core.op_list import decode_op_list, ids_among
+from muse.history.list_match import ListMatch
 from muse.history.repository import Repository
 from muse.history.session_history import SessionCommit, session_history
 from muse.upkeep.archive import session_reader
@@ -56,14 +56,17 @@ def read_log(
     the log has the ops in the order of the commits, as it mostly has.
     """
     with session_reader(repository.root, session.session_id, repository.storage) as (reader, end):
-        match = _Match(repository, session, frozenset(wanted))
+        match = ListMatch(_lists(repository, session), wanted)
         found: dict[str, tuple[int, OpEntry]] = {}
         for offset, entry in reader.chosen(end, match.choose, salvage=salvage):
             _, known = found.setdefault(entry["op_id"], (offset, entry))
             if known != entry and not salvage:
                 raise_two_bodies(reader.path, entry, offset)
+        match.finish()
         session.missing = match.awaited
-        listed = match.listed(match.unknown)
+        listed: set[str] = set()
+        for commit in session.commits if match.unknown else ():
+            listed |= ids_among(repository.objects.get(commit.op_list), match.unknown, commit.op_list)
         _check_repeats(reader, (found[op_id] for op_id in match.unknown & listed), salvage=salvage)
         session.pending = sorted((found[op_id][1] for op_id in match.unknown - listed), key=total_order)
         session.wanted = {op_id: entry for op_id, (_, entry) in found.items() if op_id in match.wanted}
@@ -75,54 +78,14 @@ def _check_repeats(reader: LogReader, located: Iterator[tuple[int, OpEntry]], *,
         reader.repeats(entry, offset, salvage=salvage)
 
 
-class _Match:
-    """Matches the ids in a log with the lists of the commits, both read along in their order.
-
-    `awaited` are ids that lists name and that have not been met; `unknown` are those met that no list read so
-    far awaits: they are in no list, or the log repeats their line.
-    """
-
-    def __init__(self, repository: Repository, session: CommittedSession, wanted: frozenset[str]) -> None:
-        self.wanted = wanted
-        self.awaited: set[str] = set()
-        self.unknown: set[str] = set()
-        self._repository = repository
-        self._session = session
-        self._lists = self._read_lists()
-
-    def choose(self, op_ids: list[str]) -> Container[str]:
-        """Take in the ids of some lines; return those whose entries matter."""
-        met = set(op_ids)
-        unknown = met - self.awaited
-        while unknown and (more := next(self._lists, None)) is not None:
-            self.awaited |= more
-            unknown -= more
-        self.awaited -= met
-        if len(met) < len(op_ids):
-            unknown |= {op_id for op_id, count in Counter(op_ids).items() if count > 1}
-        self.unknown |= unknown
-        return unknown | (met & self.wanted)
-
-    def listed(self, op_ids: Collection[str]) -> set[str]:
-        """Return those of some ids that a commit lists."""
-        for more in self._lists:  # those that the log has nothing of
-            self.awaited |= more
-        found: set[str] = set()
-        for commit in self._session.commits if op_ids else ():
-            found |= ids_among(self._bytes_of(commit), op_ids, commit.op_list)
-        return found
-
-    def _read_lists(self) -> Iterator[set[str]]:
-        """Yield the ids that each commit lists; note those that an earlier one brought."""
-        earlier: set[str] | None = None if self._session.is_one_line else set()
-        for commit in self._session.commits:
-            op_ids = set(decode_op_list(self._bytes_of(commit), commit.op_list))
-            if earlier is not None:
-                if shared := op_ids & earlier:
-                    self._session.shared[commit.commit_id] = shared
-                    op_ids -= shared
-                earlier |= op_ids
-            yield op_ids
-
-    def _bytes_of(self, commit: SessionCommit) -> bytes:
-        return self._repository.objects.get(commit.op_list)
+def _lists(repository: Repository, session: CommittedSession) -> Iterator[set[str]]:
+    """Yield the ids that each commit lists; note those that an earlier one brought."""
+    earlier: set[str] | None = None if session.is_one_line else set()
+    for commit in session.commits:
+        op_ids = set(decode_op_list(repository.objects.get(commit.op_list), commit.op_list))
+        if earlier is not None:
+            if shared := op_ids & earlier:
+                session.shared[commit.commit_id] = shared
+                op_ids -= shared
+            earlier |= op_ids
+        yield op_ids

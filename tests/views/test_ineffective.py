@@ -86,8 +86,8 @@ def play(root: Path, seed: int, edits: int = 40) -> None:
                 live.commit(f"Number {number}")
         if number == edits // 2 and seed % 2:
             dag = Repository.open(str(root)).dag
-            if dag.head("main") is not None:
-                dag.create_branch("other", dag.head("main"))
+            if (head := dag.head("main")) is not None:
+                dag.create_branch("other", head)
                 branches.reverse()
 
 
@@ -173,7 +173,7 @@ def test_two_bodies_of_an_op_are_refused(played: Path, place: int) -> None:
         entries = log.read_all()
     other = {**entries[place], "domain_op": {"op": "other", "address": ""}}
     with OpLog(played, "else") as log:
-        log.append(other)
+        log.append(other)  # type: ignore[arg-type]
     path = Path(layout.ops_file(str(played), SESSION))
     whole = path.read_bytes()
     path.write_bytes(whole + Path(layout.ops_file(str(played), "else")).read_bytes())

@@ -403,7 +403,8 @@ class LogReader:
         lines, reached = 1, 0
         stop = self._file.end()
         for offset, data in self._file.blocks(0, stop):
-            for damage in decode_block(data, offset).damages:
+            is_sound = compiled.scan_block(data, offset, check_crc=True) is not None
+            for damage in () if is_sound else decode_block(data, offset).damages:
                 yield replace(damage, line=lines + data.count(b"\n", 0, damage.offset - offset))
             lines += data.count(b"\n")
             reached = offset + len(data)
