@@ -5,7 +5,6 @@ each checkpoint: whether the commits that branches lead to hold what it counts a
 commit's ops are in memory at a time. A fault is never raised, always reported, and the rest is checked.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from muse.apply.merge_heads import is_merge_of_ops
@@ -75,7 +74,6 @@ class SealedOpsCheck:
         self.begins: dict[str, int] = {}
         self.repo_file_is_sealed = True
         self._repository = repository
-        self._runs: dict[str, list[tuple[Run, SealedCommit]]] = {}  # domain -> where its commits' ops are
         self._reached: set[str] | None = None
         self._next: Run = (0, 0)  # where the last commit's ops started, and the next one's may
 
@@ -110,7 +108,7 @@ class SealedOpsCheck:
         except MuseError as error:
             self.findings.add(layout.op_log_directory(root), "session", error)
             return
-        self._runs, self._next = defaultdict(list), (0, 0)
+        self._next = (0, 0)
         try:
             cut = -1
             for commit in self.commits.of_session(session_id):
@@ -142,7 +140,6 @@ class SealedOpsCheck:
         if covered.runs:
             self.begins[commit.commit_id] = min(first for first, _ in covered.runs)
             self._next = (covered.runs[0][0], covered.runs[-1][1])
-            self._runs[commit.domain] += ((run, commit) for run in covered.runs)
         faults = list(_differences(covered.entries, seal))
         for fault in faults:
             self.findings.add(
@@ -218,14 +215,14 @@ class SealedOpsCheck:
         """Return the ids of ops that count as covered and are in no commit that a branch leads to."""
         objects, reached = self._repository.objects, self._reached_commits()
         listed = {op_id for name in coverage.op_lists for op_id in decode_op_list(objects.get(name), name)}
-        runs = {
-            domain: [run for run, commit in located if commit.commit_id in reached]
-            for domain, located in self._runs.items()
+        commits = self.commits.of_session(session_id)
+        op_lists = dict.fromkeys(commit.seal.op_list for commit in commits if commit.commit_id in reached)
+        nowhere = {
+            entry["op_id"]
+            for offset, entry in ops.outside(op_lists, objects)
+            if entry["op_id"] in listed or not coverage.is_pending(entry["domain"], offset)
         }
-        nowhere = {entry["op_id"] for entry in ops.counted_outside(runs, coverage, listed)}
-        # Of a line that is there twice, the second may have been found. An op may be in history by way of
-        # another session, too.
-        for name in [session_id, *self.commits.session_ids()]:
+        for name in self.commits.session_ids():  # an op may be in history by way of another session
             for commit in self.commits.of_session(name) if nowhere else ():
                 if commit.commit_id in reached:
                     nowhere.difference_update(op_ids_of(objects, commit.seal))

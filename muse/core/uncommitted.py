@@ -6,7 +6,7 @@ from dataclasses import replace
 from muse.core.coverage import Coverage, Cut
 from muse.core.entry import Limits, OpEntry
 from muse.core.file.checkpoint_store import CheckpointFile
-from muse.core.file.log_reader import LogReader
+from muse.core.file.log_reader import LogReader, raise_two_bodies
 from muse.core.file.objects import ObjectStore
 from muse.core.op_list import decode_op_list
 from muse.errors import CorruptionError
@@ -52,7 +52,7 @@ class PendingOps:
             if known is entry:
                 yield entry
             elif known != entry and not salvage:
-                self._reader.raise_two_bodies(entry, offset)
+                raise_two_bodies(self._reader.path, entry, offset)
 
     def _was_covered(self, entry: OpEntry, offset: int, coverage: Coverage, *, salvage: bool) -> bool:
         """Whether the line repeats a covered op. Only a stamp within its actor's frontier can."""
@@ -62,7 +62,7 @@ class PendingOps:
         if first is None or first >= offset or coverage.is_pending(entry["domain"], first):
             return False
         if not salvage and self._reader.entry_at(first) != entry:
-            self._reader.raise_two_bodies(entry, offset)
+            raise_two_bodies(self._reader.path, entry, offset)
         return True
 
     def advanced(self, coverage: Coverage, upto: Mapping[str, int] | int) -> Coverage:

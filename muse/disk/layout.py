@@ -194,6 +194,11 @@ def older_op_index_files(directory: str) -> list[str]:
     ]
 
 
+def known_effects_file(root: str, session_id: str) -> str:
+    """Return the cache of what had no effect in each commit, which is found out again when it is missing."""
+    return os.path.join(session_directory(root, session_id), "effects.lines")
+
+
 def orphans_file(root: str, session_id: str) -> str:
     """Return the file of entries whose parents have not come; it exists only while there are any."""
     return os.path.join(session_directory(root, session_id), "held.jsonl")

@@ -4,25 +4,23 @@ The list says which ops, wherever their lines are: a log that was merged has the
 the log that the commit was made from.
 """
 
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Self
 
 from muse.core.blocks import decode_block
-from muse.core.coverage import Coverage
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.live_or_archived import is_archived, session_exists
 from muse.core.file.log_reader import LogReader
 from muse.core.file.objects import ObjectStore
 from muse.core.file.session_file import SessionFile
-from muse.core.op_list import decode_op_list
+from muse.core.op_list import decode_op_list, ids_among
 from muse.disk import layout
 from muse.disk.storage import LOCAL, Storage
 from muse.errors import CorruptionError, raises_about
 from muse.history.commit_record import CommitRecord, parents
+from muse.history.list_match import ListMatch
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.walk import ancestors
 
@@ -137,21 +135,16 @@ class SessionOps:
         found.sort(key=total_order)
         return Covered(found, runs)
 
-    def counted_outside(
-        self, runs: Mapping[str, list[Run]], coverage: Coverage, listed: Container[str]
-    ) -> Iterator[OpEntry]:
-        """Yield the entries, each once, that count as covered and are in no run of their domain.
-
-        `listed` are the ops of the lists of `coverage`.
-        """
-        united = {domain: _united(own) for domain, own in runs.items()}
-        for offset, entry in self._reader.distinct(0, self._file.end(), salvage=True):
-            if coverage.is_pending(entry["domain"], offset) and entry["op_id"] not in listed:
-                continue
-            own = united.get(entry["domain"], [])
-            place = bisect_right(own, offset, key=itemgetter(0)) - 1
-            if place < 0 or own[place][1] < offset:
-                yield entry
+    def outside(self, op_lists: Collection[str], objects: ObjectStore) -> Iterator[tuple[int, OpEntry]]:
+        """Yield each op once that is in none of those lists: where its first line starts, and the entry."""
+        match = ListMatch(decode_op_list(objects.get(name), name) for name in op_lists)
+        found: dict[str, tuple[int, OpEntry]] = {}
+        for offset, entry in self._reader.chosen(self._file.end(), match.choose, salvage=True):
+            found.setdefault(entry["op_id"], (offset, entry))
+        for name in op_lists if found else ():
+            for op_id in ids_among(objects.get(name), found, name):
+                del found[op_id]  # the log has its line twice
+        yield from found.values()
 
     def find(self, op_id: str) -> tuple[int, OpEntry] | None:
         """Return where an op's first line starts, and the entry, or None if the log does not have it.
@@ -214,17 +207,6 @@ class SessionLogs:
         for ops in self._open.values():
             ops.close()
         self._open.clear()
-
-
-def _united(runs: list[Run]) -> list[Run]:
-    """Join the runs that overlap, and return all in order."""
-    united: list[Run] = []
-    for first, last in sorted(runs):
-        if united and first <= united[-1][1]:
-            united[-1] = united[-1][0], max(last, united[-1][1])
-        else:
-            united.append((first, last))
-    return united
 
 
 @raises_about("object")

@@ -5,13 +5,16 @@ section 2.1.3. Memory grows with the logarithm of the number of leaves.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from muse.errors import UsageError
 
 _LEAF = b"\x00"
 _NODE = b"\x01"
+_AT_ONCE = 1 << 10
+"""So many leaves are hashed together: a complete subtree."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -38,7 +41,25 @@ class Inclusion:
 
 def root_hash(leaves: Iterable[bytes]) -> bytes:
     """Return the root over `leaves` in order."""
-    return _fold(leaves, {})[0]
+    waiting = iter(leaves)
+    perfect: list[_Subtree] = []  # as in `_fold`
+    while some := list(islice(waiting, _AT_ONCE)):
+        node = _Subtree(0, _root_of_some(some), [])
+        while perfect and perfect[-1].height == node.height and len(some) == _AT_ONCE:
+            node = _join(perfect.pop(), node)
+        perfect.append(node)
+    return _joined(perfect) if perfect else hashlib.sha256(b"").digest()
+
+
+def _root_of_some(leaves: Sequence[bytes]) -> bytes:
+    """Return the root over a few leaves, by going up one level after the other: in half of the time."""
+    sha256 = hashlib.sha256
+    level = [sha256(_LEAF + leaf).digest() for leaf in leaves]
+    while len(level) > 1:
+        last = level[len(level) & ~1 :]  # one without a sibling goes up as it is
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [sha256(_NODE + left + right).digest() for left, right in pairs] + last
+    return level[0]
 
 
 def prove_inclusions(leaves: Iterable[bytes], leaf_indices: Iterable[int]) -> tuple[list[Inclusion], bytes]:
@@ -99,10 +120,15 @@ def _fold(leaves: Iterable[bytes], paths: Mapping[int, list[bytes]]) -> tuple[by
         perfect.append(node)
     if not perfect:
         return hashlib.sha256(b"").digest(), 0
+    return _joined(perfect), size
+
+
+def _joined(perfect: list[_Subtree]) -> bytes:
+    """Return the root over subtrees, each higher than the next; the last one may be of any leaves."""
     node = perfect.pop()
     while perfect:
         node = _join(perfect.pop(), node)
-    return node.digest, size
+    return node.digest
 
 
 def _join(left: _Subtree, right: _Subtree) -> _Subtree:

@@ -27,12 +27,14 @@ class SessionCommit:
 class SessionHistory:
     """The commits of one session that were found, each after those in its own history.
 
-    `branch` leads to some of them. `met`: the commits at which the search stopped.
+    `branch` leads to some of them. `met`: the commits at which the search stopped. `is_one_line`: the search
+    met no fork and no merge, so each of the commits is in the history of the next.
     """
 
     commits: list[SessionCommit] = field(default_factory=list)
     branch: str = ""
     met: set[str] = field(default_factory=set)
+    is_one_line: bool = False
 
     @property
     def op_lists(self) -> list[str]:
@@ -71,7 +73,14 @@ def session_history(
                 result.branch = result.branch or branch
     ordered = parents_first(behind, links_among(behind))
     result.commits = [found[commit_id] for commit_id in ordered if commit_id in found]
+    result.is_one_line = _is_one_line(behind)
     return result
+
+
+def _is_one_line(behind: Mapping[str, list[str]]) -> bool:
+    """Tell whether commits, with their parents, follow one another: one has no parent, none has two."""
+    named = [parent for own in behind.values() for parent in own]
+    return len(set(named)) == len(named) == len(behind) - 1 and all(len(own) < 2 for own in behind.values())
 
 
 @dataclass(slots=True)

@@ -36,6 +36,16 @@ def find_plugin(domain: str) -> DomainPlugin | None:
     return _load(offers[0])
 
 
+@lru_cache(maxsize=64)
+def plugin_version(domain: str) -> str:
+    """Name the class of a domain's plugin, and the package and version that it is of; "" without a plugin."""
+    if find_plugin(domain) is None:
+        return ""
+    offer = _offers()[domain][0]
+    package = f" {offer.dist.name} {offer.dist.version}" if offer.dist is not None else ""
+    return f"{offer.value}{package}"
+
+
 @lru_cache(maxsize=1)
 def _offers() -> dict[str, tuple[EntryPoint, ...]]:
     """Group the installed entry points by domain; one that is seen twice on the path counts once."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from muse.apply.domains import apply_entries, read_states, rules_text, without_effect, write_states
+from muse.apply.known_effects import Known
 from muse.apply.net import net_delta
 from muse.core.coverage import Cut
 from muse.core.delta import collapse
@@ -91,12 +92,12 @@ class HandEditedError(MuseError):
 
 @dataclass(frozen=True, slots=True)
 class StagedCommits:
-    """Commits that are stored, but that no branch names yet."""
+    """Commits that are stored, but that no branch names yet. `effects`: what had none in each of them."""
 
     commit_ids: tuple[str, ...]
     snapshot_id: str
     deltas: tuple[StructuredDelta, ...]
-    ignored: tuple[IgnoredOp, ...]
+    effects: tuple[Known, ...]
 
     @property
     def newest(self) -> str:
@@ -107,6 +108,11 @@ class StagedCommits:
     def summary(self) -> str:
         """The changes of each domain, for people."""
         return "; ".join(f"{delta['domain']}: {delta['summary']}" for delta in self.deltas)
+
+    @property
+    def ignored(self) -> tuple[IgnoredOp, ...]:
+        """The ops of all of them that had no effect."""
+        return tuple(op for _, _, ignored in self.effects for op in ignored)
 
 
 class CommitWriter:
@@ -143,7 +149,7 @@ class CommitWriter:
         frontier = self._log.checkpoints.frontier_after(entries)
         committed_at = now_text() if at is None else canonical_time(at)
         commit_ids: list[str] = []
-        deltas, ignored = [], []
+        deltas, effects = [], []
         for domain in sorted({entry["domain"] for entry in entries}):
             own = [entry for entry in entries if entry["domain"] == domain]
             files = TreeFiles(repository, manifest)
@@ -174,8 +180,9 @@ class CommitWriter:
             seal = make_seal(self._log.session_id(), cut.offset, own, frontier, delta)
             commit_ids.append(repository.dag.write_commit(self._sealed(record, seal, domain)))
             deltas.append(delta)
-            ignored += without_effect(domain, own, application, any_domain=repository.any_domain)
-        return StagedCommits(tuple(commit_ids), record["snapshot_id"], tuple(deltas), tuple(ignored))
+            ignored = without_effect(domain, own, application, any_domain=repository.any_domain)
+            effects.append((commit_ids[-1], domain, ignored))
+        return StagedCommits(tuple(commit_ids), record["snapshot_id"], tuple(deltas), tuple(effects))
 
     def _sealed(self, record: CommitRecord, seal: Seal, domain: str) -> CommitRecord:
         """Return a commit of one domain with its seal, which covers its snapshots too, and its signature."""

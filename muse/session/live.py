@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from muse.apply.domains import check_domain_is_known
+from muse.apply.known_effects import KnownEffects
 from muse.core.coverage import Cut
 from muse.core.entry import OpEntry
 from muse.core.file.log_reader import collector_paused
@@ -201,6 +202,7 @@ class LiveSession(Resource):
     ) -> CommitOutcome:
         """Bring the working tree, then the checkpoint, up to commits that the branch names."""
         before, session_id = tips.get(self.branch), self.log.session_id()
+        KnownEffects(self.repository.root, session_id, self.repository.storage).keep(staged.effects)
         update = update_to_branch(self.repository, self.branch, before, session_id=session_id)
         tips = {**tips, self.branch: staged.newest}
         checkpoint = self.log.checkpoint(

@@ -48,6 +48,7 @@ __all__ = [
     "recover_checkpoint",
     "restore_session",
     "session_entries",
+    "session_reader",
 ]
 
 
@@ -74,13 +75,22 @@ def session_entries(
     `start` and `stop` are byte offsets where lines start. Memory is bounded. Raises `CorruptionError`
     at damage that may hide an op, unless `salvage`, and where an archive is not what was archived.
     """
+    with session_reader(root, session_id, storage) as (reader, end):
+        yield from reader.distinct(start, end if stop is None else stop, salvage=salvage)
+
+
+@contextmanager
+def session_reader(
+    root: str | os.PathLike[str], session_id: str, storage: Storage = LOCAL
+) -> Iterator[tuple[LogReader, int]]:
+    """Open a live or archived log while the block runs; give its reader, and the byte it ends at."""
     root = os.fspath(root)
     _check_known(root, session_id, storage)
     with (
         closing(SessionFile(root, session_id, storage)) as file,
         closing(LogReader(file, layout.op_index_file(root, session_id), storage)) as reader,
     ):
-        yield from reader.distinct(start, file.end() if stop is None else stop, salvage=salvage)
+        yield reader, file.end()
 
 
 def _check_known(root: str, session_id: str, storage: Storage) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
+from muse.apply.known_effects import KnownEffects
 from muse.core.content_id import is_content_id
 from muse.core.file.archive_frames import salvaged
 from muse.core.file.archive_manifest import read_manifest, read_tombstone
@@ -239,10 +240,19 @@ class _Collector:
             with self._storage.locked(layout.objects_lock_file(self._root)):
                 if not self._is_young(path):
                     self._remove(path, self.collected.objects)
+        if not self.collected.dry_run:
+            self._forget_effects()
         self._remove_leftover_archives()
         for path in list(self._temporary_files()):
             if not self._is_young(path) and not self._is_being_written(path):
                 self._remove(path, self.collected.temporary_files)
+
+    def _forget_effects(self) -> None:
+        """Forget what had no effect in commits that are not there any more."""
+        for session_id in list_sessions(self._root, storage=self._storage):
+            known = KnownEffects(self._root, session_id, self._storage)
+            known.read()
+            known.forget_all_but(self._commits)
 
     def _unneeded_commits(self) -> list[str]:
         """Return the files of unneeded commits, each after those that name it as parent."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from muse.core.coverage import NOTHING, Coverage, Cut
 from muse.core.line import encode_line
+from muse.core.op_list import encode_op_list
 from muse.core.op_log import list_sessions
 from muse.errors import UsageError
 from muse.history.covered_ops import SealedCommits, open_session
@@ -61,12 +61,15 @@ def test_entries_are_found_by_their_ids_wherever_they_stand(sample: SealedSample
     assert odd.runs == [(len(lines[0]),) * 2, (sum(map(len, lines[:3])),) * 2]
     assert ops.covered(ids, "music", start=size).entries == sample.first
     assert ops.covered([sample.talk["op_id"]]).entries == []
-    whole = Coverage(Cut(ops.end(), 10, 9), {}, {}, 10, 9)
-    assert len(list(ops.counted_outside({}, whole, ()))) == 10
-    runs = {"music": [(0, size), (0, 0)]}
-    assert [entry["op_id"] for entry in ops.counted_outside(runs, whole, ())] == [sample.straggler["op_id"]]
-    assert list(ops.counted_outside({}, NOTHING, ())) == []
-    assert list(ops.counted_outside({}, NOTHING, {sample.straggler["op_id"]})) == [sample.straggler]
+    assert len(list(ops.outside((), sample.repository.objects))) == 10
+    known = [sample.repository.objects.put(encode_op_list(some)) for some in (ids[:3], ids[2:])]
+    outside = {entry["op_id"]: offset for offset, entry in ops.outside(known, sample.repository.objects)}
+    assert len(outside) == 10 - len(ids)
+    assert set(ids).isdisjoint(outside)
+    for op_id, offset in outside.items():
+        found_at = ops.find(op_id)
+        assert found_at is not None
+        assert found_at[0] == offset
     assert ops.find(sample.first[0]["op_id"]) == (0, sample.first[0])
     assert ops.find(sample.talk["op_id"]) is None
     ops.close()

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse.errors import UsageError
+from muse.history import merkle
 from muse.history.merkle import (
     Inclusion,
     leaf_hash,
@@ -36,6 +37,16 @@ def prove_inclusion(leaves: Iterable[bytes], index: int) -> tuple[Inclusion, byt
 def test_a_root_is_what_the_definition_gives(count: int) -> None:
     leaves = [str(number).encode() for number in range(count)]
     assert root_hash(leaves) == by_definition(leaves)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_a_root_is_the_same_however_many_leaves_are_hashed_at_once(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merkle, "_AT_ONCE", at_once)
+    for count in range(70):
+        leaves = [str(number).encode() for number in range(count)]
+        assert root_hash(leaves) == by_definition(leaves)
 
 
 def test_the_root_of_nothing_is_the_hash_of_nothing() -> None:

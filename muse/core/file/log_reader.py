@@ -5,7 +5,7 @@ import gc
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import merge
 from itertools import accumulate, chain
@@ -103,6 +103,15 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+def raise_two_bodies(path: str, entry: OpEntry, offset: int) -> NoReturn:
+    """Raise `ConflictError`: the log at `path` has another body of the op of `entry` before byte `offset`."""
+    raise ConflictError(
+        f"{path} has op {entry['op_id']} twice with different bodies (the second at byte "
+        f"{offset}): one of them is not its author's; read with salvage=True to see the first",
+        op_id=entry["op_id"],
+    )
+
+
 class LogReader:
     """The entries of the log at `log_file`. `index_path` is where the index may keep its table."""
 
@@ -135,6 +144,25 @@ class LogReader:
             found: list[tuple[int, OpEntry | None]] = list(zip(block.starts, block.entries, strict=True))
             hidden = [(damage.offset, None) for damage in block.damages if damage.kind == "corrupt"]
             yield from merge(found, hidden, key=itemgetter(0)) if hidden else found
+
+    def chosen(
+        self, stop: int, choose: Callable[[list[str]], Container[str]], *, salvage: bool = False
+    ) -> Iterator[tuple[int, OpEntry]]:
+        """Yield (offset, entry) for every line before byte `stop` whose op is chosen; see `scan`.
+
+        `choose` is shown the op ids of some lines after others, each once, and returns which it wants, or
+        nothing: then their entries are not made.
+        """
+        for offset, data in self._file.blocks(0, stop):
+            scanned = compiled.scan_block(data, offset, check_crc=True)
+            wanted = None if scanned is None else choose(scanned[0])
+            if scanned is not None and not wanted:
+                continue
+            for block, _ in self._decoded(data, offset, salvage=salvage):
+                picked = choose([entry["op_id"] for entry in block.entries]) if wanted is None else wanted
+                for start, entry in zip(block.starts, block.entries, strict=True):
+                    if entry["op_id"] in picked:
+                        yield start, entry
 
     def blocks(self, start: int, stop: int, *, salvage: bool = False) -> Iterator[tuple[Block, int]]:
         """Yield decoded lines and the byte they reach to; raise `CorruptionError` where damage begins."""
@@ -210,7 +238,7 @@ class LogReader:
                 for place, entry in zip(block.starts, block.entries, strict=True):
                     known = found.setdefault(entry["op_id"], entry)
                     if known is not entry and known != entry and not salvage:
-                        self.raise_two_bodies(entry, place)
+                        raise_two_bodies(self.path, entry, place)
         return highest >= 0
 
     def _is_first(self, offset: int, entry: OpEntry, frontier: dict[str, int], *, salvage: bool) -> bool:
@@ -226,16 +254,8 @@ class LogReader:
         if first is None or first >= offset:
             return False
         if not salvage and self.entry_at(first) != entry:
-            self.raise_two_bodies(entry, offset)
+            raise_two_bodies(self.path, entry, offset)
         return True
-
-    def raise_two_bodies(self, entry: OpEntry, offset: int) -> NoReturn:
-        """Raise `ConflictError`: the op of `entry`, at byte `offset`, has another body before it."""
-        raise ConflictError(
-            f"{self._file.path} has op {entry['op_id']} twice with different bodies (the second at byte "
-            f"{offset}): one of them is not its author's; read with salvage=True to see the first",
-            op_id=entry["op_id"],
-        )
 
     def positions(self, start: int, stop: int) -> Iterator[Position]:
         """Yield what the index keeps of each line between two bytes; damage is passed over."""
@@ -396,7 +416,8 @@ class LogReader:
         lines, reached = 1, 0
         stop = self._file.end()
         for offset, data in self._file.blocks(0, stop):
-            for damage in decode_block(data, offset).damages:
+            is_sound = compiled.scan_block(data, offset, check_crc=True) is not None
+            for damage in () if is_sound else decode_block(data, offset).damages:
                 yield replace(damage, line=lines + data.count(b"\n", 0, damage.offset - offset))
             lines += data.count(b"\n")
             reached = offset + len(data)

@@ -10,6 +10,7 @@ from muse.plugins.code.lines import TextLines, TracedLine
 from muse.plugins.code.live_tree import LiveFile
 from muse.plugins.code.merge import Entry, Merger
 from muse.plugins.code.ops import CodeOp, is_path
+from muse.plugins.code.unseen import places_in_doubt
 from muse.plugins.op_fields import Fetch
 
 
@@ -124,6 +125,13 @@ class _Overlaps(_Watch):
         self._told: set[tuple[str, ...]] = set()
         self._deletions: dict[str, Deletions] = {}  # file id -> what was deleted from it
         self._last: dict[tuple[str, str], dict[str, int]] = {}  # file id, kind -> actor -> its last op
+        self._places: list[int] = []  # of the entries that are looked at
+
+    def run(self) -> None:
+        """Take in the entries of the files in which edits met unseen; the others have no overlap."""
+        self._places = places_in_doubt(self.entries, self._history, self.merger.tree.placements)
+        if self._places:
+            self.merger.take([self.entries[place] for place in self._places])
 
     def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
         document, update = self.merger.tree.file(op.file_id).document, op.update
@@ -159,6 +167,7 @@ class _Overlaps(_Watch):
                 self._add(op.path, reason, place, earlier, both_stand=True)
 
     def _taken(self, place: int, op: CodeOp) -> None:
+        place = self._places[place] if place >= 0 else place  # what waited for earlier commits has no place
         super()._taken(place, op)
         if place >= 0:
             self._meet_file_ops(place, op)
