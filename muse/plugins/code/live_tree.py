@@ -16,7 +16,7 @@ from muse.errors import DomainError
 from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.encodings import check_text, decode, detect
 from muse.plugins.code.file_ids import INDEX, Placement, Stamp, ids_of, is_id_of, read_index, read_stamp
-from muse.plugins.code.names import Places
+from muse.plugins.code.names import LivePlaces
 from muse.plugins.code.ops import AbsentCauseError, Cause, CodeOp, encoded, fetched, own_stamp
 from muse.plugins.code.update import (
     Update,
@@ -52,6 +52,7 @@ class LiveFile:
     blob: str = ""
     base: str = ""
     bases: set[str] = field(default_factory=set)
+    _overtaken: set[str] = field(default_factory=set, compare=False)  # removals of a text that had not seen all
 
     def based_on(self, blob: str) -> None:
         """Note that a change from outside is in the file."""
@@ -77,8 +78,11 @@ class LiveFile:
         """Whether an actor that removed the file had seen all that was ever written to it."""
         if self.document is None:
             return self.seen() in self.removals
-        vector = self.document.vector
-        return any(covers(read_vector(_decoded(seen)), vector) for seen in self.removals)
+        for seen in self.removals - self._overtaken:
+            if covers(read_vector(_decoded(seen)), self.document.vector):
+                return True
+            self._overtaken.add(seen)  # what was written stays written
+        return False
 
     def whole(self) -> bytes:
         """Return the bytes of the file as it is now."""
@@ -116,10 +120,8 @@ class LiveTree:
         self._rank = rank
         self.placements = read_index(state)
         self._live: dict[str, LiveFile] = {}
-        self._places: dict[str, str] | None = None
-        self._by_path: dict[str, str] = {}
-        self._placing = Places(())
-        self._last_placed: tuple[Stamp, str, str] | None = None
+        self._shown = {one.shown for one in self.placements.values() if one.shown is not None}
+        self._names: LivePlaces | None = None
         self.on_opened: Callable[[LiveFile, str], None] | None = None
         for file_id, placement in list(self.placements.items()):
             if placement.shown is not None and placement.shown not in files:
@@ -151,29 +153,27 @@ class LiveTree:
 
     def places(self) -> dict[str, str]:
         """Return file id -> path of every live file that is not removed."""
-        if self._places is None:
-            taken = {placement.shown for placement in self.placements.values()}
-            fixed = [path for path in self.files if path not in taken]
-            present = sorted(
-                (own_stamp(placement.stamp), file_id, placement.path)
-                for file_id, placement in self.placements.items()
-                if self._is_shown(file_id, placement)
-            )
-            self._placing = Places(fixed)
-            self._places = {file_id: self._placing.take(path, file_id) for _, file_id, path in present}
-            self._by_path = {path: file_id for file_id, path in self._places.items()}
-            self._last_placed = present[-1] if present else None
-        return self._places
+        return self._placed().paths
 
-    def _place(self, stamp: Stamp, file_id: str, path: str) -> None:
-        """Give a path to a new file, which takes none from those that came before it."""
-        new = (stamp, file_id, path)
-        if self._places is None or (self._last_placed is not None and new < self._last_placed):
-            self._places = None
+    def _placed(self) -> LivePlaces:
+        if self._names is None:
+            fixed = [path for path in self.files if path not in self._shown]
+            present = [file_id for file_id, one in self.placements.items() if self._is_shown(file_id, one)]
+            self._names = LivePlaces(fixed, map(self._wish, present))
+        return self._names
+
+    def _wish(self, file_id: str) -> tuple[Stamp, str, str]:
+        placement = self.placements[file_id]
+        return own_stamp(placement.stamp), file_id, placement.path
+
+    def _place(self, file_id: str, *, is_moved: bool = False) -> None:
+        """Bring the place of a file up to date that came or went, or that `is_moved`."""
+        names, is_shown = self._names, self._is_shown(file_id, self.placements[file_id])
+        if names is None or (is_shown == (file_id in names.paths) and not is_moved):
             return
-        found = self._places[file_id] = self._placing.take(path, file_id)
-        self._by_path[found] = file_id
-        self._last_placed = new
+        is_done = file_id not in names.paths or names.remove(file_id)
+        if not (is_done and (not is_shown or names.add(self._wish(file_id)))):
+            self._names = None
 
     def _is_shown(self, file_id: str, placement: Placement) -> bool:
         live = self._live.get(file_id)
@@ -182,37 +182,37 @@ class LiveTree:
     def file_at(self, path: str) -> str | None:
         """Return the id of the live file at `path`, opened: a change from outside may have removed it."""
         while True:
-            self.places()
-            file_id = self._by_path.get(path)
+            file_id = self._placed().by_path.get(path)
             if file_id is None or file_id in self._live:
                 return file_id
             self.file(file_id)
 
     def paths(self) -> list[str]:
         """Return the paths of all files, sorted."""
-        taken = {placement.shown for placement in self.placements.values()}
-        return sorted({*(path for path in self.files if path not in taken), *self.places().values()})
+        fixed = (path for path in self.files if path not in self._shown)
+        return sorted({*fixed, *self.places().values()})
+
+    def is_taken(self, path: str) -> bool:
+        """Return whether a file is at `path`, as far as those know that were looked into."""
+        return path in self._placed().by_path or (path in self.files and path not in self._shown)
 
     def has(self, path: str) -> bool:
         """Return whether a file is at `path` now."""
-        return self.file_at(path) is not None or (path in self.files and not self._was_live(path))
+        return self.file_at(path) is not None or (path in self.files and path not in self._shown)
 
     def content(self, path: str) -> bytes | None:
         """Return the content of the file that is at `path` now, or None."""
         file_id = self.file_at(path)
         if file_id is not None:
             return self.file(file_id).whole()
-        return self.files.get(path) if path in self.files and not self._was_live(path) else None
-
-    def _was_live(self, path: str) -> bool:
-        return any(placement.shown == path for placement in self.placements.values())
+        return self.files.get(path) if path in self.files and path not in self._shown else None
 
     def open(self, path: str) -> tuple[LiveFile, str]:
         """Return the file at `path`; one that is not live becomes live, and its blob is returned too."""
         file_id = self.file_at(path)
         if file_id is not None:
             return self.file(file_id), ""
-        if path not in self.files or self._was_live(path):
+        if path not in self.files or path in self._shown:
             raise DomainError(f"there is no file {path!r}: it was removed or moved, or never made")
         base = object_id(self.files[path])
         file_id = next(known for known in ids_of(path, base) if known not in self.placements)
@@ -234,7 +234,7 @@ class LiveTree:
         if op.kind == "move":
             if (stamp := op.stamp(stamp)) > placement.stamp:
                 self.placements[file.file_id] = Placement(stamp, op.to_path, placement.shown)
-                self._places = None
+                self._place(file.file_id, is_moved=True)
         elif op.kind == "remove":
             self._remove(file, op)
         elif op.update is not None:
@@ -255,7 +255,7 @@ class LiveTree:
                 is_text = before.encoding is not None and _holds(content, before.encoding)
                 if is_text and (change := _change(before, content)) is not None and file.document:
                     file.document.apply(change)
-                    self._places = None  # a removal may not have seen that
+                    self._place(file.file_id)  # a removal may not have seen that
                 file.bases.add(op.base)
         return file
 
@@ -275,7 +275,7 @@ class LiveTree:
         check_text(update.text, file.encoding)
         document.apply(update)
         if file.removals:
-            self._places = None
+            self._place(file.file_id)
 
     def _replace(self, stamp: Stamp, file: LiveFile, op: CodeOp) -> None:
         content = op.whole(self.fetch)
@@ -285,7 +285,7 @@ class LiveTree:
             file.content, file.written = content, stamp
         if op.lifts:
             file.removals.add(_lift(object_id(content), op.lifts))
-        self._places = None
+        self._place(file.file_id)
 
     def _remove(self, file: LiveFile, op: CodeOp) -> None:
         if file.document is None:
@@ -297,7 +297,7 @@ class LiveTree:
         if not seen:
             raise DomainError(f"the removal of {op.path!r} needs the `content_id` that was seen")
         file.removals.add(seen)
-        self._places = None
+        self._place(file.file_id)
 
     def _create(self, stamp: Stamp, op: CodeOp) -> None:
         if op.file_id in self.placements:
@@ -306,18 +306,21 @@ class LiveTree:
             return
         content = op.whole(self.fetch)
         self._add(op.file_id, stamp, op.path, content, op.encoding_of(content))
-        self._place(stamp, op.file_id, op.path)
+        self._place(op.file_id)
 
     def _begin(self, file_id: str, path: str, base: str) -> LiveFile:
         """Make a file of the tree live, as it was in `base`, and take in what was changed since."""
         content = self.files.get(path)
         if content is None or object_id(content) != base:
             content = fetched(base, self.fetch)
-        shown = None if self._was_live(path) else path
+        shown = None if path in self._shown else path
         file = self._add(file_id, IN_TREE, path, content, detect(content))
-        self._places = None
         file.based_on(base)
         self.placements[file_id].shown = shown
+        if shown is not None:
+            self._shown.add(shown)
+        if shown not in self.files or not (self._names and self._names.adopt(file_id, path)):
+            self._names = None
         self._opened_from_tree(file)
         return file
 
@@ -349,15 +352,16 @@ class LiveTree:
         blob = "" if content is None else object_id(content)
         if content is None or (file.encoding and not _holds(content, file.encoding)):
             file.removals.add(file.seen())
+            self._shown.discard(placement.shown)
             placement.shown = None
-            self._places = None
+            self._names = None
         elif blob != file.blob:
             if file.document is None:
                 file.content = content
             elif (change := _change(file, content)) is not None:
                 file.document.apply(change)
             if file.removals:
-                self._places = None
+                self._place(file.file_id)
             file.based_on(blob)
 
     # -- outcome --------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class RawOps:
 def meaning_of(tree: LiveTree, op_id: str, op: CodeOp) -> list[CodeOp]:
     """Return what a raw op means in the version `tree` that its author saw; raises as `RawOps.turn` does."""
     if op.kind == "create":
-        if op.path in tree.paths():
+        if tree.is_taken(op.path):
             raise DomainError(f"a file {op.path!r} is already there")
         return [op._replace(file_id=id_of_made(op_id))]
     file, base = tree.open(op.from_path or op.path)
