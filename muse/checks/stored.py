@@ -14,7 +14,7 @@ from muse.core.content_id import is_content_id
 from muse.core.file.objects import ObjectStore
 from muse.disk import layout
 from muse.disk.git_carry import ATTRIBUTES, trace_of_git
-from muse.disk.json_file import is_as_written, read_json_object
+from muse.disk.json_file import LONGEST_FILE, is_as_written, read_json_object
 from muse.disk.storage import TEMPORARY_MARK, Storage
 from muse.errors import MuseError, UsageError
 from muse.history.commit_record import (
@@ -25,7 +25,7 @@ from muse.history.commit_record import (
     snapshot_digest,
     state_snapshots,
 )
-from muse.history.dag import CommitDag
+from muse.history.dag import LONGEST_REF, CommitDag
 from muse.history.repo_record import read_repo_record, repository_digest
 from muse.history.seal import MergeSeal, Seal, json_digest, read_merge_seal, read_seal
 from muse.history.tree import file_above_others
@@ -153,7 +153,9 @@ class _StoredCheck:
         path = layout.git_attributes_file(self._root)
         advice = "so git may damage what it carries: remove it, and run 'muse init' again"
         try:
-            is_ours = not self._storage.exists(path) or self._storage.read_bytes(path) == ATTRIBUTES
+            is_ours = not self._storage.exists(path) or (
+                self._storage.read_bytes(path, at_most=LONGEST_REF) == ATTRIBUTES
+            )
         except MuseError as error:
             self._found(path, "repo", f"{error}, {advice}")
         else:
@@ -237,7 +239,7 @@ class _StoredCheck:
                 (times.by_merges if isinstance(seal, MergeSeal) else times.by_commits).add(digest)
 
     def _check_form(self, path: str, kind: Kind, needs: Needed | None = None) -> None:
-        data = self._storage.read_bytes(path)
+        data = self._storage.read_bytes(path, at_most=LONGEST_FILE)
         if not is_as_written(data):
             self._found(
                 path,
@@ -362,7 +364,7 @@ class _StoredCheck:
 
     def _check_line(self, path: str, kind: Kind) -> None:
         """Check the white space around a line: readers accept any, and tools write only a newline."""
-        data = self._storage.read_bytes(path)
+        data = self._storage.read_bytes(path, at_most=LONGEST_REF)
         word = data.strip()
         if data not in {word, word + b"\n", word + b"\r\n"}:
             self._found(path, kind, f"{path} has white space that no tool writes: a byte was changed")

@@ -18,6 +18,9 @@ from muse.errors import CorruptionError, UsageError
 
 _T = TypeVar("_T")
 _MISSING: Any = object()
+LONGEST_FILE = 1 << 29
+"""So many bytes a file of JSON may have: its objects take several times as much memory."""
+
 # orjson would turn dates and dataclasses into text of its own choice: nothing is coerced here.
 _OPTIONS = (
     orjson.OPT_INDENT_2
@@ -75,7 +78,7 @@ def read_vouched(path: str, storage: Storage) -> bytes | None:
 
     They are JSON, with the digest as the last key. Raises `NotFoundError` without such a file.
     """
-    data = storage.read_bytes(path)
+    data = storage.read_bytes(path, at_most=LONGEST_FILE)
     return data if _is_vouched_for(data, data[_DIGITS].decode("latin-1")) else None
 
 
@@ -85,7 +88,7 @@ def read_with_digest(path: str, storage: Storage) -> dict[str, Any]:
     Raises what `read_json_object` does, and `CorruptionError` where a byte was changed. A file of an earlier
     version, or of another tool, has no digest and is taken as it is.
     """
-    data = storage.read_bytes(path)
+    data = storage.read_bytes(path, at_most=LONGEST_FILE)
     document = _object_in(data, path)
     key, value = next(reversed(document.items()), ("", None))
     rest = {name: value for name, value in document.items() if name != key}
@@ -159,7 +162,7 @@ def read_json_object(path: str, storage: Storage) -> dict[str, Any]:
 
     Raises `NotFoundError` without such a file, `CorruptionError` if it holds anything else.
     """
-    return _object_in(storage.read_bytes(path), path)
+    return _object_in(storage.read_bytes(path, at_most=LONGEST_FILE), path)
 
 
 def _object_in(data: bytes, path: str) -> dict[str, Any]:

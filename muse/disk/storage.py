@@ -15,7 +15,7 @@ from functools import partial
 from muse.disk.lock_files import LockFiles
 from muse.disk.path_lookups import Lookups
 from muse.disk.system_calls import Processes, storage_error, translated
-from muse.errors import NotFoundError, StorageError
+from muse.errors import CorruptionError, NotFoundError, StorageError
 
 TEMPORARY_MARK = ".tmp-"
 READ_BLOCK_BYTES = 1 << 20
@@ -97,8 +97,12 @@ class Storage(Lookups, LockFiles, Processes):
 
     # -- read and written as a whole ------------------------------------------------------------
 
-    def read_bytes(self, path: str) -> bytes:
-        """Return the whole of a regular file; `NotFoundError` if it does not exist."""
+    def read_bytes(self, path: str, *, at_most: int | None = None) -> bytes:
+        """Return the whole of a regular file; `NotFoundError` if it does not exist.
+
+        `CorruptionError`, nothing read, for one that is longer than `at_most` bytes: a file that some program
+        made may have any length, at no cost on the disk.
+        """
         try:
             descriptor = self.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -107,8 +111,15 @@ class Storage(Lookups, LockFiles, Processes):
             raise storage_error(error, path, "open") from error
         try:
             with translated(path, "read"):
-                if not stat.S_ISREG(self.status(descriptor).st_mode):
+                found = self.status(descriptor)
+                if not stat.S_ISREG(found.st_mode):
                     raise StorageError(f"{path} is not a regular file: it is refused", path=path)
+                if at_most is not None and found.st_size > at_most:
+                    raise CorruptionError(
+                        f"{path} has {found.st_size} bytes, where at most {at_most} can be: it is not read; "
+                        "restore it from another copy",
+                        path=path,
+                    )
                 return b"".join(self._blocks(descriptor))
         finally:
             self.close(descriptor)

@@ -30,6 +30,9 @@ from muse.history.commit_record import (
 __all__ = ["CommitDag", "CommitRecord", "Snapshot", "make_commit_record"]
 
 # Older Muse tools write HEAD without the "ref: ".
+LONGEST_REF = 1 << 16
+"""So many bytes a file with one line may have: the name of a branch, or of a commit."""
+
 _HEAD = re.compile(r"(?:ref: *)?refs/heads/(.+)\Z")
 
 
@@ -211,7 +214,7 @@ class CommitDag:
         """Return the branch that HEAD names."""
         path = layout.head_file(self._root)
         try:
-            text = self._storage.read_bytes(path).decode().strip()
+            text = self._storage.read_bytes(path, at_most=LONGEST_REF).decode().strip()
         except NotFoundError as error:
             raise CorruptionError(
                 f"{path} is missing: write 'ref: refs/heads/main' into it", path=path
@@ -243,7 +246,7 @@ class CommitDag:
         if self._storage.is_directory(path):  # 'take' where there are branches 'take/1' and 'take/2'
             return None
         try:
-            text = self._storage.read_bytes(path).strip()
+            text = self._storage.read_bytes(path, at_most=LONGEST_REF).strip()
         except NotFoundError:
             return None
         commit_id = text.decode("ascii", "replace")

@@ -323,7 +323,7 @@ def files_with_content(sample: SealedSample) -> list[Path]:
         path
         for name in wanted
         for path in (sample.muse / name).rglob("*")
-        if path.is_file() and path.stat().st_size and path.suffix != ".lock"
+        if path.is_file() and path.stat().st_size and path.suffix != ".lock" and path.name != "effects.lines"
     )
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,20 @@ def test_git_attributes_of_any_kind_are_a_finding(tmp_path: Path, put: Any) -> N
     [finding] = verify_repository(str(tmp_path)).findings
     assert (finding.path, finding.kind) == (str(path), "repo")
     assert "run 'muse init' again" in finding.message
+
+
+@pytest.mark.parametrize(
+    "name", ["HEAD", "repo.json", "refs/heads/main", "commits", "snapshots", "checkpoint"]
+)
+def test_a_file_that_is_far_too_long_is_named_and_not_read(root: Path, tmp_path: Path, name: str) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    muse = copy / ".muse"
+    found = {
+        "commits": sorted((muse / "commits").glob("*.json")),
+        "snapshots": sorted((muse / "snapshots").glob("*.json")),
+        "checkpoint": sorted(muse.rglob("checkpoint.json")),
+    }.get(name, [muse / name])
+    with found[0].open("ab") as file:
+        file.truncate(20 << 30)  # it takes no room on the disk
+    messages = [finding.message for finding in verify_repository(str(copy)).findings]
+    assert any("it is not read" in message and found[0].name in message for message in messages)

@@ -380,8 +380,10 @@ class Mounts(Storage):
     def __init__(self, kind: str, device: int) -> None:
         self._line = f"36 35 {os.major(device)}:{os.minor(device)} / / rw - {kind} server:/export rw\n"
 
-    def read_bytes(self, path: str) -> bytes:
-        return self._line.encode() if path == "/proc/self/mountinfo" else super().read_bytes(path)
+    def read_bytes(self, path: str, *, at_most: int | None = None) -> bytes:
+        if path == "/proc/self/mountinfo":
+            return self._line.encode()
+        return super().read_bytes(path, at_most=at_most)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts are known on Linux only")

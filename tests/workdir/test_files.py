@@ -298,8 +298,8 @@ class ChangingStorage(Storage):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read_bytes(self, path: str) -> bytes:
-        content = super().read_bytes(path)
+    def read_bytes(self, path: str, *, at_most: int | None = None) -> bytes:
+        content = super().read_bytes(path, at_most=at_most)
         if path == str(self.path):
             with self.path.open("ab") as file:
                 file.write(b"more\n")

@@ -15,6 +15,7 @@ from muse.core.coverage import (
 from muse.core.file.log_file import LogFile
 from muse.core.file.log_reader import LogReader
 from muse.core.timestamp import now_text
+from muse.disk.json_file import LONGEST_FILE
 from muse.disk.storage import Storage
 from muse.errors import CorruptionError, NotFoundError
 
@@ -34,7 +35,7 @@ class CheckpointFile:
     def read(self) -> OpLogCheckpoint | None:
         """Return the checkpoint, or None without one; raise `CorruptionError` if it cannot be trusted."""
         try:
-            data = self._storage.read_bytes(self._path)
+            data = self._storage.read_bytes(self._path, at_most=LONGEST_FILE)
         except NotFoundError as error:
             if self._storage.exists(self._mark):
                 raise CorruptionError(

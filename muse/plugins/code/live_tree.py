@@ -52,7 +52,7 @@ class LiveFile:
     blob: str = ""
     base: str = ""
     bases: set[str] = field(default_factory=set)
-    _overtaken: set[str] = field(default_factory=set, compare=False)  # removals of a text that had not seen all
+    _overtaken: set[str] = field(default_factory=set, compare=False)  # removals that had not seen all
 
     def based_on(self, blob: str) -> None:
         """Note that a change from outside is in the file."""
