@@ -9,8 +9,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Literal
+
+from muse.plugins.code.bounded_matcher import BoundedMatcher
 
 CONTEXT_LINES = 3
 _COMPARED_PAIRS = 2_000_000  # pairs of equal lines up to which none is passed over as too frequent
@@ -135,7 +136,7 @@ def _matches(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int,
         return
     counts = Counter(new)
     is_small = sum(counts[line] for line in old) <= _COMPARED_PAIRS
-    for block in SequenceMatcher(None, old, new, autojunk=not is_small).get_matching_blocks():
+    for block in BoundedMatcher(old, new, autojunk=not is_small).get_matching_blocks():
         if block.size:
             yield block.a, block.b, block.size
 

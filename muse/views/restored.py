@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any
 
 from muse.domain import UNDO_INTENT, Origin
+from muse.plugins.code.bounded_matcher import BoundedMatcher
 from muse.plugins.op_fields import undone_by
 
 LINE = "line "
@@ -76,5 +76,5 @@ class Alignment:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             texts = [one.summary for one in now], [one.summary for one in other]
-            self._known[key] = now, other, SequenceMatcher(None, *texts).get_opcodes()
+            self._known[key] = now, other, BoundedMatcher(*texts, autojunk=True).get_opcodes()
         return self._known[key][2]

@@ -5,8 +5,8 @@ the lines that another adds at the same time stay whole, and so do those beside 
 """
 
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 
+from muse.plugins.code.bounded_matcher import BoundedMatcher
 from muse.plugins.code.document import Patch, patch_between
 from muse.plugins.code.line_pairs import TOKEN, pairs_of_lines
 
@@ -155,7 +155,7 @@ def _words(old: str, new: str) -> Iterator[Patch]:
     """Yield what differs between the words that both have; of other words, what differs by letters."""
     one, other = list(_places(old)), list(_places(new))
     texts = [old[start:end] for start, end in one], [new[start:end] for start, end in other]
-    matcher = SequenceMatcher(None, *texts, autojunk=False)
+    matcher = BoundedMatcher(*texts)
     place, other_place = 0, 0
     for start, first, size in matcher.get_matching_blocks():
         anchors = [*zip(one[start : start + size], other[first : first + size], strict=True)]
@@ -175,5 +175,5 @@ def _moved(place: int, patches: Iterator[Patch] | Sequence[Patch]) -> Iterator[P
 def _opcodes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, Sequence[str], Sequence[str]]]:
     """Yield stretches of both sides in their order, and whether they are the same."""
     is_long = max(len(old), len(new)) > _LINES
-    for kind, start, stop, first, last in SequenceMatcher(None, old, new, autojunk=is_long).get_opcodes():
+    for kind, start, stop, first, last in BoundedMatcher(old, new, autojunk=is_long).get_opcodes():
         yield kind == "equal", old[start:stop], new[first:last]

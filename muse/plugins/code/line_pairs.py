@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from itertools import pairwise
+
+from muse.plugins.code.bounded_matcher import BoundedMatcher
 
 TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 """A word, a space, or a sign."""
@@ -20,7 +21,7 @@ def pairs_of_lines(old: Sequence[str], new: Sequence[str]) -> list[Pair] | None:
     them, and pairs would miss many, as in a paragraph that is filled again: then no line is another's.
     """
     one, other = list(_words(old)), list(_words(new))
-    matcher = SequenceMatcher(None, [word for word, _ in one], [word for word, _ in other], autojunk=False)
+    matcher = BoundedMatcher([word for word, _ in one], [word for word, _ in other])
     shared: dict[Pair, int] = {}
     is_filled_again = False
     for start, first, size in matcher.get_matching_blocks():

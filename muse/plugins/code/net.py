@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from difflib import SequenceMatcher
 from typing import Any
 
 from muse.core.content_id import object_id
 from muse.domain import OP_KINDS, DomainOp
+from muse.plugins.code.bounded_matcher import BoundedMatcher
 from muse.plugins.code.encodings import decode, detect
 from muse.plugins.code.ops import TEXT_DOMAIN, text_edit
 from muse.plugins.op_fields import parents_of
@@ -131,7 +131,5 @@ def _hunks(old: Lines, new: Lines) -> Iterator[tuple[Lines, Lines]]:
     if len(old) * len(new) > _COMPARED_LINES:
         yield old, new
         return
-    for _, old_start, old_end, new_start, new_end in SequenceMatcher(
-        a=old, b=new, autojunk=False
-    ).get_opcodes():
+    for _, old_start, old_end, new_start, new_end in BoundedMatcher(old, new).get_opcodes():
         yield old[old_start:old_end], new[new_start:new_end]
