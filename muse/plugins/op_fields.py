@@ -14,6 +14,7 @@ Fetch = Callable[[str], bytes]
 NAMES_DIRECTORY = ".muse_notes"
 """Where Muse keeps a page beside each score; no op of any domain may write there."""
 
+_CARRIED = frozenset({"text", "base64", "content"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -30,6 +31,17 @@ def address_of(op: Any) -> str:
     """Return the address that an op names, for the list of ignored ops; "" when it names none."""
     address = op.get("address") if isinstance(op, Mapping) else None
     return address if isinstance(address, str) else ""
+
+
+def content_named_by(op: Any) -> str | None:
+    """Return the id of the content that an op on a whole file brings without its bytes; None for any other.
+
+    Each file that is made so takes as much room as if the bytes came with the op.
+    """
+    if not isinstance(op, Mapping) or op.get("position") is not None or not _CARRIED.isdisjoint(op):
+        return None
+    named = op.get("content_id" if op.get("op") == "insert" else "new_content_id")
+    return named if op.get("op") in {"insert", "replace"} and is_content_id(named) else None
 
 
 def undone_by(op: Any) -> list[str]:

@@ -24,6 +24,7 @@ from muse.server.edge.limits import Budget, DistinctSlots, Quotas, Slots
 from muse.server.edge.ws_protocol import AbortableWebSocket
 from muse.server.logs import make_logger
 from muse.server.metrics import Metrics
+from muse.server.named_contents import NamedContents
 from muse.server.peers import Peers
 from muse.server.sessions import Sessions
 from muse.server.settings import Settings
@@ -139,6 +140,7 @@ async def _serve(
         tokens=tokens,
         sessions=Sessions(repository, threads, settings, metrics),
         quotas=Quotas(settings),
+        contents=NamedContents(repository, settings.bytes_burst),
         sockets=Slots(settings.connections_per_token, "connections"),
         subscriptions=Slots(settings.subscriptions_per_token, "subscriptions"),
         requests=Slots(settings.connections_per_token, "requests"),

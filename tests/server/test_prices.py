@@ -12,6 +12,10 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
+from muse.core.line import encode_line
+from muse.core.new_entries import make_op_entry
+from muse.history.repository import Repository
+from muse.replication.wire import pack
 from muse.server import app as app_module
 from muse.server.app import charge_request
 from muse.server.edge.access import ANYBODY, Principal
@@ -242,3 +246,50 @@ def test_a_request_past_its_rate_waits_before_it_is_refused(monkeypatch: pytest.
     assert asyncio.run(ask(service, eve)) is False
     assert rested == [0.5, 1.0]
     assert asyncio.run(ask(service, ANYBODY)) is True
+
+
+def test_an_op_that_names_a_stored_content_pays_for_its_bytes() -> None:
+    with running_server(bytes_per_second=ALMOST_NEVER, bytes_burst=50_000) as server:
+        make_session(server)
+        named = Repository.open(str(server.root)).objects.put(b"x" * 20_000)
+        made = {
+            "op": "insert",
+            "address": "a.txt",
+            "position": None,
+            "content_id": named,
+            "file_id": "0" * 32,
+        }
+
+        def op(change: dict[str, Any]) -> dict[str, Any]:
+            return {"domain": "code", "domain_op": made | change}
+
+        with server.client(server.token("eve")) as eve:
+
+            def append(*ops: dict[str, Any]) -> int:
+                return eve.post("/v1/sessions/jam/ops", json=list(ops)).status_code
+
+            assert append(*[op({"address": f"{number}.txt"}) for number in range(4)]) == 413
+            absent = "0" * 64
+            assert (
+                append(*[op({"address": f"{number}.txt", "content_id": absent}) for number in range(9)])
+                == 200
+            )
+            assert append(op({"text": "x" * 20_000})) == 200  # it carries what it names
+            assert append(op({"address": "b.txt"})) == 200
+            assert append(op({"address": "c.txt"})) == 429
+
+
+def test_ops_of_a_replica_pay_for_the_contents_that_they_name() -> None:
+    with running_server(bytes_per_second=ALMOST_NEVER, bytes_burst=50_000) as server:
+        make_session(server)
+        named = Repository.open(str(server.root)).objects.put(b"x" * 60_000)
+        op = {"op": "insert", "address": "a.txt", "position": None, "content_id": named, "file_id": "0" * 32}
+        lines = [encode_line(make_op_entry("eve", "code", op, stamp)) for stamp in (1, 2)]
+        with server.client(server.token("eve")) as eve:
+            codes = [
+                eve.post(
+                    "/v1/sync/offer", content=pack({"session_id": "jam"}, line), headers={"muse-replica": "r"}
+                ).status_code
+                for line in lines
+            ]
+    assert codes == [200, 429]

@@ -39,7 +39,8 @@ def submit_ops(
         return nothing
     if not author:
         raise RequestError(422, "actor_id is missing: name the author", field="actor_id")
-    service.quotas.charge(author, len(sent.ops), size)
+    named = service.contents.price(op["domain_op"] for op in sent.ops)
+    service.quotas.charge(author, len(sent.ops), size, named=named)
     request = Request(author, sent.ops, sent.run_id, sent.seen_frontier)
     pay = partial(service.quotas.pay, author)
     return session.appends.submit(request, is_durable=is_durable, size=size, pay=pay)

@@ -24,6 +24,7 @@ from muse.server.edge.access import Principal, Scope, Tokens
 from muse.server.edge.limits import Budget, DistinctSlots, Quotas, Slots
 from muse.server.faults import RequestError, request_error
 from muse.server.metrics import Metrics
+from muse.server.named_contents import NamedContents
 from muse.server.peers import Peers
 from muse.server.sessions import OpenSession, Sessions
 from muse.server.settings import Settings
@@ -60,6 +61,7 @@ class Service:
     tokens: Tokens
     sessions: Sessions
     quotas: Quotas
+    contents: NamedContents
     sockets: Slots
     subscriptions: Slots
     sorts: Slots

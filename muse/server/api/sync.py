@@ -46,18 +46,19 @@ async def message(call: Call) -> Response:
     replica = (call.header(b"muse-replica") or "")[:64]
 
     def respond() -> tuple[bytes, int]:
-        """Return the answer, and how many bytes of orphans were written again for it."""
+        """Return the answer, and how many bytes were named, or are of orphans and were written again."""
+        named = 0
         try:
             with service.peers.use(principal.token_id, replica, is_new=name == "identity") as peer:
                 if name == "offer":
-                    _check_entries(call, peer, body)
+                    named = _check_entries(call, peer, body)
                 if name not in WRITING_CALLS:
                     return answer(peer, name, body), 0
                 before = _orphans(call, body) if name == "offer" else None
                 with uncollected(service.repository.root, service.repository.storage):
                     answered = answer(peer, name, body)
                 after = _orphans(call, body) if name == "offer" else None
-                return answered, after[1] if after and after != before else 0
+                return answered, named + (after[1] if after and after != before else 0)
         except ProtocolError as error:
             raise RequestError(422, str(error)) from error
         except CorruptionError as error:
@@ -66,9 +67,9 @@ async def message(call: Call) -> Response:
             raise
 
     with service.tracing.span("sync", call=name):
-        answered, rewritten = await call.in_thread(respond)
-    if is_paid and rewritten:
-        service.quotas.pay(principal.actor or "", rewritten)
+        answered, further = await call.in_thread(respond)
+    if is_paid and further:
+        service.quotas.pay(principal.actor or "", further)
     return call.answer_bytes(answered, "application/octet-stream")
 
 
@@ -109,10 +110,13 @@ def _orphans(call: Call, body: bytes) -> tuple[int, int] | None:
     return found and (found.st_ino, found.st_size)
 
 
-def _check_entries(call: Call, peer: LocalPeer, body: bytes) -> None:
-    """Refuse ops of other actors, and stamps far ahead, unless the token may bring the ops of all."""
+def _check_entries(call: Call, peer: LocalPeer, body: bytes) -> int:
+    """Refuse ops of other actors, and stamps far ahead, unless the token may bring the ops of all.
+
+    Return how many bytes of stored contents they name.
+    """
     if _may_bring_all(call.principal):
-        return
+        return 0
     document, lines = unpack(body)
     entries = entries_in(lines)
     for entry in entries:
@@ -129,3 +133,4 @@ def _check_entries(call: Call, peer: LocalPeer, body: bytes) -> None:
             "may bring it",
             field="lamport_ts",
         )
+    return call.service.contents.price(entry["domain_op"] for entry in entries)

@@ -48,8 +48,11 @@ class Quotas:
         self._reservations: OrderedDict[str, TokenBucket] = OrderedDict()
         self._buckets: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
 
-    def charge(self, actor: str, ops: int, size: int) -> None:
-        """Let all of an actor's ops pass, or raise the refusal, which says when to come again."""
+    def charge(self, actor: str, ops: int, size: int, *, named: int = 0) -> None:
+        """Let all of an actor's ops pass, or raise the refusal, which says when to come again.
+
+        `named`: how many bytes they bring besides the `size` of the request.
+        """
         settings = self._settings
         if ops > settings.ops_burst or size > settings.bytes_burst:
             raise RequestError(
@@ -57,7 +60,7 @@ class Quotas:
                 f"{ops} ops of {size} bytes at once: at most {settings.ops_burst} ops and "
                 f"{settings.bytes_burst} bytes are allowed; send less at a time",
             )
-        self.charge_batch(actor, ops, size)
+        self.charge_batch(actor, ops, size + named)
 
     def charge_batch(self, actor: str, ops: int, size: int) -> None:
         """Let a batch of any size pass after a rest: what is above the burst is paid for afterwards."""
