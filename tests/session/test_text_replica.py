@@ -471,7 +471,7 @@ def test_files_are_created_without_a_look_at_those_that_are_there(
             made.append(1)
             super().__init__(fixed)
 
-    monkeypatch.setattr("muse.plugins.code.live_tree.Places", CountedPlaces)
+    monkeypatch.setattr("muse.plugins.code.names.Places", CountedPlaces)
     with LiveSession(root, "jam") as session:
         ada = CodeReplica(session, session.log, "ada")
         for number in range(50):

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from muse.causality import HeadOps
-from muse.errors import DomainError
+from muse.errors import DomainError, PluginError
 from muse.plugins.code.merge import Entry, Merger, is_raw
 from muse.plugins.code.ops import read_op
 from muse.plugins.code.raw import meaning_of, stamp_of
 from muse.plugins.op_fields import Fetch
+
+MOST_WAITING = 100
+"""One op may let go all that wait, and each op tries them: with more, an append would take too long."""
 
 
 class CodeForesight:
@@ -23,7 +26,12 @@ class CodeForesight:
         self._heads = HeadOps()
 
     def take(self, entry: Mapping[str, Any]) -> str:
-        """Take in the next entry; return why it has no effect, "" if it has or that cannot be told."""
+        """Take in the next entry; return why it has no effect, "" if it has or that cannot be told.
+
+        Raises `PluginError`, and follows no more, where more than `MOST_WAITING` ops wait.
+        """
+        if self._merger.waiting_count > MOST_WAITING:
+            raise PluginError("so many ops wait for others that no op can be looked at by itself")
         knows_all = self._heads.take(entry["op_id"], entry["actor_id"], entry["parent_op_ids"])
         try:
             if not is_raw(entry):

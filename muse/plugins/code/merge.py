@@ -57,6 +57,11 @@ class Merger:
         self.on_taken: Callable[[int, CodeOp], None] | None = None
         self._waiting = waiting_entries(state)
 
+    @property
+    def waiting_count(self) -> int:
+        """How many entries wait for what they build on."""
+        return len(self._waiting)
+
     def take(self, entries: Sequence[Entry]) -> list[IgnoredOp]:
         """Take in entries, and those that waited for them; list those without effect, by their places.
 

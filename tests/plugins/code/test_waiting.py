@@ -4,12 +4,15 @@ import copy
 import random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import make_op_entry
 from muse.domain import IgnoredOp
+from muse.errors import PluginError
+from muse.plugins.code.foresight import MOST_WAITING, CodeForesight
 from muse.plugins.code.merge import Entry, Merger
 from muse.plugins.code.ops import encoded
 from muse.plugins.code.raw import RawOps
@@ -105,3 +108,21 @@ def test_each_op_of_a_chain_that_comes_backwards_is_tried_a_few_times() -> None:
     assert merger.take(entries) == []
     assert merger.tree.content("a.txt") == b"x" * length
     assert merger.attempts <= 4 * length
+
+
+def test_no_op_is_looked_at_by_itself_where_many_wait() -> None:
+    def orphan(number: int) -> OpEntry:
+        op = {
+            "op": "delete",
+            "address": "a.txt",
+            "position": None,
+            "seen": "AA==",
+            "file_id": f"{number:032x}",
+        }
+        return make_op_entry("mal", "code", op | {"content_id": "0" * 64}, number + 1)
+
+    foresight = CodeForesight({}, Head().fetch, {})
+    for number in range(MOST_WAITING + 1):
+        assert "waits" in foresight.take(orphan(number))
+    with pytest.raises(PluginError, match="so many ops wait"):
+        foresight.take(orphan(MOST_WAITING + 1))
