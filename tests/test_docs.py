@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from muse import Repository
+from muse import Repository, identified_notes
+from muse.cli.app import run as run_command
 from tests.samples.page_commands import (
     check_page,
     commands_of,
@@ -61,7 +62,11 @@ def test_a_page_imports_from_muse_and_nothing_deeper(page: str, block: str) -> N
 
 def test_the_log_of_the_readme_records_and_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
     run(block_with("README.md", "log.record"))
-    assert capsys.readouterr().out == "1 insert, 1 delete\n[]\n"
+    assert capsys.readouterr().out == "2 patch\n[]\n"
+    for command in ("init", "session recover jam-1", "commit -m Song"):
+        assert run_command([*command.split(), "--repo", "my-project"]) == 0
+    files = {"song.mid": Path("my-project/song.mid").read_bytes()}
+    assert [note.pitch for _, note in identified_notes(files, "song.mid").values()] == [60, 64]
 
 
 def test_the_session_of_the_readme_commits_a_note(capsys: pytest.CaptureFixture[str]) -> None:

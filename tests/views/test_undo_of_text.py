@@ -195,15 +195,22 @@ def partly(tmp_path: Path) -> Iterator[LiveSession]:
         yield session
 
 
-def test_undoing_an_undoing_leaves_a_file_empty_that_was_empty(partly: LiveSession) -> None:
-    CodeReplica(partly, partly.log, "ada").delete("n.txt", 0, len("line 2 a bob\n"))
-    assert text(partly) == ""
+@pytest.mark.parametrize("bob_types", ["", "bob7 "])
+def test_undoing_an_undoing_brings_back_no_more_than_that_one_took(
+    partly: LiveSession, bob_types: str
+) -> None:
+    ada, bob = (CodeReplica(partly, partly.log, actor) for actor in ("ada", "bob"))
+    if bob_types:
+        bob.insert("n.txt", 0, bob_types)
+    ada.refresh()
+    ada.delete("n.txt", len(bob_types), len("line 2 a bob\n"))
+    assert text(partly) == bob_types
 
     outcome = undo(partly, by_actor("ada"), "lead")
-    assert text(partly) == "line 2 a bob\n"
+    assert text(partly) == f"{bob_types}line 2 a bob\n"
     undo(partly, by_intent(outcome.intent_id), "lead")
 
-    assert text(partly) == committed(partly) == ""
+    assert text(partly) == committed(partly) == bob_types
 
 
 def test_what_is_undone_already_stays_so_though_it_is_older_than_all_that_is_to_be_undone(

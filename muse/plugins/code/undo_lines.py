@@ -6,18 +6,25 @@ is looked at here is moved to the start of the line where that makes no differen
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
+
+Stretch = tuple[int, int]
+"""The places between which a character was there: it came with the first, and went with the second."""
 
 _LEFT, _WHOLE, _GONE = range(3)  # a line of which characters go, if any; one that stays; one that goes
 
 
 class Standing(NamedTuple):
-    """A character of a text: the place of the op that brought it, and whether that op is taken back."""
+    """A character of a text: the place of the op that brought it, and whether that op is taken back.
+
+    `lives` say when it was there, if it is taken back.
+    """
 
     text: str
     place: int
     is_taken: bool
+    lives: tuple[Stretch, ...] = ()
 
 
 class KeptLine(NamedTuple):
@@ -40,24 +47,24 @@ def kept_lines(characters: Sequence[Standing]) -> list[KeptLine]:
 
 def _blocks(characters: Sequence[Standing]) -> Iterator[tuple[int, int]]:
     """Yield the stretches of what is taken back, with what was written in and beside it since."""
-    start, earliest = -1, 0
+    start, lives = -1, set[Stretch]()
     for place, character in enumerate(characters):
         if character.is_taken:
             if start < 0:
                 start = place
-                while (
-                    start
-                    and not characters[start - 1].is_taken
-                    and characters[start - 1].place > character.place
-                ):
+                while start and _is_since(characters[start - 1], character.lives):
                     start -= 1
-                earliest = character.place
-            earliest = min(earliest, character.place)
-        elif start >= 0 and character.place <= earliest:
+            lives.update(character.lives)
+        elif start >= 0 and not _is_since(character, lives):
             yield start, place
-            start = -1
+            start, lives = -1, set()
     if start >= 0:
         yield start, len(characters)
+
+
+def _is_since(character: Standing, lives: Collection[Stretch]) -> bool:
+    """Tell whether a character is of another, written while what has these lives was there."""
+    return not character.is_taken and any(first < character.place < last for first, last in lives)
 
 
 class _StandingLines:
@@ -142,13 +149,14 @@ class _StandingLines:
                 first = place + 1
 
     def _kind(self, start: int, end: int) -> int:
-        taken = [owner.place for owner in self._owners[start:end] if owner.is_taken]
-        others = [owner.place for owner in self._owners[start:end] if not owner.is_taken]
-        if not taken:
+        owners = self._owners[start:end]
+        lives = {stretch for owner in owners if owner.is_taken for stretch in owner.lives}
+        others = {owner.place: owner for owner in owners if not owner.is_taken}
+        if not lives:
             return _LEFT
         if not others:
             return _GONE
-        return _WHOLE if min(others) > min(taken) else _LEFT
+        return _WHOLE if all(_is_since(other, lives) for other in others.values()) else _LEFT
 
     # -- what stays of it -----------------------------------------------------------------------
 

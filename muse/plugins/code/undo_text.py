@@ -8,6 +8,7 @@ from typing import NamedTuple
 from muse.plugins.code.characters import Characters
 from muse.plugins.code.deeds import BEFORE, Deed, FileDeeds
 from muse.plugins.code.undo_lines import Standing, kept_lines
+from muse.plugins.code.undo_lives import NEVER, Lives
 from muse.plugins.code.update import Id, Insertion
 
 _CHARACTERS = 8_192  # so many change in one op at most,
@@ -20,6 +21,13 @@ class KeptWork(NamedTuple):
     op_id: str
     reason: str
     because: Deed | None
+
+
+class _KeptText(NamedTuple):
+    """What is kept in lines in which others wrote, each with their characters; and the whole text with it."""
+
+    characters: dict[Id, list[Id]]
+    text: str
 
 
 @dataclass(slots=True)
@@ -85,12 +93,14 @@ class TextUndo:
         touched = dict.fromkeys(self._touched())
         hidden = dict.fromkeys(self._not_counting())
         self._deleters: dict[Id, dict[str, Deed]] = {root: {} for root in (*touched, *hidden)}
+        self._ends: dict[Id, int] = {}  # of each of these and their copies, where it was taken away
         self._find_deleters()
+        self._lives = Lives(file, self._all_of, self._ends, list(self._undone()), self._counts)
         self.kept: list[KeptWork] = []
         self._going: dict[Id, Id] = {}  # what goes -> its root
         self._coming: dict[Id, Id] = {}  # beside what something comes -> its root
-        kept_before = self._in_kept_lines(before) if hidden else {}
-        self._in_lines = self._in_kept_lines(after) if hidden else {}  # stays, with others' work in its line
+        self._in_lines: dict[Id, list[Id]] = {}  # stays, with others' work in its line
+        kept_before = self._find_kept_lines() if hidden else {}
         for root in touched:
             self._decide(root)
         self._follow_lines(kept_before)
@@ -154,13 +164,13 @@ class TextUndo:
         for found in clocks.values():
             found.sort()
         for deed in self._file.deeds:
-            if deed.op.update is None or deed.is_undo:
-                continue
-            for client, clock, length in deed.op.update.deletes:
+            for client, clock, length in deed.op.update.deletes if deed.op.update else ():
                 known = clocks.get(client, [])
                 for number in known[bisect_left(known, clock) : bisect_left(known, clock + length)]:
-                    root = self._roots.get((client, number), (client, number))
-                    self._deleters[root][deed.op_id] = deed
+                    self._ends.setdefault((client, number), deed.place)
+                    if not deed.is_undo:
+                        root = self._roots.get((client, number), (client, number))
+                        self._deleters[root][deed.op_id] = deed
 
     def _bringer(self, root: Id) -> Deed | None:
         """Return the op that brought a character first, None for one from before."""
@@ -173,6 +183,13 @@ class TextUndo:
     def _is_switched_on(self, deed: Deed) -> bool:
         return self._counts(deed) and not self._before.get(deed.op_id, True)
 
+    def _undone(self) -> Iterator[Deed]:
+        """Yield the deeds that are taken back now."""
+        wanted = {op_id for owed in self._causes.values() for op_id in owed}
+        for deed in self._file.deeds:
+            if deed.op_id in wanted and self._before.get(deed.op_id, True) and not self._counts(deed):
+                yield deed
+
     def _decide(self, root: Id) -> None:
         bringer, deleters = self._bringer(root), self._deleters[root]
         copies = self._all_of(root)
@@ -182,7 +199,7 @@ class TextUndo:
         if self._counts(bringer) and not against and not is_lost:
             if not present and self._known_text(root) is not None:
                 self._coming[copies[-1]] = root
-        elif root in self._in_lines:
+        elif root in self._in_lines or (not against and self._lives.was_left(root)):
             return
         elif present and (not self._counts(bringer) or any(map(self._is_switched_on, against))):
             self._going.update(dict.fromkeys(present, root))
@@ -205,26 +222,73 @@ class TextUndo:
             if not (deed.is_undo or (self._before.get(deed.op_id, True) and self._counts(deed))):
                 yield from deed.texts
 
-    def _in_kept_lines(self, status: Mapping[str, bool]) -> dict[Id, list[Id]]:
-        """Return the characters that stay although their ops do not count, with those of others in the line.
+    def _find_kept_lines(self) -> dict[Id, list[Id]]:
+        """Find the characters that stay with others' work in their lines; return those that did so before.
 
         It looks at all that would be there if nothing but deletions took characters away, so it is the same
-        in whatever order ops were undone.
+        in whatever order ops were undone. But what others wrote since something went is not in a line of
+        that, and does not bring it back.
+        """
+        before, after = self._in_kept_lines(self._before), self._in_kept_lines(self._after)
+        coming = after.characters.keys() - before.characters.keys()
+        if any(map(self._is_over, coming)) or any(map(self._is_new, after.characters)):
+            over = {root for root in self._deleters if self._is_over(root)}
+            strict = self._in_kept_lines(self._after, over, is_strict=True)
+            if strict.text != after.text:  # else it stays in the place of something that is as good
+                before, after = self._in_kept_lines(self._before, over, is_strict=True), strict
+        self._in_lines = after.characters
+        return before.characters
+
+    def _is_over(self, root: Id) -> bool:
+        return self._is_hidden_now(root) and not self._is_present(root) and self._lives.is_over(root)
+
+    def _is_new(self, root: Id) -> bool:
+        return not self._counts(self._bringer(root)) and self._is_present(root) and self._lives.is_new(root)
+
+    def _is_hidden_now(self, root: Id) -> bool:
+        """Tell whether the op that brought a character counts neither before nor after."""
+        bringer = self._bringer(root)
+        return not (bringer is None or self._before.get(bringer.op_id, True) or self._counts(bringer))
+
+    def _is_present(self, root: Id) -> bool:
+        return any(identity in self._characters.texts for identity in self._all_of(root))
+
+    def _in_kept_lines(
+        self, status: Mapping[str, bool], over: Collection[Id] = (), *, is_strict: bool = False
+    ) -> _KeptText:
+        """Return what stays although its ops do not count. What is `over` is left out.
+
+        If it is strict, nobody wrote in a line before what is undone brought it.
         """
         roots = dict.fromkeys(self._roots.get(identity, identity) for identity in self._characters.ids)
         shown, standing = list[Id](), list[Standing]()
         for root in roots:
-            text = self._shown_text(root, status)
+            text = None if root in over else self._shown_text(root, status)
             if text is not None:
                 shown.append(root)
-                standing.append(_standing(text, self._bringer(root), status))
+                standing.append(self._standing(text, root, status, is_strict=is_strict))
         made = next((deed for deed in self._file.deeds if deed.op.kind == "create"), None)
-        lines = kept_lines([*standing, _standing("\n", made, status)])
+        end = Standing("\n", BEFORE, is_taken=False)
+        if made is not None:
+            is_taken = not status.get(made.op_id, True)
+            end = Standing("\n", made.place, is_taken, ((made.place, NEVER),))
+        lines = kept_lines([*standing, end])
         found: dict[Id, list[Id]] = {}
         for line in lines:
             others = [shown[place] for place in line.others if place < len(shown)]
             found |= {shown[place]: others for place in line.taken if place < len(shown)}
-        return found
+        parts = zip(shown, standing, strict=True)
+        text = "".join(one.text for root, one in parts if not one.is_taken or root in found)
+        return _KeptText(found, text)
+
+    def _standing(self, text: str, root: Id, status: Mapping[str, bool], *, is_strict: bool) -> Standing:
+        bringer = self._bringer(root)
+        if bringer is None:
+            return Standing(text, BEFORE, is_taken=False)
+        if status.get(bringer.op_id, True):
+            return Standing(text, bringer.place, is_taken=False)
+        lives = (is_strict and self._lives.brought_again(root)) or self._lives.of(root)
+        return Standing(text, bringer.place, is_taken=True, lives=tuple(lives))
 
     def _shown_text(self, root: Id, status: Mapping[str, bool]) -> str | None:
         """Return the text of a character that nobody deleted whose op counts, None for any other."""
@@ -239,13 +303,14 @@ class TextUndo:
 
     def _follow_lines(self, kept_before: Mapping[Id, list[Id]]) -> None:
         """Let what is in lines of others come and go with their work; name what is newly kept for it."""
-        for root in kept_before.keys() - self._in_lines.keys():
-            if not self._counts(self._bringer(root)):
+        brought = {root for root in self._deleters if self._lives.brought_again(root)}
+        for root in (kept_before.keys() | brought) - self._in_lines.keys():
+            if not self._counts(self._bringer(root)) and not self._lives.was_left(root):
                 self._going.update((one, root) for one in self._all_of(root) if one in self._characters.texts)
         for root in self._in_lines.keys() - kept_before.keys():
-            copies = self._all_of(root)
-            if not any(one in self._characters.texts for one in copies):
-                self._coming[copies[-1]] = root
+            if not self._is_present(root):
+                self._coming[self._all_of(root)[-1]] = root
+        self._bring_what_was_left()
         for root, others in self._in_lines.items():
             bringer = self._bringer(root)
             if bringer is None or root in kept_before:
@@ -254,6 +319,15 @@ class TextUndo:
             last = max(writers, key=lambda writer: writer.place, default=bringer)
             for wanted in self._causes.get(bringer.op_id, ()) if last.place > bringer.place else ():
                 self._keep(KeptWork(wanted, "others wrote in the line: it stays whole", last))
+
+    def _bring_what_was_left(self) -> None:
+        """Let come again what undoings took, that are undone now, though it was taken back before them."""
+        for identity in self._lives.taken_again():
+            root = self._roots.get(identity, identity)
+            is_deleted = any(map(self._counts, self._deleters.get(root, {}).values()))
+            is_left = root in self._deleters and self._is_hidden_now(root) and not is_deleted
+            if is_left and not self._is_present(root) and self._lives.was_left_until(identity, root):
+                self._coming[identity] = root
 
     def _keep(self, kept: KeptWork) -> None:
         if kept not in self.kept:
@@ -322,12 +396,6 @@ class TextUndo:
 
     def _is_here(self, op_id: str) -> bool:
         return any(deed.op_id == op_id for deed in self._file.deeds)
-
-
-def _standing(text: str, bringer: Deed | None, status: Mapping[str, bool]) -> Standing:
-    if bringer is None:
-        return Standing(text, BEFORE, is_taken=False)
-    return Standing(text, bringer.place, is_taken=not status.get(bringer.op_id, True))
 
 
 class _Gap:
