@@ -166,15 +166,18 @@ class Storage(Lookups, LockFiles, Processes):
         while view:
             view = view[self.write(descriptor, bytes(view[:READ_BLOCK_BYTES])) :]
 
-    def write_atomically(self, path: str, data: bytes, *, sync: bool = True, mode: int | None = None) -> None:
+    def write_atomically(
+        self, path: str, data: bytes, *, sync: bool = True, sync_name: bool = True, mode: int | None = None
+    ) -> None:
         """Replace `path` by `data`: readers and crashes see the old file or the new, nothing else.
 
         With `sync`, the new bytes are durable before the rename (or the name could point at
         nothing after a power cut) and the name is durable on return. A crash in between leaves the
         old file and a temporary one, whose name holds `TEMPORARY_MARK`. The new file has the
-        permissions `mode`, or those of any new file.
+        permissions `mode`, or those of any new file. Who writes many files of one directory syncs it
+        once itself, without `sync_name`.
         """
-        with self._replacing(path, sync=sync) as descriptor:
+        with self._replacing(path, sync=sync, sync_name=sync_name) as descriptor:
             if mode is not None:
                 self.change_mode(descriptor, mode)
             self.write_all(descriptor, data)
@@ -190,7 +193,7 @@ class Storage(Lookups, LockFiles, Processes):
             yield partial(self.write_all, descriptor)
 
     @contextlib.contextmanager
-    def _replacing(self, path: str, *, sync: bool) -> Iterator[int]:
+    def _replacing(self, path: str, *, sync: bool, sync_name: bool = True) -> Iterator[int]:
         """Give a new file to the block, and `path` to that file after it."""
         directory = os.path.dirname(path)
         self.make_directories(directory, sync=sync)
@@ -209,7 +212,7 @@ class Storage(Lookups, LockFiles, Processes):
                 with contextlib.suppress(OSError):
                     self.unlink(temporary)
                 raise
-        if sync:
+        if sync and sync_name:
             self.sync_directory(directory)
 
     def remove(self, path: str) -> None:

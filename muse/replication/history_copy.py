@@ -3,7 +3,7 @@
 What a thing refers to comes before it. So a copy that is cut short stores nothing that lacks anything.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from muse.apply.domains import stated_states
@@ -11,8 +11,11 @@ from muse.errors import ConflictError, MuseError
 from muse.history.commit_record import CommitRecord, parents, state_snapshots
 from muse.history.seal import read_seal
 from muse.history.walk import parents_first
-from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, Peer, Receiver
+from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, ObjectsReceiver, Peer, Receiver
 from muse.replication.received import commit_in
+
+_BYTES_AT_ONCE = 1 << 22
+_OBJECTS_AT_ONCE = 256
 
 Cover = Callable[[str, bytes, bytes], list[str]]
 """Does what `Peer.cover` does."""
@@ -97,7 +100,20 @@ def copy_objects(source: Peer, target: Receiver, object_ids: Iterable[str]) -> i
     """Copy the objects that `target` lacks; return how many."""
     waiting, copied = iter(object_ids), 0
     while some := list(islice(waiting, IDS_AT_MOST)):
+        together: dict[str, bytes] = {}
         for object_id in target.lacks("object", some):
-            target.put("object", object_id, source.get("object", object_id).data)
+            together[object_id] = source.get("object", object_id).data
             copied += 1
+            if sum(map(len, together.values())) >= _BYTES_AT_ONCE or len(together) >= _OBJECTS_AT_ONCE:
+                _put_objects(target, together)
+                together = {}
+        _put_objects(target, together)
     return copied
+
+
+def _put_objects(target: Receiver, contents: Mapping[str, bytes]) -> None:
+    if isinstance(target, ObjectsReceiver):
+        target.put_objects(contents)
+    else:
+        for object_id, data in contents.items():
+            target.put("object", object_id, data)

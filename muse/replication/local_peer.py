@@ -1,8 +1,9 @@
 """A repository on a path of this machine as a peer."""
 
 import contextlib
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 import orjson
 
@@ -34,6 +35,14 @@ from muse.replication.reconcile import ItemSet, respond
 from muse.session.live import LiveSession
 from muse.session.working_files import update_to_branch
 from muse.upkeep.garbage import digests_in
+
+_FEW_OPS = 64
+"""So few ops are looked up in the index, wherever they are."""
+
+_PASSED_BY = 20
+"""How many entries can be passed by in the time that one is looked up."""
+
+_BYTES_READ_ON = 4 * BATCH_BYTES
 
 SESSIONS_OPEN = 64
 """How many sessions a peer has open, and in memory, at once: the ones that were asked about last."""
@@ -76,16 +85,43 @@ class LocalPeer(Resource):
     def entries(self, session_id: str, op_ids: Sequence[str]) -> Batch:
         file, reader = self._session(session_id)
         wanted = list(op_ids[:BATCH_OPS])
-        starts = reader.find_many(wanted, file.end())
+        found = self._found_together(session_id, wanted)
+        others = [op_id for op_id in wanted if op_id not in found]
+        starts = reader.find_many(others, file.end())
         lines: list[bytes] = []
         done = size = 0
         while done < len(wanted) and size < BATCH_BYTES:
-            if (start := starts.get(wanted[done])) is not None:
-                lines.append(frame(entry_json(reader.entry_at(start))))
+            entry, start = found.get(wanted[done]), starts.get(wanted[done])
+            if start is not None:
+                entry = reader.entry_at(start)
+            if entry is not None:
+                lines.append(frame(entry_json(entry)))
                 size += len(lines[-1])
             done += 1
         data = b"".join(lines)
         return Batch(done, data, self._stored_objects(data))
+
+    def _found_together(self, session_id: str, op_ids: Sequence[str]) -> dict[str, OpEntry]:
+        """Return the entries of those ops that are near the first of them in the log, if they are many.
+
+        To read on costs less than to look up each, as long as not too many are passed by.
+        """
+        if len(op_ids) < _FEW_OPS:
+            return {}
+        file, reader = self._session(session_id)
+        end = file.end()
+        start = reader.find(op_ids[0], end)
+        if start is None:
+            return {}
+        missing, found = set(op_ids), dict[str, OpEntry]()
+        located = reader.scan(start, min(end, start + _BYTES_READ_ON), salvage=True)
+        for _, entry in islice(located, len(op_ids) * _PASSED_BY):
+            if entry["op_id"] in missing:
+                missing.discard(entry["op_id"])
+                found[entry["op_id"]] = entry
+                if not missing:
+                    break
+        return found
 
     def offer(self, session_id: str, lines: bytes) -> MergeResult:
         entries = entries_in(lines)
@@ -160,6 +196,12 @@ class LocalPeer(Resource):
             return Content(orjson.dumps(snapshot), tuple(sorted(set(snapshot["manifest"].values()))))
         data = orjson.dumps(self.repository.dag.read_commit(digest))
         return Content(data, self._stored_objects(data))
+
+    def put_objects(self, contents: Mapping[str, bytes]) -> None:
+        """Store some objects, and bring their names to the disk together."""
+        for digest, data in contents.items():
+            check_hash("object", digest, content_id.object_id(data))
+        self.repository.objects.put_many(contents.values())
 
     def put(self, kind: Kind, digest: str, data: bytes) -> None:
         self._checked(kind, digest, data)()

@@ -4,10 +4,10 @@ Each call of a `Peer` is one message there and one back, of bounded size except 
 file, so that it can be spoken over any wire.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from muse.core.op_log import MergeResult
 
@@ -65,6 +65,15 @@ class Receiver(Protocol):
 
         `ConflictError` for a commit if the log does not hold the very ops that it seals.
         """
+        ...
+
+
+@runtime_checkable
+class ObjectsReceiver(Protocol):
+    """A receiver that takes in many objects for less than one after the other."""
+
+    def put_objects(self, contents: Mapping[str, bytes]) -> None:
+        """Store objects by their ids, each as `put` does."""
         ...
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from muse.apply import domains as plugin_state
 from muse.apply.domains import read_state
 from muse.core.entry import OpEntry, total_order
+from muse.core.file.log_reader import collector_paused
 from muse.core.op_list import decode_op_list
 from muse.core.timestamp import moment_of
 from muse.domain import BlamingPlugin
@@ -85,7 +86,8 @@ def read_session(repository: Repository, session_id: str, *, salvage: bool = Fal
     tips = {current: dag.head(current), **dag.branches()}
     history = session_history(dag, session_id, tips, ())
     located = session_entries(repository.root, session_id, salvage=salvage, storage=storage)
-    entries = sorted((entry for _, entry in located), key=total_order)
+    with collector_paused():
+        entries = sorted((entry for _, entry in located), key=total_order)
     left = {entry["op_id"]: entry for entry in entries}
     commits = []
     for commit in history.commits:

@@ -7,7 +7,7 @@ from typing import Any
 from muse.apply.domains import read_state
 from muse.causality import heads_of
 from muse.core.content_id import sha256_hex
-from muse.core.entry import DEFAULT_LIMITS, OpEntry, check_new_name
+from muse.core.entry import DEFAULT_LIMITS, OpEntry, check_new_name, total_order
 from muse.core.new_entries import make_op_entry
 from muse.disk import layout
 from muse.domain import (
@@ -145,11 +145,11 @@ def undo(
     check_new_name("actor_id", actor_id)
     session.heal()
     repository, session_id = session.repository, session.log.session_id()
-    entries = list(session.log.entries(order="total"))
-    wanted = {entry["op_id"]: entry for entry in entries if is_wanted(entry)}
+    chosen, undoings = _first_look(session.log.entries(), is_wanted)
+    wanted = {entry["op_id"]: entry for entry in chosen}
     if not wanted:
         raise NotFoundError(f"no op of session {session_id!r} is meant: see 'muse session tail'")
-    undoing = _Undo(session, wanted, actor_id, UndoOutcome(intent_id=_intent_of(wanted, actor_id, entries)))
+    undoing = _Undo(session, wanted, actor_id, UndoOutcome(intent_id=_intent_of(wanted, actor_id, undoings)))
     if dry_run:
         undoing.is_dry = True
         return undoing.foresee()
@@ -180,6 +180,7 @@ class _Undo:
         outcome, view = self._outcome, self._look()
         for _ in range(_ATTEMPTS):
             appended = self._take_back(view)
+            del view  # a whole session, of which one is enough in memory
             view = self._look()
             overtaken = {entry["op_id"] for entry in appended} & {op_id for op_id, _ in view.ignored}
             if not overtaken:
@@ -331,6 +332,20 @@ def _work(
 ) -> DomainWork:
     files = TreeFiles(repository, repository.read_tree(commit_id))
     return DomainWork(files, read_state(repository, commit_id, domain), entries)
+
+
+def _first_look(
+    entries: Iterable[OpEntry], is_wanted: Callable[[OpEntry], bool]
+) -> tuple[list[OpEntry], list[OpEntry]]:
+    """Return the wanted entries, in the total order, and those that take others back."""
+    chosen: list[OpEntry] = []
+    undoings: list[OpEntry] = []
+    for entry in entries:
+        if is_wanted(entry):
+            chosen.append(entry)
+        if taken_back_by(entry):
+            undoings.append(entry)
+    return sorted(chosen, key=total_order), undoings
 
 
 def _intent_of(wanted: Mapping[str, OpEntry], actor_id: str, entries: Iterable[OpEntry]) -> str:

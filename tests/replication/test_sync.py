@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import random
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import orjson
 import pytest
 
+from muse.core.entry import OpEntry
+from muse.core.file.log_reader import LogReader
 from muse.core.file.session_file import SessionFile
 from muse.core.line import encode_line, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions, make_op_entry
 from muse.disk.storage import LOCAL
 from muse.errors import NotFoundError, UsageError
+from muse.replication import local_peer
 from muse.replication import local_peer as peer_module
 from muse.replication.counting_peer import CountingPeer
 from muse.replication.local_peer import LocalPeer
@@ -388,3 +392,26 @@ def test_three_processes_that_sync_in_a_ring_while_they_edit_come_to_one_state(t
             pending.append(log.replay_since_checkpoint())
             assert log.orphans.entries() == []
     assert pending[0] == pending[1] == pending[2] == log_of(first)
+
+
+def test_entries_that_are_together_in_the_log_are_read_together(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = write(two[0], "jam", *range(500))
+    ids += write(two[0], "jam", *range(500, 600), actor="bob")
+    with LocalPeer(str(two[0])) as peer:
+        asked = (ids, ids[::-1], ids[250:400], [*ids[:70], str(uuid.uuid4()), ids[-1]], ids[:3])
+        together = [peer.entries("jam", some) for some in asked]
+        looked_up: list[int] = []
+        line_at = LogReader.line_at
+
+        def noting(reader: LogReader, offset: int) -> tuple[OpEntry, int]:
+            looked_up.append(offset)
+            return line_at(reader, offset)
+
+        monkeypatch.setattr(LogReader, "line_at", noting)
+        assert peer.entries("jam", ids) == together[0]
+        assert len(looked_up) < 5
+        monkeypatch.setattr(local_peer, "_FEW_OPS", 1_000)
+        assert [peer.entries("jam", some) for some in asked] == together
+        assert len(looked_up) > 1_000

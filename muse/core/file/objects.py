@@ -34,13 +34,16 @@ class ObjectStore:
         """
         directory = layout.objects_directory(self._root)
         self._storage.make_directories(directory, sync=True)
-        object_ids = [self._store(content) for content in contents]
+        fan_outs = set[str]()  # those with new names
+        object_ids = [self._store(content, fan_outs) for content in contents]
+        for fan_out in sorted(fan_outs):
+            self._storage.sync_directory(fan_out)
         if object_ids:
             # One sync for every fan-out directory made here, or made earlier by a run that failed.
             self._storage.sync_directory(directory)
         return object_ids
 
-    def _store(self, content: bytes) -> str:
+    def _store(self, content: bytes, fan_outs: set[str]) -> str:
         object_id = content_id.object_id(content)
         path = layout.object_file(self._root, object_id)
         # A collector looks at an object's age and removes it while it holds this lock alone.
@@ -49,7 +52,8 @@ class ObjectStore:
                 self._storage.make_durable(path)
             else:
                 self._storage.make_directories(os.path.dirname(path))
-                self._storage.write_atomically(path, content)
+                self._storage.write_atomically(path, content, sync_name=False)
+                fan_outs.add(os.path.dirname(path))
         return object_id
 
     def _is_stored(self, path: str, content: bytes) -> bool:

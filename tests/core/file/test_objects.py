@@ -74,6 +74,19 @@ def test_putting_a_damaged_blob_again_mends_it(tmp_path: Path, damage: bytes) ->
     assert store.get(object_id) == b"once"
 
 
+def test_many_blobs_share_the_syncs_of_their_directories(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path), storage := RecordingStorage())
+    store.put(b"first")  # makes the directories
+    storage.calls.clear()
+    ids = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(600)]
+    assert store.put_many(b"%d" % number for number in range(600)) == ids
+    syncs = [call for call in storage.calls if call.startswith("sync ")]
+    assert len(syncs) == 600 + len({object_id[:2] for object_id in ids}) + 1
+    last_rename = max(place for place, call in enumerate(storage.calls) if call.startswith("rename"))
+    names = [call.partition(" ")[2] for call in storage.calls[last_rename + 1 :]]
+    assert names == [*sorted({object_id[:2] for object_id in ids}), "objects"]
+
+
 def test_bytes_are_synced_before_the_rename_and_both_directories_after(tmp_path: Path) -> None:
     store = ObjectStore(str(tmp_path), storage := RecordingStorage())
     store.put(b"first")  # makes the directories
