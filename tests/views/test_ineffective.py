@@ -120,7 +120,9 @@ def torn(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("played", range(3), indirect=True)
-@pytest.mark.parametrize("change", [bytes, each_second_line_damaged, torn, None], ids=str)
+@pytest.mark.parametrize(
+    "change", [bytes, each_second_line_damaged, torn, None], ids=["as it is", "damaged", "torn", "absent"]
+)
 def test_what_is_known_and_what_is_made_again_is_the_same(
     played: Path, change: Callable[[bytes], bytes] | None
 ) -> None:
