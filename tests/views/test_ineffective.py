@@ -119,10 +119,11 @@ def torn(data: bytes) -> bytes:
     return data[: len(data) * 2 // 3]
 
 
+WHAT_IS_KEPT = {"as it is": bytes, "damaged": each_second_line_damaged, "torn": torn, "absent": None}
+
+
 @pytest.mark.parametrize("played", range(3), indirect=True)
-@pytest.mark.parametrize(
-    "change", [bytes, each_second_line_damaged, torn, None], ids=["as it is", "damaged", "torn", "absent"]
-)
+@pytest.mark.parametrize("change", WHAT_IS_KEPT.values(), ids=WHAT_IS_KEPT)
 def test_what_is_known_and_what_is_made_again_is_the_same(
     played: Path, change: Callable[[bytes], bytes] | None
 ) -> None:
