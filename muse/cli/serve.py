@@ -5,8 +5,10 @@ import os
 import resource
 import signal
 import sys
+import threading
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +20,11 @@ from muse.errors import UsageError
 _OBJECTS_BETWEEN_COLLECTIONS = 20_000
 _TURN_SECONDS = 0.001
 _DESCRIPTORS = 1 << 16
+_GRACE_SECONDS = 5.0
+_CUT_OFF = (
+    "muse: what a request began did not end in time, and is cut off; nothing acknowledged is lost: start the "
+    "server again, and ask once more\n"
+)
 
 
 def serve(
@@ -71,15 +78,38 @@ def serve(
     logs.take_in_libraries(logs.make_logger(sys.stderr, settings.log_level))
     _favour_latency()
     _allow_descriptors()
-    server.serve(repository.root, settings, log_to=sys.stderr, ready=ready, is_over=_told_by(signal.SIGTERM))
+    is_over = _told_by(signal.SIGTERM, partial(_cut_off_after, settings.drain_seconds + _GRACE_SECONDS))
+    server.serve(repository.root, settings, log_to=sys.stderr, ready=ready, is_over=is_over)
 
 
-def _told_by(number: int) -> Callable[[], bool]:
-    """Return what says whether a signal came. Ctrl-C is heard by the event loop."""
+def _told_by(number: int, act: Callable[[], None]) -> Callable[[], bool]:
+    """Return what says whether a signal came; at the first, act. Ctrl-C is heard by the event loop."""
     came: list[int] = []
-    signal.signal(number, lambda *_: came.append(number))
+
+    def hear(_number: int, _frame: object) -> None:
+        if not came:
+            act()
+        came.append(number)
+
+    signal.signal(number, hear)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
     return lambda: bool(came)
+
+
+def _cut_off_after(seconds: float) -> None:
+    """End the process after a time, whatever it is at: a commit may compute for long.
+
+    To be killed costs nothing that was acknowledged, and who told the process to end would do it next.
+    """
+
+    def cut_off() -> None:
+        sys.stderr.write(_CUT_OFF)
+        sys.stderr.flush()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, cut_off)
+    timer.daemon = True
+    timer.start()
 
 
 def _favour_latency() -> None:

@@ -4,6 +4,8 @@ import json
 import resource
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import pytest
 
 from muse.core.entry import total_order
 from muse.core.op_log import OpLog, make_op_entry
+from muse.disk import layout
+from muse.disk.storage import LOCAL
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import insert_note
 from muse.session.live import LiveSession
 from tests.samples.server_process import ServerProcess, answer_on, draft, raw_connection, running_server
+from tests.samples.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -303,3 +308,24 @@ def test_a_request_that_a_stop_cuts_off_is_told_to_come_again(tmp_path: Path) ->
         status, document = answer_on(connection)
         assert (status, document["error"]["message"]) == (503, "the server is stopping: come again")
         assert not [line for line in server.log if "traceback" in line]
+
+
+def test_a_commit_that_does_not_end_keeps_no_server_from_ending(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, drain_seconds=0.1) as server:
+        with server.client(server.token("ann", "commit")) as ann:
+            assert ann.post("/v1/sessions", json={"session_id": "jam"}).status_code == 201
+            assert ann.post("/v1/sessions/jam/ops", json=[draft("ann")]).status_code == 200
+        held = LOCAL.locked(layout.session_commit_lock_file(str(tmp_path), "jam"))
+        address = "/v1/sessions/jam/commit"
+        with held, ThreadPoolExecutor() as threads:
+
+            def commit() -> int:
+                with server.client(server.token("bob", "commit")) as bob:
+                    return bob.post(address, json={"message": "x"}).status_code
+
+            asked = threads.submit(commit)
+            wait_until(lambda: f" -> FLOCK  ADVISORY  WRITE {server.pid} " in Path("/proc/locks").read_text())
+            assert server.stop() == 1
+            with suppress(httpx.HTTPError):
+                assert asked.result() == 503
+        assert "is cut off" in server.log_path.read_text()
