@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,17 +10,19 @@ from muse.core.entry import OpEntry, total_order
 from muse.core.op_log import OpLog
 from muse.errors import DomainError, UsageError
 from muse.history.repository import Repository
-from muse.plugins.code.document import Patch, patch_between
+from muse.plugins.code.document import Patch
 from muse.plugins.code.encodings import decode, detect
 from muse.plugins.code.file_ids import DOMAIN
 from muse.plugins.code.file_ops import (
     check_patch_of_text,
     creation_op,
     edit_op,
+    hunk_op,
     removal_op,
     renaming_op,
     replacement_op,
 )
+from muse.plugins.code.hunks import patches_between
 from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Merger, is_raw
 from muse.plugins.code.ops import INLINE_BYTES, encoded, pieces_of, read_op
@@ -163,7 +165,9 @@ class CodeReplica:
         """
         return self._edit(path, _joined(patches))
 
-    def _edit(self, path: str, patches: Sequence[Patch]) -> list[OpEntry]:
+    def _edit(
+        self, path: str, patches: Sequence[Patch], op_of: Callable[..., dict[str, Any]] = edit_op
+    ) -> list[OpEntry]:
         if not patches:
             return []
         file, base = self._open(path)
@@ -173,7 +177,7 @@ class CodeReplica:
             for patch in patches:
                 check_patch_of_text(path, document, file.encoding, patch)
                 named = {"file_id": file.file_id}
-                ops.extend(edit_op(path, document, piece) | named for piece in pieces_of(patch))
+                ops.extend(op_of(path, document, piece) | named for piece in pieces_of(patch))
             if base:
                 ops[0]["base"] = base
             return self._record(*ops)
@@ -183,7 +187,10 @@ class CodeReplica:
             raise
 
     def write(self, path: str, content: str | bytes) -> list[OpEntry]:
-        """Give the file at `path` a new content: a text by its difference, another file as a whole."""
+        """Give the file at `path` a new content, of a text only what differs in its lines and words.
+
+        Each piece that differs is an op; all of them are in the log, with one append, or none is.
+        """
         if not self._tree.has(path):
             return [self.create(path, content)]
         present = self.read(path)
@@ -192,7 +199,7 @@ class CodeReplica:
             if encoding is not None and _is_in(content, encoding):
                 content = decode(content, encoding)
         if isinstance(present, str) and isinstance(content, str):
-            return self.edit(path, patch_between(present, content))
+            return self._edit(path, patches_between(present, content), hunk_op)
         if isinstance(present, str):
             return [self.remove(path), self.create(path, content)]
         data = content.encode() if isinstance(content, str) else content

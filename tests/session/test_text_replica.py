@@ -29,8 +29,9 @@ from muse.session.live import LiveSession
 from muse.session.replica_source import LocalSource
 from muse.session.text_replica import CodeReplica
 from muse.testing import FailingStorage
-from muse.views.blame import blame_file
+from muse.views.blame import blame_file, blame_newest
 from muse.views.overlaps import session_overlaps
+from muse.views.undo import by_actor, undo
 from tests.samples.code_samples import commit_files
 from tests.samples.trees import committed_files
 
@@ -195,6 +196,22 @@ def test_a_text_is_written_by_its_difference_and_another_file_as_a_whole(root: s
         assert session.commit("files").ignored == ()
     found = [committed(root, path) for path in ("a.py", "big.bin", "logo.bin")]
     assert found == [b"\0", large, b"\0\1"]
+
+
+def test_what_two_wrote_as_a_whole_stays_of_each_and_is_undone_alone(root: str) -> None:
+    with LiveSession(root, "jam") as session:
+        ada, bob = (CodeReplica(session, session.log, actor) for actor in ("ada", "bob"))
+        ada.write("song.txt", "one\ntwo\nthree\nfour\n")
+        bob.refresh()
+        assert len(bob.write("song.txt", "ONE\ntwo\nthree\nFOUR\n")) == 2
+        blame = blame_newest(session.repository, "song.txt", "jam")
+        assert [part.changed.actor_id for part in blame.parts] == ["bob", "ada", "ada", "bob"]
+        ada.refresh()
+        ada.write("song.txt", "ONE\ntwo\nthree and more\nFOUR\n")
+        undo(session, by_actor("bob"), "eve")
+        ada.refresh()
+        assert ada.read("song.txt") == "one\ntwo\nthree and more\nfour\n"
+        assert session.commit("written").ignored == ()
 
 
 def test_bytes_without_the_mark_of_an_utf_16_text_are_a_new_file_whatever_their_number(root: str) -> None:
