@@ -99,7 +99,7 @@ def _told_by(number: int, act: Callable[[], None]) -> Callable[[], bool]:
 def _cut_off_after(seconds: float) -> None:
     """End the process after a time, whatever it is at: a commit may compute for long.
 
-    To be killed costs nothing that was acknowledged, and who told the process to end would do it next.
+    To be killed costs nothing that was acknowledged, and a supervisor would do it next.
     """
 
     def cut_off() -> None:

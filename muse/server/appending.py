@@ -22,6 +22,9 @@ from muse.session.receipt import Receipt
 
 _OPS_A_WRITE = 1_000
 _OPS_ON_THE_LOOP = 200
+_CHARACTERS_ON_THE_LOOP = 1 << 13
+"""What an op with a longer text costs, where it is looked at, may grow with the square of that."""
+
 _ROUNDS_AT_MOST = 8
 _Receipts = list[Receipt]
 
@@ -51,6 +54,15 @@ class _Submission:
     pay: Callable[[int], object]
     submitted_at: float = field(default_factory=time.perf_counter)
     written: Written = field(default_factory=lambda: Written([]))
+
+
+def _is_short(request: Request) -> bool:
+    """Return whether no op of a request has a long text."""
+    return not any(
+        type(value) is str and len(value) > _CHARACTERS_ON_THE_LOOP
+        for op in request.ops
+        for value in op["domain_op"].values()
+    )
 
 
 def _end_of(receipts: _Receipts) -> int:
@@ -133,6 +145,7 @@ class AppendQueue:
         self._waiting_bytes -= sum(submission.size for submission in batch)
         requests = [submission.request for submission in batch]
         is_quick = self.has_written and not self._syncing and ops <= _OPS_ON_THE_LOOP
+        is_quick = is_quick and all(map(_is_short, requests))
         self.has_written = True
         written = self._written_at_once(requests) if is_quick else None
         if written is None:

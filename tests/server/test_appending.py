@@ -146,3 +146,29 @@ def test_what_is_kept_of_a_proposal_and_was_not_sent_is_paid_for_once(tmp_path: 
         asyncio.run(run(log))
     assert len(paid) == 1
     assert paid[0] > 100 * 36
+
+
+@pytest.mark.parametrize("length", [10, 10_000])
+def test_an_op_with_a_long_text_is_not_looked_at_on_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    repository, _ = Repository.init(str(tmp_path), now=now_text(), any_domain=True)
+    on_the_loop: list[bool] = []
+    tell = GuardedLog._tell_ineffective
+
+    def noting(guarded: GuardedLog, *arguments: Any, **options: Any) -> None:
+        on_the_loop.append(threading.current_thread() is threading.main_thread())
+        tell(guarded, *arguments, **options)
+
+    monkeypatch.setattr(GuardedLog, "_tell_ineffective", noting)
+    sent = Request("ada", [{"domain": "test", "domain_op": {"op": "insert", "update": "x" * length}}])
+
+    async def append_twice(log: OpLog) -> None:
+        with ThreadPoolExecutor(2) as threads:
+            appender = AppendQueue(GuardedLog(repository, log), log, threads, Settings(), Metrics())
+            for one in (request("ada", 1), sent):
+                await appender.submit(one, is_durable=False, size=100)
+
+    with OpLog(str(tmp_path), "jam") as log:
+        asyncio.run(append_twice(log))
+    assert on_the_loop == [False, length < 8_192]
