@@ -115,6 +115,13 @@ def heads_of(entries: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(heads.actors)
 
 
+_MANY = 8  # parents of an entry
+_TOLD_KEPT = 1_024
+_NOBODY = -1
+_Told = dict[tuple[int, tuple[str, ...]], tuple["array[int]", "array[int]"]]
+"""What was known, by its identity, and parents -> that, which is so kept, and what is known then."""
+
+
 class CausalHistory:
     """What each of `entries` was made in knowledge of: a vector of counts for each, shared where equal.
 
@@ -135,15 +142,40 @@ class CausalHistory:
         made = [0] * len(numbers)
         news = [array("I", bytes(4 * len(numbers)))] * len(numbers)
         places: dict[str, int] = {}
+        told: _Told = {}
         for place, entry in enumerate(entries):
-            actor = self._actors[place]
-            for parent in entry["parent_op_ids"]:
-                if parent in places:
-                    news[actor] = self._joined(news[actor], actor, places[parent])
+            actor, parents = self._actors[place], entry["parent_op_ids"]
+            if len(parents) < _MANY:
+                news[actor] = self._told_by(news[actor], actor, parents, places)
+            else:
+                news[actor] = self._told_by_many(news[actor], parents, places, told)
             made[actor] += 1
             self._counts.append(made[actor])
             self._known.append(news[actor])
             places[entry["op_id"]] = place
+
+    def _told_by(
+        self, known: "array[int]", actor: int, parents: Iterable[str], places: Mapping[str, int]
+    ) -> "array[int]":
+        """Return what an actor knows once it knows the parents."""
+        for parent in parents:
+            if parent in places:
+                known = self._joined(known, actor, places[parent])
+        return known
+
+    def _told_by_many(
+        self, known: "array[int]", parents: Sequence[str], places: Mapping[str, int], told: _Told
+    ) -> "array[int]":
+        """Return the same; for actors that knew the same, and name the same parents, it is found once."""
+        key = id(known), tuple(parents)
+        if key in told:
+            return told[key][1]
+        joined = self._told_by(known, _NOBODY, parents, places)
+        if all(parent in places for parent in parents):  # one that comes later is known later
+            if len(told) >= _TOLD_KEPT:
+                told.clear()
+            told[key] = known, joined
+        return joined
 
     def _joined(self, known: "array[int]", actor: int, place: int) -> "array[int]":
         """Return what is known once the entry at `place` is; the same array if it was."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muse import causality
 from muse.causality import CausalCycleError, CausalHistory, HeadOps, causal_order, heads_of
 from muse.core.blocks import encode_lines
 from muse.core.entry import OpEntry, total_order
@@ -117,9 +118,9 @@ def test_an_unknown_order_is_misuse(tmp_path: Path) -> None:
 # -- knowledge -----------------------------------------------------------------------------------
 
 
-@given(graphs(foreign=True))
+@given(graphs(foreign=True), st.sampled_from([0, 2, causality._MANY]))
 def test_an_author_knows_its_own_earlier_ops_the_parents_and_what_those_know(
-    graph: list[dict[str, Any]],
+    graph: list[dict[str, Any]], many: int
 ) -> None:
     known: list[set[int]] = []
     for place, found in enumerate(graph):
@@ -130,7 +131,9 @@ def test_an_author_knows_its_own_earlier_ops_the_parents_and_what_those_know(
             or graph[earlier]["op_id"] in found["parent_op_ids"]
         ]
         known.append({place}.union(*(known[earlier] for earlier in direct)))
-    history = CausalHistory(graph)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(causality, "_MANY", many)
+        history = CausalHistory(graph)
     for later in range(len(graph)):
         assert {earlier for earlier in range(len(graph)) if history.knows(later, earlier)} == known[later]
         for other in range(len(graph)):
@@ -150,6 +153,28 @@ def test_the_heads_are_the_entries_that_no_later_one_knows_and_tell_who_knows_al
         found = graph[later]
         rests_on_all = taken.take(found["op_id"], found["actor_id"], found["parent_op_ids"])
         assert rests_on_all == all(history.knows(later, earlier) for earlier in range(later))
+
+
+def test_what_many_name_as_their_parents_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+    join = CausalHistory._joined
+
+    def counted(self: CausalHistory, *arguments: Any) -> Any:
+        nonlocal looked_at
+        looked_at += 1
+        return join(self, *arguments)
+
+    monkeypatch.setattr(CausalHistory, "_joined", counted)
+    rounds = [[f"{number} {actor}" for actor in range(40)] for number in range(5)]
+    entries = [
+        {"op_id": op_id, "actor_id": op_id.split()[1], "parent_op_ids": before}
+        for before, own in zip([[], *rounds], rounds, strict=False)
+        for op_id in own
+    ]
+    history = CausalHistory(entries)
+    assert all(history.knows(later, earlier) for later in range(160, 200) for earlier in range(160))
+    assert not history.knows(199, 160)
+    assert looked_at == 4 * 40  # of each round once; 4 * 40 * 40 without
 
 
 def test_a_history_of_a_hundred_thousand_entries_takes_little_memory() -> None:

@@ -48,6 +48,7 @@ class RawOps:
             self._places[entry["op_id"]] = place
             self._by_actor.setdefault(entry["actor_id"], []).append(place)
         self._derived: dict[str, list[CodeOp]] = {}
+        self._read: dict[int, CodeOp] = {}
         self._versions: dict[str, _Version] = {}
 
     def turn(self, entry: Entry, op: CodeOp, now: LiveTree) -> list[CodeOp]:
@@ -74,7 +75,7 @@ class RawOps:
             fresh += places[version.taken[actor_id] : known]
             version.taken[actor_id] = known
         for other in sorted(fresh):
-            self._bring(version.tree, self._entries[other])
+            self._bring(version.tree, other)
         return version.tree
 
     def _knows(self, place: int, other: int) -> bool:
@@ -87,9 +88,12 @@ class RawOps:
         )
         return all(self._history.knows(place, last) for last in lasts)
 
-    def _bring(self, tree: LiveTree, entry: Entry) -> None:
+    def _bring(self, tree: LiveTree, place: int) -> None:
+        entry = self._entries[place]
         try:
-            op = read_op(entry["domain_op"])
+            op = self._read.get(place)
+            if op is None:
+                op = self._read[place] = read_op(entry["domain_op"])
             for meant in [op] if op.file_id else self._derived.get(entry["op_id"], []):
                 tree.take(stamp_of(entry), meant)
         except DomainError:
