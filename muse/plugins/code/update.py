@@ -5,6 +5,7 @@ needs: deletions, and structs of one client in the document's one root, each of 
 collected. Anything else is refused here, so that the library only gets what it can take.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +17,9 @@ from muse.errors import DomainError
 ROOT = "text"
 MAX_CLIENT = 2**53 - 1
 MAX_CLOCK = 2**31 - 1
+
+PIECES_AT_A_PLACE = 1_000
+"""Pieces between the same two neighbours are compared with each other; an editor joins them to one."""
 
 Id = tuple[int, int]
 Vector = dict[int, int]
@@ -148,10 +152,15 @@ def _read_structs(reading: _UpdateReader) -> int:
     reading.clock = start
     if not count or reading.client > MAX_CLIENT:
         raise DomainError(f"{_NO_UPDATE}: its client is not a possible one")
+    places = Counter[tuple[Id | None, Id | None]]()
     for _ in range(count):
         _read_struct(reading)
         if reading.clock > MAX_CLOCK:
             raise DomainError(f"{_NO_UPDATE}: a clock in it is too high")
+        if count > PIECES_AT_A_PLACE:
+            places[reading.left, reading.right] += 1
+    if max(places.values(), default=0) > PIECES_AT_A_PLACE:
+        raise DomainError(f"{_NO_UPDATE}: it puts more than {PIECES_AT_A_PLACE} pieces at one place, not one")
     return start
 
 

@@ -13,6 +13,7 @@ from muse.plugins.code.document import TextDocument, patch_between
 from muse.plugins.code.ops import encoded, text_edit
 from muse.plugins.code.update import (
     MAX_CLIENT,
+    PIECES_AT_A_PLACE,
     client_of,
     number,
     read_update,
@@ -230,3 +231,14 @@ def test_a_character_that_this_replica_typed_on_is_cut_by_nobody_either() -> Non
     document.type_on(1, "\U0001f600")
     assert document.split_by(read_update(write_insert(7, 0, (5, 1), None, "x"))) is not None
     assert document.split_by(read_update(write_insert(7, 0, (5, 2), None, "x"))) is None
+
+
+def test_an_update_with_very_many_pieces_at_one_place_is_refused() -> None:
+    piece = write_insert(5, 0, (1, 0), (1, 1), "x")[len(b"\1\1\5\0") : -1]
+
+    def update(pieces: int) -> bytes:
+        return b"\1" + number(pieces) + b"\5\0" + piece * pieces + b"\0"
+
+    assert read_update(update(PIECES_AT_A_PLACE)).text == "x" * PIECES_AT_A_PLACE
+    with pytest.raises(DomainError, match="pieces at one place"):
+        read_update(update(PIECES_AT_A_PLACE + 1))
