@@ -24,11 +24,18 @@ from muse.plugins.music.identified_score import (
 )
 from muse.plugins.music.kept_file import KeptFile
 from muse.plugins.music.midi_file import MidiScore, Note, Track, write_midi
-from muse.plugins.music.notes import delete_file, delete_note, insert_note, mutate_note, rename_file
+from muse.plugins.music.notes import (
+    delete_file,
+    delete_note,
+    insert_note,
+    mutate_note,
+    rename_file,
+    replace_file,
+)
 from muse.plugins.music.plugin import MusicPlugin
 from muse.plugins.music.tree import RULES, MusicTree, Score, content_id_of, content_of, names_of_op
 from muse.plugins.op_fields import names_path
-from tests.samples.midi_samples import midi_files
+from tests.samples.midi_samples import midi_files, no_store
 
 PATHS = ("a.mid", "b.mid")
 FIRST = write_midi(MidiScore(tracks=(Track(notes=tuple(Note(60 + n, 64, 9 * n, 9) for n in range(8))),)))
@@ -146,6 +153,29 @@ def test_a_file_that_is_not_written_when_it_gets_new_content_is_the_same_to_the_
             assert keeping.exists(names_path(path)) == writing.exists(names_path(path))
         if rng.random() < 0.2:
             assert keeping.changes() == writing.changes()
+    assert keeping.changes() == writing.changes()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_notes_that_sound_the_same_get_their_names_again_in_the_same_order(seed: int) -> None:
+    rng = random.Random(seed)
+    keeping, writing = (
+        MusicTree({"a.mid": TWINS}, lambda _: TWINS),
+        WritingTree({"a.mid": TWINS}, lambda _: TWINS),
+    )
+    for number in range(12):
+        for step in range(rng.randrange(1, 5)):
+            notes = keeping.score("a.mid").notes
+            name, note = rng.choice(sorted(notes)), Note(60 + rng.randrange(2), 64, rng.choice((0, 3)), 9)
+            new = insert_note("a.mid", f"{rng.choice('amnz')}{number}-{step}", note)
+            old = rng.choice((delete_note("a.mid", name, note), mutate_note("a.mid", name, note, pitch=60)))
+            op = rng.choice((new, old))
+            for tree in (keeping, writing):
+                tree.apply(0, op)
+        for tree in (keeping, writing):
+            tree.apply(0, replace_file("a.mid", b"", TWINS))
+        if rng.random() < 0.5:
+            assert keeping.score("a.mid").notes == writing.score("a.mid").notes
     assert keeping.changes() == writing.changes()
 
 
