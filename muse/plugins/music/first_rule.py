@@ -20,8 +20,10 @@ import orjson
 
 from muse.core.content_id import object_id
 from muse.errors import DomainError
-from muse.plugins.music.identified_score import TRACK_LIMIT, Placed, is_count, is_row, names_of, sound_of
+from muse.plugins.music.found_notes import Find, Placed, names_of, sound_of
+from muse.plugins.music.identified_score import TRACK_LIMIT
 from muse.plugins.music.midi_bytes import LAST_TICK, Event, EventFile, EventTrack, encode
+from muse.plugins.music.names_page import is_count, is_row
 from muse.plugins.music.note import Note, can_pair, note_between, note_off, note_on, pair_notes, starts_note
 
 _NEW_FILE = EventFile(1, 480, (EventTrack((), 0),))
@@ -60,6 +62,17 @@ class FirstRuleScore:
         """Write the MIDI file."""
         return self.write()[0]
 
+    def has_page(self) -> bool:
+        """Tell whether the file needs a page of names: by this rule, each does."""
+        return True
+
+    def names_before(self) -> "FirstNamesBefore":
+        """Return what the page of names says."""
+        return FirstNamesBefore(self.write()[1])
+
+    def retire(self) -> None:
+        """Leave what can be used again: by this rule, nothing."""
+
     def write(self) -> tuple[bytes, bytes]:
         """Write the MIDI file and its page of names."""
         by_track: list[dict[str, Note]] = [{} for _ in self.others.tracks]
@@ -75,6 +88,18 @@ class FirstRuleScore:
         ends = [track.end_tick for track in self.others.tracks]
         page = {"format": 1, "object_id": object_id(data), "ends": ends, "notes": rows}
         return data, orjson.dumps(page)
+
+
+class FirstNamesBefore:
+    """What a page of names says, for the content that is at its place now."""
+
+    def __init__(self, page: bytes | None) -> None:
+        self._page = page
+
+    def identify(self, data: bytes, find: Find) -> FirstRuleScore:
+        """Read a MIDI file with the page. Raises DomainError for one that departs from the specification."""
+        del find
+        return identify_first(data, self._page)
 
 
 def identify_first(data: bytes, page: bytes | None) -> FirstRuleScore:

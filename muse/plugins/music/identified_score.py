@@ -18,30 +18,51 @@ notes that still sound the same keep their names, and the rest get names derived
 """
 
 import base64
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import orjson
 
-from muse.core.content_id import object_id, sha256_hex
+from muse.core.content_id import object_id
 from muse.errors import DomainError
+from muse.plugins.music.found_notes import (
+    Find,
+    FoundNotes,
+    NamesAgain,
+    Place,
+    Placed,
+    find_notes,
+    sound_of,
+)
 from muse.plugins.music.kept_file import KeptFile, with_tracks
 from muse.plugins.music.layout import lay_out
 from muse.plugins.music.midi_bytes import OVERLONG, Event, EventFile, EventTrack, decode, encode
-from muse.plugins.music.note import Note, can_pair, note_between, pair_notes
+from muse.plugins.music.names_page import FIELDS, PAGE_FORMAT, page_content
+from muse.plugins.music.note import Note, can_pair, note_between
 from muse.plugins.op_fields import names_path
+
+__all__ = [
+    "NEW_FILE",
+    "TRACK_LIMIT",
+    "IdentifiedScore",
+    "NamesBefore",
+    "Placed",
+    "ReadFile",
+    "SecondRuleScore",
+    "identified_notes",
+    "identify",
+    "identify_second",
+    "is_page_of",
+    "renamed_page",
+    "skeleton_of",
+    "sound_of",
+]
 
 TRACK_LIMIT = 256  # how far an edit may add tracks
 NEW_FILE = encode(EventFile(1, 480, (EventTrack((), 0),)))
 """What is read where an edit of a note makes the file."""
-_PAGE_FORMAT = 2
-_FIELDS = ("pitch", "velocity", "start_tick", "duration_ticks", "channel", "release", "ends_first")
-
-Placed = tuple[int, Note]
-"""A note and its track."""
-_Place = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +70,16 @@ class ReadFile:
     """A file as it was read: its bytes, its events, and the notes among them by name.
 
     `places` are the track of each note, and the indexes of its start and its end. `named`: the names are
-    not those derived from the content.
+    not those derived from the content. `found`, if its notes are paired as in any file without a page.
     """
 
     data: bytes
     file: EventFile
-    places: Mapping[str, _Place]
+    places: Mapping[str, Place]
     notes: Mapping[str, Placed]
     named: bool = False
+    found: FoundNotes | None = field(default=None, compare=False, repr=False)
+    again: NamesAgain | None = field(default=None, compare=False, repr=False)
 
     def others(self) -> tuple[tuple[Event, ...], ...]:
         """List the events that are of no note, for each track up to the last that has any."""
@@ -146,16 +169,46 @@ class IdentifiedScore:
 
         Only what is near the edits since the last time is written new.
         """
+        read = self.read
+        if self._kept is None and read.found is not None:
+            self._kept = read.found.spare.pop(self.by_second_rule, None)
         if self._kept is None:
-            self._kept = KeptFile(
-                self.read.file, self.read.places, self.read.notes, by_second_rule=self.by_second_rule
-            )
-        return self._kept.data(self.notes)
+            notes = {place: read.notes[name] for name, place in read.places.items()}
+            self._kept = KeptFile(read.file, notes, by_second_rule=self.by_second_rule)
+        return self._kept.data(self.notes, read.places)
+
+    def retire(self) -> None:
+        """Leave what the file was last written with to whoever edits the same content next."""
+        if self._kept is not None and self.read.found is not None:
+            self.read.found.spare[self.by_second_rule] = self._kept
+            self._kept = None
 
     def page(self) -> bytes:
         """Write a page that gives every note its name, whatever page is there before."""
         data, page = self.write()
         return page or _write_page(data, replace(self.read, named=True), {})
+
+    def has_page(self) -> bool:
+        """Tell whether the file needs a page of names."""
+        return self.read.named or bool(self.edited())
+
+    def names_before(self) -> "NamesBefore[Any]":
+        """Return what the page of names says, for the content that takes the place of this one."""
+        edited, read = self.edited(), self.read
+        if not edited:
+            content = _content_of_page(object_id(read.data), read, {}) if read.named else {}
+            return NamesBefore(type(self), content)
+        data = self.data_again()
+        self.retire()
+        return NamesBefore(type(self), {"object_id": object_id(data)}, self, edited)
+
+    def as_listed(self) -> "IdentifiedScore":
+        """Return the score with its notes in the order in which a page lists them."""
+        read = self.read
+        order = sorted(read.places) if read.named else read.places
+        listed = {name: read.notes[name] for name in order} | dict(sorted(self.edited().items()))
+        notes = {name: placed for name, placed in listed.items() if placed is not None}
+        return IdentifiedScore(read, notes)
 
     def write(self) -> tuple[bytes, bytes | None]:
         """Write the MIDI file and its page of names, if it needs one: the same content, the same bytes."""
@@ -176,31 +229,67 @@ class SecondRuleScore(IdentifiedScore):
 _S = TypeVar("_S", bound=IdentifiedScore)
 
 
+class NamesBefore(Generic[_S]):
+    """What a page of names says, for the content that is at its place now.
+
+    `content` is what the page holds. `score` is what it describes; None if that depends on the content.
+    Where no page was written yet, `edited` names what is not as it was read.
+    """
+
+    def __init__(
+        self,
+        kind: type[_S],
+        content: Mapping[str, Any],
+        score: _S | None = None,
+        edited: Iterable[str] | None = None,
+    ) -> None:
+        self._kind, self._content, self._score, self._edited = kind, content, score, edited
+        self._is_sound = None if edited is None else True
+
+    @classmethod
+    def of_page(cls, page: bytes | None, kind: type[_S], find: Find) -> "NamesBefore[_S]":
+        """Read a page of names, None if there is none."""
+        content = page_content(page)
+        read = content.get("read")
+        return cls(kind, content, None if read is None else _from_page(b"", content, kind, find))
+
+    def identify(self, data: bytes, find: Find = find_notes) -> _S:
+        """Read a file: as the page describes it, or with its names for the notes that sound the same."""
+        content, kind = self._content, self._kind
+        score = self._score
+        if score is None and content.get("read") is None:
+            score = _from_page(data, content, kind, find)
+        described = content.get("object_id") == object_id(data)
+        if described and score is not None:
+            if self._is_sound is None:
+                self._is_sound = score.data() == data
+            if self._is_sound:
+                return kind(score.read, dict(score.notes))
+        if described and content.get("format") == 1:
+            read = _read_with(data, [row[:4] for row in content["notes"]])
+            if read is not None:
+                return kind(read, dict(read.notes))
+        read = None
+        if score is not None and self._edited is not None:
+            read = _paired_again(data, score, self._edited, find)
+        if read is None:
+            listed = score and (score if self._edited is None else score.as_listed())
+            read = _paired(data, _old_sounds(content, listed), find)
+        return kind(read, dict(read.notes))
+
+
 def identify(data: bytes, page: bytes | None) -> IdentifiedScore:
     """Read a MIDI file with its page of names, if it has one.
 
     Never fails over a page: one that is malformed counts as missing, one that does not describe `data`
     only tells the names of notes. Raises DomainError when `data` is not a MIDI file that can be read.
     """
-    return _identify(data, page, IdentifiedScore)
+    return NamesBefore.of_page(page, IdentifiedScore, find_notes).identify(data)
 
 
 def identify_second(data: bytes, page: bytes | None) -> SecondRuleScore:
     """Read a file, to edit it by the second rule; see `identify`."""
-    return _identify(data, page, SecondRuleScore)
-
-
-def _identify(data: bytes, page: bytes | None, kind: type[_S]) -> _S:
-    content = _page_content(page)
-    score = _from_page(data, content, kind)
-    if score is not None and content["object_id"] == object_id(data) and score.data() == data:
-        return score
-    if content.get("format") == 1 and content["object_id"] == object_id(data):
-        read = _read_with(data, [row[:4] for row in content["notes"]])
-        if read is not None:
-            return kind(read, dict(read.notes))
-    read = _paired(data, _old_sounds(content, score))
-    return kind(read, dict(read.notes))
+    return NamesBefore.of_page(page, SecondRuleScore, find_notes).identify(data)
 
 
 def skeleton_of(data: bytes) -> tuple[bytes, bytes]:
@@ -230,14 +319,19 @@ def renamed_page(data: bytes, names: Mapping[str, str]) -> bytes:
     return _write_page(data, replace(read, places=places, notes=notes, named=True), {})
 
 
-def is_page_of(data: bytes, page: bytes) -> bool:
+def is_page_of(data: bytes, page: bytes, find: Find = find_notes) -> bool:
     """Tell whether a page names all notes of a file."""
-    content = _page_content(page)
-    scores = (_from_page(data, content, kind) for kind in (IdentifiedScore, SecondRuleScore))
-    return any(
-        score is not None and content["object_id"] == object_id(data) and score.data() == data
-        for score in scores
-    )
+    content = page_content(page)
+    if content.get("object_id") != object_id(data):
+        return False
+    scores = (_from_page(data, content, kind, find) for kind in (IdentifiedScore, SecondRuleScore))
+    return any(score is not None and _writes(score, data) for score in scores)
+
+
+def _writes(score: IdentifiedScore, data: bytes) -> bool:
+    written = score.data_again() if score.edited() else score.read.data
+    score.retire()
+    return written == data
 
 
 def identified_notes(files: Mapping[str, bytes], path: str) -> dict[str, Placed]:
@@ -253,14 +347,14 @@ def identified_notes(files: Mapping[str, bytes], path: str) -> dict[str, Placed]
 # -- reading ----------------------------------------------------------------------------------------
 
 
-def _from_page(data: bytes, content: Mapping[str, Any], kind: type[_S]) -> _S | None:
+def _from_page(data: bytes, content: Mapping[str, Any], kind: type[_S], find: Find) -> _S | None:
     """Make the score that a page of our format describes; None if it describes none."""
-    if content.get("format") != _PAGE_FORMAT:
+    if content.get("format") != PAGE_FORMAT:
         return None
     try:
         read = data if content["read"] is None else base64.b64decode(content["read"], validate=True)
         names = content["names"]
-        file = _paired(read, ()) if names is None else _read_with(read, names)
+        file = _paired(read, (), find) if names is None else _read_with(read, names)
         if file is None or file.file.is_overlong:  # what no edit can be written in has no page
             return None
         score = kind(file, dict(file.notes))
@@ -268,7 +362,7 @@ def _from_page(data: bytes, content: Mapping[str, Any], kind: type[_S]) -> _S | 
             if values is None:
                 del score.notes[name]
             else:
-                score.place(name, values[0], Note(**dict(zip(_FIELDS, values[1:], strict=True))))
+                score.place(name, values[0], Note(**dict(zip(FIELDS, values[1:], strict=True))))
     except (DomainError, KeyError, ValueError):
         return None
     return score
@@ -277,7 +371,7 @@ def _from_page(data: bytes, content: Mapping[str, Any], kind: type[_S]) -> _S | 
 def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> ReadFile | None:
     """Read the notes exactly as the rows of a page say, or None when they do not fit the file."""
     file = decode(data)
-    places: dict[str, _Place] = {}
+    places: dict[str, Place] = {}
     notes: dict[str, Placed] = {}
     used: set[tuple[int, int]] = set()
     count = 0
@@ -293,28 +387,43 @@ def _read_with(data: bytes, rows: Iterable[Sequence[Any]]) -> ReadFile | None:
     return ReadFile(data, file, places, notes, named=True)
 
 
-def _paired(data: bytes, old: Iterable[tuple[str, tuple[Any, ...]]]) -> ReadFile:
+def _paired(data: bytes, old: Sequence[tuple[str, tuple[Any, ...]]], find: Find = find_notes) -> ReadFile:
     """Pair the notes first in, first out; old names for those that sound as before, derived for the rest."""
-    file, known = decode(data), list(old)
-    placed: list[Placed] = []
-    places: list[_Place] = []
-    for index, track in enumerate(file.tracks):
-        for on, off in pair_notes(track.events):
-            places.append((index, on, off))
-            placed.append((index, note_between(track.events, on, off)))
-    names = names_of(placed, known)
+    found = find(data)
+    names = found.names(old)
     return ReadFile(
         data,
-        file,
-        dict(zip(names, places, strict=True)),
-        dict(zip(names, placed, strict=True)),
-        named=bool(known),
+        found.file,
+        dict(zip(names, found.places, strict=True)),
+        dict(zip(names, found.placed, strict=True)),
+        named=bool(old),
+        found=found,
     )
+
+
+def _paired_again(data: bytes, score: IdentifiedScore, edited: Iterable[str], find: Find) -> ReadFile | None:
+    """Do as `_paired` where what was read is read again after a few edits; None for another file."""
+    read = score.read
+    found = read.found
+    if not read.named or found is None or find(data) is not found:
+        return None
+    before = read.again or NamesAgain.of(found, list(read.places))
+    after = before.after(read.notes, score.notes, edited)
+    if after is None:
+        return None
+    names = enumerate(zip(before.names, after.names, strict=True))
+    changes = [(number, old, new) for number, (old, new) in names if old is not new]
+    places, notes = dict(read.places), dict(read.notes)
+    for _, old, _ in changes:
+        del places[old], notes[old]
+    for number, _, new in changes:
+        places[new], notes[new] = found.places[number], found.placed[number]
+    return replace(read, places=places, notes=notes, again=after)
 
 
 def _old_sounds(
     content: Mapping[str, Any], score: IdentifiedScore | None
-) -> Iterable[tuple[str, tuple[Any, ...]]]:
+) -> Sequence[tuple[str, tuple[Any, ...]]]:
     """List the names that a page knows, each with the track and the sound of its note."""
     if score is not None:
         return [(name, (track, *sound_of(note))) for name, (track, note) in score.notes.items()]
@@ -322,114 +431,23 @@ def _old_sounds(
     return [(name, (track, *sound)) for name, track, _, _, *sound in rows]
 
 
-def names_of(placed: Iterable[Placed], old: Iterable[tuple[str, tuple[Any, ...]]]) -> list[str]:
-    """Name the notes. A name that was in use before is never given to a note that sounds different."""
-    known: dict[tuple[Any, ...], deque[str]] = {}
-    taken = set()
-    for entity_id, sound in old:
-        known.setdefault(sound, deque()).append(entity_id)
-        taken.add(entity_id)
-    ordinals: Counter[tuple[int, str]] = Counter()
-    names = []
-    for index, note in placed:
-        same = known.get((index, *sound_of(note)))
-        names.append(same.popleft() if same else _derived_name(index, note, ordinals, taken))
-    return names
-
-
-def _derived_name(index: int, note: Note, ordinals: Counter[tuple[int, str]], taken: set[str]) -> str:
-    """Derive a name from the note's track, its content, and how many equal notes came before."""
-    key = (index, note.content_id)
-    while True:
-        digest = sha256_hex(f"{index}:{note.content_id}:{ordinals[key]}".encode())
-        ordinals[key] += 1
-        name = f"n{digest[:16]}"
-        if name not in taken:
-            taken.add(name)
-            return name
-
-
-def sound_of(note: Note) -> tuple[int, int, int, int, int]:
-    """Return a note as it sounds: pitch, velocity, start, duration, channel."""
-    return (note.pitch, note.velocity, note.start_tick, note.duration_ticks, note.channel)
-
-
 # -- the page ---------------------------------------------------------------------------------------
 
 
 def _write_page(data: bytes, read: ReadFile, edited: Mapping[str, Placed | None]) -> bytes:
+    return orjson.dumps(_content_of_page(object_id(data), read, edited))
+
+
+def _content_of_page(described: str, read: ReadFile, edited: Mapping[str, Placed | None]) -> dict[str, Any]:
     names = sorted([name, *place] for name, place in read.places.items()) if read.named else None
-    return orjson.dumps(
-        {
-            "format": _PAGE_FORMAT,
-            "object_id": object_id(data),
-            "read": base64.b64encode(read.data).decode() if edited else None,
-            "names": names,
-            "edited": {name: _values(placed) for name, placed in sorted(edited.items())},
-        }
-    )
+    return {
+        "format": PAGE_FORMAT,
+        "object_id": described,
+        "read": base64.b64encode(read.data).decode() if edited else None,
+        "names": names,
+        "edited": {name: _values(placed) for name, placed in sorted(edited.items())},
+    }
 
 
 def _values(placed: Placed | None) -> list[Any] | None:
-    return placed and [placed[0], *(getattr(placed[1], name) for name in _FIELDS)]
-
-
-def _page_content(page: bytes | None) -> Mapping[str, Any]:
-    """Read a page of names; empty when it is missing or does not have a shape that Muse writes or wrote."""
-    try:
-        content = orjson.loads(page) if page is not None else None
-    except orjson.JSONDecodeError:
-        return {}
-    if not isinstance(content, dict) or not isinstance(content.get("object_id"), str):
-        return {}
-    is_page = {1: _is_first_page, _PAGE_FORMAT: _is_page}.get(_count_of(content.get("format")))
-    return content if is_page is not None and is_page(content) else {}
-
-
-def _is_first_page(content: Mapping[str, Any]) -> bool:
-    """Tell whether a page is of the first format: it has the notes of the file that it describes."""
-    rows, ends = content.get("notes"), content.get("ends")
-    return (
-        isinstance(rows, list)
-        and all(is_row(row, 9) for row in rows)
-        and isinstance(ends, list)
-        and all(map(is_count, ends))
-    )
-
-
-def _is_page(content: Mapping[str, Any]) -> bool:
-    read, names, edited = (content.get(key, 0) for key in ("read", "names", "edited"))
-    return (
-        isinstance(read, str | None)
-        and (names is None or (isinstance(names, list) and all(is_row(row, 4) for row in names)))
-        and isinstance(edited, dict)
-        and all(map(_is_edited, edited.values()))
-    )
-
-
-def _is_edited(values: Any) -> bool:
-    if values is None:
-        return True
-    if not isinstance(values, list) or len(values) != 1 + len(_FIELDS):
-        return False
-    return is_count(values[0]) and isinstance(values[-1], bool)
-
-
-def is_row(row: Any, length: int) -> bool:
-    """Tell whether a value is a row of a page of names: a name, and counts up to `length` fields."""
-    return (
-        isinstance(row, list)
-        and len(row) == length
-        and isinstance(row[0], str)
-        and row[0] != ""
-        and all(map(is_count, row[1:]))
-    )
-
-
-def is_count(value: Any) -> bool:
-    """Tell whether a value is a whole number from 0 on, and not True or False."""
-    return type(value) is int and value >= 0
-
-
-def _count_of(value: Any) -> int:
-    return value if is_count(value) else 0
+    return placed and [placed[0], *(getattr(placed[1], name) for name in FIELDS)]

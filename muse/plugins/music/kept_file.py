@@ -9,6 +9,8 @@ from muse.plugins.music.midi_bytes import EventFile, EventTrack, encode, encode_
 from muse.plugins.music.note import Note
 
 _Placed = tuple[int, Note]
+_Place = tuple[int, int, int]
+_Key = _Place | str
 
 
 def with_tracks(read: EventFile, tracks: tuple[EventTrack, ...], highest: int) -> EventFile:
@@ -25,40 +27,38 @@ def with_tracks(read: EventFile, tracks: tuple[EventTrack, ...], highest: int) -
 class KeptFile:
     """A file as it was last written: its tracks, and the notes that it had.
 
-    `_differing` are, by track, the notes that are not there as they were read; `_edited` those that are
-    anywhere, each with its track.
+    A note that was read is known by its place, whatever it is called, and a new one by its name. So one who
+    calls the notes otherwise can write on. `_differing` are, by track, the notes that are not there as they
+    were read; `_edited` those that are anywhere, each with its track and its name.
     """
 
-    def __init__(
-        self,
-        read: EventFile,
-        places: Mapping[str, tuple[int, int, int]],
-        notes: Mapping[str, _Placed],
-        *,
-        by_second_rule: bool,
-    ) -> None:
-        self._read, self._places, self._notes_read = read, places, notes
+    def __init__(self, read: EventFile, notes: Mapping[_Place, _Placed], *, by_second_rule: bool) -> None:
+        self._read, self._notes_read = read, notes
         self._by_second_rule = by_second_rule
-        self._notes = dict(notes)
-        self._edited: dict[str, int] = {}
-        self._differing: dict[int, set[str]] = defaultdict(set)
+        self._notes: dict[_Key, _Placed] = dict(notes.items())
+        self._edited: dict[_Key, tuple[int, str]] = {}
+        self._differing: dict[int, set[_Key]] = defaultdict(set)
         self._kept: dict[int, KeptTrack] = {}
         self._data = b""
         self._contents: dict[int, bytes] = {}
 
-    def data(self, notes: Mapping[str, _Placed]) -> bytes:
-        """Write the file with these notes."""
-        known = self._notes.get
-        names = [name for name, placed in notes.items() if known(name) is not placed]
-        names += self._notes.keys() - notes.keys()
-        if names or not self._data:
-            self._data = self._encoded(names, notes)
+    def data(self, notes: Mapping[str, _Placed], places: Mapping[str, _Place]) -> bytes:
+        """Write the file with these notes; `places` names those that were read."""
+        known, edited = self._notes.get, self._edited
+        names: dict[_Key, str] = {places.get(name, name): name for name in notes}
+        keys = [key for key, name in names.items() if known(key) is not notes[name]]
+        keys += [key for key, (_, name) in edited.items() if names.get(key, name) != name]
+        keys += self._notes.keys() - names.keys()
+        if keys or not self._data:
+            named = ((key, names.get(key, "")) for key in dict.fromkeys(keys))
+            self._data = self._encoded((key, notes.get(name), name) for key, name in named)
         return self._data
 
-    def _encoded(self, names: Iterable[str], notes: Mapping[str, _Placed]) -> bytes:
-        for number in {number for name in names for number in self._change(name, notes.get(name))}:
+    def _encoded(self, changes: Iterable[tuple[_Key, _Placed | None, str]]) -> bytes:
+        for number in {number for change in changes for number in self._change(*change)}:
             self._contents[number] = self._track(number).content()
-        read, highest = self._read, max(self._edited.values(), default=-1)
+        read = self._read
+        highest = max((number for number, _ in self._edited.values()), default=-1)
         numbers = range(max(len(read.tracks), highest + 1))
         tracks = []
         for number in numbers:
@@ -69,29 +69,30 @@ class KeptFile:
         contents = [self._contents[number] for number in numbers]
         return encode(with_tracks(read, tuple(tracks), highest), contents)
 
-    def _change(self, name: str, now: _Placed | None) -> set[int]:
+    def _change(self, key: _Key, now: _Placed | None, name: str) -> set[int]:
         """Put a note where it is now; return the tracks that this concerns."""
-        before, was = self._notes.pop(name, None), self._notes_read.get(name)
+        before = self._notes.pop(key, None)
+        was = self._notes_read.get(key) if isinstance(key, tuple) else None
         is_edited = now is not None and now != was
         concerned = {placed[0] for placed in (before, now) if placed is not None}
         for number in concerned:
             note = now[1] if now is not None and now[0] == number else None
-            self._track(number).change(name, note, is_edited=is_edited)
+            self._track(number).change(key, note, name, is_edited=is_edited)
         for number in concerned | ({was[0]} if was is not None else set()):
             is_here = now is not None and now[0] == number
             was_here = was is not None and was[0] == number
             differs = is_edited if is_here else was_here
-            (self._differing[number].add if differs else self._differing[number].discard)(name)
-        self._edited.pop(name, None)
+            (self._differing[number].add if differs else self._differing[number].discard)(key)
+        self._edited.pop(key, None)
         if now is not None:
-            self._notes[name] = now
+            self._notes[key] = now
             if is_edited:
-                self._edited[name] = now[0]
+                self._edited[key] = now[0], name
         return concerned
 
     def _track(self, number: int) -> KeptTrack:
         if number not in self._kept:
-            places = {name: (on, off) for name, (track, on, off) in self._places.items() if track == number}
+            places = {place: place[1:] for place in self._notes_read if place[0] == number}
             track = _track_of(self._read, number)
             self._kept[number] = KeptTrack(track, places, by_second_rule=self._by_second_rule)
         return self._kept[number]

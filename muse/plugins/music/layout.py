@@ -18,9 +18,9 @@ edit that is taken back leaves no trace.
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from muse.errors import DomainError
 from muse.plugins.music.midi_bytes import (
@@ -47,20 +47,22 @@ _EMPTY_TEXT = b"\xff\x01\x00"
 _Key = tuple[int, int]
 _LEFT_OUT = -1
 _ENDS_OF_TRACK: _Key = (-1, -1)  # in place of a pitch: which of the ends of track are left out
-_Places = Mapping[str, tuple[int, int]]
+_Owner = Hashable  # what a note is known by: its name, or another thing that stays the same
+_Places = Mapping[Any, tuple[int, int]]
 
 
 class _Item(NamedTuple):
     """An event on its way to its place: `order` within the track, whose it is, and how it is framed.
 
-    `starts`: whether it starts or ends its note, which `owner` names; None for what is of no note.
+    `starts`: whether it starts or ends its note, `owner`; None for what is of no note. `tie`: the name of the
+    note, if it is edited.
     """
 
     order: tuple[int, ...]
     tie: str
     event: Event
     frame: int
-    owner: str | None = None
+    owner: _Owner | None = None
     starts: bool = False
 
 
@@ -125,7 +127,7 @@ class _Read:
             if looked_at is None or key in looked_at:
                 self._keys[event.tick, key].append(index)
 
-    def has_place(self, name: str, note: Note) -> bool:
+    def has_place(self, name: _Owner, note: Note) -> bool:
         """Return whether a note starts and ends as it was read, so that at most its velocities changed."""
         if name not in self.places:
             return False
@@ -145,23 +147,25 @@ class _Read:
         return starts_note(self.track.events[index].message)
 
 
-def _items(read: _Read, notes: Mapping[str, Note], edited: Mapping[str, Note]) -> Iterator[_Item]:
+def _items(read: _Read, notes: Mapping[Any, Note], edited: Mapping[str, Note]) -> Iterator[_Item]:
     for index, event in enumerate(read.track.events):
         name, starts = read.owners.get(index, (None, False))
         if name is None or (name in notes and name not in edited):
             yield _Item((event.tick, _READ, index, 0), "", event, read.framing[index], name, starts)
     for name, note in edited.items():
-        yield from _edited_items(read, name, note)
+        yield from _edited_items(read, name, note, name)
 
 
-def _edited_items(read: _Read, name: str, note: Note) -> Iterator[_Item]:
+def _edited_items(read: _Read, owner: _Owner, note: Note, name: str) -> Iterator[_Item]:
     """Give the start and end of an edited note: each in the place it had, or in the one that is ours."""
     key = _key(note)
-    places = [index for index in read.places.get(name, ()) if key_of(read.track.events[index].message) == key]
+    places = [
+        index for index in read.places.get(owner, ()) if key_of(read.track.events[index].message) == key
+    ]
     on, off = places or (None, None)
     start, end = Event(note.start_tick, note_on(note)), Event(note.end_tick, note_off(note))
     if note.duration_ticks == 0 and (on is None or off is None or not _stays(read, on, off, note)):
-        yield from _without_length(read, name, note, start, end)
+        yield from _without_length(read, owner, note, name)
         return
     at_start = None if on is None or read.track.events[on].tick != start.tick else on
     at_end = None if off is None or read.track.events[off].tick != end.tick else off
@@ -170,13 +174,13 @@ def _edited_items(read: _Read, name: str, note: Note) -> Iterator[_Item]:
     else:
         later = [index for index in read.ends_at(start.tick, key) if index > at_start and index != off]
         order, frame = _beside(start.tick, at_start, later[-1:], 1), read.framing[at_start]
-    yield _Item(order, name, start, frame, name, starts=True)
+    yield _Item(order, name, start, frame, owner, starts=True)
     if at_end is None:
         order, frame = (end.tick, _ENDS, note.start_tick, *_tie(note)), 0
     else:
         earlier = [index for index in read.starts_at(end.tick, key) if index < at_end and index != on]
         order, frame = _beside(end.tick, at_end, earlier[:1], -1), read.framing[at_end]
-    yield _Item(order, name, end, frame, name)
+    yield _Item(order, name, end, frame, owner)
 
 
 def _stays(read: _Read, on: int, off: int, note: Note) -> bool:
@@ -195,17 +199,18 @@ def _beside(tick: int, place: int, others: Sequence[int], side: int) -> tuple[in
     return (tick, _READ, others[0], side) if others else (tick, _READ, place, 0)
 
 
-def _without_length(read: _Read, name: str, note: Note, start: Event, end: Event) -> Iterator[_Item]:
+def _without_length(read: _Read, owner: _Owner, note: Note, name: str) -> Iterator[_Item]:
     """Give a note that starts and ends at one tick: before what starts there, or after all that was read."""
     tick, tie = note.start_tick, _tie(note)
+    start, end = Event(tick, note_on(note)), Event(tick, note_off(note))
     starts = read.starts_at(tick, _key(note))
     if note.ends_first:
-        yield _Item((tick, _ENDS, tick, *tie), name, end, 0, name)
-        yield _Item((tick, _STARTS, tick, *tie, 0), name, start, 0, name, starts=True)
+        yield _Item((tick, _ENDS, tick, *tie), name, end, 0, owner)
+        yield _Item((tick, _STARTS, tick, *tie, 0), name, start, 0, owner, starts=True)
     else:
         part = (tick, _READ, starts[0], -1) if starts else (tick, _STARTS)
-        yield _Item((*part, tick, *tie, 0), name, start, 0, name, starts=True)
-        yield _Item((*part, tick, *tie, 1), name, end, 0, name)
+        yield _Item((*part, tick, *tie, 0), name, start, 0, owner, starts=True)
+        yield _Item((*part, tick, *tie, 1), name, end, 0, owner)
 
 
 def _tie(note: Note) -> tuple[int, ...]:
@@ -257,7 +262,7 @@ def _without_what_hides(items: Sequence[_Item], edited: Mapping[str, Note]) -> I
 def _look_for_what_hides(
     items: Sequence[_Item],
     places: Iterable[int],
-    heard: Mapping[str, Note],
+    heard: Mapping[Any, Note],
     left_out: set[int],
     unended: dict[int, int],
 ) -> None:
@@ -266,7 +271,7 @@ def _look_for_what_hides(
     A start counts as open until as many ends have come: so every way of pairing counts.
     """
     starts = {note.start_tick for note in heard.values()}
-    sounding: set[str] = set()
+    sounding: set[_Owner] = set()
     opened = 0
     for place in places:
         _, _, event, _, owner, is_start = items[place]
@@ -310,8 +315,8 @@ class KeptTrack:
         self._written: list[TrackWritten | None] = [None] * len(self._items)
         self._unwritten = self._items[:]
         self._of_key: dict[_Key | None, list[_Item]] = defaultdict(list)
-        self._own: dict[str, list[_Item]] = defaultdict(list)
-        self._heard: dict[_Key, dict[str, Note]] = defaultdict(dict)
+        self._own: dict[_Owner, list[_Item]] = defaultdict(list)
+        self._heard: dict[_Key, dict[_Owner, Note]] = defaultdict(dict)
         self._fates: dict[_Key | None, dict[_Item, int]] = {}
         self._unsettled: set[_Key | None] = set()
         for item in self._items:
@@ -321,21 +326,22 @@ class KeptTrack:
         self._as_read = {name: items[:] for name, items in self._own.items()}
         self._ends = [item for item in self._items if is_end_of_track(item.event.message)]
 
-    def change(self, name: str, note: Note | None, *, is_edited: bool = True) -> None:
-        """Let a note be as it is now, None if it went; not `is_edited`: it is as it was read."""
-        for item in self._own.pop(name, ()):
+    def change(self, owner: _Owner, note: Note | None, name: str, *, is_edited: bool = True) -> None:
+        """Let a note of this name be as it is now, None if it went; not `is_edited`: it is as it was read."""
+        for item in self._own.pop(owner, ()):
             self._take_out(item)
             if (key := key_of(item.event.message)) is not None:
-                self._heard[key].pop(name, None)
+                self._heard[key].pop(owner, None)
         if note is None:
             return
-        items = list(_edited_items(self._read, name, note)) if is_edited else self._as_read[name][:]
+        new = _edited_items(self._read, owner, note, name) if is_edited else self._as_read[owner]
+        items = list(new)
         for item in items:
             self._put_in(item)
-        self._own[name] = items
-        gives_way = self._read.by_second_rule or not self._read.has_place(name, note)
+        self._own[owner] = items
+        gives_way = self._read.by_second_rule or not self._read.has_place(owner, note)
         if is_edited and gives_way and not note.ends_first:
-            self._heard[_key(note)][name] = note
+            self._heard[_key(note)][owner] = note
 
     def content(self) -> bytes:
         """Write what the chunk of the track holds."""
@@ -387,8 +393,8 @@ class KeptTrack:
     def _settle_ends(self) -> None:
         """Leave out the ends of track that are before the last note that is heard."""
         if self._ends and self._unsettled:
-            names = (name for notes in self._heard.values() for name in notes)
-            last = max((item for name in names for item in self._own[name]), default=None)
+            owners = (owner for notes in self._heard.values() for owner in notes)
+            last = max((item for owner in owners for item in self._own[owner]), default=None)
             gone = [item for item in self._ends if last is not None and item < last]
             self._decide(_ENDS_OF_TRACK, dict.fromkeys(gone, _LEFT_OUT))
 

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from muse.plugins.music.identified_score import Placed, sound_of
+from muse.plugins.music.found_notes import Placed, sound_of
 from muse.plugins.music.note import Note
 
 _CANDIDATES = 32

@@ -9,15 +9,9 @@ from typing import Any, NamedTuple, Protocol
 from muse.core.content_id import object_id
 from muse.domain import IgnoredOp
 from muse.errors import DomainError, NotFoundError
-from muse.plugins.music.first_rule import FirstRuleScore, identify_first
-from muse.plugins.music.identified_score import (
-    IdentifiedScore,
-    Placed,
-    SecondRuleScore,
-    identify,
-    identify_second,
-    is_page_of,
-)
+from muse.plugins.music.first_rule import FirstNamesBefore, FirstRuleScore
+from muse.plugins.music.found_notes import Find, KeptFindings, Placed
+from muse.plugins.music.identified_score import IdentifiedScore, NamesBefore, SecondRuleScore, is_page_of
 from muse.plugins.music.note import Note
 from muse.plugins.music.note_ops import NOTE_DOMAIN, NoteEdit, read_note_edit
 from muse.plugins.op_fields import (
@@ -32,6 +26,14 @@ from muse.plugins.op_fields import (
 )
 
 FILE_OP_KINDS = ("insert", "delete", "replace", "patch")
+
+
+class Names(Protocol):
+    """What a page of names says, for the content that is at its place now."""
+
+    def identify(self, data: bytes, find: Find) -> "Score":
+        """Read a MIDI file. Raises DomainError when `data` is none that can be read."""
+        ...
 
 
 class Score(Protocol):
@@ -55,13 +57,25 @@ class Score(Protocol):
         """Return the bytes of the MIDI file, and of its page of names; None if it needs no page."""
         ...
 
+    def has_page(self) -> bool:
+        """Tell whether the file needs a page of names."""
+        ...
 
-RULES: Mapping[int, tuple[type[Score], Callable[[bytes, bytes | None], Score]]] = {
-    1: (FirstRuleScore, identify_first),
-    2: (SecondRuleScore, identify_second),
-    3: (IdentifiedScore, identify),
+    def names_before(self) -> Names:
+        """Return what the page of names would say if the file were written now."""
+        ...
+
+    def retire(self) -> None:
+        """Leave what can be used again to whoever edits the same content next."""
+        ...
+
+
+RULES: Mapping[int, tuple[type[Score], Callable[[bytes | None, Find], Names]]] = {
+    1: (FirstRuleScore, lambda page, _: FirstNamesBefore(page)),
+    2: (SecondRuleScore, lambda page, find: NamesBefore.of_page(page, SecondRuleScore, find)),
+    3: (IdentifiedScore, lambda page, find: NamesBefore.of_page(page, IdentifiedScore, find)),
 }
-"""How files are read and written, by rule: what a new file is, and how one is read."""
+"""How files are read and written, by rule: what a new file is, and how a page of names is read."""
 LAST_RULE = max(RULES)
 
 
@@ -89,8 +103,9 @@ class MusicTree:
 
     A score in `scores` is ahead of its bytes when its path is in `edited`. `unreadable` remembers,
     by path, why the bytes are not MIDI, so that they are parsed once; `directories` all that
-    files have been in. `on_edit` is told of each edit of a note; `exists` does not know yet of a
-    file that the edit makes. `rule`: by which of the `RULES` files are read and written.
+    files have been in. A page of names in `unwritten` is the one that the score writes, `names` what a page
+    says whose file got other content. `on_edit` is told of each edit of a note; `exists` does not know yet
+    of a file that the edit makes. `rule`: by which of the `RULES` files are read and written.
     """
 
     files: Mapping[str, bytes]
@@ -99,6 +114,9 @@ class MusicTree:
     scores: dict[str, Score] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
+    unwritten: dict[str, Score] = field(default_factory=dict)
+    names: dict[str, Names] = field(default_factory=dict)
+    findings: KeptFindings = field(default_factory=KeptFindings)
     directories: set[str] = field(default_factory=set)
     ignored: list[IgnoredOp] = field(default_factory=list)
     on_edit: Callable[[EditedNote], None] | None = None
@@ -122,6 +140,8 @@ class MusicTree:
         """Return the files that differ now, with their new content."""
         for path in sorted(self.edited):
             self._flush(path)
+        for page in sorted(self.unwritten):
+            self.content(page)
         changed = self.changed.items()
         return {path: content for path, content in changed if content != self.files.get(path)}
 
@@ -134,11 +154,16 @@ class MusicTree:
             self._check_expected(path, op)
         content = content_of(op, content_id, self.fetch)
         names = names_of_op(op) if self.rule > 1 else None
-        self._flush(path)  # the page of names must describe the notes that the new content replaces
-        self._forget(path)
-        self.changed[path] = content
-        if names is not None and is_page_of(content, names):
-            self.changed[names_path(path)] = names
+        if path in self.edited:  # the page of names must describe the notes that the new content replaces
+            self._set_page(path, None)
+            self.unwritten[names_path(path)] = self.scores[path]
+            self.names[path] = self.scores[path].names_before()
+        if path in self.edited or content != self.content(path):
+            self._forget(path)
+            self.changed[path] = content
+        if names is not None and is_page_of(content, names, self.findings.find):
+            self._forget(path)
+            self._set_page(path, names)
 
     def _patch(self, index: int, path: str, op: Mapping[str, Any]) -> None:
         check_patch(op, NOTE_DOMAIN)
@@ -180,8 +205,12 @@ class MusicTree:
         if content is None:
             self._require_room(path)
             return RULES[self.rule][0]()
+        find = self.findings.find
         try:
-            self.scores[path] = RULES[self.rule][1](content, self.content(names_path(path)))
+            names = self.names.get(path) or RULES[self.rule][1](self.content(names_path(path)), find)
+            if path in self.changed:  # it may get other content again
+                self.names[path] = names
+            self.scores[path] = names.identify(content, find)
         except DomainError as error:
             self.unreadable[path] = str(error)
             raise DomainError(f"{path}: {error}", path=path) from error
@@ -191,11 +220,16 @@ class MusicTree:
         """Move a file; a score that is ahead of its bytes goes along, and is not written for that."""
         self._require(source)
         self._require_room(target)
-        content, page = self.content(source), self.content(names_path(source))
         score, fault, is_edited = self.scores.get(source), self.unreadable.get(source), source in self.edited
+        names, unwritten = self.names.get(source), self.unwritten.pop(names_path(source), None)
+        content, page = self.content(source), self.content(names_path(source))
         self._remove(source)
         self.changed[target] = content
-        self.changed[names_path(target)] = page
+        self._set_page(target, page)
+        if unwritten is not None:
+            self.unwritten[names_path(target)] = unwritten
+        if names is not None:
+            self.names[target] = names
         if score is not None:
             self.scores[target] = score
         if fault is not None:
@@ -206,24 +240,37 @@ class MusicTree:
     def _flush(self, path: str) -> None:
         """Bring the bytes of an edited score up to date."""
         if path in self.edited:
-            self.changed[path], self.changed[names_path(path)] = self.scores[path].write()
+            self.changed[path], page = self.scores[path].write()
+            self._set_page(path, page)
             self.edited.discard(path)
 
     def _remove(self, path: str) -> None:
         self._forget(path)
-        self.changed[path] = self.changed[names_path(path)] = None
+        self.changed[path] = None
+        self._set_page(path, None)
+
+    def _set_page(self, path: str, page: bytes | None) -> None:
+        """Give the file at `path` another page of names, or none."""
+        self.changed[names_path(path)] = page
+        self.unwritten.pop(names_path(path), None)
+        self.names.pop(path, None)
 
     def _forget(self, path: str) -> None:
-        self.scores.pop(path, None)
+        if (score := self.scores.pop(path, None)) is not None:
+            score.retire()
         self.edited.discard(path)
         self.unreadable.pop(path, None)
 
     def content(self, path: str) -> bytes | None:
         """Return the bytes of a file, without the edits of its notes; None if it does not exist."""
+        if path in self.unwritten:
+            self.changed[path] = self.unwritten.pop(path).write()[1]
         return self.changed[path] if path in self.changed else self.files.get(path)
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is in the tree as it is now."""
+        if path in self.unwritten:
+            return self.unwritten[path].has_page()
         return path in self.edited or self.content(path) is not None
 
     def data(self, path: str) -> bytes | None:
@@ -260,7 +307,9 @@ class MusicTree:
         """Tell whether any file is below `path`; only places where a file is or was are looked at."""
         if not self.directories:
             self.directories.update(parent for file in self.files for parent in parents_of(file))
-        files = {*self.files, *self.changed, *self.edited} if path in self.directories else ()
+        files = (
+            {*self.files, *self.changed, *self.edited, *self.unwritten} if path in self.directories else ()
+        )
         return any(file.startswith(f"{path}/") and self.exists(file) for file in files)
 
 
