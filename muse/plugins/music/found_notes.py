@@ -24,7 +24,7 @@ _KEPT_BYTES = 1 << 20
 class FoundNotes:
     """The events of a file, and its notes, paired first in, first out: each with its place.
 
-    `spare`: what the file was last written with, by the second rule or not, for whoever writes it next.
+    `spare`: what the file was last written with, by the second rule or not, for the one that writes it next.
     """
 
     data: bytes
@@ -56,7 +56,7 @@ Find = Callable[[bytes], FoundNotes]
 
 
 def find_notes(data: bytes) -> FoundNotes:
-    """Read a MIDI file. Raises DomainError when `data` is none that can be read."""
+    """Read a MIDI file. Raises DomainError when `data` cannot be read as one."""
     file = decode(data)
     places: list[Place] = []
     placed: list[Placed] = []

@@ -178,7 +178,7 @@ class IdentifiedScore:
         return self._kept.data(self.notes, read.places)
 
     def retire(self) -> None:
-        """Leave what the file was last written with to whoever edits the same content next."""
+        """Leave what the file was last written with to the one that edits the same content next."""
         if self._kept is not None and self.read.found is not None:
             self.read.found.spare[self.by_second_rule] = self._kept
             self._kept = None

@@ -32,7 +32,7 @@ class Names(Protocol):
     """What a page of names says, for the content that is at its place now."""
 
     def identify(self, data: bytes, find: Find) -> "Score":
-        """Read a MIDI file. Raises DomainError when `data` is none that can be read."""
+        """Read a MIDI file. Raises DomainError when `data` cannot be read as one."""
         ...
 
 
@@ -66,7 +66,7 @@ class Score(Protocol):
         ...
 
     def retire(self) -> None:
-        """Leave what can be used again to whoever edits the same content next."""
+        """Leave what can be used again to the one that edits the same content next."""
         ...
 
 
