@@ -248,7 +248,7 @@ class NamesBefore(Generic[_S]):
 
     @classmethod
     def of_page(cls, page: bytes | None, kind: type[_S], find: Find) -> "NamesBefore[_S]":
-        """Read a page of names, None if there is none."""
+        """Read a page of names, or what there is without one."""
         content = page_content(page)
         read = content.get("read")
         return cls(kind, content, None if read is None else _from_page(b"", content, kind, find))
