@@ -4,6 +4,7 @@ from bisect import bisect_right, insort
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 from muse.domain import DomainWork
 from muse.plugins.code.characters import texts_of
@@ -12,6 +13,7 @@ from muse.plugins.code.live_tree import LiveFile, LiveTree
 from muse.plugins.code.merge import Entry, Merger, waiting_entries
 from muse.plugins.code.ops import CodeOp
 from muse.plugins.code.raw import stamp_of
+from muse.plugins.code.stretches import Marks, Stretch, Stretches, edges
 from muse.plugins.code.update import Id, TextPiece, client_of, pieces_in, utf16_length
 from muse.plugins.op_fields import Fetch, undone_by
 
@@ -49,10 +51,15 @@ class Deed:
             return {}
         return {identity: text for piece in pieces for identity, text in texts_of(piece)}
 
-    def deleted(self) -> Iterator[Id]:
-        """Yield the ids of the characters that it took away."""
-        for client, clock, length in self.op.update.deletes if self.op.update else ():
-            yield from ((client, number) for number in range(clock, clock + length))
+    @property
+    def deleted(self) -> tuple[Stretch, ...]:
+        """The characters that it took away."""
+        return self.op.update.deletes if self.op.update else ()
+
+    def takes(self, identity: Id) -> bool:
+        """Tell whether it took a character away."""
+        client, clock = identity
+        return any(one == client and 0 <= clock - first < size for one, first, size in self.deleted)
 
 
 @dataclass(slots=True)
@@ -60,7 +67,7 @@ class FileDeeds:
     """The deeds in one file, in the order of their effect.
 
     `path` and `content` are as they were before, `content` only of a binary file. `lost` has the text of what
-    wanted ops deleted, `lost_before` the ids that were deleted already when a wanted op did so.
+    wanted ops deleted, `lost_before` what was deleted already when a wanted op did so.
     """
 
     file_id: str
@@ -68,7 +75,7 @@ class FileDeeds:
     content: bytes | None = None
     deeds: list[Deed] = field(default_factory=list)
     lost: dict[Id, str] = field(default_factory=dict)
-    lost_before: set[Id] = field(default_factory=set)
+    lost_before: Stretches = field(default_factory=Stretches)
     _brought: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
 
     def add(self, deed: Deed) -> None:
@@ -85,6 +92,16 @@ class FileDeeds:
         if place < 0 or known[place][1] <= clock:
             return None
         return self.deeds[known[place][2]]
+
+    def edges(self) -> Iterator[Id]:
+        """Yield the ids where what deeds brought or took away begins, and those behind its end.
+
+        What is between two of them came and went with the same deeds.
+        """
+        for deed in self.deeds:
+            yield from edges(deed.deleted)
+            for client, start, end in _brought(deed):
+                yield from ((client, start), (client, end))
 
     def text_of(self, identity: Id) -> str | None:
         """Return the text of a character that a deed brought, or that a wanted one took away."""
@@ -164,26 +181,24 @@ class Deeds:
 
     def _find_lost(self, file: FileDeeds, state: bytes) -> None:
         """Note the text of what wanted ops took away of a text that was there when it was opened."""
-        taken = [
-            identity
-            for deed in file.deeds
-            if deed.op_id in self._wanted
-            for identity in deed.deleted()
-            if identity not in file.lost and file.bringer(identity) is None
-        ]
-        if not taken:
+        wanted = [one for deed in file.deeds if deed.op_id in self._wanted for one in deed.deleted]
+        if not wanted:
             return
         texts = {identity: text for piece in pieces_in(state) for identity, text in texts_of(piece)}
+        known = Marks((*texts, *file.lost))
+        taken = [identity for stretch in wanted for identity in known.within(stretch)]
         for identity in taken:
-            if identity in texts:
-                file.lost[identity] = texts[identity]
-            elif not any(_takes(deed, identity) for deed in file.deeds if deed.op_id not in self._wanted):
-                file.lost_before.add(identity)
-
-
-def _takes(deed: Deed, identity: Id) -> bool:
-    ranges = deed.op.update.deletes if deed.op.update else ()
-    return any(client == identity[0] and 0 <= identity[1] - clock < size for client, clock, size in ranges)
+            if identity in texts and file.bringer(identity) is None:
+                file.lost.setdefault(identity, texts[identity])
+        unwanted = [deed for deed in file.deeds if deed.op_id not in self._wanted]
+        points = Marks((*file.edges(), *taken, *((client, clock + 1) for client, clock in taken)))
+        for client, clock, length in wanted:
+            clocks = [number for _, number in points.within((client, clock, length))]
+            for start, end in pairwise((*clocks, clock + length)):
+                one = client, start
+                is_known = one in texts or one in file.lost or file.bringer(one) is not None
+                if not is_known and not any(deed.takes(one) for deed in unwanted):
+                    file.lost_before.add(client, start, end)
 
 
 def _last_content(file: FileDeeds) -> bytes | None:

@@ -28,7 +28,7 @@ Patch = tuple[int, int, str]
 
 _LAST = 1 << 52
 """What such a client writes at one place comes after what others write there: their ids are lower."""
-_HERE, _GONE = "+", "-"  # in the place of each unit of a text that is there, or was deleted
+_HERE, _GONE = "+", "-"  # in the place of each unit of a text that is there, and of each deleted stretch
 _RUNS = re.compile(r"\++")
 
 
@@ -305,8 +305,11 @@ def _unit_behind(state: bytes, count: int) -> Id | None:
     return document.character(end - max(seen - count, 0))
 
 
-def _shape(piece: TextPiece) -> str:
-    return (_GONE if piece.text is None else _HERE) * piece.length
+def _shape(piece: TextPiece) -> list[str | int]:
+    """Show each unit that is there, and where others were deleted, the first of them."""
+    if piece.text is not None:
+        return [_HERE * piece.length]
+    return [_GONE, piece.length - 1] if piece.length > 1 else [_GONE]
 
 
 def check_place(position: int, length: int, size: int) -> None:

@@ -52,7 +52,8 @@ class Lives:
     def taken_again(self) -> Iterator[Id]:
         """Yield the ids that the undone undoings took away."""
         for deed in self._undoings:
-            yield from (one for one in deed.deleted() if self._ends.get(one) == deed.place)
+            ended = (one for one, place in self._ends.items() if place == deed.place)
+            yield from (one for one in ended if deed.takes(one))
 
     def is_over(self, root: Id) -> bool:
         """Tell whether others wrote since a character went, which was gone when what is undone was done."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from muse.plugins.code.characters import Characters
 from muse.plugins.code.deeds import BEFORE, Deed, FileDeeds
+from muse.plugins.code.stretches import Marks
 from muse.plugins.code.undo_lines import Standing, kept_lines
 from muse.plugins.code.undo_lives import NEVER, Lives
 from muse.plugins.code.update import Id, Insertion
@@ -86,10 +87,11 @@ class TextUndo:
     ) -> None:
         self._file, self._before, self._after, self._causes = file, before, after, causes
         self._is_hidden = is_hidden
-        self._characters = Characters.of(state)
         self._roots: dict[Id, Id] = {}  # of each character that is a copy, the first one
         self._copies: dict[Id, list[Id]] = {}
         self._find_copies()
+        self._known = self._find_known()
+        self._characters = Characters.of(state, Marks(self._known))
         touched = dict.fromkeys(self._touched())
         hidden = dict.fromkeys(self._not_counting())
         self._deleters: dict[Id, dict[str, Deed]] = {root: {} for root in (*touched, *hidden)}
@@ -145,11 +147,20 @@ class TextUndo:
                     self._roots[copy] = root
                     self._copies.setdefault(root, []).append(copy)
 
+    def _find_known(self) -> list[Id]:
+        """List the characters of which a text is known, and the ones that they are copies of."""
+        texts = (identity for deed in self._file.deeds for identity in deed.texts)
+        return [*texts, *self._file.lost, *self._roots.values()]
+
     def _touched(self) -> Iterator[Id]:
+        """Yield what ops concern that change; of a stretch without a text, which is all alike, the first."""
+        behind = ((client, clock + 1) for client, clock in self._known)
+        points = Marks((*self._known, *behind, *self._file.edges()))
         for deed in self._file.deeds:
             is_changed = deed.op_id in self._causes or (self._is_hidden and not self._counts(deed))
             if is_changed and not deed.is_undo:
-                for identity in (*deed.texts, *deed.deleted()):
+                taken = (identity for stretch in deed.deleted for identity in points.within(stretch))
+                for identity in (*deed.texts, *taken):
                     yield self._roots.get(identity, identity)
 
     def _all_of(self, root: Id) -> list[Id]:

@@ -275,21 +275,47 @@ def pieces_in(data: bytes) -> Iterator[TextPiece]:
             yield TextPiece(reading.client, clock, length, text, data[start], neighbours)
 
 
-def with_texts(data: bytes, text_of: Callable[[TextPiece], str]) -> bytes:
-    """Write a whole document in which every piece has a text of its length, and nothing is deleted."""
+def with_texts(data: bytes, parts_of: Callable[[TextPiece], Iterable[str | int]]) -> bytes:
+    """Write a whole document in which every piece has other contents, as long as it is, and no deletions.
+
+    They are texts, and how much is deleted between them.
+    """
     by_client: dict[int, list[TextPiece]] = {}
     for piece in pieces_in(data):
         by_client.setdefault(piece.client, []).append(piece)
     parts = [number(len(by_client))]
     for client, pieces in by_client.items():
-        parts += (number(len(pieces)), _client(client), number(pieces[0].clock))
-        for piece in pieces:
-            if piece.kind == _GC:
-                parts += (_BYTE[_GC], number(piece.length))
-            else:
-                kind = piece.kind & (_ORIGIN | _RIGHT_ORIGIN) | _STRING
-                parts += (_BYTE[kind], piece.neighbours, _string(text_of(piece)))
+        structs = [struct for piece in pieces for struct in _structs(piece, parts_of)]
+        parts += (number(len(structs)), _client(client), number(pieces[0].clock), *structs)
     return b"".join((*parts, b"\0"))
+
+
+def _structs(piece: TextPiece, parts_of: Callable[[TextPiece], Iterable[str | int]]) -> Iterator[bytes]:
+    """Write the parts of a piece, each one after the first right behind the one before."""
+    if piece.kind == _GC:
+        yield _BYTE[_GC] + number(piece.length)
+        return
+    kind, neighbours, clock = piece.kind & (_ORIGIN | _RIGHT_ORIGIN), piece.neighbours, piece.clock
+    for part in parts_of(piece):
+        if clock > piece.clock:
+            kind, neighbours = _ORIGIN | piece.kind & _RIGHT_ORIGIN, _behind(piece, clock)
+        if isinstance(part, str):
+            yield _BYTE[kind | _STRING] + neighbours + _string(part)
+            clock += utf16_length(part)
+        else:
+            yield _BYTE[kind | _DELETED] + neighbours + number(part)
+            clock += part
+
+
+def _behind(piece: TextPiece, clock: int) -> bytes:
+    """Write the neighbours of what is in a piece from a clock on."""
+    right = b""
+    if piece.kind & _RIGHT_ORIGIN:
+        source = _Bytes(piece.neighbours)
+        if piece.kind & _ORIGIN:
+            source.identity()
+        right = piece.neighbours[source.place :]
+    return _client(piece.client) + number(clock - 1) + right
 
 
 class Insertion(NamedTuple):

@@ -24,7 +24,7 @@ _KEPT_BYTES = 1 << 20
 class FoundNotes:
     """The events of a file, and its notes, paired first in, first out: each with its place.
 
-    `spare`: what the file was last written with, by the second rule or not, for the one who writes it next.
+    `spare`: what the file was last written with, by the second rule or not, for the one that writes it next.
     """
 
     data: bytes

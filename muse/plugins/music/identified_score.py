@@ -178,7 +178,7 @@ class IdentifiedScore:
         return self._kept.data(self.notes, read.places)
 
     def retire(self) -> None:
-        """Leave what the file was last written with for the next edit of the same content."""
+        """Leave what the file was last written with to the one that edits the same content next."""
         if self._kept is not None and self.read.found is not None:
             self.read.found.spare[self.by_second_rule] = self._kept
             self._kept = None
@@ -248,7 +248,7 @@ class NamesBefore(Generic[_S]):
 
     @classmethod
     def of_page(cls, page: bytes | None, kind: type[_S], find: Find) -> "NamesBefore[_S]":
-        """Read a page of names; None without one."""
+        """Read a page of names, or what there is without one."""
         content = page_content(page)
         read = content.get("read")
         return cls(kind, content, None if read is None else _from_page(b"", content, kind, find))

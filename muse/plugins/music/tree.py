@@ -66,7 +66,7 @@ class Score(Protocol):
         ...
 
     def retire(self) -> None:
-        """Leave what can be used again for the next edit of the same content."""
+        """Leave what can be used again to the one that edits the same content next."""
         ...
 
 

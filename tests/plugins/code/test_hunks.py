@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from muse.plugins.code.characters import Characters
 from muse.plugins.code.document import Patch, TextDocument
 from muse.plugins.code.hunks import additions_between, patches_between
+from muse.plugins.code.stretches import Marks
 from muse.plugins.code.update import client_of, read_update, write_insert
 
 NATURAL, CLEF = "\N{MUSIC NATURAL SIGN}", "\N{MUSICAL SYMBOL G CLEF}"
@@ -142,7 +143,7 @@ def test_lines_that_are_added_come_before_all_that_was_deleted_at_the_start_of_t
         data = documents[side].edit_in_lines((position, removed, added))
         updates += [data] if data else []
         if added == "+\n" and text:
-            made, known = read_update(data), Characters.of(documents[side].state())
+            made, known = read_update(data), Characters.of(documents[side].state(), Marks(()))
             place = known.ids.index((made.client, made.start))
             assert not place or known.ids[place - 1] in known.texts
 

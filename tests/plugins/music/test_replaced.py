@@ -160,8 +160,8 @@ def test_a_file_that_is_not_written_when_it_gets_new_content_is_the_same_to_the_
 def test_notes_that_sound_the_same_get_their_names_again_in_the_same_order(seed: int) -> None:
     rng = random.Random(seed)
     keeping, writing = (
-        MusicTree({"a.mid": TWINS}, lambda _: TWINS),
-        WritingTree({"a.mid": TWINS}, lambda _: TWINS),
+        MusicTree({"a.mid": TWINS}, no_store),
+        WritingTree({"a.mid": TWINS}, no_store),
     )
     for number in range(12):
         for step in range(rng.randrange(1, 5)):
