@@ -59,6 +59,13 @@ def pack_item(lamport_ts: int, op_id: str, crc: int) -> bytes:
     return lamport_ts.to_bytes(8) + bytes.fromhex(op_id.replace("-", "")) + crc.to_bytes(4)
 
 
+def pack_items(stamps: Iterable[int], op_ids: Iterable[str], crcs: Iterable[str]) -> list[bytes]:
+    """Return what `pack_item` does for each, in a fraction of the time; a crc is eight hex digits."""
+    texts = [f"{stamp:016x}{op_id}{crc}" for stamp, op_id, crc in zip(stamps, op_ids, crcs, strict=True)]
+    data = bytes.fromhex("".join(texts).replace("-", ""))
+    return [data[at : at + ITEM_BYTES] for at in range(0, len(data), ITEM_BYTES)]
+
+
 def item_op_id(item: bytes) -> str:
     """Return the op id of an item as text."""
     digits = item[8:24].hex()
@@ -108,8 +115,8 @@ class ItemSet:
 
     def __init__(self, data: bytes) -> None:
         self._rows = _Rows(data)
-        starts = range(0, len(self) - _STRIDE + 1, _STRIDE)
-        strides = (sum(_digest(self[index]) for index in range(start, start + _STRIDE)) for start in starts)
+        size = _STRIDE * ITEM_BYTES
+        strides = (_sum_in(data, start, start + size) for start in range(0, len(data) - size + 1, size))
         self._sums = list(accumulate(strides, initial=0))
 
     def __len__(self) -> int:
@@ -137,6 +144,13 @@ class ItemSet:
     def _sum(self, stop: int) -> int:
         strides = stop // _STRIDE
         return self._sums[strides] + sum(_digest(self[index]) for index in range(strides * _STRIDE, stop))
+
+
+def _sum_in(data: bytes, start: int, stop: int) -> int:
+    """Add what `_digest` gives for the items between two bytes; without a call for each, as they are many."""
+    sha256, number = hashlib.sha256, int.from_bytes
+    places = range(start, stop, ITEM_BYTES)
+    return sum([number(sha256(data[at : at + ITEM_BYTES]).digest()) for at in places])
 
 
 def _digest(item: bytes) -> int:

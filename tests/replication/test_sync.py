@@ -1,5 +1,6 @@
 """Two replicas brought together: what each holds then, whatever stood in the way."""
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -12,20 +13,20 @@ from typing import Any
 import orjson
 import pytest
 
-from muse.core.entry import OpEntry
+from muse.core.entry import MAX_LAMPORT, OpEntry
 from muse.core.file.log_reader import LogReader
 from muse.core.file.session_file import SessionFile
 from muse.core.line import encode_line, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions, make_op_entry
 from muse.disk.storage import LOCAL
 from muse.errors import NotFoundError, UsageError
-from muse.replication import local_peer
 from muse.replication import local_peer as peer_module
+from muse.replication import log_items
 from muse.replication.counting_peer import CountingPeer
 from muse.replication.local_peer import LocalPeer
 from muse.replication.log_items import read_items
 from muse.replication.peer import Batch, Peer
-from muse.replication.reconcile import ProtocolError
+from muse.replication.reconcile import ProtocolError, pack_item, pack_items
 from muse.replication.sync import SessionSync, sync_session, sync_sessions
 from muse.session.live import LiveSession
 from muse.upkeep.archive import archive_session
@@ -412,6 +413,45 @@ def test_entries_that_are_together_in_the_log_are_read_together(
         monkeypatch.setattr(LogReader, "line_at", noting)
         assert peer.entries("jam", ids) == together[0]
         assert len(looked_up) < 5
-        monkeypatch.setattr(local_peer, "_FEW_OPS", 1_000)
+        monkeypatch.setattr(peer_module, "_FEW_OPS", 1_000)
         assert [peer.entries("jam", some) for some in asked] == together
         assert len(looked_up) > 1_000
+
+
+def test_items_are_the_same_whether_lines_are_scanned_or_looked_at_one_by_one(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(two[0], "jam", *range(300))
+    path = ops_file(two[0])
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+
+    def items() -> list[bytes]:
+        with contextlib.closing(SessionFile(str(two[0]), "jam", LOCAL)) as file:
+            return list(read_items(file))
+
+    for data in (
+        whole,
+        whole + lines[3],
+        b"".join(reversed(lines)),
+        whole.replace(b'"ada"', b'"eve"', 1),
+        b"".join((*lines[:9], lines[9].replace(b'"lamport_ts":', b'"lamport_ts": '), *lines[10:])),
+    ):
+        path.write_bytes(data)
+        found = items()
+        with monkeypatch.context() as patch:
+            patch.setattr(log_items, "_items", log_items._any_items)
+            assert found == items()
+        assert len(found) in {299, 300}
+
+
+def test_items_packed_together_are_those_packed_one_by_one() -> None:
+    chance = random.Random(7)
+    rows = [
+        (chance.randrange(1, MAX_LAMPORT + 1), str(uuid.uuid4()), chance.randrange(1 << 32))
+        for _ in range(99)
+    ]
+    rows += [(1, str(uuid.uuid4()), 0), (MAX_LAMPORT, str(uuid.uuid4()), (1 << 32) - 1)]
+    stamps, op_ids, crcs = zip(*rows, strict=True)
+    packed = pack_items(stamps, op_ids, [f"{crc:08x}" for crc in crcs])
+    assert packed == [pack_item(*row) for row in rows]
