@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muse.plugins.code import characters, deeds, document, undo_text
+from muse.plugins.code import characters, deeds, document, undo_text, update
 from muse.plugins.code.characters import Characters
 from muse.plugins.code.document import TextDocument
 from muse.plugins.code.ops import encoded, text_edit
@@ -111,7 +111,7 @@ def test_lines_come_to_the_same_place_as_where_each_deleted_character_is_shown(s
 
 def test_an_undoing_beside_a_long_deleted_stretch_looks_at_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    with_texts = characters.with_texts
+    with_texts = update.with_texts
 
     def counted(*args: Any) -> bytes:
         sizes.append(len(with_texts(*args)))
@@ -133,7 +133,7 @@ def test_lines_beside_a_long_deleted_stretch_are_put_in_without_showing_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
-    with_texts = document.with_texts
+    with_texts = update.with_texts
 
     def counted(*args: Any) -> bytes:
         sizes.append(len(with_texts(*args)))

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,11 @@ PATHS = ("a.mid", "b.mid")
 FIRST = write_midi(MidiScore(tracks=(Track(notes=tuple(Note(60 + n, 64, 9 * n, 9) for n in range(8))),)))
 TWINS = write_midi(MidiScore(tracks=(Track(notes=(Note(60, 64, 0, 9),) * 5 + (Note(61, 64, 3, 9),) * 2),)))
 NEW = write_midi(MidiScore(tracks=(Track(notes=(Note(72, 1, 0, 1),)),)))
-OLD_WAY = {1: identify_first, 2: identify_second, 3: identify}
+OLD_WAY: dict[int, Callable[[bytes, bytes | None], Score]] = {
+    1: identify_first,
+    2: identify_second,
+    3: identify,
+}
 
 
 @dataclass(slots=True)
