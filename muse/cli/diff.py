@@ -97,13 +97,18 @@ def _sides(
         first, _, second = commit.partition(_RANGE)
         return dag.resolve(first or "HEAD"), dag.resolve(second or "HEAD"), in_tree(names)
     before, head = dag.resolve(commit), dag.resolve("HEAD")
-    other = None
+    other, known = None, [*repository.read_tree(before), *repository.read_tree(head)]
     if names:
-        with suppress(NotFoundError):
+        try:
             other = dag.resolve(names[0])
+        except NotFoundError:
+            if names[0].startswith("HEAD~") and not any(
+                is_within(path, in_tree(names[:1])) for path in known
+            ):
+                raise
     if other is None:
         return before, head, in_tree(names)
-    place, known = in_tree(names[:1]), [*repository.read_tree(before), *repository.read_tree(head)]
+    place = in_tree(names[:1])
     if any(is_within(path, place) for path in known):
         raise UsageError(
             f"{names[0]!r} names a commit and a path: write --commit {commit}..{names[0]}, "

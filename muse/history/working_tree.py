@@ -54,6 +54,7 @@ def update_working_tree(
     known: Callable[[str, str], bool],
     executable: Collection[str] = (),
     was_executable: Collection[str] = (),
+    came_from_here: Callable[[str, str], bool] = lambda _path, _object_id: False,
     storage: Storage = LOCAL,
 ) -> WorkingTreeUpdate:
     """Bring the tree at `root` from the manifest `before` (None: no files) to the manifest `after`.
@@ -62,8 +63,9 @@ def update_working_tree(
     its bytes are those of `before`, or if `known(path, object_id)` says that history holds them.
     Files in `executable` may be run afterwards, and others that are in `was_executable` may not. Any other
     file is kept, and so is all that may not be read, or is not a plain file in plain directories. A file
-    that is missing is written. A second run does what is left to do. A crash leaves each file whole, old or
-    new.
+    that is missing is written, unless `came_from_here(path, object_id)` says that it was in this tree before
+    it was in any commit: then a person removed it since. A second run does what is left to do. A crash leaves
+    each file whole, old or new.
 
     Raises `CorruptionError`, before anything is changed, if a path could lead out of the tree.
     """
@@ -79,6 +81,8 @@ def update_working_tree(
     for path in (path for path in changed if path not in after):
         _remove(tree, path, update)
     for path in (path for path in changed if path in after):
+        if path not in before and came_from_here(path, after[path]) and not storage.exists(tree.file(path)):
+            continue
         _write(tree, path, objects, update, may_run=may_run.get(path))
     for path in sorted(after.keys() & may_run.keys()):
         _let_run(tree, path, objects, may_run=may_run[path])

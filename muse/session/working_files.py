@@ -23,14 +23,16 @@ def update_to_branch(
         head = repository.dag.head(branch)  # another process may have moved it on
         if head is None or branch != repository.dag.current_branch():
             return WorkingTreeUpdate()
+        versions = _Versions(repository, head, session_id)
         return update_working_tree(
             repository.root,
             repository.objects,
             before=repository.read_tree(before),
             after=repository.read_tree(head),
-            known=_Versions(repository, head, session_id).has,
+            known=versions.has,
             executable=executable_paths(repository.dag.read_commit(head)),
             was_executable=executable_paths(repository.dag.read_commit(before)) if before else (),
+            came_from_here=versions.is_recorded,
             storage=repository.storage,
         )
 
@@ -50,10 +52,14 @@ class _Versions:
         while version not in self._seen:
             commit = next(iter(self._commits), None)
             if commit is None:
-                return self._recorded.get(path) == object_id
+                return self.is_recorded(path, object_id)
             manifest = self._repository.dag.read_snapshot(commit["snapshot_id"])["manifest"]
             self._seen.update(manifest.items())
         return True
+
+    def is_recorded(self, path: str, object_id: str) -> bool:
+        """Return whether the file of the tree was recorded in the session with this content."""
+        return self._recorded.get(path) == object_id
 
     @cached_property
     def _recorded(self) -> Mapping[str, str]:

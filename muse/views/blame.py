@@ -175,7 +175,7 @@ def _plugin_for(repository: Repository, files: Mapping[str, bytes], path: str) -
         if plugin.blame(files, (), repository.objects.get, path):
             return plugin
     raise DomainError(
-        f"no domain here knows notes or lines in {path!r}, so there is nobody to name", path=path
+        f"no domain here knows notes or lines in {path!r}, or it has none: there is nobody to name", path=path
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from muse.core.content_id import object_id
 from muse.core.op_log import OpLog
 from muse.disk import layout
 from muse.session.live import LiveSession
@@ -376,3 +377,31 @@ def test_a_name_that_is_no_text_is_written_so_that_every_reader_of_json_takes_it
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
         [status] = map(orjson.loads, done.stdout.splitlines())
         assert [fault["path"] for fault in status["left_out"]] == ["bad\\udcffé.txt"]
+
+
+def test_a_file_that_went_before_its_first_commit_does_not_come_back(muse: Muse, tmp_path: Path) -> None:
+    (tmp_path / "one.mid").write_bytes(midi(*TUNE))
+    (tmp_path / "t.txt").write_text("one\n")
+    muse("record", "--actor", "anna")
+    (tmp_path / "one.mid").rename(tmp_path / "two.mid")
+    (tmp_path / "t.txt").unlink()
+    done = muse("commit", "-m", "first")
+    assert done.status == 0
+    assert "  renamed  one.mid -> two.mid\n" in muse("status").out
+    assert not (tmp_path / "one.mid").exists()
+    muse("record", "--actor", "anna")
+    assert muse("commit", "-m", "second").status == 0
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == [".muse", "two.mid"]
+    assert "Nothing differs.\n" in muse("status").out
+
+
+def test_what_is_pending_again_comes_though_the_log_is_as_it_was(muse: Muse, tmp_path: Path) -> None:
+    op = {"op": "insert", "address": "a.txt", "position": None, "text": "one\n", "content_id": "0" * 64}
+    with OpLog(str(tmp_path), "jam") as log:
+        log.record("anna", "code", {**op, "content_id": object_id(b"one\n"), "file_id": "0" * 32})
+        log.checkpoint("0" * 64)
+    muse("status")
+    assert muse("session", "recover", "jam").status == 0
+    assert "a.txt" in muse("status").out
+    assert muse("record", "--actor", "bob").status == 0
+    assert (tmp_path / "a.txt").read_text() == "one\n"

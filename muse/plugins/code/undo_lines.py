@@ -117,12 +117,15 @@ class _StandingLines:
                 self._owners[one], self._owners[other] = self._owners[other], self._owners[one]
 
     def _align(self, start: int, end: int, *, is_taken: bool) -> bool:
-        """Let a stretch own the same text from the start of a line to the start of another, if it can."""
+        """Let a stretch own the same text from the start of a line to the start of another, if it can.
+
+        Return whether it does so now.
+        """
         texts = self._texts
         begin = self._starts[bisect_right(self._starts, start) - 1]
         length = start - begin
         if not length:
-            return False
+            return end > start and texts[end - 1] == "\n"
         last = end - length
         if last >= start and texts[last - 1] == "\n" and texts[begin:start] == texts[last:end]:
             return self._swap(begin, last, length, own=last, is_taken=is_taken)

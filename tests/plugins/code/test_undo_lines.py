@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from muse.plugins.code.hunks import patches_between
 from tests.samples.code_samples import Head
 from tests.samples.text_session import TextSession
 
@@ -180,3 +181,30 @@ def test_undoing_lines_is_undone_and_done_again_and_leaves_nothing_once_all_is_u
         session.undo(session.last(len(back.compensations)))
         assert session.text() == after
     assert session.text() == base
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "left"),
+    [
+        ("one\ntwo\n", "one\ntwo\nBBBB\nbbbb\n", "one\ntwo\ncccc\nbbbb\n", "one\ntwo\ncccc\n"),
+        ("one\ntwo\n", "one\ntwo\nBBBB\n", "one\ntwo\ncccc\n", "one\ntwo\ncccc\n"),
+        ("one\ntwo\n", "one\ntwo\nBBBB\nbbbb\n", "one\ntwo\ncccc\nCCCC\nbbbb\n", "one\ntwo\ncccc\nCCCC\n"),
+        ("one\n\ntwo\n", "one\nBBBB\nbbbb\n\ntwo\n", "one\ncccc\nbbbb\n\ntwo\n", "one\ncccc\n\ntwo\n"),
+        (
+            "one\n\ntwo\n",
+            "one\nBBBB\nbbbb\n\ntwo\n",
+            "one\ncccc\nCCCC\nbbbb\n\ntwo\n",
+            "one\ncccc\nCCCC\n\ntwo\n",
+        ),
+    ],
+)
+def test_a_first_line_that_another_wrote_again_stays_whole_whatever_is_behind_the_lines(
+    base: str, mine: str, theirs: str, left: str
+) -> None:
+    session = TextSession(Head({"a.txt": base.encode()}))
+    for actor, before, after in (("B", base, mine), ("C", mine, theirs)):
+        for patch in patches_between(before, after):
+            session.edit(actor, patch)
+    undone = session.undo(session.ops_of("B"))
+    assert session.text() == left
+    assert undone.left or undone.kept
