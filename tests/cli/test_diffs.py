@@ -149,7 +149,7 @@ def test_a_commit_before_the_first_is_named_as_one(muse: Muse, write: Write) -> 
     write(a_txt="one\n")
     refused = muse("diff", "--commit", "HEAD", "HEAD~1")
     assert refused.status != 0
-    assert "HEAD~1 names no commit" in refused.complaint
+    assert "'HEAD~1' names no commit" in refused.complaint
 
 
 def test_without_a_commit_the_files_here_are_compared_with_the_session(
