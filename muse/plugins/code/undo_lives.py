@@ -16,6 +16,24 @@ NEVER = 2**63
 """The place at which a character goes that is still there."""
 
 
+def _since_when(deeds: Sequence[Deed], counts: Callable[[Deed], bool]) -> dict[str, int]:
+    """Return, of each op that is taken back, since which place it is so.
+
+    An undoing that was taken back, and counts again, does so since what took it back was taken back itself.
+    """
+    since: dict[str, int] = {}
+    undoers: dict[str, list[Deed]] = {}
+    for deed in deeds:
+        for target in deed.op.undoes:
+            undoers.setdefault(target, []).append(deed)
+    for deed in reversed(deeds):
+        again = [since[undoer.op_id] for undoer in undoers.get(deed.op_id, ()) if undoer.op_id in since]
+        start = max([deed.place, *again])
+        for target in deed.op.undoes if counts(deed) else ():
+            since[target] = min(start, since.get(target, start))
+    return since
+
+
 class Lives:
     """The lives of characters, each known by the first of its copies.
 
@@ -36,10 +54,7 @@ class Lives:
         self._undoings = [deed for deed in undone if deed.is_undo]
         self._brought = {identity for deed in self._undoings for identity in deed.texts}
         self._edits = sorted(deed.place for deed in file.deeds if deed.op.update and not deed.is_undo)
-        self._taken_back: dict[str, int] = {}  # of each op that does not count then, since when
-        for deed in file.deeds:
-            for target in deed.op.undoes if counts(deed) else ():
-                self._taken_back.setdefault(target, deed.place)
+        self._taken_back = _since_when(file.deeds, counts)
 
     def of(self, root: Id) -> list[Stretch]:
         """Return from where to where a character was there."""

@@ -512,3 +512,22 @@ def test_an_op_that_says_badly_what_it_undoes_is_refused(fields: dict[str, Any],
     op = {key: value for key, value in {**NAMED, **fields}.items() if value is not None}
     with pytest.raises(DomainError, match=complaint):
         read_op(op)
+
+
+@pytest.mark.parametrize("others_type", [False, True])
+def test_an_op_whose_undoing_counts_again_stays_away(*, others_type: bool) -> None:
+    session = TextSession(Head({"a.txt": b"one\nthree\n"}))
+    session.edit("ann", (4, 0, "two\n"))
+    own = session.ops_of("ann")
+
+    def undone(op_ids: list[str]) -> list[str]:
+        return session.last(len(session.undo(op_ids).compensations))
+
+    redone = undone(undone(own))
+    assert session.text() == "one\ntwo\nthree\n"
+    taken = undone(own)
+    undone(redone)  # so the first undoing counts again
+    if others_type:
+        session.edit("bob", (0, 0, "zero\n"))
+    undone(taken)
+    assert session.text() == ("zero\none\nthree\n" if others_type else "one\nthree\n")
