@@ -336,9 +336,9 @@ def test_orphans_are_read_once_however_often_others_append(
     reads: list[str] = []
     read_bytes = type(LOCAL).read_bytes
 
-    def noting(storage: Storage, path: str) -> bytes:
+    def noting(storage: Storage, path: str, *, at_most: int | None = None) -> bytes:
         reads.append(path)
-        return read_bytes(storage, path)
+        return read_bytes(storage, path, at_most=at_most)
 
     with logs("one") as log:
         log.merge([entry(2, 1)])
