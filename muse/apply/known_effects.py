@@ -12,6 +12,7 @@ import orjson
 
 from muse.disk import layout
 from muse.disk.crc import crc32
+from muse.disk.json_file import LONGEST_FILE
 from muse.disk.storage import LOCAL, Storage
 from muse.disk.system_calls import translated
 from muse.domain import IgnoredOp
@@ -39,7 +40,7 @@ class KnownEffects:
     def read(self) -> None:
         """Read what was kept. What cannot be read is not known."""
         with contextlib.suppress(MuseError):
-            for line in self._storage.read_bytes(self._path).split(b"\n"):
+            for line in self._storage.read_bytes(self._path, at_most=LONGEST_FILE).split(b"\n"):
                 self._line_count += bool(line)
                 if (commit_id := _commit_of(line)) is not None:
                     self._lines[commit_id] = line

@@ -97,19 +97,20 @@ def _sides(
         first, _, second = commit.partition(_RANGE)
         return dag.resolve(first or "HEAD"), dag.resolve(second or "HEAD"), in_tree(names)
     before, head = dag.resolve(commit), dag.resolve("HEAD")
-    other, known = None, [*repository.read_tree(before), *repository.read_tree(head)]
-    if names:
-        try:
-            other = dag.resolve(names[0])
-        except NotFoundError:
-            if names[0].startswith("HEAD~") and not any(
-                is_within(path, in_tree(names[:1])) for path in known
-            ):
-                raise
-    if other is None:
+    if not names:
+        return before, head, []
+
+    def is_there(name: str) -> bool:
+        place = in_tree([name])
+        return any(is_within(path, place) for side in (before, head) for path in repository.read_tree(side))
+
+    try:
+        other = dag.resolve(names[0])
+    except NotFoundError:
+        if names[0].startswith("HEAD~") and not is_there(names[0]):
+            raise
         return before, head, in_tree(names)
-    place = in_tree(names[:1])
-    if any(is_within(path, place) for path in known):
+    if is_there(names[0]):
         raise UsageError(
             f"{names[0]!r} names a commit and a path: write --commit {commit}..{names[0]}, "
             f"or --commit {commit}..HEAD {names[0]} for the path"

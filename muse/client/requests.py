@@ -12,12 +12,13 @@ import orjson
 from muse.client.address import Address
 from muse.client.backoff import repeated
 from muse.client.failures import ServerError, UnreachableError, failure_in
+from muse.replication.wire import longest_answer
 
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 300.0  # a commit of a long session takes its time
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
-_ANSWER_BYTES = (1 << 28) + (1 << 24)
+_ANSWER_BYTES = longest_answer("get")
 """The longest answer that is taken: that with the largest object that a server takes in."""
 _LINE_BYTES = 1 << 25
 """The longest line of a stream that is taken: an op is far shorter."""

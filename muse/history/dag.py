@@ -29,10 +29,10 @@ from muse.history.commit_record import (
 
 __all__ = ["CommitDag", "CommitRecord", "Snapshot", "make_commit_record"]
 
-# Older Muse tools write HEAD without the "ref: ".
 LONGEST_REF = 1 << 16
 """So many bytes a file with one line may have: the name of a branch, or of a commit."""
 
+# Older Muse tools write HEAD without the "ref: ".
 _HEAD = re.compile(r"(?:ref: *)?refs/heads/(.+)\Z")
 
 

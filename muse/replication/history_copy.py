@@ -100,13 +100,14 @@ def copy_objects(source: Peer, target: Receiver, object_ids: Iterable[str]) -> i
     """Copy the objects that `target` lacks; return how many."""
     waiting, copied = iter(object_ids), 0
     while some := list(islice(waiting, IDS_AT_MOST)):
-        together: dict[str, bytes] = {}
+        together, size = dict[str, bytes](), 0
         for object_id in target.lacks("object", some):
             together[object_id] = source.get("object", object_id).data
+            size += len(together[object_id])
             copied += 1
-            if sum(map(len, together.values())) >= _BYTES_AT_ONCE or len(together) >= _OBJECTS_AT_ONCE:
+            if size >= _BYTES_AT_ONCE or len(together) >= _OBJECTS_AT_ONCE:
                 _put_objects(target, together)
-                together = {}
+                together, size = {}, 0
         _put_objects(target, together)
     return copied
 

@@ -12,7 +12,7 @@ from muse.apply.merge_heads import is_merge_of_ops, is_same_work
 from muse.checks.merges import MergeCheck
 from muse.core import content_id
 from muse.core.entry import OpEntry, total_order
-from muse.core.file.log_reader import LogReader
+from muse.core.file.log_reader import LOOK_UP_COST, LogReader
 from muse.core.file.session_file import SessionFile
 from muse.core.line import entry_json, frame
 from muse.core.op_log import MergeResult, OpLog, list_sessions
@@ -38,9 +38,6 @@ from muse.upkeep.garbage import digests_in
 
 _FEW_OPS = 64
 """So few ops are looked up in the index, wherever they are."""
-
-_PASSED_BY = 20
-"""How many entries can be passed by in the time that one is looked up."""
 
 _BYTES_READ_ON = 4 * BATCH_BYTES
 
@@ -115,7 +112,7 @@ class LocalPeer(Resource):
             return {}
         missing, found = set(op_ids), dict[str, OpEntry]()
         located = reader.scan(start, min(end, start + _BYTES_READ_ON), salvage=True)
-        for _, entry in islice(located, len(op_ids) * _PASSED_BY):
+        for _, entry in islice(located, len(op_ids) * LOOK_UP_COST):
             if entry["op_id"] in missing:
                 missing.discard(entry["op_id"])
                 found[entry["op_id"]] = entry

@@ -14,6 +14,9 @@ from muse.core.op_log import MergeResult
 BATCH_OPS = 8192
 """How many ops one message may ask for."""
 
+OBJECT_BYTES = 1 << 28
+"""The largest object that is sent."""
+
 BATCH_BYTES = 1 << 22
 """A message with entries ends once it has as many bytes: it is longer by less than one entry."""
 

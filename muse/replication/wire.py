@@ -14,7 +14,7 @@ import orjson
 from muse.core.entry import is_op_id
 from muse.core.op_log import MergeResult
 from muse.disk import layout
-from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, Batch, Content, Identity, Kind, Peer
+from muse.replication.peer import BATCH_OPS, IDS_AT_MOST, OBJECT_BYTES, Batch, Content, Identity, Kind, Peer
 from muse.replication.received import LONGEST_BATCH
 from muse.replication.reconcile import MESSAGE_BYTES, ProtocolError
 
@@ -22,7 +22,7 @@ Send = Callable[[str, bytes], bytes]
 """Sends the body of a message of that name, and returns the body of what comes back."""
 
 _LINE_BYTES = 1 << 24
-_DATA_BYTES = {"get": 1 << 28, "entries": LONGEST_BATCH, "reconcile": MESSAGE_BYTES}
+_DATA_BYTES = {"get": OBJECT_BYTES, "entries": LONGEST_BATCH, "reconcile": MESSAGE_BYTES}
 """How many bytes may follow the line of an answer, by the name of its message; of others, none."""
 _T = TypeVar("_T")
 

@@ -68,8 +68,10 @@ class MusicSteps:
         page = renamed_page(content, _renaming(content, mine, names))
         after = BaseFile(self._store.keep(content), part=self._store.keep(page))
         if patches and _frame(before) == _frame(mine):
-            ops: list[Any] = [{**op, "expected": {}} for op in _joined(path, patches)]
-            return self._step(path, ops if path in self._was else _joined(path, patches), {path: after})
+            ops: list[Any] = _joined(path, patches)
+            if path in self._was:
+                ops = [{**op, "expected": {}} for op in ops]
+            return self._step(path, ops, {path: after})
         return self._replace(path, row.digest, before, (content, notes), after)
 
     def remove(self, path: str, row: BaseFile) -> Step:

@@ -1,13 +1,15 @@
 """MIDI files for tests: real ones from beside the project, and hypothesis strategies for strange ones."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 
-from muse.errors import NotFoundError
+from muse.errors import DomainError, NotFoundError
 from muse.plugins.music.midi_bytes import Event, EventFile, EventTrack, encode
 from muse.plugins.music.midi_file import Note, read_midi, write_midi
+from muse.plugins.music.tree import MusicTree
 from tests.samples.project import DATA
 
 MUSIC = DATA / "music"
@@ -82,3 +84,12 @@ event_files = st.builds(
     trailer=st.sampled_from((b"", b"XYZW\x00\x00\x00\x01!", b"\x00")),
 )
 midi_files = event_files.map(encode)
+
+
+def applied(tree: MusicTree, op: Any) -> str:
+    """Apply an op; return why it has no effect, if so."""
+    try:
+        tree.apply(0, op)
+    except DomainError as error:
+        return str(error)
+    return ""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import merge
-from itertools import accumulate, chain
+from itertools import accumulate, chain, starmap
 from operator import itemgetter, lt
 from typing import NoReturn
 
@@ -32,7 +32,7 @@ from muse.core.file.op_places import OpPlaces, line_of
 from muse.disk.storage import Storage
 from muse.errors import ConflictError, CorruptionError
 
-_LOOK_UP_COST = 20
+LOOK_UP_COST = 20
 """How many entries can be passed by in the time that one is looked up in the index."""
 
 PLACES_AT_MOST = 1 << 20
@@ -68,7 +68,7 @@ class NewestOps:
         if self._unasked > _NOTED_UNASKED:
             self._places = None
         elif self._places is not None:
-            self._places.update(zip(op_ids, zip(starts, stamps, strict=True), strict=True))
+            self._places.update(_places_of(op_ids, starts, stamps))
             for op_id in forgotten:
                 self._places.pop(op_id, None)
 
@@ -76,9 +76,7 @@ class NewestOps:
         """Return start and stamp of an op, or a start before the log."""
         self._unasked = 0
         if self._places is None:
-            self._places = {}
-            for op_ids, starts, stamps in self._noted:
-                self._places.update(zip(op_ids, zip(starts, stamps, strict=True), strict=True))
+            self._places = dict(chain.from_iterable(starmap(_places_of, self._noted)))
         return self._places.get(op_id, _NOWHERE)
 
     def clear(self) -> None:
@@ -86,6 +84,12 @@ class NewestOps:
         self._noted.clear()
         self._count = 0
         self._places = None
+
+
+def _places_of(
+    op_ids: list[str], starts: list[int], stamps: list[int]
+) -> Iterable[tuple[str, tuple[int, int]]]:
+    return zip(op_ids, zip(starts, stamps, strict=True), strict=True)
 
 
 @contextlib.contextmanager
@@ -304,7 +308,7 @@ class LogReader:
         """
         if not wanted or not end:
             return {}
-        if op_count > min(PLACES_AT_MOST, len(wanted) * _LOOK_UP_COST):
+        if op_count > min(PLACES_AT_MOST, len(wanted) * LOOK_UP_COST):
             starts = self.find_many(list(filter(is_op_id, wanted)), end)
             return {op_id: line_of(self.entry_at(start)) for op_id, start in starts.items()}
         places = self._places or OpPlaces(self._file)
@@ -322,7 +326,7 @@ class LogReader:
 
     def remember(self, end: int, op_count: int, other_end: int) -> None:
         """Remember the ops before byte `end`, unless the other log, of `other_end` bytes, is far shorter."""
-        if self._places is not None and op_count <= PLACES_AT_MOST and end <= other_end * _LOOK_UP_COST:
+        if self._places is not None and op_count <= PLACES_AT_MOST and end <= other_end * LOOK_UP_COST:
             self._places.catch_up(end)
 
     def stamps(self, data: bytes, offset: int) -> list[int]:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-Stretch = tuple[int, int]
+Life = tuple[int, int]
 """The places between which a character was there: it came with the first, and went with the second."""
 
 _LEFT, _WHOLE, _GONE = range(3)  # a line of which characters go, if any; one that stays; one that goes
@@ -24,7 +24,7 @@ class Standing(NamedTuple):
     text: str
     place: int
     is_taken: bool
-    lives: tuple[Stretch, ...] = ()
+    lives: tuple[Life, ...] = ()
 
 
 class KeptLine(NamedTuple):
@@ -47,7 +47,7 @@ def kept_lines(characters: Sequence[Standing]) -> list[KeptLine]:
 
 def _blocks(characters: Sequence[Standing]) -> Iterator[tuple[int, int]]:
     """Yield the stretches of what is taken back, with what was written in and beside it since."""
-    start, lives = -1, set[Stretch]()
+    start, lives = -1, set[Life]()
     for place, character in enumerate(characters):
         if character.is_taken:
             if start < 0:
@@ -62,7 +62,7 @@ def _blocks(characters: Sequence[Standing]) -> Iterator[tuple[int, int]]:
         yield start, len(characters)
 
 
-def _is_since(character: Standing, lives: Collection[Stretch]) -> bool:
+def _is_since(character: Standing, lives: Collection[Life]) -> bool:
     """Tell whether a character is of another, written while what has these lives was there."""
     return not character.is_taken and any(first < character.place < last for first, last in lives)
 

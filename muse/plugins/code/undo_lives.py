@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from muse.plugins.code.deeds import BEFORE, Deed, FileDeeds
-from muse.plugins.code.undo_lines import Stretch
+from muse.plugins.code.undo_lines import Life
 from muse.plugins.code.update import Id
 
 NEVER = 2**63
@@ -56,11 +56,11 @@ class Lives:
         self._edits = sorted(deed.place for deed in file.deeds if deed.op.update and not deed.is_undo)
         self._taken_back = _since_when(file.deeds, counts)
 
-    def of(self, root: Id) -> list[Stretch]:
+    def of(self, root: Id) -> list[Life]:
         """Return from where to where a character was there."""
         return list(self._each(self._copies_of(root)))
 
-    def brought_again(self, root: Id) -> list[Stretch]:
+    def brought_again(self, root: Id) -> list[Life]:
         """Return the lives that the undone undoings gave to a character."""
         return list(self._each(identity for identity in self._copies_of(root) if identity in self._brought))
 
@@ -102,7 +102,7 @@ class Lives:
         bringer = self._file.bringer(root)
         return bringer is not None and self._taken_back.get(bringer.op_id, NEVER) < place
 
-    def _each(self, identities: Iterable[Id]) -> Iterator[Stretch]:
+    def _each(self, identities: Iterable[Id]) -> Iterator[Life]:
         for identity in identities:
             bringer = self._file.bringer(identity)
             yield BEFORE if bringer is None else bringer.place, self._ends.get(identity, NEVER)

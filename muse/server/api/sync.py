@@ -8,6 +8,7 @@ from muse.disk import layout
 from muse.errors import CorruptionError
 from muse.history.garbage_lock import uncollected
 from muse.replication.local_peer import LocalPeer
+from muse.replication.peer import OBJECT_BYTES
 from muse.replication.received import entries_in
 from muse.replication.reconcile import ProtocolError
 from muse.replication.wire import CALLS, WRITING_CALLS, answer, unpack
@@ -17,7 +18,7 @@ from muse.server.edge.access import SCOPES, Principal, Scope
 from muse.server.faults import RequestError
 from muse.session.decisions import STAMPS_AHEAD
 
-_BODY_BYTES = {"put": 1 << 28, "cover": 1 << 28, "offer": 1 << 25}
+_BODY_BYTES = {"put": OBJECT_BYTES, "cover": OBJECT_BYTES, "offer": 1 << 25}
 """How large the larger messages may be: an object, a commit and its ops, a batch of ops."""
 
 _SCOPES: dict[str, Scope] = {"put": "commit", "cover": "admin", "offer": "append", "advance": "append"}

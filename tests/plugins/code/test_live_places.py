@@ -5,15 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from muse.core.entry import total_order
 from muse.plugins.code.file_ids import Stamp
 from muse.plugins.code.live_tree import LiveTree
 from muse.plugins.code.merge import Merger
 from muse.plugins.code.names import LivePlaces
 from muse.plugins.code.ops import CodeOp
 from tests.plugins.code.test_code import new_file, raw
-from tests.plugins.code.test_convergence import PATHS, TEXTS, Actors
-from tests.plugins.code.test_waiting import disturbed
+from tests.plugins.code.test_convergence import TEXTS
+from tests.plugins.code.test_waiting import arrivals_of, batches
 from tests.samples.code_samples import Head, taken_in
 
 
@@ -44,15 +43,8 @@ def test_paths_kept_up_to_date_are_those_of_placing_all_again(monkeypatch: pytes
 
 
 def check(chance: random.Random) -> None:
-    files = {path: text.encode() for path in PATHS[:3] if (text := chance.choice(("", *TEXTS)))}
-    actors = Actors(chance.randint(1, 3), chance, files)
-    for _ in range(chance.randint(0, 50)):
-        actors.step()
-    arrivals, head = disturbed(actors.entries, chance), Head(files)
-    chance.shuffle(arrivals)
-    while arrivals:
-        batch = sorted(arrivals[: chance.randint(1, len(arrivals))], key=total_order)
-        del arrivals[: len(batch)]
+    arrivals, head = arrivals_of(chance.randint(0, 50), chance.randint(1, 3), chance)
+    for batch in batches(arrivals, chance):
         merger = Merger(head.files, head.state, head.fetch, "merge")
         merger.take(batch)
         changed, state = merger.tree.changed_files(), merger.changed_state()

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -109,7 +110,8 @@ def test_lines_come_to_the_same_place_as_where_each_deleted_character_is_shown(s
         assert [document._unit_behind(copy.state(), count) for count in range(units + 1)] == found
 
 
-def test_an_undoing_beside_a_long_deleted_stretch_looks_at_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def sizes_of_documents(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note from now on how long the documents are that a module shows with other contents."""
     sizes: list[int] = []
     with_texts = update.with_texts
 
@@ -117,7 +119,12 @@ def test_an_undoing_beside_a_long_deleted_stretch_looks_at_its_ends(monkeypatch:
         sizes.append(len(with_texts(*args)))
         return with_texts(*args)
 
-    monkeypatch.setattr(characters, "with_texts", counted)
+    monkeypatch.setattr(module, "with_texts", counted)
+    return sizes
+
+
+def test_an_undoing_beside_a_long_deleted_stretch_looks_at_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = sizes_of_documents(characters, monkeypatch)
     session = TextSession(Head({"a.txt": BASE.encode()}))
     stretch = bring_stretch(session, "mal", 4, LONG)
     session.edit("ada", (4, 0, "new\n"))
@@ -132,14 +139,7 @@ def test_an_undoing_beside_a_long_deleted_stretch_looks_at_its_ends(monkeypatch:
 def test_lines_beside_a_long_deleted_stretch_are_put_in_without_showing_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sizes: list[int] = []
-    with_texts = update.with_texts
-
-    def counted(*args: Any) -> bytes:
-        sizes.append(len(with_texts(*args)))
-        return with_texts(*args)
-
-    monkeypatch.setattr(document, "with_texts", counted)
+    sizes = sizes_of_documents(document, monkeypatch)
     text = TextDocument(5)
     text.edit([(0, 0, BASE)])
     text.apply(read_update(stretch_between((5, 3), (5, 4), 1, LONG)))

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -65,19 +66,31 @@ def disturbed(entries: list[OpEntry], chance: random.Random) -> list[OpEntry]:
     return found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.integers(1, 3), st.integers(0, 60), st.integers(0, 2**32))
-def test_what_comes_in_any_order_gives_what_trying_all_again_gives(count: int, steps: int, seed: int) -> None:
-    chance = random.Random(seed)
+def arrivals_of(steps: int, count: int, chance: random.Random) -> tuple[list[OpEntry], Head]:
+    """Return what some actors made, disturbed and in any order, and the branch that it comes into."""
     files = {path: text.encode() for path in PATHS[:3] if (text := chance.choice(("", *TEXTS)))}
     actors = Actors(count, chance, files)
     for _ in range(steps):
         actors.step()
-    arrivals, head = disturbed(actors.entries, chance), Head(files)
+    arrivals = disturbed(actors.entries, chance)
     chance.shuffle(arrivals)
+    return arrivals, Head(files)
+
+
+def batches(arrivals: list[OpEntry], chance: random.Random) -> Iterator[list[OpEntry]]:
+    """Split entries into commits, each in the total order."""
     while arrivals:
         batch = sorted(arrivals[: chance.randint(1, len(arrivals))], key=total_order)
         del arrivals[: len(batch)]
+        yield batch
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(1, 3), st.integers(0, 60), st.integers(0, 2**32))
+def test_what_comes_in_any_order_gives_what_trying_all_again_gives(count: int, steps: int, seed: int) -> None:
+    chance = random.Random(seed)
+    arrivals, head = arrivals_of(steps, count, chance)
+    for batch in batches(arrivals, chance):
         outcomes = []
         for kind in (TryingAll, Merger):
             merger = kind(head.files, head.state, head.fetch, "merge")

@@ -23,7 +23,7 @@ from muse.plugins.music.notes import (
 from muse.plugins.music.plugin import MusicPlugin
 from muse.plugins.music.tree import RULES, MusicTree
 from tests.plugins.music.test_music import Files, trees
-from tests.samples.midi_samples import midi_files, no_store
+from tests.samples.midi_samples import applied, midi_files, no_store
 
 PATHS = ("a.mid", "b.mid", "c.mid")
 SONG = write_midi(MidiScore(tracks=(Track(notes=tuple(Note(60 + n, 64, 9 * n, 9) for n in range(8))),)))
@@ -63,15 +63,6 @@ def some_ops(tree: MusicTree, rng: random.Random, contents: Sequence[bytes]) -> 
             yield rng.choice(
                 (insert_file(path, content), replace_file(path, b"", content), delete_file(path, b""))
             )
-
-
-def applied(tree: MusicTree, op: Any) -> str:
-    """Apply an op; return why it has no effect, if so."""
-    try:
-        tree.apply(0, op)
-    except DomainError as error:
-        return str(error)
-    return ""
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -35,7 +35,7 @@ from muse.plugins.music.notes import (
 from muse.plugins.music.plugin import MusicPlugin
 from muse.plugins.music.tree import RULES, MusicTree, Score, content_id_of, content_of, names_of_op
 from muse.plugins.op_fields import names_path
-from tests.samples.midi_samples import midi_files, no_store
+from tests.samples.midi_samples import applied, midi_files, no_store
 
 PATHS = ("a.mid", "b.mid")
 FIRST = write_midi(MidiScore(tracks=(Track(notes=tuple(Note(60 + n, 64, 9 * n, 9) for n in range(8))),)))
@@ -125,15 +125,6 @@ def some_ops(tree: MusicTree, rng: random.Random, contents: Sequence[bytes]) -> 
             names = page_for(rng, content)
             expected = rng.choice((None, None, {"content_id": object_id(tree.data(path) or b"")}))
             yield {**op, "address": path, "position": None, "names": names, "expected": expected}
-
-
-def applied(tree: MusicTree, op: Any) -> str:
-    """Apply an op; return why it has no effect, if so."""
-    try:
-        tree.apply(0, op)
-    except DomainError as error:
-        return str(error)
-    return ""
 
 
 @pytest.mark.parametrize("rule", RULES)
