@@ -904,7 +904,7 @@ def test_memory_is_that_of_a_batch_however_long_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(incoming, "BATCH_BYTES", 1 << 18)
-    monkeypatch.setattr(log_reader, "_LOOK_UP_COST", 1_000_000)  # the index's memory is its own affair
+    monkeypatch.setattr(log_reader, "LOOK_UP_COST", 1_000_000)  # the index's memory is its own affair
     peaks = []
     for count in (10_000, 40_000):
         with OpLog(tmp_path / f"from-{count}", "jam") as other, OpLog(tmp_path / f"to-{count}", "jam") as log:
