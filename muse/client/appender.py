@@ -73,6 +73,7 @@ class Appender:
     async def _send(self, socket: Socket) -> None:
         while True:
             batch = await self._outbox.batch()
+            before = self._mirror and self._mirror.times_started_over
             try:
                 receipts = await self._append(socket, batch)
             except ServerError as error:
@@ -80,6 +81,8 @@ class Appender:
                     raise
                 await self._refused(batch, error)
                 continue
+            if before != (self._mirror and self._mirror.times_started_over):
+                return  # what was answered is of the log before: all is sent again
             self._backoff.succeeded()
             self._succeeded_at = asyncio.get_running_loop().time()
             self._outbox.settle(batch, lambda one, found=receipts: self._settle(one, found[one.op_id]))  # type: ignore[misc]

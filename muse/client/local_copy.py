@@ -166,11 +166,6 @@ class LocalCopy(Resource):
         own = self.log.entries(since=start, actor=self._actor_id)
         return [entry for entry in own if entry["op_id"] not in self.refused]
 
-    @property
-    def furthest(self) -> str:
-        """The cursor that is furthest in the server's log, of those that the server told."""
-        return max(self.cursor, self.acknowledged, key=byte_of)
-
     def note_acknowledged(self, cursor: str) -> None:
         """Note a cursor of the server behind ops of the actor that it has."""
         self.acknowledged = max(self.acknowledged, cursor, key=byte_of)

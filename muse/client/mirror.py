@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from muse.client.failures import InvalidRequestError, OtherLogCursorError, ServerError, is_transient
-from muse.client.follower import AsyncFollower
+from muse.client.follower import START, AsyncFollower
 from muse.client.local_copy import LocalCopy
 from muse.client.ops import encoded
 from muse.client.outbox import Outbox
@@ -31,13 +31,17 @@ class Mirror:
         self._actor_id = actor_id
         self._outbox = outbox
         self.unread: ServerError | None = None
+        self.times_started_over = 0
 
     # -- sending --------------------------------------------------------------------------------
 
     @property
     def since(self) -> str:
-        """The cursor furthest in the server's log that was told: a server that refuses it has another log."""
-        return self.copy.furthest
+        """The cursor behind the own ops that the server has: one that refuses it may have lost some of them.
+
+        How far the log was read says nothing of them: it may have been read on in another one.
+        """
+        return self.copy.cursor if self.copy.acknowledged == START else self.copy.acknowledged
 
     def settled(self, receipt: Receipt) -> None:
         """Note what the server will never have."""
@@ -61,6 +65,7 @@ class Mirror:
         shown = await self._requests.json("GET", self._path)
         await self.check_repository(shown.get("repo_id", ""))
         own = await asyncio.to_thread(self.copy.own)
+        self.times_started_over += 1
         self.copy.start_over()
         self._send(own)  # at once, or it would seem that all had been sent
 
@@ -69,18 +74,28 @@ class Mirror:
 
         Waits until the server can be asked.
         """
-        while self.since != "0":
+        before = self.times_started_over
+        for cursor in {self.copy.acknowledged, self.copy.cursor} - {START}:
             try:
-                params: Params = {"since": self.since, "limit": 1}
-                await self._requests.content("GET", f"{self._path}/ops", params=params)
-                break
+                await self._ask_for(cursor)
             except ServerError as error:
-                if is_of_another_log(error):
-                    await self.start_over()
-                    return False
+                if not is_of_another_log(error):
+                    raise
+                await self.start_over()
+                break
+        return self.times_started_over == before  # the taking in may have found it out meanwhile
+
+    async def _ask_for(self, cursor: str) -> None:
+        """Ask until there is an answer whether the server's log has this cursor."""
+        params: Params = {"since": cursor, "limit": 1}
+        while True:
+            try:
+                await self._requests.content("GET", f"{self._path}/ops", params=params)
+            except ServerError as error:
                 if not is_transient(error):
                     raise
-        return True
+            else:
+                return
 
     async def check_repository(self, repo_id: str) -> None:
         """Raise `ServerError` unless the local log is of this repository."""

@@ -1,7 +1,7 @@
 """A server whose log is an older copy again: nothing acknowledged stays lost, and all is seen once."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,12 @@ import orjson
 import pytest
 
 from muse.client import Client, OtherLogCursorError, Session
+from muse.client.failures import UnreachableError
+from muse.client.outbox import Waiting
+from muse.client.socket import Socket
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
+from muse.session.receipt import Receipt
 from tests.client.test_client import DOMAIN, edit, make_session, numbers, stored
 from tests.samples.server_process import ServerProcess
 from tests.samples.waiting import wait_until
@@ -108,6 +112,81 @@ def test_a_log_that_is_replaced_while_the_server_runs_gets_back_what_it_lost(
         session.record(DOMAIN, edit(11))
         session.flush()
         assert all_numbers(server) == [10, 11]
+
+
+def test_what_was_acknowledged_and_not_read_yet_is_missed_although_the_log_reads_on_from_the_last_reading(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    """A local log that was read up to the backup goes on in the other log, past where its own ops were."""
+    cache = tmp_path / "cache"
+    backup = log_path(server).read_bytes()
+    with Client(server.url) as client:
+        with client.session("jam", "ada", cache=str(cache)) as session:
+            session.record(DOMAIN, edit(10))
+            session.flush()
+        (path,) = (path for path in cache.rglob("*.json") if "cursor" in path.read_text())
+        path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), "cursor": "0"}))
+        restore(server, backup, 90, 91, 92)
+        with client.session("jam", "ada", cache=str(cache)) as session:
+            wait_until(lambda: local_numbers(session) == [10, 90, 91, 92])
+            wait_until(lambda: session._inner._copy.cursor != "0")  # type: ignore[union-attr]
+            session.flush()
+            assert all_numbers(server) == [10, 90, 91, 92]
+
+
+def test_a_flush_waits_for_what_is_sent_again_because_the_reading_found_another_log_meanwhile(
+    server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Client(server.url) as client,
+        client.session("jam", "ada", cache=str(tmp_path / "cache")) as session,
+    ):
+        session.record(DOMAIN, edit(10))
+        session.flush()
+        mirror = session._inner._mirror
+        assert mirror is not None
+        asked = mirror._requests.content
+        times: list[str] = []
+
+        async def fail_once(*given: Any, **named: Any) -> bytes:
+            times.append("asked")
+            if len(times) > 1:
+                return await asked(*given, **named)
+            await mirror.start_over()
+            raise UnreachableError("cut off")
+
+        monkeypatch.setattr(mirror._requests, "content", fail_once)
+        monkeypatch.setattr(session._inner._outbox, "_linger", 1.0)
+        session.flush()
+        assert session.unacknowledged == 0
+        assert mirror.times_started_over == 1
+
+
+def test_an_answer_of_the_log_before_settles_nothing(
+    server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Client(server.url) as client,
+        client.session("jam", "ada", cache=str(tmp_path / "cache")) as session,
+    ):
+        mirror, appender = session._inner._mirror, session._inner._appender
+        assert mirror is not None
+        append = appender._append
+        sent: list[str] = []
+
+        async def started_over_once(socket: Socket, batch: Sequence[Waiting]) -> dict[str, Receipt]:
+            receipts = await append(socket, batch)
+            sent.extend(one.op_id for one in batch)
+            if len(sent) == 1:
+                await mirror.start_over()
+            return receipts
+
+        monkeypatch.setattr(appender, "_append", started_over_once)
+        receipt = session.record(DOMAIN, edit(10))
+        session.flush()
+        assert sent == [receipt.op_id] * 2
+        assert receipt.status == "known"
+        assert all_numbers(server) == [10]
 
 
 def test_an_actors_ops_come_back_before_its_newer_ones(server: ServerProcess, tmp_path: Path) -> None:
