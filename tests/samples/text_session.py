@@ -62,6 +62,10 @@ class TextSession:
             self.add(actor, op | ({"base": file.base} if file.base else {}))
         return removed
 
+    def replace(self, actor: str, old: str, new: str) -> None:
+        """Put a text in the place of the first one that is `old`."""
+        self.edit(actor, ((self.text() or "").index(old), len(old), new))
+
     def create(self, actor: str, path: str, content: bytes, encoding: str = "") -> OpEntry:
         named = {"file_id": uuid.uuid4().hex, "base64": encoded(content), "encoding": encoding}
         return self.add(actor, {"op": "insert", "address": path, "position": None, **named})

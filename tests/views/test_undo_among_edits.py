@@ -27,13 +27,16 @@ BASE = "ab\ncd\nef\n"
 class Song:
     """A session of one text, and what became of each of its characters, none of which is there twice.
 
-    `texts` are those before each entry. `bringers` and `deleters` are ops by their numbers.
+    `texts` are those before each entry. `bringers` and `deleters` are ops by their numbers, `added` is what
+    these wrote, and those in `joining` took line ends away.
     """
 
     session: LiveSession
     texts: list[str] = field(default_factory=list)
     bringers: dict[str, int] = field(default_factory=dict)
     deleters: dict[str, list[int]] = field(default_factory=dict)
+    added: dict[int, str] = field(default_factory=dict)
+    joining: list[int] = field(default_factory=list)
     undoings: list[str] = field(default_factory=list)
     fresh: int = 0x4E00
 
@@ -59,6 +62,8 @@ class Song:
         CodeReplica(self.session, self.session.log, actor).replace(PATH, first, len(removed), added)
         number = len(self.texts)
         self.texts.append(before)
+        self.added[number] = added
+        self.joining += [number] if "\n" in removed else []
         self.bringers |= dict.fromkeys(letters(added), number)
         for letter in letters(removed):
             self.deleters.setdefault(letter, []).append(number)
@@ -81,13 +86,25 @@ class Song:
         for letter, bringer in self.bringers.items():
             deleters = self.deleters.get(letter, [])
             if counts[bringer] and not any(counts[number] for number in deleters):
-                assert letter in there
+                is_line_gone = any(
+                    counts[number] for number in self.joining if number > min(deleters, default=0)
+                )
+                is_overtaken = any(self._is_replaced_again(number, counts) for number in deleters)
+                assert letter in there or is_line_gone or is_overtaken
+                in_lines = any("\n" in self.added[number] for number in deleters)
+                assert letter not in there or in_lines or not is_overtaken
             elif letter in there and letter not in before:
                 was_there = any(letter in self.texts[number] for number in wanted)
                 assert was_there or not self._is_edited_since(letter)
             elif letter in before and letter not in there:
                 ops = [bringer, *deleters]
                 assert not counted[bringer] or any(counted[op] != counts[op] for op in ops)
+
+    def _is_replaced_again(self, number: int, counts: list[bool]) -> bool:
+        """Tell whether an op wrote something of which all was deleted."""
+        added = letters(self.added[number])
+        gone = [any(counts[op] for op in self.deleters.get(letter, [])) for letter in added]
+        return bool(added) and all(gone)
 
     def _is_edited_since(self, letter: str) -> bool:
         """Tell whether somebody typed since a letter was there last."""

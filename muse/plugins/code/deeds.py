@@ -67,7 +67,8 @@ class FileDeeds:
     """The deeds in one file, in the order of their effect.
 
     `path` and `content` are as they were before, `content` only of a binary file. `lost` has the text of what
-    wanted ops deleted, `lost_before` what was deleted already when a wanted op did so.
+    wanted ops deleted, `lost_before` what was deleted already when a wanted op did so. `lost_ends` are line
+    ends that ops took away of a text in which a wanted one did so too.
     """
 
     file_id: str
@@ -76,6 +77,7 @@ class FileDeeds:
     deeds: list[Deed] = field(default_factory=list)
     lost: dict[Id, str] = field(default_factory=dict)
     lost_before: Stretches = field(default_factory=Stretches)
+    lost_ends: set[Id] = field(default_factory=set)
     _brought: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
 
     def add(self, deed: Deed) -> None:
@@ -184,6 +186,7 @@ class Deeds:
         wanted = [one for deed in file.deeds if deed.op_id in self._wanted for one in deed.deleted]
         if not wanted:
             return
+        file.lost_ends.update(_line_ends_in(state, file.deeds))
         texts = {identity: text for piece in pieces_in(state) for identity, text in texts_of(piece)}
         known = Marks((*texts, *file.lost))
         taken = [identity for stretch in wanted for identity in known.within(stretch)]
@@ -199,6 +202,21 @@ class Deeds:
                 is_known = one in texts or one in file.lost or file.bringer(one) is not None
                 if not is_known and not any(deed.takes(one) for deed in unwanted):
                     file.lost_before.add(client, start, end)
+
+
+def _line_ends_in(state: bytes, deeds: Sequence[Deed]) -> Iterator[Id]:
+    """Yield the line ends of a text that deeds took away."""
+    taken = Stretches()
+    for deed in deeds:
+        for client, clock, length in deed.deleted:
+            taken.add(client, clock, clock + length)
+    for piece in pieces_in(state):
+        clock = piece.clock
+        *lines, _ = (piece.text or "").split("\n")
+        for line in lines:
+            clock += utf16_length(line) + 1
+            if (piece.client, clock - 1) in taken:
+                yield piece.client, clock - 1
 
 
 def _last_content(file: FileDeeds) -> bytes | None:

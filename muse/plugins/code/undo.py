@@ -22,7 +22,8 @@ from muse.plugins.code.file_ids import Placement, Stamp
 from muse.plugins.code.file_ops import removal_op, renaming_op, replacement_op
 from muse.plugins.code.live_tree import IN_TREE, LiveFile
 from muse.plugins.code.ops import INLINE_BYTES, encoded, first_stamp, own_stamp, text_edit
-from muse.plugins.code.undo_text import KeptWork, TextHunk, TextUndo
+from muse.plugins.code.undo_hunks import KeptWork, TextHunk
+from muse.plugins.code.undo_text import TextUndo
 from muse.plugins.code.update import Id, client_of, covers, read_update, write_edit, write_trace, write_vector
 from muse.plugins.op_fields import Fetch, address_of
 

@@ -1,27 +1,17 @@
 """Finds the edits of one text that take ops back: which characters go, and which come again. Pure."""
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from muse.plugins.code.characters import Characters
 from muse.plugins.code.deeds import BEFORE, Deed, FileDeeds
 from muse.plugins.code.stretches import Marks
+from muse.plugins.code.undo_hunks import Gap, KeptWork, TextHunk
 from muse.plugins.code.undo_lines import Standing, kept_lines
 from muse.plugins.code.undo_lives import NEVER, Lives
+from muse.plugins.code.undo_overtaken import Overtaken, Overtaking, Passed
 from muse.plugins.code.update import Id, Insertion
-
-_CHARACTERS = 8_192  # so many change in one op at most,
-_UNDOES = 1_000  # and so many does it take back: its line is one that a log takes
-
-
-class KeptWork(NamedTuple):
-    """What stays although `op_id` is undone, and the op of another that it is owed to, if it is known."""
-
-    op_id: str
-    reason: str
-    because: Deed | None
 
 
 class _KeptText(NamedTuple):
@@ -29,42 +19,6 @@ class _KeptText(NamedTuple):
 
     characters: dict[Id, list[Id]]
     text: str
-
-
-@dataclass(slots=True)
-class TextHunk:
-    """A change at one place of a text: what goes, what comes, and which ops it takes back.
-
-    `position` counts in the text with all hunks before it. `restored` are the ids whose characters come
-    again.
-    """
-
-    position: int
-    removed: str = ""
-    deletes: list[Id] = field(default_factory=list)
-    insertions: list[Insertion] = field(default_factory=list)
-    restored: list[Id] = field(default_factory=list)
-    undoes: dict[str, None] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str:
-        """The characters that it brings."""
-        return "".join(insertion.text for insertion in self.insertions)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it has as many characters, or undoes as many ops, as one op may."""
-        return len(self.deletes) + len(self.restored) >= _CHARACTERS or len(self.undoes) >= _UNDOES
-
-    def restored_ranges(self) -> list[list[int]]:
-        """Return the restored ids as ranges: client, clock, length."""
-        ranges: list[list[int]] = []
-        for client, clock in self.restored:
-            if ranges and ranges[-1][0] == client and sum(ranges[-1][1:]) == clock:
-                ranges[-1][2] += 1
-            else:
-                ranges.append([client, clock, 1])
-        return ranges
 
 
 class TextUndo:
@@ -87,16 +41,21 @@ class TextUndo:
     ) -> None:
         self._file, self._before, self._after, self._causes = file, before, after, causes
         self._is_hidden = is_hidden
+        self._undoings = {deed.place for deed in file.deeds if deed.is_undo}
         self._roots: dict[Id, Id] = {}  # of each character that is a copy, the first one
         self._copies: dict[Id, list[Id]] = {}
         self._find_copies()
         self._known = self._find_known()
-        self._characters = Characters.of(state, Marks(self._known))
+        self._line_ends = {identity for identity in self._known if file.text_of(identity) == "\n"}
+        self._line_ends |= file.lost_ends
+        behind = ((client, clock + 1) for client, clock in file.lost_ends)
+        self._characters = Characters.of(state, Marks((*self._known, *file.lost_ends, *behind)))
         touched = dict.fromkeys(self._touched())
+        owed = dict.fromkeys(self._owed())
         hidden = dict.fromkeys(self._not_counting())
-        self._deleters: dict[Id, dict[str, Deed]] = {root: {} for root in (*touched, *hidden)}
         self._ends: dict[Id, int] = {}  # of each of these and their copies, where it was taken away
-        self._find_deleters()
+        self._deleters = self._find_deleters((*touched, *owed, *hidden), self._ends)
+        self._overtaken = cache(self._find_overtaken)
         self._lives = Lives(file, self._all_of, self._ends, list(self._undone()), self._counts)
         self.kept: list[KeptWork] = []
         self._going: dict[Id, Id] = {}  # what goes -> its root
@@ -105,6 +64,9 @@ class TextUndo:
         kept_before = self._find_kept_lines() if hidden else {}
         for root in touched:
             self._decide(root)
+        for root in owed.keys() - touched.keys():
+            if self._may_come(root):
+                self._bring_unless_overtaken(root, is_touched=False)
         self._follow_lines(kept_before)
 
     @property
@@ -163,25 +125,30 @@ class TextUndo:
                 for identity in (*deed.texts, *taken):
                     yield self._roots.get(identity, identity)
 
+    def _owed(self) -> Iterator[Id]:
+        """Yield what ops took away that did not count before: others may have gone on where it was."""
+        points = Marks(self._known)
+        for deed in self._file.deeds:
+            if not (self._before.get(deed.op_id, True) or self._counts(deed) or deed.is_undo):
+                taken = (identity for stretch in deed.deleted for identity in points.within(stretch))
+                yield from (self._roots.get(identity, identity) for identity in taken)
+
     def _all_of(self, root: Id) -> list[Id]:
         """Return a character and its copies, in the order in which they came."""
         return [root, *self._copies.get(root, ())]
 
-    def _find_deleters(self) -> None:
-        clocks: dict[int, list[int]] = {}
-        for root in self._deleters:
-            for client, clock in self._all_of(root):
-                clocks.setdefault(client, []).append(clock)
-        for found in clocks.values():
-            found.sort()
+    def _find_deleters(self, roots: Iterable[Id], ends: dict[Id, int]) -> dict[Id, dict[str, Deed]]:
+        """Return what took away each character or a copy, without undoings; note where in `ends`."""
+        deleters: dict[Id, dict[str, Deed]] = {root: {} for root in roots}
+        points = Marks(identity for root in deleters for identity in self._all_of(root))
         for deed in self._file.deeds:
-            for client, clock, length in deed.op.update.deletes if deed.op.update else ():
-                known = clocks.get(client, [])
-                for number in known[bisect_left(known, clock) : bisect_left(known, clock + length)]:
-                    self._ends.setdefault((client, number), deed.place)
-                    if not deed.is_undo:
-                        root = self._roots.get((client, number), (client, number))
-                        self._deleters[root][deed.op_id] = deed
+            for stretch in deed.deleted:
+                for identity in points.within(stretch):
+                    root = self._roots.get(identity, identity)
+                    if root in deleters:
+                        ends.setdefault(identity, deed.place)
+                        deleters[root].update({} if deed.is_undo else {deed.op_id: deed})
+        return deleters
 
     def _bringer(self, root: Id) -> Deed | None:
         """Return the op that brought a character first, None for one from before."""
@@ -201,15 +168,18 @@ class TextUndo:
             if deed.op_id in wanted and self._before.get(deed.op_id, True) and not self._counts(deed):
                 yield deed
 
+    def _may_come(self, root: Id) -> bool:
+        """Tell whether what brought a character counts, and nothing that took it away."""
+        is_lost = any(identity in self._file.lost_before for identity in self._all_of(root))
+        against = any(map(self._counts, self._deleters[root].values()))
+        return self._counts(self._bringer(root)) and not against and not is_lost
+
     def _decide(self, root: Id) -> None:
         bringer, deleters = self._bringer(root), self._deleters[root]
-        copies = self._all_of(root)
-        present = [identity for identity in copies if identity in self._characters.texts]
-        is_lost = any(identity in self._file.lost_before for identity in copies)
+        present = [identity for identity in self._all_of(root) if identity in self._characters.texts]
         against = [deed for deed in deleters.values() if self._counts(deed)]
-        if self._counts(bringer) and not against and not is_lost:
-            if not present and self._known_text(root) is not None:
-                self._coming[copies[-1]] = root
+        if self._may_come(root):
+            self._bring_unless_overtaken(root, is_touched=True)
         elif root in self._in_lines or (not against and self._lives.was_left(root)):
             return
         elif present and (not self._counts(bringer) or any(map(self._is_switched_on, against))):
@@ -217,13 +187,65 @@ class TextUndo:
         elif not present and self._counts(bringer):
             self._keep_deleted(deleters, against)
 
+    def _bring_unless_overtaken(self, root: Id, *, is_touched: bool) -> None:
+        """Let a character come that nothing keeps away but that others went on where it was, if they did."""
+        *_, last = copies = self._all_of(root)
+        present = [identity for identity in copies if identity in self._characters.texts]
+        if self._known_text(root) is None:
+            return
+        overtaking = self._overtaking(root, is_after=True)
+        was_overtaken = self._overtaking(root, is_after=False) is not None
+        if overtaking is None:
+            if not present and (is_touched or was_overtaken):
+                self._coming[last] = root
+        elif present and not was_overtaken:
+            self._going.update(dict.fromkeys(present, root))
+        elif not present and is_touched:
+            self._keep_away(self._deleters[root], *overtaking)
+
+    def _overtaking(self, root: Id, *, is_after: bool) -> Overtaking | None:
+        """Return what keeps a character away that an op took, though no op that counts did."""
+        ends = [self._ends[identity] for identity in self._all_of(root) if identity in self._ends]
+        went = next((place for place in reversed(ends) if place not in self._undoings), NEVER)
+        return self._overtaken(is_after=is_after).by(root, went)
+
+    def _find_overtaken(self, *, is_after: bool) -> Overtaken:
+        status = self._after if is_after else self._before
+        return Overtaken(self._passed, lambda deed: deed is None or status.get(deed.op_id, True))
+
+    @cached_property
+    def _passed(self) -> list[Passed]:
+        """List what each character went through; of those that were never away, side by side, the first."""
+        texts, ends = self._characters.texts, dict[Id, int]()
+        roots: dict[Id, Deed | None] = {}
+        last, goes_on = None, False  # what brought the one before, and whether that was never away
+        for identity in self._characters.ids:
+            root = self._roots.get(identity, identity)
+            bringer = self._bringer(root)
+            was_away = identity not in texts or root in self._deleters or texts[identity] == "\n"
+            if was_away or not goes_on or bringer is not last:
+                roots.setdefault(root, bringer)
+            last, goes_on = bringer, not was_away
+        deleters = self._find_deleters(roots, ends)
+        lives = Lives(self._file, self._all_of, ends, (), self._counts)
+        found: list[Passed] = []
+        for root, bringer in roots.items():
+            shown = "".join(texts.get(identity, "") for identity in self._all_of(root))
+            is_end = shown == "\n" or root in self._line_ends
+            found.append(
+                Passed(root, is_end, bool(shown), lives.of(root), bringer, [*deleters[root].values()])
+            )
+        return found
+
     def _keep_deleted(self, deleters: Mapping[str, Deed], against: list[Deed]) -> None:
         other = against[-1] if against else None
-        if other is not None and other.op_id in self._causes:
-            return
+        if other is None or other.op_id not in self._causes:
+            self._keep_away(deleters, "others deleted the same text: it stays deleted", other)
+
+    def _keep_away(self, deleters: Mapping[str, Deed], reason: str, other: Deed | None) -> None:
         for op_id in deleters:
             for wanted in self._causes.get(op_id, ()):
-                self._keep(KeptWork(wanted, "others deleted the same text: it stays deleted", other))
+                self._keep(KeptWork(wanted, reason, other))
 
     # -- lines in which others wrote ------------------------------------------------------------
 
@@ -309,6 +331,8 @@ class TextUndo:
             is_lost = present is None and any(identity in self._file.lost_before for identity in copies)
             if is_lost or any(status.get(op_id, True) for op_id in self._deleters[root]):
                 return None
+            if self._deleters[root] and self._overtaking(root, is_after=status is self._after):
+                return None
             return self._known_text(root) if present is None else self._characters.texts[present]
         return None if present is None else self._characters.texts[present]
 
@@ -348,7 +372,7 @@ class TextUndo:
 
     def _hunks(self) -> Iterator[TextHunk]:
         ids, texts = self._characters.ids, self._characters.texts
-        gap = _Gap(self._file, {one for root, others in self._in_lines.items() for one in (root, *others)})
+        gap = Gap(self._file, {one for root, others in self._in_lines.items() for one in (root, *others)})
         hunk, run = TextHunk(0), list[Id]()
         for place, identity in enumerate(ids):
             is_coming = identity in self._coming
@@ -407,31 +431,3 @@ class TextUndo:
 
     def _is_here(self, op_id: str) -> bool:
         return any(deed.op_id == op_id for deed in self._file.deeds)
-
-
-class _Gap:
-    """The characters that stay between two that go, if all of them were written after those."""
-
-    def __init__(self, file: FileDeeds, named: Collection[Id]) -> None:
-        self._file = file
-        self._named = named  # characters in lines that are named as a whole
-        self._start: tuple[int, dict[str, None]] | None = None
-        self._writers: dict[str, Deed] = {}
-
-    def add(self, identity: Id) -> None:
-        if self._start is None:
-            return
-        bringer = self._file.bringer(identity)
-        if bringer is None or bringer.is_undo or bringer.place < self._start[0]:
-            self._start = None
-        elif identity not in self._named:
-            self._writers[bringer.op_id] = bringer
-
-    def between(self, root: Id, causes: dict[str, None]) -> Iterator[tuple[str, Deed]]:
-        """Meet a character that goes; yield the wanted op before the gap and each op that wrote in it."""
-        bringer = self._file.bringer(root)
-        place = -1 if bringer is None else bringer.place
-        if self._start is not None:
-            wanted = next(iter(self._start[1]))
-            yield from ((wanted, writer) for writer in self._writers.values() if writer.place > place)
-        self._start, self._writers = (place, causes), {}

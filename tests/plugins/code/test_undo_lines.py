@@ -85,6 +85,68 @@ def test_a_line_in_which_others_wrote_stays_whole(
     assert session.text() == expected
 
 
+OVERTAKEN = "others changed what came in its place: it stays away"
+GONE_LINE = "others deleted the line: it stays deleted"
+LINES_OF_BASE = "one\ntwo words\nthree\n"
+
+
+@pytest.mark.parametrize("commits", [False, True])
+@pytest.mark.parametrize(
+    ("made", "changed", "left", "reason"),
+    [
+        (("two", "2"), ("2 words\n", ""), "one\nthree\n", OVERTAKEN),
+        (("two", "2"), ("2", "II"), "one\nII words\nthree\n", OVERTAKEN),
+        (("two", "2"), ("2 ", ""), "one\nwords\nthree\n", OVERTAKEN),
+        (("two ", ""), ("words\n", ""), "one\nthree\n", GONE_LINE),
+        (("words", ""), ("two \n", ""), "one\nthree\n", GONE_LINE),
+        (("words", ""), ("\ntwo ", ""), "one\nthree\n", GONE_LINE),
+        (("words", ""), ("one\ntwo \n", ""), "three\n", GONE_LINE),
+    ],
+)
+def test_words_without_which_others_went_on_stay_away_and_are_named_until_those_are_undone(
+    made: tuple[str, str], changed: tuple[str, str], left: str, reason: str, *, commits: bool
+) -> None:
+    session = TextSession(Head({"a.txt": LINES_OF_BASE.encode()}))
+    session.replace("A", *made)
+    if commits:
+        session.commit()
+    session.replace("B", *changed)
+    if commits:
+        session.commit()
+    before = session.text()
+    [kept] = (outcome := session.undo(session.ops_of("A"))).kept
+    assert (session.text(), kept.reason, kept.because) == (left, reason, 1)
+    assert session.plan(session.ops_of("A")).kept == []
+    session.undo(session.last(len(outcome.compensations)))
+    assert session.text() == before
+    session.undo(session.ops_of("A"))
+    assert session.text() == left
+    outcome = session.undo(session.ops_of("B"))
+    assert session.text() == LINES_OF_BASE
+    session.undo(session.last(len(outcome.compensations)))
+    assert session.text() == left
+
+
+@pytest.mark.parametrize(
+    ("made", "changed", "left"),
+    [
+        (("two", "2"), ("\nthree", " three"), "one\ntwo words three\n"),  # lines were joined
+        (("two words", ""), ("one\n", ""), "two words\nthree\n"),  # the line before was deleted
+        (("two words\n", ""), ("one\n", ""), "two words\nthree\n"),
+        (("two", ""), (" words", " words!"), "one\ntwo words!\nthree\n"),
+        (("two", "zwei"), ("ei", "o"), "one\ntwoo words\nthree\n"),  # some of it is left
+    ],
+)
+def test_words_come_again_where_something_of_their_line_and_of_what_came_in_their_place_is_left(
+    made: tuple[str, str], changed: tuple[str, str], left: str
+) -> None:
+    session = TextSession(Head({"a.txt": LINES_OF_BASE.encode()}))
+    session.replace("A", *made)
+    session.replace("B", *changed)
+    session.undo(session.ops_of("A"))
+    assert session.text() == left
+
+
 def test_no_indent_is_left_without_its_line() -> None:
     session = TextSession(Head({"a.txt": BODY.encode()}))
     replaced(session, "A", ("return", "if a:\n        y = 2\n        return"), late=True)
