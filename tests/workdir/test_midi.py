@@ -147,6 +147,7 @@ def test_a_file_that_was_just_saved_may_be_written_again_but_plays_the_same(root
     music = saved(path, [*TUNE, (64, 960, 480), repeated, (72, 480, 480)])
     second = path.read_bytes()
     outcome = record(root)
+    assert outcome.brought is not None
     assert outcome.brought.written == ["a.mid"]
     assert path.read_bytes() != second  # at one tick come ends of notes before starts
     assert played(path) == music
