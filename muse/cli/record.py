@@ -39,6 +39,7 @@ def record(
     """Record what was changed in files here, and bring what others did meanwhile into them.
 
     Texts are merged character by character, MIDI files note by note; any other file is recorded as a whole.
+    A MIDI file of which notes were changed may be written once more as Muse writes it: it plays the same.
     A file that cannot be recorded is named and left as it is, the others are recorded, and the exit status
     is 1. What `.museignore` names, in the syntax of `.gitignore`, is left alone. With `--dir`,
     each actor works in a directory of its own.

@@ -1,5 +1,6 @@
 """A session as it was: its files with all ops up to a point of the total order."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,14 +14,13 @@ from muse.core.timestamp import moment_of
 from muse.domain import BlamingPlugin
 from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository, TreeFiles
-from muse.history.revision import candidates_text
+from muse.history.revision import PREFIX_LENGTH, candidates_text
 from muse.history.session_history import session_history
 from muse.history.tree import with_changes
 from muse.plugins.registry import find_plugin, plugin_names
 from muse.upkeep.archive import session_entries
 
-_SHORTEST_NAME = 4
-_SEE_ALL = "see 'muse session tail --json'"
+_OP_NAME = re.compile(rf"[0-9a-f][0-9a-f-]{{{PREFIX_LENGTH - 1},35}}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +97,39 @@ def read_session(repository: Repository, session_id: str, *, salvage: bool = Fal
     return LoggedSession(session_id, entries, commits, list(left.values()), tips, tips[current])
 
 
-def named_op(entries: Iterable[OpEntry], name: str) -> str:
-    """Return the op id `name`, or the only one that begins with it; `NotFoundError` if there is not one.
+def check_op_name(name: str) -> None:
+    """Raise `UsageError` unless `name` can be an op id, or the first digits of one."""
+    if not _OP_NAME.match(name):
+        raise UsageError(
+            f"{name!r} is not an op id: a lower-case UUID4 is expected, or its first {PREFIX_LENGTH} digits; "
+            "'muse session tail SESSION --json' and 'muse blame FILE --ops' show them"
+        )
 
-    The ids that could be meant are listed.
+
+def named_op(entries: Iterable[OpEntry], name: str, session_id: str = "") -> str:
+    """Return the op id `name`, or the only one that begins with it.
+
+    Raises `UsageError` for what can be no op id, and `NotFoundError` if there is not one: the ids that could
+    be meant are listed. `session_id` says whose entries they are, for the message.
     """
+    check_op_name(name)
     found = {entry["op_id"] for entry in entries if entry["op_id"].startswith(name)}
     if name in found:
         return name
-    if len(name) < _SHORTEST_NAME or len(found) != 1:
-        is_named = len(name) >= _SHORTEST_NAME and found
-        held = f"{len(found)} ops that start with" if is_named else "no op"
-        help_text = f"{candidates_text(sorted(found))}; give more digits" if is_named else _SEE_ALL
-        raise NotFoundError(f"the session has {held} {name!r}: {help_text}")
+    if len(found) != 1:
+        where = f"session {session_id!r}" if session_id else "the session"
+        held = f"{len(found)} ops that start with" if found else "no op"
+        choice = f"{candidates_text(sorted(found))}; give more digits"
+        help_text = choice if found else f"'muse session tail {session_id or 'SESSION'} --json' shows its ops"
+        raise NotFoundError(f"{where} has {held} {name!r}: {help_text}")
     return found.pop()
 
 
-def up_to_op(name: str) -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
+def up_to_op(name: str, session_id: str = "") -> Callable[[Sequence[OpEntry]], list[OpEntry]]:
     """Choose the entries up to the op of that name, itself included; see `named_op`."""
 
     def choose(entries: Sequence[OpEntry]) -> list[OpEntry]:
-        op_id = named_op(entries, name)
+        op_id = named_op(entries, name, session_id)
         place = next(place for place, entry in enumerate(entries) if entry["op_id"] == op_id)
         return list(entries[: place + 1])
 

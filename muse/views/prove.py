@@ -1,13 +1,12 @@
 """Finds the commit that covers an op, and makes the proof of it."""
 
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
 from muse.core.entry import OpEntry, is_op_id
 from muse.core.op_log import list_sessions
-from muse.errors import MuseError, NotFoundError, UsageError
+from muse.errors import MuseError, NotFoundError
 from muse.history.commit_record import CommitRecord
 from muse.history.covered_ops import (
     SealedCommit,
@@ -27,9 +26,8 @@ from muse.history.proof import (
     make_proofs,
 )
 from muse.history.repository import Repository
-from muse.history.revision import PREFIX_LENGTH, one_beginning_with
-
-_PREFIX = re.compile(rf"[0-9a-f][0-9a-f-]{{{PREFIX_LENGTH - 1},34}}\Z")
+from muse.history.revision import one_beginning_with
+from muse.views.as_of import check_op_name
 
 
 class NotCommittedError(MuseError):
@@ -74,10 +72,7 @@ def prove(repository: Repository, op_id: str, session_id: str | None = None) -> 
 
 def _whole_id(repository: Repository, prefix: str, sessions: Iterable[str]) -> str:
     """Return the only op id of the sessions that begins so; `UsageError` if there is not one."""
-    if not _PREFIX.match(prefix):
-        raise UsageError(
-            f"{prefix!r} is not an op id: a lower-case UUID4 is expected, or its first {PREFIX_LENGTH} digits"
-        )
+    check_op_name(prefix)
     found: set[str] = set()
     for name in sessions:
         with closing(open_session(repository.root, name, repository.storage)) as ops:

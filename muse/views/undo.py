@@ -22,6 +22,7 @@ from muse.domain import (
 )
 from muse.errors import InvalidEntryError, NotFoundError
 from muse.history.repository import Repository, TreeFiles
+from muse.history.revision import candidates_text
 from muse.plugins.op_fields import undone_by
 from muse.plugins.registry import find_plugin
 from muse.session.live import LiveSession
@@ -148,7 +149,11 @@ def undo(
     chosen, undoings = _first_look(session.log.entries(), is_wanted)
     wanted = {entry["op_id"]: entry for entry in chosen}
     if not wanted:
-        raise NotFoundError(f"no op of session {session_id!r} is meant: see 'muse session tail'")
+        actors = candidates_text(sorted({entry["actor_id"] for entry in session.log.entries()}))
+        raise NotFoundError(
+            f"no op of session {session_id!r} is meant: its ops are by {actors or 'nobody'}; "
+            f"'muse session tail {session_id} --json' shows their actors, intents and ids"
+        )
     undoing = _Undo(session, wanted, actor_id, UndoOutcome(intent_id=_intent_of(wanted, actor_id, undoings)))
     if dry_run:
         undoing.is_dry = True
@@ -160,7 +165,7 @@ def undo(
 def named_ops(session: LiveSession, names: Sequence[str]) -> list[str]:
     """Return the op ids of which these are the beginnings; see `named_op`."""
     known = list(session.log.entries()) if names else []
-    return [named_op(known, name) for name in names]
+    return [named_op(known, name, session.log.session_id()) for name in names]
 
 
 class _Undo:

@@ -56,7 +56,7 @@ def test_the_state_at_an_op_has_all_ops_up_to_it(root: Path) -> None:
     assert notes_at(root, up_to_lamport(99))["n0"] == 1
     assert notes_at(root, up_to_lamport(0)) == {}
     with pytest.raises(NotFoundError, match="has no op"):
-        notes_at(root, up_to_op("nothing"))
+        notes_at(root, up_to_op("ffffffff"))
 
 
 def test_the_state_goes_by_the_total_order_and_not_by_that_of_the_log(root: Path) -> None:
@@ -136,6 +136,11 @@ def test_an_op_is_named_by_the_start_of_its_id() -> None:
     for entry, op_id in zip(entries, ids, strict=True):
         entry["op_id"] = op_id
     assert named_op(entries, "bbbb") == named_op(entries, "bbbb1111") == "bbbb1111"
-    for name, held in (("aaaa", "2 ops"), ("bbb", "no op"), ("", "no op"), ("cccc", "no op")):
-        with pytest.raises(NotFoundError, match=f"has {held}.*'{name}'"):
+    for name, held in (("aaaa", "2 ops"), ("cccc", "no op")):
+        with pytest.raises(NotFoundError, match=f"session 'jam' has {held}.*'{name}'"):
+            named_op(entries, name, "jam")
+    for name in ("bbb", "", "BBBB", "nothing", "bbbb" * 10):
+        with pytest.raises(
+            UsageError, match=f"'{name}' is not an op id.* its first 4 digits; 'muse session tail"
+        ):
             named_op(entries, name)

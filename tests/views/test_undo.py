@@ -12,7 +12,7 @@ import pytest
 from muse.core.entry import OpEntry
 from muse.core.op_log import make_op_entry
 from muse.disk import layout
-from muse.errors import NotFoundError
+from muse.errors import NotFoundError, UsageError
 from muse.history.repository import Repository, TreeFiles
 from muse.plugins.music.identified_score import identified_notes
 from muse.plugins.music.midi_file import Note
@@ -349,10 +349,12 @@ def test_a_domain_that_cannot_undo_says_so(session: LiveSession) -> None:
 
 
 def test_nothing_meant_is_an_error_and_an_unknown_op_too(session: LiveSession) -> None:
-    with pytest.raises(NotFoundError, match="no op of session 'jam' is meant"):
+    with pytest.raises(NotFoundError, match="no op of session 'jam' is meant: its ops are by ada, bob;"):
         undo(session, by_actor("nobody"), "eve")
-    with pytest.raises(NotFoundError, match="has no op 'x'"):
-        named_ops(session, ["x"])
+    with pytest.raises(NotFoundError, match="session 'jam' has no op '0000': 'muse session tail jam --json'"):
+        named_ops(session, ["0000"])
+    with pytest.raises(UsageError, match=r"'abc' is not an op id: .*'muse session tail SESSION --json'"):
+        named_ops(session, ["abc"])
 
 
 def test_many_actors_many_edits_and_one_is_undone(session: LiveSession) -> None:

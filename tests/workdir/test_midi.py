@@ -1,9 +1,14 @@
 """MIDI files in a directory, and a session: recorded note by note, merged in three ways."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import mido
 import pytest
 
 from muse.checks.verify import verify_repository
@@ -110,6 +115,46 @@ def test_notes_of_others_are_merged_and_come_to_the_disk(root: Path) -> None:
     assert sorted(sound((root / "a.mid").read_bytes())) == merged
     assert (root / "a.mid").read_bytes() == files(root)["a.mid"]
     assert record(root).recorded == []
+
+
+def saved(path: Path, notes: Sequence[tuple[int, int, int]]) -> Counter[tuple[int, str]]:
+    """Save notes as a sequencer does that writes what starts at a tick first; return what happens when."""
+    control = mido.Message("control_change", control=7, value=90)
+    events = [(0, 0, control), (480, 2, control.copy(value=70))]
+    for pitch, start, length in notes:
+        events.append((start, 1, mido.Message("note_on", note=pitch, velocity=80)))
+        events.append((start + length, 3, mido.Message("note_off", note=pitch, velocity=10)))
+    track, last = mido.MidiTrack(), 0
+    for tick, _, message in sorted(events, key=itemgetter(0, 1)):
+        track.append(message.copy(time=tick - last))
+        last = tick
+    mido.MidiFile(ticks_per_beat=480, tracks=[track]).save(path)
+    return played(path)
+
+
+def played(path: Path) -> Counter[tuple[int, str]]:
+    track = mido.MidiFile(path).tracks[0]
+    ticks = accumulate(message.time for message in track)
+    return Counter((tick, repr(message.copy(time=0))) for tick, message in zip(ticks, track, strict=True))
+
+
+def test_a_file_that_was_just_saved_may_be_written_again_but_plays_the_same(root: Path) -> None:
+    path, repeated = root / "a.mid", (64, 1440, 480)
+    saved(path, TUNE)
+    first = path.read_bytes()
+    record(root)
+    assert path.read_bytes() == first  # a new file stays as it is, to the byte
+    music = saved(path, [*TUNE, (64, 960, 480), repeated, (72, 480, 480)])
+    second = path.read_bytes()
+    outcome = record(root)
+    assert outcome.brought is not None
+    assert outcome.brought.written == ["a.mid"]
+    assert path.read_bytes() != second  # at one tick come ends of notes before starts
+    assert played(path) == music
+    assert not record(root).recorded
+    path.write_bytes(second)
+    assert [one.change.path for one in record(root).recorded] == ["a.mid"]
+    assert path.read_bytes() == second == files(root)["a.mid"]  # saved so once more, it stays so
 
 
 def test_a_note_that_others_deleted_comes_back_as_it_was_changed_here(root: Path) -> None:

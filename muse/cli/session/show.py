@@ -41,7 +41,7 @@ def show(
     output = invocation.output
     repository = invocation.repository()
     session = check_session(repository, session)
-    point = chosen_point(at, lamport, time)
+    point = chosen_point(session, at, lamport, time)
     if point is not None:
         show_state(invocation, session, point, out)
         return

@@ -15,13 +15,13 @@ from muse.views.as_of import SessionState, read_session, state_at, up_to_lamport
 
 
 def chosen_point(
-    op_id: str | None, lamport_ts: int | None, time: str | None
+    session_id: str, op_id: str | None, lamport_ts: int | None, time: str | None
 ) -> Callable[[Sequence[OpEntry]], list[OpEntry]] | None:
     """Return a function that chooses the entries up to the given point; None if no point is given."""
     if sum(given is not None for given in (op_id, lamport_ts, time)) > 1:
         raise UsageError("--at, --lamport and --time each name a point: give one of them")
     if op_id is not None:
-        return up_to_op(op_id)
+        return up_to_op(op_id, session_id)
     if lamport_ts is not None:
         return up_to_lamport(lamport_ts)
     return None if time is None else up_to_time(time)

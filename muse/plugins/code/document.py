@@ -1,7 +1,8 @@
 """One text as a CRDT document: pycrdt (Yjs), with positions in code points."""
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from muse.errors import DomainError
 from muse.plugins.code.update import (
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Patch = tuple[int, int, str]
 """Position, how much goes, what comes: in code points."""
+
+Delta = Sequence[Mapping[str, Any]]
+"""A change of a text, told from its start: what stays (`retain`), goes (`delete`), comes (`insert`)."""
 
 _LAST = 1 << 52
 """What such a client writes at one place comes after what others write there: their ids are lower."""
@@ -85,6 +89,10 @@ class TextDocument:
     def fork(self, client: int) -> "TextDocument":
         """Return a copy that edits as another client."""
         return TextDocument(client, self.state())
+
+    def observe(self, changed: Callable[[Delta], None]) -> None:
+        """Call `changed` with each change of the text from now on: see `patches_of`."""
+        self._observed = self._root.observe(lambda event: changed(event.delta))  # type: ignore[attr-defined]
 
     def apply(self, update: Update) -> None:
         """Take in an edit of another replica, whose causes are here. A known edit changes nothing."""
@@ -317,6 +325,24 @@ def check_place(position: int, length: int, size: int) -> None:
     if position < 0 or length < 0 or position + length > size:
         what = f"characters {position} to {position + length}" if length else f"position {position}"
         raise DomainError(f"{what} of a text of {size} characters cannot be: count code points from 0")
+
+
+def patches_of(text: str, delta: Delta) -> Iterator[Patch]:
+    """Yield what a delta does to a text, as patches one after the other, with what stays between them."""
+    data = b"" if text.isascii() else text.encode()  # the library counts in bytes of UTF-8
+    at = place = length = 0
+    added = ""
+    for part in [*delta, {"retain": 0}]:
+        come, size = part.get("insert", ""), part.get("delete", part.get("retain", 0))
+        count = len(data[at : at + size].decode()) if data else size
+        at += size
+        if "retain" not in part:
+            length, added = length + count, added + come
+            continue
+        if length or added:
+            yield place, length, added
+        place += len(added) + count
+        length, added = 0, ""
 
 
 def patch_between(old: str, new: str) -> list[Patch]:

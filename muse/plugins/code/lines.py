@@ -1,8 +1,9 @@
 """The lines of a text as it changes: which changes made each line, and which wrote in it. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from muse.plugins.code.document import patch_between
+from muse.plugins.code.document import Patch, patch_between
 
 
 @dataclass(slots=True, eq=False)
@@ -43,19 +44,33 @@ class TextLines:
         """Make the lines of a text that one change brought as a whole."""
         return cls(text, [TracedLine(made=place, changed=place) for _ in range(text.count("\n") + 1)])
 
-    def become(self, text: str, place: int) -> list[TracedLine]:
-        """Take in the text as it is after the change at `place`.
+    def take(self, patches: Iterable[Patch], place: int) -> list[TracedLine]:
+        """Take in patches of the change at `place`, one after the other.
 
-        Returns the lines in which it wrote or from which it took, also those that are gone after it.
+        What a patch brings as it was is left alone. Returns the lines in which it wrote or from which it
+        took, also those that are gone after it, and those between.
         """
         written: list[TracedLine] = []
-        for start, length, added in patch_between(self.text, text):
-            size = length + len(added)
-            shift = 0 if length and added else _to_line_start(text if added else self.text, start, size)
-            begin = start - shift
-            come = text[begin : begin + size] if added and not length else added
-            written = self._patch(begin, begin + length, come, place)
-        self.text = text
+        behind = len(self.lines)
+        for start, length, added in patches:
+            for offset, less, more in patch_between(self.text[start : start + length], added):
+                written += self._take(start + offset, less, more, place)
+                written += self.lines[behind : self.place]
+                behind = self.place + more.count("\n") + 1
+        return list(dict.fromkeys(written))
+
+    def become(self, text: str, place: int) -> list[TracedLine]:
+        """Do as `take` does for the one patch, from end to end, that leads to the text after the change."""
+        return self.take(patch_between(self.text, text), place)
+
+    def _take(self, start: int, length: int, added: str, place: int) -> list[TracedLine]:
+        size = length + len(added)
+        after = f"{self.text[:start]}{added}{self.text[start + length :]}"
+        shift = 0 if length and added else _to_line_start(after if added else self.text, start, size)
+        begin = start - shift
+        come = after[begin : begin + size] if added and not length else added
+        written = self._patch(begin, begin + length, come, place)
+        self.text = after
         return written
 
     def number_of(self, line: TracedLine) -> int:
@@ -91,6 +106,8 @@ class TextLines:
         if joins:
             new[0].writers.update({**old[-1].writers, **new[0].writers})
             new[0].deleters.update({**old[-1].deleters, **new[0].deleters})
+            new[0].told |= old[-1].told
+            lost[-1] = ""  # what was in it is in the first now
         self.lines[first : first + len(old)] = new
         inner = range(1, len(old) - 1)
         taken = (line for number, line in enumerate(old) if lost[number] or number in inner)
@@ -98,8 +115,13 @@ class TextLines:
 
 
 def _to_line_start(text: str, start: int, size: int) -> int:
-    """Return how far back a stretch of text may start, so that it starts with a line; 0 if it may not."""
+    """Return how far back a stretch of text may start, so that it starts with a line; 0 if it may not.
+
+    One that is whole lines behind a line, without the end of the last, stays where it is.
+    """
     end, shift = start + size, 0
+    if text[start] == "\n" and text[end : end + 1] in {"", "\n"}:
+        return 0
     while shift < start and text[start - shift - 1] != "\n":
         shift += 1
         if text[start - shift] != text[end - shift]:

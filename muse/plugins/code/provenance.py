@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from muse.causality import CausalHistory
 from muse.domain import HIDDEN, Origin, Overlap
 from muse.plugins.code.deletions import Deletion, Deletions
+from muse.plugins.code.document import Delta, patches_of
 from muse.plugins.code.encodings import decode, detect
 from muse.plugins.code.lines import TextLines, TracedLine
 from muse.plugins.code.live_tree import LiveFile
@@ -76,6 +77,7 @@ class _Watch:
         self.merger.tree.on_opened = self._opened
         self.texts: dict[str, TextLines] = {}
         self.came_from: dict[str, str] = {}
+        self._deltas: dict[str, list[Delta]] = {}  # file id -> what is not in `texts` yet
         for file_id in self.merger.tree.opened():  # they were removed from outside
             self._opened(self.merger.tree.file(file_id), "")
 
@@ -86,25 +88,32 @@ class _Watch:
         """Take up a file that was there, before anything is done to it."""
         text = _text_of(file)
         if text is not None:
-            self.texts[file.file_id] = TextLines.before_all(text)
-            self.came_from[file.file_id] = path or f"{HIDDEN}{file.file_id}"
+            self._begin(file, TextLines.before_all(text), path or f"{HIDDEN}{file.file_id}")
+
+    def _begin(self, file: LiveFile, text: TextLines, came_from: str) -> None:
+        self.texts[file.file_id], self.came_from[file.file_id] = text, came_from
+        deltas = self._deltas[file.file_id] = []
+        if file.document is not None:
+            file.document.observe(deltas.append)
 
     def _taken(self, place: int, op: CodeOp) -> None:
         if op.kind not in {"edit", "rewrite", "create"}:
             return
-        text = _text_of(self.merger.tree.file(op.file_id))
+        file = self.merger.tree.file(op.file_id)
+        text = _text_of(file)
         if text is None:
             self.texts.pop(op.file_id, None)
         elif op.file_id in self.texts:
             self.wrote(place, op, self.texts[op.file_id])
         else:
-            self.texts[op.file_id] = TextLines.made_by(text, place)
-            self.came_from[op.file_id] = ""
+            self._begin(file, TextLines.made_by(text, place), "")
 
-    def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
-        now = _text_of(self.merger.tree.file(op.file_id))
-        if now is not None:
-            text.become(now, place)
+    def wrote(self, place: int, op: CodeOp, text: TextLines) -> list[TracedLine]:
+        """Take in what an op did to a text; return the lines from the first to the last that it touched."""
+        deltas, now = self._deltas[op.file_id], _text_of(self.merger.tree.file(op.file_id))
+        lines = [line for delta in deltas for line in text.take(patches_of(text.text, delta), place)]
+        deltas.clear()
+        return lines if now is None else lines + text.become(now, place)
 
 
 def _text_of(file: LiveFile) -> str | None:
@@ -133,12 +142,11 @@ class _Overlaps(_Watch):
         if self._places:
             self.merger.take([self.entries[place] for place in self._places])
 
-    def wrote(self, place: int, op: CodeOp, text: TextLines) -> None:
+    def wrote(self, place: int, op: CodeOp, text: TextLines) -> list[TracedLine]:
         document, update = self.merger.tree.file(op.file_id).document, op.update
+        lines = super().wrote(place, op, text)
         if place < 0 or document is None:
-            super().wrote(place, op, text)
-            return
-        lines = text.become(document.text, place)
+            return lines
         only_deletes = update is not None and not update.text
         if update is not None:
             deletions = self._deletions.setdefault(op.file_id, Deletions())
@@ -154,6 +162,7 @@ class _Overlaps(_Watch):
             if not only_deletes:
                 self._compare(place, op, text, line, line.deleters.values())
             (line.deleters if only_deletes else line.writers)[actor] = place
+        return lines
 
     def _compare(
         self, place: int, op: CodeOp, text: TextLines, line: TracedLine, earlier_ones: Iterable[int]

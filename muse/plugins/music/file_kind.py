@@ -52,7 +52,16 @@ def kind_of_file(data: bytes) -> str:
         return "an MP3 recording"
     if start[4:8] == b"ftyp":
         return "an MP4 or M4A file"
-    return "a text" if _is_text(start) else f"a file that starts with {data[:4]!r} instead of b'MThd'"
+    if _is_text(start):
+        return "a text"
+    return f"a file that begins with {_named(start[:4])}, as no MIDI file does"
+
+
+def _named(start: bytes) -> str:
+    """Name the first bytes of a file for people: as text where they are letters, else byte by byte."""
+    if start.isascii() and start.decode("ascii").isprintable():
+        return f'"{start.decode("ascii")}"'
+    return f"the {'byte' if len(start) == 1 else 'bytes'} {start.hex(' ')}"
 
 
 def _is_text(start: bytes) -> bool:

@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse.core.entry import OpEntry, total_order
+from muse.core.op_log import OpLog
 from muse.domain import Overlap
 from muse.plugins.code import CodePlugin
 from muse.plugins.code.lines import TextLines
 from muse.plugins.code.ops import text_edit
+from muse.session.text_replica import CodeReplica
+from muse.testing.memory_storage import InMemoryStorage
 from tests.plugins.code.test_code import Two, new_file, raw
 from tests.samples.code_samples import Head
 
@@ -163,6 +166,22 @@ def test_a_deletion_beside_what_another_wrote_or_of_what_another_deleted_is_no_o
         two = Two({"a.py": b"one\ntwo\nthree\n"})
         made = [*two.ada.edit("a.py", [first]), *two.bob.edit("a.py", [second])]
         assert overlaps(two.head, made) == []
+
+
+def test_two_who_wrote_in_a_line_between_those_that_a_third_deleted_unseen_are_named() -> None:
+    two = Two({"a.py": b"one\ntwo\nthree\n"})
+    line = two.bob.insert("a.py", 4, "bob\n")
+    two.ada.take([line])
+    made = [line, two.ada.insert("a.py", 4, "ada ")]
+    eve = CodeReplica(two.repository, OpLog("root", "eve", storage=InMemoryStorage()), "eve")
+    made += [eve.delete("a.py", 0, 8), two.bob.insert("a.py", 7, "!")]
+    for stamp, entry in enumerate(made, 1):
+        entry["lamport_ts"] = stamp
+    pairs = [
+        {made[found.kept]["actor_id"], made[found.overwritten]["actor_id"]}
+        for found in overlaps(two.head, made)
+    ]
+    assert {"ada", "bob"} in pairs
 
 
 def test_what_was_seen_before_it_was_deleted_is_no_overlap() -> None:

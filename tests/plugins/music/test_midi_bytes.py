@@ -230,7 +230,9 @@ def test_an_envelope_grows_with_the_file_in_it() -> None:
         (b"OggS\x00", "an Ogg recording"),
         (b"\x00\x00\x00\x20ftypM4A ", "an MP4 or M4A file"),
         (b"404: Not Found", "a text"),
-        (TRACK, r"a file that starts with b'\\x00\\x90<@'"),
+        (TRACK, "a file that begins with the bytes 00 90 3c 40, as no MIDI file does;"),
+        (b"\x00", "a file that begins with the byte 00, as no MIDI file does;"),
+        (b"PSF2\x01\x02", 'a file that begins with "PSF2", as no MIDI file does;'),
     ],
 )
 def test_what_is_no_midi_file_is_named_for_what_it_is(data: bytes, kind: str) -> None:
