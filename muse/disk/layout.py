@@ -199,6 +199,11 @@ def known_effects_file(root: str, session_id: str) -> str:
     return os.path.join(session_directory(root, session_id), "effects.lines")
 
 
+def items_sum_file(root: str, session_id: str) -> str:
+    """Return the cache of the sum of a log's items, by which replicas see that nothing is new in it."""
+    return os.path.join(session_directory(root, session_id), "items.sum")
+
+
 def orphans_file(root: str, session_id: str) -> str:
     """Return the file of entries whose parents have not come; it exists only while there are any."""
     return os.path.join(session_directory(root, session_id), "held.jsonl")

@@ -37,8 +37,8 @@ class CountingPeer:
         found: Identity = self._ask("identity")
         return found
 
-    def sessions(self) -> list[str]:
-        found: list[str] = self._ask("sessions")
+    def sessions(self) -> dict[str, str]:
+        found: dict[str, str] = self._ask("sessions")
         return found
 
     def reconcile(self, session_id: str, message: bytes) -> bytes:

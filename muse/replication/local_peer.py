@@ -29,6 +29,7 @@ from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.session_history import SessionHistories, session_histories
 from muse.replication.log_items import read_items
+from muse.replication.log_sums import keep_sum, kept_sum, log_version
 from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
 from muse.replication.received import check_hash, commit_in, entries_in, snapshot_in
 from muse.replication.reconcile import ItemSet, respond
@@ -66,14 +67,20 @@ class LocalPeer(Resource):
 
     # -- ops ------------------------------------------------------------------------------------
 
-    def sessions(self) -> list[str]:
-        return list_sessions(self._root, storage=self.storage)
+    def sessions(self) -> dict[str, str]:
+        found = list_sessions(self._root, storage=self.storage)
+        return {session_id: kept_sum(self._root, session_id, self.storage) for session_id in found}
 
     def items(self, session_id: str) -> ItemSet:
         """Return what the session's log held when this was first asked since a commit brought ops."""
         file, _ = self._session(session_id)
         if session_id not in self._items:
-            self._items[session_id] = read_items(file, lambda _damage: self.damaged_sessions.add(session_id))
+            version = log_version(self._root, session_id, self.storage)
+            items = read_items(file, lambda _damage: self.damaged_sessions.add(session_id))
+            self._items[session_id] = items
+            is_same = version == log_version(self._root, session_id, self.storage)
+            if version is not None and is_same and session_id not in self.damaged_sessions:
+                keep_sum(self._root, session_id, version, items.fingerprint(0, len(items)), self.storage)
         return self._items[session_id]
 
     def reconcile(self, session_id: str, message: bytes) -> bytes:

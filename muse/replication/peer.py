@@ -87,8 +87,11 @@ class Peer(Receiver, Protocol):
         """Return what this replica is, and of which repository."""
         ...
 
-    def sessions(self) -> list[str]:
-        """Return the ids of all sessions here."""
+    def sessions(self) -> dict[str, str]:
+        """Return all sessions here: by id, the sum of the items of its log, "" where that is not known.
+
+        Equal sums are of equal logs: the fingerprint of all items, in hex; see `muse.replication.reconcile`.
+        """
         ...
 
     def reconcile(self, session_id: str, message: bytes) -> bytes:

@@ -69,11 +69,15 @@ def sync_sessions(
     An op that its domain can never apply comes along: a log that holds it has it everywhere, without effect.
     """
     check_same_repository(own, peer)
-    known = {*own.sessions(), *peer.sessions()}
+    ours, theirs = own.sessions(), peer.sessions()
+    known = {*ours, *theirs}
     if missing := sorted(set(session_ids) - known):
         raise NotFoundError(f"neither side has a session {missing[0]!r}: see 'muse session list'")
     for session_id in sorted(session_ids or known):
-        yield sync_session(own, peer, session_id, send=send, receive=receive)
+        if ours.get(session_id) and ours[session_id] == theirs.get(session_id):
+            yield SessionSync(session_id)
+        else:
+            yield sync_session(own, peer, session_id, send=send, receive=receive)
 
 
 def sync_session(

@@ -100,7 +100,8 @@ def _identity(peer: Peer, _asked: _Values, _data: bytes) -> bytes:
 
 
 def _sessions(peer: Peer, _asked: _Values, _data: bytes) -> bytes:
-    return pack({"sessions": peer.sessions()})
+    found = peer.sessions()
+    return pack({"sessions": [*found], "sums": {name: known for name, known in found.items() if known}})
 
 
 def _reconcile(peer: Peer, asked: _Values, data: bytes) -> bytes:
@@ -198,8 +199,10 @@ class WirePeer:
     def identity(self) -> Identity:
         return _converted(self._ask("identity", {})[0], Identity)
 
-    def sessions(self) -> list[str]:
-        return _converted(self._ask("sessions", {})[0].get("sessions"), list[str])
+    def sessions(self) -> dict[str, str]:
+        answered = self._ask("sessions", {})[0]
+        sums = _converted(answered.get("sums", {}), dict[str, str])  # a server of an earlier version has none
+        return {name: sums.get(name, "") for name in _converted(answered.get("sessions"), list[str])}
 
     def reconcile(self, session_id: str, message: bytes) -> bytes:
         return self._ask("reconcile", {"session_id": session_id}, message)[1]
