@@ -2,7 +2,10 @@
 
 import os
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -500,3 +503,46 @@ def test_what_is_kept_of_many_removed_files_goes_little_by_little(root: Path) ->
 
 def kept_parts(root: Path) -> int:
     return sum(place.is_file() for place in (root / ".muse/workdir/root.parts").rglob("*"))
+
+
+class NestedLocks(Storage):
+    """Notes which locks are taken while which others are held, by the names of their files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[str] = []
+        self.nested: set[tuple[str, str]] = set()
+
+    @contextmanager
+    def locked(self, path: str, *, exclusive: bool = True, wait: bool = True) -> Iterator[bool]:
+        name = os.path.basename(path)
+        with super().locked(path, exclusive=exclusive, wait=wait) as is_taken:
+            self.nested.update((other, name) for other in self.held)
+            self.held.append(name)
+            try:
+                yield is_taken
+            finally:
+                self.held.remove(name)
+
+
+def test_no_record_waits_for_a_commit_that_waits_for_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit takes the lock of the session first, and then that of the files."""
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    with LiveSession(str(root), "jam", storage=(of_commit := NestedLocks())) as live:
+        live.commit("one")
+    workdir(root).record()
+    append = GuardedLog.append_requests
+
+    def append_as_others_do(self: GuardedLog, requests: Sequence[Any], **options: Any) -> Any:
+        receipts = append(self, requests, **options)
+        with OpLog(str(root), "jam") as log:
+            log.record("bob", "text", {"op": "insert", "address": "x"})
+        return receipts
+
+    monkeypatch.setattr(GuardedLog, "append_requests", append_as_others_do)
+    (root / "a.txt").write_text("one\ntwo\n")
+    of_record = NestedLocks()
+    assert recorded(workdir(root, storage=of_record).record()) == ["a.txt"]
+    assert ("commit.lock", "working_tree.lock") in of_commit.nested
+    assert not of_record.nested & {(inner, outer) for outer, inner in of_commit.nested}
