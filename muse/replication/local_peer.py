@@ -28,6 +28,7 @@ from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.session_history import SessionHistories, session_histories
+from muse.history.signing import TrustedKeys
 from muse.replication.log_items import read_items
 from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
 from muse.replication.received import check_hash, commit_in, entries_in, snapshot_in
@@ -52,6 +53,7 @@ class LocalPeer(Resource):
         self.repository = Repository.open(root, storage)
         self._root = root
         self.storage = storage
+        self.keys = TrustedKeys(root, storage)
         self.damaged_sessions: set[str] = set()
         self._items: dict[str, ItemSet] = {}
         self._open: dict[str, tuple[SessionFile, LogReader]] = {}
@@ -238,6 +240,7 @@ class LocalPeer(Resource):
             snapshot = snapshot_in(data, digest)
             return partial(dag.write_snapshot, snapshot["manifest"], snapshot["created_at"])
         record = commit_in(data, digest)
+        self.keys.check_received(record, f"commit {digest}, as it was sent,")
         self._check_ops(record)
         return partial(dag.write_commit, record)
 
