@@ -1,7 +1,7 @@
 """A repository on a path of this machine as a peer."""
 
 import contextlib
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -59,6 +59,8 @@ class LocalPeer(Resource):
         self._open: dict[str, tuple[SessionFile, LogReader]] = {}
         self._logs: dict[str, SessionOps] = {}
         self._taking: OpLog | None = None  # open from batch to batch, as to open one is to read it
+        self._is_receiving = False
+        self._unsettled: set[str] | None = None  # the sessions to settle once nothing is received any more
         self._starts: dict[str, int] = {}  # where in a log the ops of the last commit put start
 
     def identity(self) -> Identity:
@@ -302,8 +304,15 @@ class LocalPeer(Resource):
 
     @contextlib.contextmanager
     def receiving(self) -> Iterator[None]:
-        with uncollected(self._root, self.storage):
-            yield
+        self._is_receiving = True
+        try:
+            with uncollected(self._root, self.storage):
+                yield
+        finally:
+            self._is_receiving = False
+            moved, self._unsettled = self._unsettled, None
+            if moved is not None:
+                self.settle(moved)
 
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
         came = self._came(new, expected)
@@ -371,11 +380,16 @@ class LocalPeer(Resource):
         self.settle({seal.session_id for seal in seals if seal is not None})
         return kept
 
-    def settle(self, moved: Container[str] = ()) -> None:
+    def settle(self, moved: Collection[str] = ()) -> None:
         """Count what the branches hold as committed; a fault that hinders it is told by the next commit.
 
-        History is read once. Sessions are looked into that have `moved`, or whose checkpoint is behind.
+        History is read once. Sessions are looked into that have `moved`, or whose checkpoint is behind. While
+        something is received it waits for the end of that: it takes the lock of a session, whose holder may
+        wait for a collector, and that for who receives.
         """
+        if self._is_receiving:
+            self._unsettled = {*(self._unsettled or ()), *moved}
+            return
         self._let_go()
         dag = self.repository.dag
         with contextlib.suppress(MuseError):

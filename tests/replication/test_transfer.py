@@ -32,6 +32,7 @@ from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from muse.testing import FailingStorage
 from muse.upkeep.archive import archive_session, restore_session
+from tests.samples.nested_locks import NestedLocks
 from tests.samples.replicas import (
     DOMAIN,
     NOW,
@@ -247,6 +248,28 @@ def test_metadata_state_signature_and_named_objects_come_along(two: Two) -> None
         assert here.repository.dag.read_commit(record["commit_id"]) == record
         assert here.lacks("object", [named, kept]) == []
         assert here.repository.dag.read_snapshot(state)["manifest"] == {"state": kept}
+
+
+def test_nobody_who_receives_commits_waits_for_one_who_waits_for_a_collector(
+    two: Two, tmp_path: Path
+) -> None:
+    """A commit has the lock of its session as it waits for a collector, which waits for all who receive."""
+    first, second = two
+    play(first, 61)
+    play(second, 62)
+    of_pull, of_push, of_clone = NestedLocks(), NestedLocks(), NestedLocks()
+    with LocalPeer(str(second), of_pull) as here, LocalPeer(str(first)) as there:
+        assert pull(here, there).transfers[0].result == "merged"
+    with LocalPeer(str(second)) as here, LocalPeer(str(first), of_push) as there:
+        assert push(here, there).transfers[0].result == "fast-forward"
+    with LocalPeer(str(first)) as there:
+        clone(there, str(tmp_path / "third"), of_clone)
+    for locks in (of_pull, of_push, of_clone):
+        inside = {inner for outer, inner in locks.nested if outer == "gc.lock"}
+        assert inside & {"gc.lock", "gc.turnstile.lock", "commit.lock"} == set()
+        with_session = {inner for outer, inner in locks.nested if outer == "commit.lock"}
+        assert "gc.lock" in with_session  # they were settled all the same
+    assert_sound(first, second, tmp_path / "third")
 
 
 def signed(two: Two, tmp_path: Path) -> tuple[str, Path]:

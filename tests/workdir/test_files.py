@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from muse.session.text_replica import CodeReplica
 from muse.workdir.base import SWEPT_AT_ONCE
 from muse.workdir.presence import AwayError
 from muse.workdir.workdir import RecordOutcome, Workdir
+from tests.samples.nested_locks import NestedLocks
 from tests.workdir.test_midi import TUNE, midi
 
 
@@ -503,26 +503,6 @@ def test_what_is_kept_of_many_removed_files_goes_little_by_little(root: Path) ->
 
 def kept_parts(root: Path) -> int:
     return sum(place.is_file() for place in (root / ".muse/workdir/root.parts").rglob("*"))
-
-
-class NestedLocks(Storage):
-    """Notes which locks are taken while which others are held, by the names of their files."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: list[str] = []
-        self.nested: set[tuple[str, str]] = set()
-
-    @contextmanager
-    def locked(self, path: str, *, exclusive: bool = True, wait: bool = True) -> Iterator[bool]:
-        name = os.path.basename(path)
-        with super().locked(path, exclusive=exclusive, wait=wait) as is_taken:
-            self.nested.update((other, name) for other in self.held)
-            self.held.append(name)
-            try:
-                yield is_taken
-            finally:
-                self.held.remove(name)
 
 
 def test_no_record_waits_for_a_commit_that_waits_for_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
