@@ -384,8 +384,8 @@ class LocalPeer(Resource):
         """Count what the branches hold as committed; a fault that hinders it is told by the next commit.
 
         History is read once. Sessions are looked into that have `moved`, or whose checkpoint is behind. While
-        something is received it waits for the end of that: it takes the lock of a session, whose holder may
-        wait for a collector, and that for who receives.
+        something is received, this is put off to the end of that: it takes the lock of a session, and its
+        holder may wait for a collector, which waits for all that receive.
         """
         if self._is_receiving:
             self._unsettled = {*(self._unsettled or ()), *moved}
