@@ -14,6 +14,7 @@ import pytest
 from muse.checks.verify import Report, verify_repository
 from muse.core.line import frame
 from muse.core.op_log import OpLog
+from muse.disk import layout
 from muse.errors import MuseError, UsageError
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
@@ -319,6 +320,30 @@ def test_a_lost_branch_of_a_replica_that_diverged_names_its_own_newest_commit_ag
     assert repaired.is_sound
     pull_from(root, first)
     assert_sound(root)
+
+
+@pytest.mark.parametrize("place", [0, 31, 63])
+def test_a_branch_of_which_a_digit_became_another_names_its_commit_again(tmp_path: Path, place: int) -> None:
+    first, root = small_two(tmp_path)
+    play(root, 65)
+    branch = root / ".muse" / "refs" / "heads" / "main"
+    text = branch.read_text()
+    changed = text[:place] + ("0" if text[place] != "0" else "1") + text[place + 1 :]
+    branch.write_text(changed)
+    repaired = repair(root, first)
+    assert (branch.read_text(), repaired.is_sound, repaired.failed) == (text, True, ())
+    [aside] = [one.aside for one in repaired.mended if one.kind == "ref"]
+    assert Path(aside).read_text() == changed
+
+
+def test_a_branch_whose_commit_is_lost_on_both_sides_stays_and_is_named(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    play(root, 65)
+    head = Repository.open(str(root)).dag.head("main") or ""
+    Path(layout.commit_file(str(root), head)).unlink()
+    repaired = repair(root, first)
+    assert not repaired.is_sound
+    assert Repository.open(str(root)).dag.head("main") == head
 
 
 # -- one op with two bodies ------------------------------------------------------------------------
