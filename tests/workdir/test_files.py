@@ -62,6 +62,20 @@ def test_junk_and_what_the_ignore_file_names_is_left_alone(root: Path) -> None:
     assert (recorded(outcome), faults(outcome)) == ([".museignore", "keep.log"], {})
 
 
+@pytest.mark.parametrize(
+    "name", ["MUSE~1", "git~2", ".mu\u200cse", ".Mu\u017fe", "a/.gi\u200dt", ".git\u200c/x.txt"]
+)
+def test_a_name_that_some_file_system_takes_for_ours_is_named(root: Path, name: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("work")
+    (root / "b.txt").write_text("work")
+    outcome = workdir(root).record()
+    assert (recorded(outcome), list(faults(outcome))) == (["b.txt"], [name])
+    assert "is no part of a tree" in faults(outcome)[name]
+    (root / ".museignore").write_text(f"{name.partition('/')[0]}\n")
+    assert faults(workdir(root).record()) == {}
+
+
 def test_a_file_that_the_session_has_is_recorded_though_it_is_ignored_now(root: Path) -> None:
     (root / "a.log").write_text("one\n")
     workdir(root).record()
