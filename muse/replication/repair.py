@@ -195,6 +195,10 @@ def _mend_finding(mender: Mender, peer: Peer, finding: Finding) -> bool:
         return _mend_branch(mender, peer, finding.path)
     if finding.kind == "head":
         return _mend_head(mender, peer, finding.path)
+    if finding.kind == "workdir" and not finding.path.endswith(".json"):  # a record makes that again
+        aside = keep_aside(mender.own.repository.root, finding.path, mender.own.storage)
+        mender.mended.append(Mended("workdir", finding.path, aside))
+        return bool(aside)
     return False
 
 

@@ -24,6 +24,7 @@ from muse.replication.mend import Mended
 from muse.replication.repair import Repaired, repair_from
 from muse.session.live import LiveSession
 from muse.testing import FailingStorage
+from muse.workdir.workdir import Workdir
 from tests.samples.replicas import make_origin, make_replica, pull_from
 
 REPLICATED = ("objects", "commits", "snapshots", "refs", "op_log", "HEAD", "repo.json")
@@ -344,6 +345,36 @@ def test_a_branch_whose_commit_is_lost_on_both_sides_stays_and_is_named(tmp_path
     repaired = repair(root, first)
     assert not repaired.is_sound
     assert Repository.open(str(root)).dag.head("main") == head
+
+
+def damaged_directory(root: Path, name: str) -> tuple[Workdir, Path, bytes]:
+    """Record a text, and change a byte of what is remembered of it."""
+    (root / "a.txt").write_text("one\n")
+    directory = Workdir(Repository.open(str(root)), None, "ada", session_id="jam")
+    directory.record()
+    (root / "a.txt").write_text("one\ntwo\n")
+    directory.record()
+    path = next((root / ".muse" / "workdir").glob(name))
+    return directory, path, change_byte(path)
+
+
+def test_a_damaged_part_of_what_is_remembered_of_a_directory_is_set_aside(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    _, path, changed = damaged_directory(root, "root.parts/*/*")
+    repaired = repair(root, first)
+    assert repaired.is_sound
+    assert [(one.kind, one.name) for one in repaired.mended if one.aside] == [("workdir", str(path))]
+    assert [Path(one.aside).read_bytes() for one in repaired.mended if one.aside] == [changed]
+
+
+def test_damage_of_what_is_remembered_of_a_directory_is_named_until_the_next_record(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    directory, path, _ = damaged_directory(root, "root.json")
+    assert [one.path for one in repair(root, first).report.findings] == [str(path)]
+    (root / "a.txt").write_text("one\ntwo\nthree\n")
+    directory.record()
+    assert (root / "a.txt").read_text() == "one\ntwo\nthree\n"
+    assert_sound(root)
 
 
 # -- one op with two bodies ------------------------------------------------------------------------
