@@ -22,6 +22,7 @@ Kind = Literal[
     "signature",
     "coordination",
     "tokens",
+    "workdir",
 ]
 Needed = tuple[Literal["object", "snapshot", "commit"], str]
 """The kind and the id of what is lost or damaged: a sound copy of it, from elsewhere, ends the fault."""

@@ -14,8 +14,7 @@ from muse.disk import layout
 from muse.errors import MuseError
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.repository import Repository
-from muse.history.seal import read_seal
-from muse.history.signing import SignatureError, SigningUnavailableError, TrustedKeys
+from muse.history.signing import SignatureError, SigningUnavailableError, TrustedKeys, check_signer
 from muse.history.walk import ancestors, children_of
 
 
@@ -92,24 +91,20 @@ class _SignatureCheck:
                 self._found(path, error, needs)
 
     def _check(self, record: CommitRecord, path: str) -> None:
-        needs: Needed = ("commit", record["commit_id"])
-        seal = read_seal(record["message"])
-        signer = seal.signer_key_id if seal else None
-        if record["signature"] or record["signer_key_id"]:
+        is_signed = bool(record["signature"] or record["signer_key_id"])
+        if is_signed:
             self._signed.add(record["commit_id"])
-            if signer not in {None, record["signer_key_id"]}:
-                message = f"{path} is signed with another key than {signer}, which it was made with"
-                self._found(path, message, needs)
-                return
+        else:
+            self.report.unsigned.append(record["commit_id"])
+        try:
+            check_signer(record, path)
+        except SignatureError:
+            if not is_signed:
+                self._stripped.add(record["commit_id"])
+            raise
+        if is_signed:
             self._keys.check(record, path)
             self.report.signed += 1
-            return
-        self.report.unsigned.append(record["commit_id"])
-        if signer is not None:
-            self._stripped.add(record["commit_id"])
-            advice = "restore it from another copy"
-            message = f"{path} was signed with key {signer}, and its signature is gone: {advice}"
-            self._found(path, message, needs)
 
     def _follows_from_parents(self, commit_id: str) -> bool:
         return len(self._parents[commit_id]) > 1 and self._merges.follows_from_parents(

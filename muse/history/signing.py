@@ -18,6 +18,7 @@ from muse.disk.storage import LOCAL, Storage
 from muse.disk.system_calls import translated
 from muse.errors import CorruptionError, MuseError, NotFoundError, UsageError
 from muse.history.commit_record import CommitRecord
+from muse.history.seal import read_seal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -73,6 +74,21 @@ def signed_bytes(record: CommitRecord) -> bytes:
     """Return the bytes that a signature of `record` covers: `CONTEXT`, then JSON with sorted keys."""
     signed: dict[str, Any] = {name: record[name] for name in SIGNED_FIELDS}  # type: ignore[literal-required]
     return CONTEXT + orjson.dumps(signed, option=orjson.OPT_SORT_KEYS)
+
+
+def check_signer(record: CommitRecord, what: str) -> None:
+    """Raise `SignatureError` if a commit that was made to be signed has no signature, or that of another key.
+
+    No key is needed for that, as the message names it. `what` is how an error calls the commit.
+    """
+    seal = read_seal(record["message"])
+    signer = seal.signer_key_id if seal else None
+    if signer is None or (record["signature"] and record["signer_key_id"] == signer):
+        return
+    if record["signer_key_id"] not in {"", signer}:
+        raise SignatureError(f"{what} is signed with another key than {signer}, which it was made with")
+    advice = "restore it from another copy"
+    raise SignatureError(f"{what} was signed with key {signer}, and its signature is gone: {advice}")
 
 
 class Signer:
@@ -217,6 +233,21 @@ class TrustedKeys:
             raise SignatureError(
                 f"{path} has a wrong signature: its record is not the one that key {key_id} signed", path=path
             )
+
+    def check_received(self, record: CommitRecord, what: str) -> None:
+        """Raise `SignatureError` if a commit that came from elsewhere lost its signature, or has a wrong one.
+
+        A signature is compared where its key is trusted here. Of other faults of keys `muse verify` tells.
+        """
+        check_signer(record, what)
+        if record["signer_key_id"] not in set(self.ids()):
+            return
+        try:
+            self.check(record, what)
+        except SignatureError:
+            raise
+        except MuseError:
+            return  # the key is damaged, or the library is not installed
 
     def _find(self, key_id: str) -> "Ed25519PublicKey | None":
         if key_id not in self._known:

@@ -1,7 +1,7 @@
 """A repository on a path of this machine as a peer."""
 
 import contextlib
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -28,6 +28,7 @@ from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository
 from muse.history.seal import Seal, read_seal, root_of
 from muse.history.session_history import SessionHistories, session_histories
+from muse.history.signing import TrustedKeys
 from muse.replication.log_items import read_items
 from muse.replication.log_sums import keep_sum, kept_sum, log_version
 from muse.replication.peer import BATCH_BYTES, BATCH_OPS, Batch, Content, Identity, Kind
@@ -53,11 +54,14 @@ class LocalPeer(Resource):
         self.repository = Repository.open(root, storage)
         self._root = root
         self.storage = storage
+        self.keys = TrustedKeys(root, storage)
         self.damaged_sessions: set[str] = set()
         self._items: dict[str, ItemSet] = {}
         self._open: dict[str, tuple[SessionFile, LogReader]] = {}
         self._logs: dict[str, SessionOps] = {}
         self._taking: OpLog | None = None  # open from batch to batch, as to open one is to read it
+        self._is_receiving = False
+        self._unsettled: set[str] | None = None  # the sessions to settle once nothing is received any more
         self._starts: dict[str, int] = {}  # where in a log the ops of the last commit put start
 
     def identity(self) -> Identity:
@@ -245,6 +249,7 @@ class LocalPeer(Resource):
             snapshot = snapshot_in(data, digest)
             return partial(dag.write_snapshot, snapshot["manifest"], snapshot["created_at"])
         record = commit_in(data, digest)
+        self.keys.check_received(record, f"commit {digest}, as it was sent,")
         self._check_ops(record)
         return partial(dag.write_commit, record)
 
@@ -306,8 +311,15 @@ class LocalPeer(Resource):
 
     @contextlib.contextmanager
     def receiving(self) -> Iterator[None]:
-        with uncollected(self._root, self.storage):
-            yield
+        self._is_receiving = True
+        try:
+            with uncollected(self._root, self.storage):
+                yield
+        finally:
+            self._is_receiving = False
+            moved, self._unsettled = self._unsettled, None
+            if moved is not None:
+                self.settle(moved)
 
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
         came = self._came(new, expected)
@@ -375,11 +387,16 @@ class LocalPeer(Resource):
         self.settle({seal.session_id for seal in seals if seal is not None})
         return kept
 
-    def settle(self, moved: Container[str] = ()) -> None:
+    def settle(self, moved: Collection[str] = ()) -> None:
         """Count what the branches hold as committed; a fault that hinders it is told by the next commit.
 
-        History is read once. Sessions are looked into that have `moved`, or whose checkpoint is behind.
+        History is read once. Sessions are looked into that have `moved`, or whose checkpoint is behind. While
+        something is received, this is put off to the end of that: it takes the lock of a session, and its
+        holder may wait for a collector, which waits for all that receive.
         """
+        if self._is_receiving:
+            self._unsettled = {*(self._unsettled or ()), *moved}
+            return
         self._let_go()
         dag = self.repository.dag
         with contextlib.suppress(MuseError):

@@ -122,7 +122,9 @@ def mend_history(mender: Mender, tips: Iterable[str]) -> None:
 def _record(mender: Mender, commit_id: str) -> CommitRecord | None:
     """Read a commit, mended if need be; None if it cannot be."""
     with suppress(NotFoundError, CorruptionError, StorageError):
-        return mender.own.repository.dag.read_commit(commit_id)
+        record = mender.own.repository.dag.read_commit(commit_id)
+        mender.own.keys.check_received(record, f"commit {commit_id}")
+        return record
     mender.mend("commit", commit_id)
     with suppress(NotFoundError, CorruptionError, StorageError):
         return mender.own.repository.dag.read_commit(commit_id)

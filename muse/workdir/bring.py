@@ -1,6 +1,6 @@
 """Brings what others did into the files of a directory, never over what was done there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from muse.core.content_id import object_id
@@ -25,7 +25,7 @@ class Brought:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coming:
+class Coming:
     """A file that is to have this content, None for none; `row` is what is remembered of it then."""
 
     path: str
@@ -43,14 +43,22 @@ class Bringer:
         self._store = store
         self._directory = directory
 
-    def bring(self, found: Divergence, is_wanted: Callable[[str], bool], *, merges: bool) -> Brought:
-        """Write what the session has into files that are as they were, and merge where `merges` says so.
+    def look(
+        self, found: Divergence, is_wanted: Callable[[str], bool], *, merges: bool
+    ) -> tuple[Brought, list[Coming]]:
+        """Return what is to be written into files that are as they were, or merged where `merges` says so.
+
+        Files that agree with the session are taken into the base, those that cannot be merged are named.
+        """
+        outcome = Brought()
+        return outcome, list(self._coming(found, outcome, is_wanted, merges=merges))
+
+    def put(self, found: Divergence, coming: Collection[Coming], outcome: Brought) -> None:
+        """Write what is coming, and say so in `outcome`. No session is read.
 
         `found` says how the files are; they are looked at again before they are touched. What is about to be
         done is kept before it is done: after a crash, each file is known to be old or new.
         """
-        outcome = Brought()
-        coming = list(self._coming(found, outcome, is_wanted, merges=merges))
         if coming:
             rows = ((one.path, one.row or found.base.files.get(one.path)) for one in coming)
             found.base.coming = {path: row for path, row in rows if row is not None}
@@ -60,11 +68,10 @@ class Bringer:
                 self._put(found, one, outcome)
             except MuseError as error:
                 outcome.faults.append(FileFault(one.path, str(error)))
-        return outcome
 
     def _coming(
         self, found: Divergence, outcome: Brought, is_wanted: Callable[[str], bool], *, merges: bool
-    ) -> Iterator[_Coming]:
+    ) -> Iterator[Coming]:
         base, newest = found.base, self._newest.digests
         for path in sorted(base.differing(newest)):
             row, digest = base.files.get(path), newest.get(path)
@@ -78,7 +85,7 @@ class Bringer:
                 continue
             elif now == before:
                 content = None if digest is None else self._newest.files[path]
-                yield _Coming(path, content, None if digest is None else self._recorder.row_of(path))
+                yield Coming(path, content, None if digest is None else self._recorder.row_of(path))
             elif merges:
                 try:
                     yield self._merged(path, None if digest is None else row, found.contents.get(path))
@@ -91,7 +98,7 @@ class Bringer:
         else:
             base.files.pop(path, None)
 
-    def _merged(self, path: str, row: BaseFile | None, content: bytes | None) -> _Coming:
+    def _merged(self, path: str, row: BaseFile | None, content: bytes | None) -> Coming:
         steps = self._recorder.steps_for(path)
         if row is None or content is None or not isinstance(steps, CodeSteps):
             raise MuseError(
@@ -99,9 +106,9 @@ class Bringer:
                 "merges them or says why it cannot"
             )
         merged = steps.merged(path, row, content)
-        return _Coming(path, merged, self._recorder.row_of(path), is_merged=True)
+        return Coming(path, merged, self._recorder.row_of(path), is_merged=True)
 
-    def _put(self, found: Divergence, one: _Coming, outcome: Brought) -> None:
+    def _put(self, found: Divergence, one: Coming, outcome: Brought) -> None:
         """Replace or remove one file, if it is still as it was found."""
         path, directory = one.path, self._directory
         before, now = found.scan.files.get(path), directory.look(path)

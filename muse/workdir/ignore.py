@@ -32,8 +32,8 @@ def is_junk(path: str, is_directory: bool) -> bool:  # noqa: FBT001 - as `Skips`
         return True
     if name[:1] not in _ODD_STARTS and "~" not in path and path.isascii() and path[0] != ".":
         return False  # nearly all names, and each is asked for at each look through a directory
-    if any(may_mean(name, reserved) for reserved in RESERVED) or may_mean(path, NAMES_DIRECTORY):
-        return True
+    if name.lower() in RESERVED or may_mean(path, NAMES_DIRECTORY):
+        return True  # a name that some systems take for one of these is named, as one that no tree may have
     is_lock = name.startswith((".#", ".~lock.")) or (name.startswith("#") and name.endswith("#"))
     return not is_directory and (is_lock or _is_ours(name))
 

@@ -61,6 +61,16 @@ class ServerLink(Resource):
             with self._peer() as peer:
                 clone(peer, self._root, self._storage)
 
+    def exchange_first(self, session_id: str) -> None:
+        """Bring a session together before anything is recorded, if the server is there.
+
+        Where an older copy of the replica was put back, what the server has is not recorded again.
+        """
+        try:
+            self._exchange(session_id)
+        except MuseError as error:
+            self._note(str(error))
+
     def start(self, session_id: str, actor_id: str, wake: Callable[[], None]) -> None:
         """Begin to bring a session together, and to hear of it."""
         self._wake = wake

@@ -126,6 +126,7 @@ class Watcher:
             stack.enter_context(self._watching_alone())
             stack.enter_context(self._workdir.keeping_open())
             self._watch = stack.enter_context(TreeWatch(self._watched()))
+            self._meet_server_first()
             self._look_first()
             self._tell("started", self._start_words())
             if self._link is not None:
@@ -234,6 +235,10 @@ class Watcher:
             self._pause = _FIRST_PAUSE_SECONDS
 
     # -- looking --------------------------------------------------------------------------------
+
+    def _meet_server_first(self) -> None:
+        if self._link is not None and (session_id := self._workdir.session().session_id):
+            self._link.exchange_first(session_id)
 
     def _look_first(self) -> None:
         """Record what was changed while nobody watched; what cannot be done at all is told at once."""

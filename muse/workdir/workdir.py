@@ -279,10 +279,12 @@ class Workdir:
         from muse.workdir.bring import Bringer  # noqa: PLC0415
 
         bringer = Bringer(newest, recorder, self._store, self.directory)
+        is_wanted = partial(wanted.may_write, found) if brings else _nothing
+        # The session is looked at before the lock: that may wait for a commit, which waits for this lock.
+        outcome.brought, coming = bringer.look(found, is_wanted, merges=merges)
         tree_lock = layout.working_tree_lock_file(self.repository.root)
         with self.repository.storage.locked(tree_lock) if self._is_root else nullcontext():
-            is_wanted = partial(wanted.may_write, found)
-            outcome.brought = bringer.bring(found, is_wanted if brings else _nothing, merges=merges)
+            bringer.put(found, coming, outcome.brought)
         outcome.faults += outcome.brought.faults
         self._note_session(found.base, newest, recorder)
         self._store.write(found.base)

@@ -15,6 +15,7 @@ from muse.history.repository import Repository
 from muse.server.edge.access import Tokens
 from muse.session.guarded_log import GuardedLog
 from muse.session.policy import Policy, read_policy, write_policy
+from muse.workdir.workdir import Workdir
 from tests.samples.replicas import make_origin
 
 
@@ -56,6 +57,27 @@ def test_every_changed_byte_of_what_no_commit_seals_is_found(root: Path) -> None
             path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
             found = check_digested(str(root), LOCAL)
             assert [finding.path for finding in found] == [str(path)], (path, place)
+        path.write_bytes(data)
+
+
+def test_every_changed_byte_of_what_is_remembered_of_a_directory_is_found(tmp_path: Path) -> None:
+    root = tmp_path / "song"
+    Repository.init(str(root))
+    (root / "a.txt").write_text("one\n")
+    directory = Workdir(Repository.open(str(root)), None, "ada", session_id="jam")
+    directory.record()
+    (root / "a.txt").write_text("one\ntwo\n")
+    directory.record()
+    muse = root / ".muse"
+    kept = [*(muse / "workdir").glob("*.json"), *(muse / "workdir").glob("root.parts/*/*")]
+    assert len(kept) == 2
+    assert check_digested(str(root), LOCAL) == []
+    for path in kept:
+        data = path.read_bytes()
+        for place in range(len(data)):
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            found = check_digested(str(root), LOCAL)
+            assert [(one.path, one.kind) for one in found] == [(str(path), "workdir")], (path, place)
         path.write_bytes(data)
 
 

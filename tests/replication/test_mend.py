@@ -14,6 +14,7 @@ import pytest
 from muse.checks.verify import Report, verify_repository
 from muse.core.line import frame
 from muse.core.op_log import OpLog
+from muse.disk import layout
 from muse.errors import MuseError, UsageError
 from muse.history.repository import Repository
 from muse.plugins.music.midi_file import Note
@@ -23,6 +24,7 @@ from muse.replication.mend import Mended
 from muse.replication.repair import Repaired, repair_from
 from muse.session.live import LiveSession
 from muse.testing import FailingStorage
+from muse.workdir.workdir import Workdir
 from tests.samples.replicas import make_origin, make_replica, pull_from
 
 REPLICATED = ("objects", "commits", "snapshots", "refs", "op_log", "HEAD", "repo.json")
@@ -318,6 +320,60 @@ def test_a_lost_branch_of_a_replica_that_diverged_names_its_own_newest_commit_ag
     assert dag.head("main") == head
     assert repaired.is_sound
     pull_from(root, first)
+    assert_sound(root)
+
+
+@pytest.mark.parametrize("place", [0, 31, 63])
+def test_a_branch_of_which_a_digit_became_another_names_its_commit_again(tmp_path: Path, place: int) -> None:
+    first, root = small_two(tmp_path)
+    play(root, 65)
+    branch = root / ".muse" / "refs" / "heads" / "main"
+    text = branch.read_text()
+    changed = text[:place] + ("0" if text[place] != "0" else "1") + text[place + 1 :]
+    branch.write_text(changed)
+    repaired = repair(root, first)
+    assert (branch.read_text(), repaired.is_sound, repaired.failed) == (text, True, ())
+    [aside] = [one.aside for one in repaired.mended if one.kind == "ref"]
+    assert Path(aside).read_text() == changed
+
+
+def test_a_branch_whose_commit_is_lost_on_both_sides_stays_and_is_named(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    play(root, 65)
+    head = Repository.open(str(root)).dag.head("main") or ""
+    Path(layout.commit_file(str(root), head)).unlink()
+    repaired = repair(root, first)
+    assert not repaired.is_sound
+    assert Repository.open(str(root)).dag.head("main") == head
+
+
+def damaged_directory(root: Path, name: str) -> tuple[Workdir, Path, bytes]:
+    """Record a text, and change a byte of what is remembered of it."""
+    (root / "a.txt").write_text("one\n")
+    directory = Workdir(Repository.open(str(root)), None, "ada", session_id="jam")
+    directory.record()
+    (root / "a.txt").write_text("one\ntwo\n")
+    directory.record()
+    path = next((root / ".muse" / "workdir").glob(name))
+    return directory, path, change_byte(path)
+
+
+def test_a_damaged_part_of_what_is_remembered_of_a_directory_is_set_aside(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    _, path, changed = damaged_directory(root, "root.parts/*/*")
+    repaired = repair(root, first)
+    assert repaired.is_sound
+    assert [(one.kind, one.name) for one in repaired.mended if one.aside] == [("workdir", str(path))]
+    assert [Path(one.aside).read_bytes() for one in repaired.mended if one.aside] == [changed]
+
+
+def test_damage_of_what_is_remembered_of_a_directory_is_named_until_the_next_record(tmp_path: Path) -> None:
+    first, root = small_two(tmp_path)
+    directory, path, _ = damaged_directory(root, "root.json")
+    assert [one.path for one in repair(root, first).report.findings] == [str(path)]
+    (root / "a.txt").write_text("one\ntwo\nthree\n")
+    directory.record()
+    assert (root / "a.txt").read_text() == "one\ntwo\nthree\n"
     assert_sound(root)
 
 

@@ -21,6 +21,7 @@ from muse.errors import ConflictError, CorruptionError, NotFoundError, StorageEr
 from muse.history.commit_record import CommitRecord, make_commit_record, state_snapshots
 from muse.history.dag import CommitDag
 from muse.history.repository import Repository
+from muse.history.signing import SignatureError, TrustedKeys, create_key
 from muse.plugins.music.midi_file import Note
 from muse.plugins.music.notes import delete_file, insert_note
 from muse.replication.history_copy import copy_history
@@ -31,6 +32,7 @@ from muse.session.live import LiveSession
 from muse.session.text_replica import CodeReplica
 from muse.testing import FailingStorage
 from muse.upkeep.archive import archive_session, restore_session
+from tests.samples.nested_locks import NestedLocks
 from tests.samples.replicas import (
     DOMAIN,
     NOW,
@@ -246,6 +248,93 @@ def test_metadata_state_signature_and_named_objects_come_along(two: Two) -> None
         assert here.repository.dag.read_commit(record["commit_id"]) == record
         assert here.lacks("object", [named, kept]) == []
         assert here.repository.dag.read_snapshot(state)["manifest"] == {"state": kept}
+
+
+def test_nobody_who_receives_commits_waits_for_one_who_waits_for_a_collector(
+    two: Two, tmp_path: Path
+) -> None:
+    """A commit has the lock of its session as it waits for a collector, which waits for all who receive."""
+    first, second = two
+    play(first, 61)
+    play(second, 62)
+    of_pull, of_push, of_clone = NestedLocks(), NestedLocks(), NestedLocks()
+    with LocalPeer(str(second), of_pull) as here, LocalPeer(str(first)) as there:
+        assert pull(here, there).transfers[0].result == "merged"
+    with LocalPeer(str(second)) as here, LocalPeer(str(first), of_push) as there:
+        assert push(here, there).transfers[0].result == "fast-forward"
+    with LocalPeer(str(first)) as there:
+        clone(there, str(tmp_path / "third"), of_clone)
+    for locks in (of_pull, of_push, of_clone):
+        inside = {inner for outer, inner in locks.nested if outer == "gc.lock"}
+        assert inside & {"gc.lock", "gc.turnstile.lock", "commit.lock"} == set()
+        with_session = {inner for outer, inner in locks.nested if outer == "commit.lock"}
+        assert "gc.lock" in with_session  # they were settled all the same
+    assert_sound(first, second, tmp_path / "third")
+
+
+def signed(two: Two, tmp_path: Path) -> tuple[str, Path]:
+    """Make a signed commit on the first side; return it, and its file. Its key is trusted on the second."""
+    first, second = two
+    signer = create_key(str(tmp_path / "ada.pem"))
+    TrustedKeys(str(second)).add(signer.key_id, signer.public_pem())
+    with LiveSession(first, "jam", signer=signer) as session:
+        session.edit("ada", "music", insert_note("song.mid", "signed", Note(70, 80, 700, 480)))
+        commit_id = session.commit("Signed").commit_id or ""
+    return commit_id, Path(layout.commit_file(str(first), commit_id))
+
+
+BAD_SIGNATURES = {
+    "taken away": {"signature": "", "signer_key_id": ""},
+    "taken away, its key left": {"signature": ""},
+    "of another key": {"signer_key_id": "cd" * 32},
+    "made up": {"signature": "ab" * 64},
+}
+
+
+def rewrite(root: Path, commit_id: str, **fields: str) -> None:
+    dag = Repository.open(str(root)).dag
+    record: Any = {**dag.read_commit(commit_id), **fields}
+    Path(layout.commit_file(str(root), commit_id)).unlink()
+    dag.write_commit(record)
+
+
+@pytest.mark.parametrize("fields", BAD_SIGNATURES.values(), ids=BAD_SIGNATURES)
+def test_a_commit_whose_signature_was_taken_away_or_forged_is_not_taken_over(
+    two: Two, tmp_path: Path, fields: dict[str, str]
+) -> None:
+    first, second = two
+    before = head(second)
+    commit_id, file = signed(two, tmp_path)
+    honest = file.read_bytes()
+    rewrite(first, commit_id, **fields)
+    with pytest.raises(SignatureError, match="as it was sent"):
+        pull_from(second, first)
+    with pytest.raises(SignatureError, match="as it was sent"):
+        push_to(first, second)
+    assert head(second) == before
+    file.write_bytes(honest)
+    pull_from(second, first)
+    assert head(second) == commit_id
+    assert_sound(second)
+
+
+@pytest.mark.parametrize("fields", BAD_SIGNATURES.values(), ids=BAD_SIGNATURES)
+def test_a_pull_mends_a_signature(two: Two, tmp_path: Path, fields: dict[str, str]) -> None:
+    first, second = two
+    commit_id, file = signed(two, tmp_path)
+    pull_from(second, first)
+    rewrite(second, commit_id, **fields)
+    pull_from(second, first)
+    assert CommitDag(str(second)).read_commit(commit_id) == orjson.loads(file.read_bytes())
+
+
+def test_a_signature_of_a_key_that_is_not_trusted_here_comes_along(two: Two, tmp_path: Path) -> None:
+    first, second = two
+    commit_id, _ = signed(two, tmp_path)
+    for key in (second / ".muse/keys").iterdir():
+        key.unlink()
+    pull_from(second, first)
+    assert head(second) == commit_id
 
 
 def test_metadata_of_another_tool_that_looks_like_state_comes_along_and_is_no_state(two: Two) -> None:

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from muse.session.text_replica import CodeReplica
 from muse.workdir.base import SWEPT_AT_ONCE
 from muse.workdir.presence import AwayError
 from muse.workdir.workdir import RecordOutcome, Workdir
+from tests.samples.nested_locks import NestedLocks
 from tests.workdir.test_midi import TUNE, midi
 
 
@@ -57,6 +60,20 @@ def test_junk_and_what_the_ignore_file_names_is_left_alone(root: Path) -> None:
     (root / ".museignore").write_text("# ours\nbuild/\n*.log\n!keep.log\n")
     outcome = workdir(root).record()
     assert (recorded(outcome), faults(outcome)) == ([".museignore", "keep.log"], {})
+
+
+@pytest.mark.parametrize(
+    "name", ["MUSE~1", "git~2", ".mu\u200cse", ".Mu\u017fe", "a/.gi\u200dt", ".git\u200c/x.txt"]
+)
+def test_a_name_that_some_file_system_takes_for_ours_is_named(root: Path, name: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("work")
+    (root / "b.txt").write_text("work")
+    outcome = workdir(root).record()
+    assert (recorded(outcome), list(faults(outcome))) == (["b.txt"], [name])
+    assert "is no part of a tree" in faults(outcome)[name]
+    (root / ".museignore").write_text(f"{name.partition('/')[0]}\n")
+    assert faults(workdir(root).record()) == {}
 
 
 def test_a_file_that_the_session_has_is_recorded_though_it_is_ignored_now(root: Path) -> None:
@@ -500,3 +517,26 @@ def test_what_is_kept_of_many_removed_files_goes_little_by_little(root: Path) ->
 
 def kept_parts(root: Path) -> int:
     return sum(place.is_file() for place in (root / ".muse/workdir/root.parts").rglob("*"))
+
+
+def test_no_record_waits_for_a_commit_that_waits_for_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit takes the lock of the session first, and then that of the files."""
+    (root / "a.txt").write_text("one\n")
+    workdir(root).record()
+    with LiveSession(str(root), "jam", storage=(of_commit := NestedLocks())) as live:
+        live.commit("one")
+    workdir(root).record()
+    append = GuardedLog.append_requests
+
+    def append_as_others_do(self: GuardedLog, requests: Sequence[Any], **options: Any) -> Any:
+        receipts = append(self, requests, **options)
+        with OpLog(str(root), "jam") as log:
+            log.record("bob", "text", {"op": "insert", "address": "x"})
+        return receipts
+
+    monkeypatch.setattr(GuardedLog, "append_requests", append_as_others_do)
+    (root / "a.txt").write_text("one\ntwo\n")
+    of_record = NestedLocks()
+    assert recorded(workdir(root, storage=of_record).record()) == ["a.txt"]
+    assert ("commit.lock", "working_tree.lock") in of_commit.nested
+    assert not of_record.nested & {(inner, outer) for outer, inner in of_commit.nested}

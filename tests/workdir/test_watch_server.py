@@ -1,10 +1,12 @@
 """`muse watch` on the address of a server: replicas that are live, and go on while the server is away."""
 
+import shutil
 from pathlib import Path
 
 from tests.samples.server_process import ServerProcess, running_server
 from tests.samples.waiting import wait_until
 from tests.samples.watching import SECONDS, WatchProcess
+from tests.workdir.test_midi import TUNE, midi
 from tests.workdir.test_watch import entries, session_files, tree
 
 
@@ -86,3 +88,28 @@ def test_a_server_that_is_away_at_the_first_time_is_an_error(tmp_path: Path) -> 
     status, complaint = WatchProcess(url, "ada", "--dir", str(tmp_path / "ada")).fails()
     assert (status, "Traceback" in complaint) == (1, False)
     assert not (tmp_path / "ada").exists()
+
+
+def test_what_the_server_has_is_not_recorded_again_where_an_older_copy_of_the_replica_was_put_back(
+    tmp_path: Path,
+) -> None:
+    with running_server() as server:
+        place, older = tmp_path / "ada", tmp_path / "older"
+        with watch(server, "ada", place) as ada:
+            (place / "a.txt").write_text("one\n")
+            ada.recorded("a.txt")
+            ada.stop()
+        shutil.copytree(place / ".muse", older)
+        with watch(server, "ada", place) as ada:
+            (place / "a.txt").write_text("one\ntwo\n")
+            ada.recorded("a.txt")
+            (place / "b.mid").write_bytes(midi(*TUNE))
+            ada.recorded("b.mid")
+            ada.stop()
+        before = entries(server.root)
+        shutil.rmtree(place / ".muse")
+        shutil.move(older, place / ".muse")
+        with watch(server, "ada", place) as ada:
+            ada.stop()
+        assert entries(server.root) == before
+        assert (place / "a.txt").read_text() == "one\ntwo\n"

@@ -6,7 +6,6 @@ from starlette.responses import Response
 
 from muse.disk import layout
 from muse.errors import CorruptionError
-from muse.history.garbage_lock import uncollected
 from muse.replication.local_peer import LocalPeer
 from muse.replication.peer import OBJECT_BYTES
 from muse.replication.received import entries_in
@@ -56,7 +55,7 @@ async def message(call: Call) -> Response:
                 if name not in WRITING_CALLS:
                     return answer(peer, name, body), 0
                 before = _orphans(call, body) if name == "offer" else None
-                with uncollected(service.repository.root, service.repository.storage):
+                with peer.receiving():
                     answered = answer(peer, name, body)
                 after = _orphans(call, body) if name == "offer" else None
                 return answered, named + (after[1] if after and after != before else 0)
