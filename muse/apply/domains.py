@@ -23,6 +23,7 @@ from muse.history.commit_record import STATE_KEY, CommitRecord, state_snapshots
 from muse.history.repo_record import is_name_for_others
 from muse.history.repository import Repository, TreeFiles
 from muse.history.seal import read_merge_seal, read_seal
+from muse.history.tree import with_changes
 from muse.plugins.registry import find_plugin, plugin_names
 
 ABSENT = "absent"
@@ -193,6 +194,24 @@ def _is_of_logs(record: CommitRecord) -> bool:
 def read_state(repository: Repository, commit_id: str | None, domain: str) -> Mapping[str, bytes]:
     """Return what a domain's plugin keeps beside the files of a commit: name -> bytes."""
     return TreeFiles(repository, read_states(repository, commit_id).get(domain, {}))
+
+
+class States:
+    """What plugins keep beside the files: of a commit, and then of what was applied on it in memory."""
+
+    def __init__(self, repository: Repository, commit_id: str | None) -> None:
+        self._repository = repository
+        self._commit_id = commit_id
+        self._changed: dict[str, dict[str, bytes | None]] = {}
+
+    def of(self, domain: str) -> Mapping[str, bytes]:
+        """Return what a domain's plugin keeps: name -> bytes."""
+        state = read_state(self._repository, self._commit_id, domain)
+        return with_changes(state, self._changed[domain]) if domain in self._changed else state
+
+    def take(self, domain: str, changed: Mapping[str, bytes | None]) -> None:
+        """Take in what the plugin changed of it."""
+        self._changed.setdefault(domain, {}).update(changed)
 
 
 def fetch_at(repository: Repository, commit_id: str, domain: str) -> Callable[[str], bytes]:

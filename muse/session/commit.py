@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from muse.apply.domain_order import in_domain_order
 from muse.apply.domains import apply_entries, read_states, rules_text, without_effect, write_states
 from muse.apply.known_effects import Known
 from muse.apply.net import net_delta
@@ -36,7 +37,7 @@ from muse.history.tree import with_contents
 
 @dataclass(frozen=True, slots=True)
 class CommitOutcome:
-    """The commits that were made, one for each domain; none if nothing was pending.
+    """The commits that were made, mostly one for each domain; none if nothing was pending.
 
     `ignored` are ops that could not take effect. `left_out` are ops that another session has in history:
     op id -> that session; none of them takes effect twice. `written`, `removed` and `kept` are files of the
@@ -150,8 +151,7 @@ class CommitWriter:
         committed_at = now_text() if at is None else canonical_time(at)
         commit_ids: list[str] = []
         deltas, effects = [], []
-        for domain in sorted({entry["domain"] for entry in entries}):
-            own = [entry for entry in entries if entry["domain"] == domain]
+        for domain, own in in_domain_order(entries):
             files = TreeFiles(repository, manifest)
             application = self._apply(domain, own, files, TreeFiles(repository, states.get(domain, {})))
             delta = collapse(own, domain)

@@ -5,14 +5,19 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from muse.apply.domain_order import names_of_others
 from muse.apply.domains import read_state
 from muse.apply.merge_heads import is_merge_of_ops
+from muse.core.content_id import object_id
 from muse.core.entry import OpEntry
 from muse.core.op_log import OpLog
 from muse.history.commit_record import CommitRecord, parents
 from muse.history.garbage_lock import uncollected
 from muse.history.repository import Repository, TreeFiles
+from muse.history.tree import with_changes
 from muse.session.causes import committed_heads, seal_of
+
+_EMPTY = object_id(b"")  # in place of what a file of another domain holds
 
 Place = Any
 """How far a log was read, as its source writes it down."""
@@ -89,21 +94,21 @@ class LocalSource:
         repository, log, head = self._repository, self._log, None
         while True:
             head, cut = self.head(), log.cut()
-            pending = [
-                entry for entry in log.replay_since_checkpoint(until=cut) if entry["domain"] == self._domain
-            ]
+            left = log.replay_since_checkpoint(until=cut)
             if self.head() == head:
                 break
         if head != self._committed[0]:
             self._committed = (head, committed_heads(repository, log.session_id(), self._domain, head))
+        freed, taken = names_of_others(self._domain, left)
+        tree = with_changes(repository.read_tree(head), dict.fromkeys(freed) | dict.fromkeys(taken, _EMPTY))
         known = {op_id for op_id, (start, *_) in log.find(asked).items() if start < cut.offset}
         return Present(
             head,
-            TreeFiles(repository, repository.read_tree(head)),
+            TreeFiles(repository, tree),
             read_state(repository, head, self._domain),
             repository.objects.get,
             self._committed[1],
-            pending,
+            [entry for entry in left if entry["domain"] == self._domain],
             known,
             cut.offset,
         )

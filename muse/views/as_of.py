@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from muse.apply import domains as plugin_state
-from muse.apply.domains import read_state
+from muse.apply.domain_order import in_domain_order
 from muse.core.entry import OpEntry, total_order
 from muse.core.file.log_reader import collector_paused
 from muse.core.op_list import decode_op_list
@@ -198,20 +198,18 @@ def state_at(
 
 
 def apply_entries(
-    repository: Repository, commit_id: str | None, entries: Iterable[OpEntry]
+    repository: Repository, commit_id: str | None, entries: Sequence[OpEntry]
 ) -> tuple[dict[str, bytes], set[tuple[str, str]]]:
     """Apply entries to a commit's files as one commit of each domain would.
 
     Returns the tree, and what had no effect: its op id, and the address at which it had none.
     """
-    by_domain: dict[str, list[OpEntry]] = {}
-    for entry in entries:
-        by_domain.setdefault(entry["domain"], []).append(entry)
     tree: dict[str, bytes] = dict(TreeFiles(repository, repository.read_tree(commit_id)))
     ignored = set()
-    for domain, own in sorted(by_domain.items()):
-        state = read_state(repository, commit_id, domain)
-        outcome = plugin_state.apply_entries(domain, own, tree, repository.objects.get, state)
+    states = plugin_state.States(repository, commit_id)
+    for domain, own in in_domain_order(entries):
+        outcome = plugin_state.apply_entries(domain, own, tree, repository.objects.get, states.of(domain))
+        states.take(domain, outcome.state)
         ignored |= {(own[found.index]["op_id"], found.address) for found in outcome.ignored}
         tree = with_changes(tree, outcome.files)
     return tree, ignored

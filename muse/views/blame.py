@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from muse.apply.domain_order import names_of_others
 from muse.apply.domains import fetch_at, read_state, read_states
 from muse.apply.merge_heads import file_delta
 from muse.core.entry import OpEntry
@@ -204,7 +205,8 @@ class _Search:
         makers = [_maker_of(entry, "", newest.session_id) for entry in entries]
         makers += self._waiting_makers(head, "")
         fetch = self._repository.objects.get
-        blamed = partial(self._blamed, head, fetch)
+        freed, _ = names_of_others(self._domain, newest.pending)
+        blamed = partial(self._blamed, head, fetch, freed=freed)
         others = [
             BroughtEntry(entry, "", newest.session_id)
             for entry in newest.pending
@@ -315,10 +317,19 @@ class _Search:
         return touched
 
     def _blamed(
-        self, parent_id: str | None, fetch: Fetch, entries: Sequence[OpEntry], path: str
+        self,
+        parent_id: str | None,
+        fetch: Fetch,
+        entries: Sequence[OpEntry],
+        path: str,
+        freed: Collection[str] = (),
     ) -> list[Origin]:
-        """Ask the plugin which of entries that came after a commit each part of a file stems from."""
-        files = TreeFiles(self._repository, self._repository.read_tree(parent_id))
+        """Ask the plugin which of entries that came after a commit each part of a file stems from.
+
+        `freed`: the files of the commit that entries of other domains took away before.
+        """
+        tree = self._repository.read_tree(parent_id)
+        files = TreeFiles(self._repository, {name: tree[name] for name in tree if name not in freed})
         if isinstance(self._plugin, EntryBlamingPlugin):
             state = read_state(self._repository, parent_id, self._domain)
             return self._plugin.blame_entries(files, entries, fetch, state, path)

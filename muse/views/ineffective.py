@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from muse.apply.domains import apply_entries, fetch_at, read_state, stated_rules, without_effect
+from muse.apply.domain_order import in_domain_order
+from muse.apply.domains import States, apply_entries, fetch_at, read_state, stated_rules, without_effect
 from muse.apply.known_effects import Known, KnownEffects
 from muse.core.content_id import object_id
 from muse.core.entry import OpEntry, total_order
@@ -118,10 +119,11 @@ def _of_pending(repository: Repository, session: CommittedSession) -> list[Ineff
         return object_id(content)
 
     found: list[IneffectiveOp] = []
-    for domain, own in sorted(_by_domain(session.pending).items()):
+    states = States(repository, session.head)
+    for domain, own in in_domain_order(session.pending):
         files = TreeFiles(repository, tree, unstored)
-        state = read_state(repository, session.head, domain)
-        outcome = apply_entries(domain, own, files, repository.objects.get, state)
+        outcome = apply_entries(domain, own, files, repository.objects.get, states.of(domain))
+        states.take(domain, outcome.state)
         ignored = without_effect(domain, own, outcome, any_domain=repository.any_domain)
         found += [_of(own[one.index], one, "") for one in ignored]
         tree = with_contents(tree, outcome.files, note)

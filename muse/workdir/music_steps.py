@@ -3,6 +3,7 @@
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from muse.plugins.music.notes import (
     replace_file,
 )
 from muse.plugins.music.squash import change_note
+from muse.plugins.op_fields import parents_of
 from muse.workdir.base import BaseFile, BaseStore
 from muse.workdir.newest import MUSIC, Newest
 from muse.workdir.step import INLINE_BYTES, LeftOutError, Step
@@ -94,7 +96,11 @@ class MusicSteps:
         part = self._store.keep(page) if page is not None else ""
         after = msgspec.structs.replace(row, commit="", part=part)
         self._was[to] = path
-        return self._step(to, [rename_file(path, to)], {path: None, to: after})
+        places = [path, to]
+        if path in parents_of(to) or to in parents_of(path):  # neither can be while the other is
+            places.insert(1, f"{uuid.uuid4().hex}.mid")
+        ops = [rename_file(*both) for both in pairwise(places)]
+        return self._step(to, ops, {path: None, to: after})
 
     def row_of(self, path: str) -> BaseFile:
         """Return what is to be remembered of a file that is as the session has it now."""

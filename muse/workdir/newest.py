@@ -7,7 +7,8 @@ from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from muse.apply.domains import apply_entries, read_state
+from muse.apply.domain_order import in_domain_order, names_of_others
+from muse.apply.domains import States, apply_entries
 from muse.causality import HeadOps, heads_of
 from muse.core.content_id import object_id
 from muse.core.entry import OpEntry
@@ -98,6 +99,7 @@ class Newest(Resource):
         self._log: OpLog | None = None
         self._guarded: tuple[Policy, GuardedLog] | None = None
         self._replica: CodeReplica | None = None
+        self._others_names: tuple[frozenset[str], ...] = (frozenset(), frozenset())
         self._committed: tuple[str | None, Mapping[str, str]] = (None, {})
         self.refresh(known)
 
@@ -141,15 +143,22 @@ class Newest(Resource):
             unstored[name] = content
             return name
 
-        domains = sorted({entry["domain"] for entry in pending})
-        if CODE in domains:
-            changed |= self.replica.changed_files()
-        for domain in domains:
-            if domain != CODE:
-                own = [entry for entry in pending if entry["domain"] == domain]
-                files = TreeFiles(self.repository, with_contents(committed, changed, keep), unstored)
-                state, fetch = read_state(self.repository, self.head, domain), self.repository.objects.get
-                changed |= apply_entries(domain, own, files, fetch, state).files
+        if (names := names_of_others(CODE, pending)) != self._others_names:
+            self._replica, self._others_names = None, names  # it places its files among those
+        states = States(self.repository, self.head)
+        parts, of_replica = in_domain_order(pending), set[str]()
+        last = max((place for place, (domain, _) in enumerate(parts) if domain == CODE), default=-1)
+        for place, (domain, own) in enumerate(parts):
+            if place == last:  # the replica tells what comes of all parts of its domain
+                changed = {path: changed[path] for path in changed if path not in of_replica}
+                changed |= self.replica.changed_files()
+                continue
+            files = TreeFiles(self.repository, with_contents(committed, changed, keep), unstored)
+            applied = apply_entries(domain, own, files, self.repository.objects.get, states.of(domain))
+            changed |= applied.files
+            own_paths = applied.files.keys()
+            of_replica = of_replica | own_paths if domain == CODE else of_replica - own_paths
+            states.take(domain, applied.state)
         manifest = with_contents(committed, changed, keep)
         digests = {
             path: name for path, name in manifest.items() if not path.startswith(f"{NAMES_DIRECTORY}/")

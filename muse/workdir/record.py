@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from muse.apply.domain_order import excluded_by
 from muse.core.op_ids import OP_IDS
 from muse.errors import MuseError
 from muse.session.guarded_log import Request
@@ -107,7 +108,7 @@ class Recorder:
         of a file that its only author goes on to write.
         """
         plan = Plan()
-        for change in sorted(changes, key=lambda one: (one.kind != "deleted", one.path)):
+        for change in _in_order(list(changes)):
             if found.scan.is_unknown(change.path):
                 continue  # it is at fault already
             try:
@@ -217,6 +218,13 @@ class Recorder:
             and self._newest.digests.get(path) == base.files[path].digest
             for path, row in step["after"].items()
         ) and not any(draft["domain_op"]["op"] == "move" for draft in step["drafts"])
+
+
+def _in_order(changes: Sequence[ChangedFile]) -> list[ChangedFile]:
+    """Put what goes first, and then what was moved out of the way of another file."""
+    coming = (one.path for one in changes if one.kind != "deleted")
+    in_the_way = excluded_by(coming, [one.from_path for one in changes if one.from_path])
+    return sorted(changes, key=lambda one: (one.kind != "deleted", one.from_path not in in_the_way, one.path))
 
 
 def _look_at(steps: Iterable[Step], found: Divergence) -> None:

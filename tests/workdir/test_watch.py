@@ -404,6 +404,21 @@ def test_an_editor_saves_a_text(root: Path, watch: WatchProcess, editor: str) ->
     assert [entry["domain_op"]["op"] for entry in entries(root)] == ["insert", "replace"]
 
 
+def test_a_file_that_gives_way_to_a_directory_of_its_name_is_recorded(
+    root: Path, watch: WatchProcess
+) -> None:
+    (root / "song.mid").write_bytes(midi(*TUNE))
+    watch.recorded("song.mid")
+    with LiveSession(str(root), "jam") as session:
+        session.commit("a tune")
+    (root / "song.mid").unlink()
+    (root / "song.mid").mkdir()
+    (root / "song.mid" / "words.txt").write_bytes(b"words\n")
+    watch.recorded("song.mid/words.txt")
+    watch.stop()
+    assert tree(root) == session_files(root) == {"song.mid/words.txt": b"words\n"}
+
+
 def test_a_midi_file_is_rewritten_by_another_program(root: Path, watch: WatchProcess) -> None:
     (root / "song.mid").write_bytes(midi(*TUNE))
     watch.recorded("song.mid")
