@@ -101,10 +101,12 @@ class Song:
                 assert not counted[bringer] or any(counted[op] != counts[op] for op in ops)
 
     def _is_replaced_again(self, number: int, counts: list[bool]) -> bool:
-        """Tell whether an op wrote something of which all was deleted."""
+        """Tell whether an op wrote something of which all was deleted, or replaced in turn by such an op."""
         added = letters(self.added[number])
-        gone = [any(counts[op] for op in self.deleters.get(letter, [])) for letter in added]
-        return bool(added) and all(gone)
+        return bool(added) and all(
+            any(counts[op] or self._is_replaced_again(op, counts) for op in self.deleters.get(letter, []))
+            for letter in added
+        )
 
     def _is_edited_since(self, letter: str) -> bool:
         """Tell whether somebody typed since a letter was there last."""

@@ -152,7 +152,7 @@ def _in_a_line(old: str, new: str) -> Iterator[Patch]:
 
 
 def _words(old: str, new: str) -> Iterator[Patch]:
-    """Yield what differs between the words that both have; of other words, what differs by letters."""
+    """Yield what differs between the words that both have: whole words."""
     one, other = list(_places(old)), list(_places(new))
     texts = [old[start:end] for start, end in one], [new[start:end] for start, end in other]
     matcher = BoundedMatcher(*texts)
@@ -160,8 +160,19 @@ def _words(old: str, new: str) -> Iterator[Patch]:
     for start, first, size in matcher.get_matching_blocks():
         anchors = [*zip(one[start : start + size], other[first : first + size], strict=True)]
         for (begin, end), (other_begin, other_end) in anchors or [((len(old),) * 2, (len(new),) * 2)]:
-            yield from _moved(place, patch_between(old[place:begin], new[other_place:other_begin]))
+            yield from _moved(place, _whole_words(old[place:begin], new[other_place:other_begin]))
             place, other_place = end, other_end
+
+
+def _whole_words(old: str, new: str) -> Iterator[Patch]:
+    """Yield what differs between two texts, and cut no word: who changes a letter writes the word again."""
+    for start, length, added in patch_between(old, new):
+        begin, end, other_end = start, start + length, start + len(added)
+        while not (_is_between_words(old, begin) and _is_between_words(new, begin)):
+            begin -= 1
+        while not (_is_between_words(old, end) and _is_between_words(new, other_end)):
+            end, other_end = end + 1, other_end + 1
+        yield begin, end - begin, new[begin:other_end]
 
 
 def _places(text: str) -> Iterator[tuple[int, int]]:

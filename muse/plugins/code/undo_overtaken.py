@@ -5,7 +5,7 @@ back, and the words come once those others are taken back too.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -41,33 +41,60 @@ class Overtaken:
     """The words of a text that others went on without, for one answer to the question which ops count."""
 
     def __init__(self, characters: Sequence[Passed], counts: Callable[[Deed | None], bool]) -> None:
-        self._counts = counts
         self._places = {one.identity: place for place, one in enumerate(characters)}
-        self._replacements = _Replacements(characters)
+        self._rewriters = _rewriters(characters, counts)
         self._gone_lines = _GoneLines(characters, counts)
-        self._characters = characters
 
     def by(self, identity: Id, went: int) -> Overtaking | None:
         """Return by what a character is overtaken that went at a place; None for one that may come again."""
         place = self._places.get(identity)
         if place is None:
             return None
-        one = self._characters[place]
-        for deed in one.deleters:
-            if (other := self._rewriter(self._replacements.of(deed).get(place, ()))) is not None:
-                return Overtaking("others changed what came in its place: it stays away", other)
+        if place in self._rewriters:
+            return Overtaking("others changed what came in its place: it stays away", self._rewriters[place])
         deleter = self._gone_lines.deleter(place, went)
         return None if deleter is None else Overtaking("others deleted the line: it stays deleted", deleter)
 
-    def _rewriter(self, replacement: Sequence[int]) -> Deed | None:
-        """Return the last of those that took a replacement away, None where some of it was left."""
-        last: Deed | None = None
-        for place in replacement:
-            first = _first(self._characters[place].deleters, self._counts)
-            if first is None:
-                return None
-            last = first if last is None or first.place > last.place else last
-        return last
+
+def _rewriters(characters: Sequence[Passed], counts: Callable[[Deed | None], bool]) -> dict[int, Deed]:
+    """Return, of each character that no op took that counts, the last of those that took what came instead.
+
+    What came instead may have been replaced in turn by an op that does not count: then it is what came
+    instead of that. A character of which some of that was left is not in it.
+    """
+    replacements = _Replacements(characters)
+    takers: dict[int, Deed] = {}  # of a character, or of what came instead of it
+    rewriters: dict[int, Deed] = {}
+    known: dict[tuple[str, int], Deed | None] = {}
+    taken = (place for place, one in enumerate(characters) if one.deleters)
+    for place in sorted(
+        taken, key=lambda place: characters[place].lives[0], reverse=True
+    ):  # last come, first
+        one = characters[place]
+        if (first := _first(one.deleters, counts)) is not None:
+            takers[place] = first
+            continue
+        for deed in one.deleters:
+            instead = replacements.of(deed).get(place)
+            if not instead:
+                continue
+            key = deed.op_id, instead[0]
+            if key not in known:
+                known[key] = _last_of(takers.get(brought) for brought in instead)
+            if (found := known[key]) is not None:
+                takers[place] = rewriters[place] = found
+                break
+    return rewriters
+
+
+def _last_of(deeds: Iterable[Deed | None]) -> Deed | None:
+    """Return the last of some deeds; None where one is missing."""
+    last: Deed | None = None
+    for deed in deeds:
+        if deed is None:
+            return None
+        last = deed if last is None or deed.place > last.place else last
+    return last
 
 
 def _first(deeds: Sequence[Deed], counts: Callable[[Deed | None], bool]) -> Deed | None:
@@ -122,14 +149,13 @@ class _LineEnd(NamedTuple):
 class _GoneLines:
     """The lines of a text of which nothing is left.
 
-    A line of which words had gone is deleted where others deleted more of it since, and a line end of it, and
-    nothing is left that anybody wrote in it and nobody deleted. Words that come again would else be in the
-    line before or the next one.
+    A line of which words had gone is deleted where others deleted its end since, or the one before it with
+    more of the line, and nothing is left that anybody wrote in it and nobody deleted. Words that come again
+    would else be in the line before or the next one.
     """
 
     def __init__(self, characters: Sequence[Passed], counts: Callable[[Deed | None], bool]) -> None:
         self._characters = characters
-        self._lost: list[int] = []  # since when each is deleted by an op that counts, or -1
         self._line_ends: list[_LineEnd] = []
         staying: list[bool] = []
         for place, one in enumerate(characters):
@@ -137,7 +163,6 @@ class _GoneLines:
             is_brought = counts(one.bringer)
             may_come = is_brought and bool(one.deleters)
             staying.append(first is None and not may_come and (one.is_present or one.bringer is not None))
-            self._lost.append(-1 if first is None else first.place)
             if one.is_end and is_brought:
                 self._line_ends.append(_LineEnd(place, NEVER if first is None else first.place, first))
         self._staying = [0, *accumulate(staying)]  # how many are before each place
@@ -150,21 +175,18 @@ class _GoneLines:
         before = next((ends[one] for one in range(number - 1, -1, -1) if ends[one].since > went), None)
         behind = next((ends[one] for one in range(number, len(ends)) if ends[one].since > went), None)
         first = 0 if before is None else before.place + 1
-        last = len(self._lost) if behind is None else behind.place
+        last = len(self._characters) if behind is None else behind.place
         key = first, last, went
         if key not in self._known:
-            self._known[key] = self._deleter(range(first, last), went, before, behind)
+            self._known[key] = self._deleter(range(first, last), before, behind)
         return self._known[key]
 
-    def _deleter(
-        self, line: range, went: int, before: _LineEnd | None, behind: _LineEnd | None
-    ) -> Deed | None:
+    def _deleter(self, line: range, before: _LineEnd | None, behind: _LineEnd | None) -> Deed | None:
         if self._staying[line.stop] > self._staying[line.start]:
             return None
-        lost = [place for place in line if self._lost[place] > went]
-        if lost and behind is not None and behind.deleter is not None:
+        if behind is not None and behind.deleter is not None:
             return behind.deleter
         if before is not None and before.deleter is not None:
             deed = before.deleter  # of its own line end alone, it would have deleted the line before
-            return deed if any(deed in self._characters[place].deleters for place in lost) else None
+            return deed if any(deed in self._characters[place].deleters for place in line) else None
         return None

@@ -33,12 +33,13 @@ class Edited:
     def is_overtaken(self, character: str, undone: str) -> bool:
         """Tell whether others deleted all that the one who is undone put in the place of a character."""
         return any(
-            actor == undone
-            and character in old
-            and new
-            and all(self.deleters.get(one, set()) - {actor} for one in new)
+            actor == undone and character in old and new and all(self._is_gone(one, undone) for one in new)
             for actor, old, new in self.replacements
         )
+
+    def _is_gone(self, character: str, undone: str) -> bool:
+        others = self.deleters.get(character, set()) - {undone}
+        return bool(others) or self.is_overtaken(character, undone)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Taking back lines of code in which others wrote: such a line stays whole, all else goes."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -97,6 +99,7 @@ LINES_OF_BASE = "one\ntwo words\nthree\n"
         (("two", "2"), ("2 words\n", ""), "one\nthree\n", OVERTAKEN),
         (("two", "2"), ("2", "II"), "one\nII words\nthree\n", OVERTAKEN),
         (("two", "2"), ("2 ", ""), "one\nwords\nthree\n", OVERTAKEN),
+        (("two words", ""), ("\n\n", "\n"), "one\nthree\n", GONE_LINE),
         (("two ", ""), ("words\n", ""), "one\nthree\n", GONE_LINE),
         (("words", ""), ("two \n", ""), "one\nthree\n", GONE_LINE),
         (("words", ""), ("\ntwo ", ""), "one\nthree\n", GONE_LINE),
@@ -125,6 +128,20 @@ def test_words_without_which_others_went_on_stay_away_and_are_named_until_those_
     assert session.text() == LINES_OF_BASE
     session.undo(session.last(len(outcome.compensations)))
     assert session.text() == left
+
+
+def test_words_that_were_replaced_time_and_again_stay_away_once_others_replaced_the_last() -> None:
+    session = TextSession(Head({"a.txt": LINES_OF_BASE.encode()}))
+    wanted = ["two", *(f"word{number}" for number in range(99)), "II"]
+    for number, pair in enumerate(pairwise(wanted)):
+        session.replace("B" if number == len(wanted) - 2 else "AC"[number % 2], *pair)
+    after = [session.text()]
+    for actor in "AC":
+        session.undo(session.ops_of(actor))
+        after.append(session.text())
+    assert after == ["one\nII words\nthree\n"] * 3
+    session.undo(session.ops_of("B"))
+    assert session.text() == LINES_OF_BASE
 
 
 @pytest.mark.parametrize(
