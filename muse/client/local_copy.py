@@ -115,9 +115,11 @@ class LocalCopy(Resource):
         intent_id: str = "",
         reservation_id: str = "",
         seen: Mapping[str, int] | None = None,
+        above: int = 0,
     ) -> OpEntry:
         """Append an op, stamped above all that was taken in; one whose `op_id` is known stays as it was.
 
+        With an `op_id`, it is stamped `above` that too.
         Without `parent_op_ids` it rests on what was `seen`, or is here where that is not said.
         """
         found = {} if op_id is None else self.log.find([op_id])
@@ -137,7 +139,7 @@ class LocalCopy(Resource):
             self._actor_id,
             domain,
             domain_op,
-            self.log.next_lamport_ts(),
+            max(self.log.next_lamport_ts(), above + 1),
             parent_op_ids=parent_op_ids,
             intent_id=intent_id,
             reservation_id=reservation_id,

@@ -82,6 +82,7 @@ class RemoteSource:
         )
         self._branch = branch or self._peer.identity().branch
         self._last_head: str | None = None
+        self._highest = 0  # of the stamps that were read, or made on them
         self._objects: Fetched[bytes] = Fetched(_KEPT_BYTES)
         self._commits: Fetched[CommitRecord] = Fetched(_KEPT_BYTES)
 
@@ -151,6 +152,7 @@ class RemoteSource:
                 if "op_id" not in entry:
                     raise failure(500, entry, f"session {self._session.session_id!r}: the stream failed")
                 found.append((byte_of(entry.pop("cursor")), entry))
+                self._highest = max(self._highest, entry["lamport_ts"])
         return found, end
 
     def _coverage(self) -> Coverage:
@@ -193,7 +195,10 @@ class RemoteSource:
         sent = []
         for op in ops:
             op_id = OP_IDS.next()
-            future = await self._session.submit(self._domain, op, op_id=op_id, parent_op_ids=parents)
+            future = await self._session.submit(
+                self._domain, op, op_id=op_id, parent_op_ids=parents, above=self._highest
+            )
+            self._highest += 1
             sent.append((op_id, op, parents, future))
             parents = [op_id]
         return [self._entry(await future, op_id, op, causes) for op_id, op, causes, future in sent]

@@ -69,9 +69,11 @@ class AsyncSession:
         intent_id: str = "",
         reservation_id: str = "",
         seen_frontier: Mapping[str, int] | None = None,
+        above: int = 0,
     ) -> "asyncio.Future[Receipt]":
         """Hand over an op, and return at once; the future gets its receipt. See `record`.
 
+        Its stamp is `above` that: of what was read past a local log, which may not have taken it in.
         Waits only while a hundred thousand ops are on their way. Nothing done, `InvalidEntryError` for an op
         that no log takes, and `UsageError` before `open` and after `close`.
         """
@@ -81,7 +83,7 @@ class AsyncSession:
         if self._copy is None:
             op: Mapping[str, Any] = draft(self.actor_id, domain, domain_op, op_id=op_id, **names)  # type: ignore[arg-type]
         else:
-            op = self._copy.record(domain, domain_op, op_id=op_id, seen=seen_frontier, **names)  # type: ignore[arg-type]
+            op = self._copy.record(domain, domain_op, op_id=op_id, seen=seen_frontier, above=above, **names)  # type: ignore[arg-type]
         return self._outbox.add(op["op_id"], encoded(op), orjson.dumps(seen_frontier))
 
     async def record(

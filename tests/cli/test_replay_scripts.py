@@ -296,6 +296,19 @@ def test_only_a_git_repository_has_commits_to_keep(muse: Muse, tmp_path: Path) -
     assert not (tmp_path / "muse-replay").exists()
 
 
+def test_a_commit_without_a_message_gets_one_and_that_is_said(
+    muse: Muse, history: Path, tmp_path: Path
+) -> None:
+    (history / "new.txt").write_text("new\n")
+    git(history, "add", "--all")
+    git(history, "commit", "--allow-empty-message", "-m", "")
+    ran = muse("replay", "project", "--as-commits")
+    assert "left out: that 1 commit had no message" in ran.out
+    dag = Repository.open(str(tmp_path / "muse-replay")).dag
+    newest = next(iter(dag.history(dag.head("main") or "")))
+    assert newest["message"].startswith("(no message)")
+
+
 def test_links_are_left_out_and_said_to_be(muse: Muse, history: Path) -> None:
     ran = muse("replay", str(history), "--rate", "max")
     assert ran.status == 0

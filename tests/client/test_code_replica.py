@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from muse.client import Client, ServerError
+from muse.client.local_copy import LocalCopy
 from muse.errors import ConflictError, DomainError, UsageError
 from muse.history.repository import Repository
 from muse.plugins.code.ops import INLINE_BYTES
@@ -67,6 +68,29 @@ def test_edits_arrive_and_those_of_others_come_in(server: ServerProcess, cache: 
     assert path not in committed(server, name)
     with client(server, "zoe") as zoe_client, zoe_client.session(name, "zoe") as session:
         assert f"{name}-2.py" not in CodeReplica(session).paths()
+
+
+def test_edits_on_what_the_local_log_has_not_taken_in_arrive_and_rest_on_it(
+    server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client(server, "ada") as ada_client, client(server, "bob") as bob_client:
+        ada_client.create_session("slow")
+        with bob_client.session("slow", "bob") as session:
+            bob = CodeReplica(session)
+            bob.create("slow.py", "one\n")
+            bob.insert("slow.py", 4, "two\n")
+        with monkeypatch.context() as patched:
+            patched.setattr(LocalCopy, "take", lambda *_: None)
+            with ada_client.session("slow", "ada", cache=str(tmp_path)) as session:
+                ada = CodeReplica(session)
+                ada.create("fast.py", "three\n")
+                ada.edit("slow.py", [(0, 0, "zero\n"), (5, 3, "ONE")])
+                ada.insert("slow.py", 0, "#\n")
+                session.flush()
+        with ada_client.session("slow", "ada", cache=str(tmp_path)) as session:
+            assert CodeReplica(session).read("slow.py") == "#\nzero\nONE\ntwo\n"
+            session.flush()
+    assert committed(server, "slow")["slow.py"] == b"#\nzero\nONE\ntwo\n"
 
 
 def test_a_replica_that_begins_later_goes_on_from_commit_and_pending_ops(server: ServerProcess) -> None:

@@ -129,6 +129,8 @@ def _left_out(history: GitHistory, made: CommitsMade) -> list[str]:
         told.append(f"that these may be run, or no more, by the last commit: {_some(made.lost_permissions)}")
     if history.left_out:
         told.append(f"links, submodules and unusable names: {_some(history.left_out)}")
+    if without := sum(not commit.message for commit in history.commits):
+        told.append(f"that {count_of(without, 'commit')} had no message: a commit here has one")
     told.append("committers and their times, signatures, notes, tags and other branches")
     return told
 
