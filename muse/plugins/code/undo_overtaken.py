@@ -67,9 +67,8 @@ def _rewriters(characters: Sequence[Passed], counts: Callable[[Deed | None], boo
     rewriters: dict[int, Deed] = {}
     known: dict[tuple[str, int], Deed | None] = {}
     taken = (place for place, one in enumerate(characters) if one.deleters)
-    for place in sorted(
-        taken, key=lambda place: characters[place].lives[0], reverse=True
-    ):  # last come, first
+    last_first = sorted(taken, key=lambda place: characters[place].lives[0], reverse=True)
+    for place in last_first:
         one = characters[place]
         if (first := _first(one.deleters, counts)) is not None:
             takers[place] = first
@@ -166,27 +165,28 @@ class _GoneLines:
             if one.is_end and is_brought:
                 self._line_ends.append(_LineEnd(place, NEVER if first is None else first.place, first))
         self._staying = [0, *accumulate(staying)]  # how many are before each place
-        self._known: dict[tuple[int, int, int], Deed | None] = {}
+        self._known: dict[tuple[int, int], Deed | None] = {}
 
     def deleter(self, place: int, went: int) -> Deed | None:
         """Return what deleted the line in which a character was when it went, None where that is there."""
+        number = bisect_left(self._line_ends, place, key=lambda end: end.place)
+        if (number, went) not in self._known:
+            self._known[number, went] = self._deleter_between(number, went)
+        return self._known[number, went]
+
+    def _deleter_between(self, number: int, went: int) -> Deed | None:
+        """Return the same for a character between a line end of this number and the one before it."""
         ends = self._line_ends
-        number = bisect_left(ends, place, key=lambda end: end.place)
         before = next((ends[one] for one in range(number - 1, -1, -1) if ends[one].since > went), None)
         behind = next((ends[one] for one in range(number, len(ends)) if ends[one].since > went), None)
         first = 0 if before is None else before.place + 1
         last = len(self._characters) if behind is None else behind.place
-        key = first, last, went
-        if key not in self._known:
-            self._known[key] = self._deleter(range(first, last), before, behind)
-        return self._known[key]
-
-    def _deleter(self, line: range, before: _LineEnd | None, behind: _LineEnd | None) -> Deed | None:
-        if self._staying[line.stop] > self._staying[line.start]:
+        if self._staying[last] > self._staying[first]:
             return None
         if behind is not None and behind.deleter is not None:
             return behind.deleter
         if before is not None and before.deleter is not None:
             deed = before.deleter  # of its own line end alone, it would have deleted the line before
-            return deed if any(deed in self._characters[place].deleters for place in line) else None
+            line = self._characters[first:last]
+            return deed if any(deed in one.deleters for one in line) else None
         return None
