@@ -311,15 +311,16 @@ class LocalPeer(Resource):
 
     @contextlib.contextmanager
     def receiving(self) -> Iterator[None]:
-        self._is_receiving = True
+        is_within, self._is_receiving = self._is_receiving, True
         try:
             with uncollected(self._root, self.storage):
                 yield
         finally:
-            self._is_receiving = False
-            moved, self._unsettled = self._unsettled, None
-            if moved is not None:
-                self.settle(moved)
+            self._is_receiving = is_within
+            if not is_within:
+                moved, self._unsettled = self._unsettled, None
+                if moved is not None:
+                    self.settle(moved)
 
     def advance(self, branch: str, expected: str | None, new: str) -> list[str]:
         came = self._came(new, expected)
