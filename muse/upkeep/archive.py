@@ -241,10 +241,10 @@ def _leave_tombstone(root: str, session_id: str, manifest: ArchiveManifest, stor
 def _remove_log(root: str, session_id: str, storage: Storage) -> None:
     """Remove what the archive holds. A crash in between leaves some of it, which nobody reads."""
     ops = layout.ops_file(root, session_id)
-    index = layout.op_index_file(root, session_id)
+    caches = layout.op_index_file(root, session_id), layout.items_sum_file(root, session_id)
     older = layout.older_op_index_files(layout.session_directory(root, session_id))
     # What is in doubt is in the archive, synced again.
-    for path in (ops, doubt_path(ops), index, *older):
+    for path in (ops, doubt_path(ops), *caches, *older):
         if storage.exists(path):
             storage.remove(path)
     storage.sync_directory(layout.session_directory(root, session_id))
