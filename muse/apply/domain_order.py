@@ -64,7 +64,7 @@ def in_domain_order(entries: Sequence[OpEntry]) -> list[tuple[str, list[OpEntry]
         order = _order_of(entries[start:], last)
         is_whole = order is not None or rounds == _MOST_ROUNDS
         stop = len(entries) if is_whole else _place_before_circle(entries, start)
-        own = _by_domain(entries[start:stop])
+        own = by_domain(entries[start:stop])
         names = order or _order_of(entries[start:stop], last) or sorted(own)
         parts += ((domain, own[domain]) for domain in names)
         start = stop
@@ -97,8 +97,8 @@ def _place_before_circle(entries: Sequence[OpEntry], start: int) -> int:
 
 def _is_clear(some: Sequence[OpEntry], later: Sequence[OpEntry]) -> bool:
     """Tell whether what some entries take is free by then, and no two domains took what only one can have."""
-    names = {domain: _names_of(own) for domain, own in _by_domain(some).items()}
-    afterwards = {domain: _names_of(own) for domain, own in _by_domain(later).items()}
+    names = {domain: _names_of(own) for domain, own in by_domain(some).items()}
+    afterwards = {domain: _names_of(own) for domain, own in by_domain(later).items()}
     return _order_of(some) is not None and not any(
         excluded_by(its.taken if others is names else its.ever_free, own.taken)
         for domain, own in names.items()
@@ -110,12 +110,9 @@ def _is_clear(some: Sequence[OpEntry], later: Sequence[OpEntry]) -> bool:
 
 def _order_of(entries: Sequence[OpEntry], last: str = "") -> list[str] | None:
     """Return the order of the domains, `last` as late as may be; None where some make room for each other."""
-    by_domain = _by_domain(entries)
-    before, order, left = (
-        _made_room(by_domain),
-        list[str](),
-        sorted(by_domain, key=lambda name: (name == last, name)),
-    )
+    own = by_domain(entries)
+    before, order = _made_room(own), list[str]()
+    left = sorted(own, key=lambda name: (name == last, name))
     while left:
         free = next((domain for domain in left if before[domain].isdisjoint(left)), None)
         if free is None:
@@ -125,7 +122,8 @@ def _order_of(entries: Sequence[OpEntry], last: str = "") -> list[str] | None:
     return order
 
 
-def _by_domain(entries: Iterable[OpEntry]) -> dict[str, list[OpEntry]]:
+def by_domain(entries: Iterable[OpEntry]) -> dict[str, list[OpEntry]]:
+    """Part entries by their domains, in their order, whatever name needs which."""
     found: dict[str, list[OpEntry]] = {}
     for entry in entries:
         found.setdefault(entry["domain"], []).append(entry)
@@ -139,11 +137,11 @@ def _names_of(entries: Iterable[OpEntry]) -> _TakenAndFreed:
     return names
 
 
-def _made_room(by_domain: Mapping[str, Iterable[OpEntry]]) -> dict[str, set[str]]:
+def _made_room(parts: Mapping[str, Iterable[OpEntry]]) -> dict[str, set[str]]:
     """Return for each domain the others that make room for it."""
-    if len(by_domain) == 1:
-        return {domain: set() for domain in by_domain}
-    names = {domain: _names_of(own) for domain, own in by_domain.items()}
+    if len(parts) == 1:
+        return {domain: set() for domain in parts}
+    names = {domain: _names_of(own) for domain, own in parts.items()}
     return {
         domain: {
             other

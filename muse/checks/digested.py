@@ -16,8 +16,6 @@ from muse.errors import CorruptionError, MuseError, NotFoundError
 from muse.session.policy import read_policy
 from muse.session.proposals import ProposalFile
 
-_PARTS = ".parts"  # how the directory ends that has the parts of what is remembered of a working directory
-
 
 def check_digested(root: str, storage: Storage) -> Findings:
     """Read every such file of a repository, and report each that is not what was written."""
@@ -51,7 +49,7 @@ def _check_workdirs(directory: str, storage: Storage, findings: Findings) -> Non
     try:
         for name, is_directory in storage.list_directory(directory):
             path = os.path.join(directory, name)
-            if is_directory and name.endswith(_PARTS):
+            if is_directory and name.endswith(layout.PARTS_END):
                 for prefix, is_inner in storage.list_directory(path):
                     inner = os.path.join(path, prefix)
                     for rest, _ in storage.list_directory(inner) if is_inner else ():

@@ -354,7 +354,11 @@ def workdir_written_directory(root: str) -> str:
     return os.path.join(workdir_directory(root), "written")
 
 
+PARTS_END = ".parts"
+"""How the directory ends in which the parts of a base are."""
+
+
 def workdir_part_file(root: str, name: str, digest: str) -> str:
     """Return the file of a part of a base: bytes that are named by their SHA-256."""
     check_digest(digest, "digest")
-    return os.path.join(workdir_directory(root), f"{name}.parts", digest[:2], digest[2:])
+    return os.path.join(workdir_directory(root), f"{name}{PARTS_END}", digest[:2], digest[2:])

@@ -37,8 +37,9 @@ def kept_sum(root: str, session_id: str, storage: Storage = LOCAL) -> str:
         document = orjson.loads(data)
         version = log_version(root, session_id, storage)
         match document:
-            case {"schema_version": 1, "version": list(known), "sum": str(found)}:
-                return found if version == tuple(known) and _SUM.fullmatch(found) else ""
+            case {"schema_version": int(schema), "version": list(known), "sum": str(found)}:
+                is_good = schema == _SCHEMA_VERSION and version == tuple(known)
+                return found if is_good and _SUM.fullmatch(found) else ""
     return ""
 
 

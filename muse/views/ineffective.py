@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from muse.apply.domain_order import in_domain_order
+from muse.apply.domain_order import by_domain, in_domain_order
 from muse.apply.domains import States, apply_entries, fetch_at, read_state, stated_rules, without_effect
 from muse.apply.known_effects import Known, KnownEffects
 from muse.core.content_id import object_id
@@ -92,8 +92,8 @@ class _Effects:
         rules, seal = stated_rules(message), read_seal(message)
         files = TreeFiles(repository, repository.read_tree(before))
         found: list[IneffectiveOp] = []
-        by_domain = _by_domain(entries)
-        for domain, own in by_domain.items():
+        parts = by_domain(entries)
+        for domain, own in parts.items():
             fetch, state = (
                 fetch_at(repository, commit.commit_id, domain),
                 read_state(repository, before, domain),
@@ -101,7 +101,7 @@ class _Effects:
             outcome = apply_entries(domain, own, files, fetch, state, rules=rules)
             ignored = without_effect(domain, own, outcome, any_domain=repository.any_domain)
             found += [_of(own[one.index], one, commit.commit_id) for one in ignored]
-            if is_whole and len(by_domain) == 1 and seal is not None and root_of(own) == seal.root:
+            if is_whole and len(parts) == 1 and seal is not None and root_of(own) == seal.root:
                 self._new.append((commit.commit_id, domain, ignored))
         return found
 
@@ -128,13 +128,6 @@ def _of_pending(repository: Repository, session: CommittedSession) -> list[Ineff
         found += [_of(own[one.index], one, "") for one in ignored]
         tree = with_contents(tree, outcome.files, note)
     return found
-
-
-def _by_domain(entries: Sequence[OpEntry]) -> dict[str, list[OpEntry]]:
-    by_domain: dict[str, list[OpEntry]] = {}
-    for entry in entries:
-        by_domain.setdefault(entry["domain"], []).append(entry)
-    return by_domain
 
 
 def _of(entry: OpEntry, ignored: IgnoredOp, commit_id: str) -> IneffectiveOp:

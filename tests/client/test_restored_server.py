@@ -55,6 +55,16 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield server
 
 
+@pytest.fixture
+def session(server: ServerProcess, tmp_path: Path) -> Iterator[Session]:
+    """A session of ada with a local log."""
+    with (
+        Client(server.url) as client,
+        client.session("jam", "ada", cache=str(tmp_path / "cache")) as session,
+    ):
+        yield session
+
+
 @pytest.mark.parametrize("others", [(), (90,), (90, 91), (90, 91, 92)])
 @pytest.mark.parametrize("records", [True, False])
 def test_a_client_that_was_away_brings_back_what_was_lost_before_its_flush_returns(
@@ -81,37 +91,29 @@ def test_a_client_that_was_away_brings_back_what_was_lost_before_its_flush_retur
 
 
 def test_a_flush_with_nothing_on_its_way_brings_back_what_was_acknowledged_and_lost(
-    server: ServerProcess, tmp_path: Path
+    server: ServerProcess, session: Session
 ) -> None:
-    with (
-        Client(server.url) as client,
-        client.session("jam", "ada", cache=str(tmp_path / "cache")) as session,
-    ):
-        backup = log_path(server).read_bytes()
-        for number in (10, 11):
-            session.record(DOMAIN, edit(number))
-        session.flush()
-        restore(server, backup, 90)
-        session.flush()
-        assert all_numbers(server) == [10, 11, 90]
-        wait_until(lambda: local_numbers(session) == [10, 11, 90])
+    backup = log_path(server).read_bytes()
+    for number in (10, 11):
+        session.record(DOMAIN, edit(number))
+    session.flush()
+    restore(server, backup, 90)
+    session.flush()
+    assert all_numbers(server) == [10, 11, 90]
+    wait_until(lambda: local_numbers(session) == [10, 11, 90])
 
 
 def test_a_log_that_is_replaced_while_the_server_runs_gets_back_what_it_lost(
-    server: ServerProcess, tmp_path: Path
+    server: ServerProcess, session: Session
 ) -> None:
-    with (
-        Client(server.url) as client,
-        client.session("jam", "ada", cache=str(tmp_path / "cache")) as session,
-    ):
-        backup = log_path(server).read_bytes()
-        session.record(DOMAIN, edit(10))
-        session.flush()
-        log_path(server).with_name("new").write_bytes(backup)
-        log_path(server).with_name("new").replace(log_path(server))
-        session.record(DOMAIN, edit(11))
-        session.flush()
-        assert all_numbers(server) == [10, 11]
+    backup = log_path(server).read_bytes()
+    session.record(DOMAIN, edit(10))
+    session.flush()
+    log_path(server).with_name("new").write_bytes(backup)
+    log_path(server).with_name("new").replace(log_path(server))
+    session.record(DOMAIN, edit(11))
+    session.flush()
+    assert all_numbers(server) == [10, 11]
 
 
 def test_what_was_acknowledged_and_not_read_yet_is_missed_although_the_log_reads_on_from_the_last_reading(
@@ -135,58 +137,50 @@ def test_what_was_acknowledged_and_not_read_yet_is_missed_although_the_log_reads
 
 
 def test_a_flush_waits_for_what_is_sent_again_because_the_reading_found_another_log_meanwhile(
-    server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with (
-        Client(server.url) as client,
-        client.session("jam", "ada", cache=str(tmp_path / "cache")) as session,
-    ):
-        session.record(DOMAIN, edit(10))
-        session.flush()
-        mirror = session._inner._mirror
-        assert mirror is not None
-        asked = mirror._requests.content
-        times: list[str] = []
+    session.record(DOMAIN, edit(10))
+    session.flush()
+    mirror = session._inner._mirror
+    assert mirror is not None
+    asked = mirror._requests.content
+    times: list[str] = []
 
-        async def fail_once(*given: Any, **named: Any) -> bytes:
-            times.append("asked")
-            if len(times) > 1:
-                return await asked(*given, **named)
-            await mirror.start_over()
-            raise UnreachableError("cut off")
+    async def fail_once(*given: Any, **named: Any) -> bytes:
+        times.append("asked")
+        if len(times) > 1:
+            return await asked(*given, **named)
+        await mirror.start_over()
+        raise UnreachableError("cut off")
 
-        monkeypatch.setattr(mirror._requests, "content", fail_once)
-        monkeypatch.setattr(session._inner._outbox, "_linger", 1.0)
-        session.flush()
-        assert session.unacknowledged == 0
-        assert mirror.times_started_over == 1
+    monkeypatch.setattr(mirror._requests, "content", fail_once)
+    monkeypatch.setattr(session._inner._outbox, "_linger", 1.0)
+    session.flush()
+    assert session.unacknowledged == 0
+    assert mirror.times_started_over == 1
 
 
 def test_an_answer_of_the_log_before_settles_nothing(
-    server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ServerProcess, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with (
-        Client(server.url) as client,
-        client.session("jam", "ada", cache=str(tmp_path / "cache")) as session,
-    ):
-        mirror, appender = session._inner._mirror, session._inner._appender
-        assert mirror is not None
-        append = appender._append
-        sent: list[str] = []
+    mirror, appender = session._inner._mirror, session._inner._appender
+    assert mirror is not None
+    append = appender._append
+    sent: list[str] = []
 
-        async def started_over_once(socket: Socket, batch: Sequence[Waiting]) -> dict[str, Receipt]:
-            receipts = await append(socket, batch)
-            sent.extend(one.op_id for one in batch)
-            if len(sent) == 1:
-                await mirror.start_over()
-            return receipts
+    async def started_over_once(socket: Socket, batch: Sequence[Waiting]) -> dict[str, Receipt]:
+        receipts = await append(socket, batch)
+        sent.extend(one.op_id for one in batch)
+        if len(sent) == 1:
+            await mirror.start_over()
+        return receipts
 
-        monkeypatch.setattr(appender, "_append", started_over_once)
-        receipt = session.record(DOMAIN, edit(10))
-        session.flush()
-        assert sent == [receipt.op_id] * 2
-        assert receipt.status == "known"
-        assert all_numbers(server) == [10]
+    monkeypatch.setattr(appender, "_append", started_over_once)
+    receipt = session.record(DOMAIN, edit(10))
+    session.flush()
+    assert sent == [receipt.op_id] * 2
+    assert receipt.status == "known"
+    assert all_numbers(server) == [10]
 
 
 def test_an_actors_ops_come_back_before_its_newer_ones(server: ServerProcess, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Follows what each op did to each file: characters brought and taken, moves, writes, removals. Pure."""
 
 from bisect import bisect_right, insort
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -186,8 +186,9 @@ class Deeds:
         wanted = [one for deed in file.deeds if deed.op_id in self._wanted for one in deed.deleted]
         if not wanted:
             return
-        file.lost_ends.update(_line_ends_in(state, file.deeds))
-        texts = {identity: text for piece in pieces_in(state) for identity, text in texts_of(piece)}
+        pieces = [*pieces_in(state)]
+        file.lost_ends.update(_line_ends_in(pieces, file.deeds))
+        texts = {identity: text for piece in pieces for identity, text in texts_of(piece)}
         known = Marks((*texts, *file.lost))
         taken = [identity for stretch in wanted for identity in known.within(stretch)]
         for identity in taken:
@@ -204,13 +205,13 @@ class Deeds:
                     file.lost_before.add(client, start, end)
 
 
-def _line_ends_in(state: bytes, deeds: Sequence[Deed]) -> Iterator[Id]:
+def _line_ends_in(pieces: Iterable[TextPiece], deeds: Sequence[Deed]) -> Iterator[Id]:
     """Yield the line ends of a text that deeds took away."""
     taken = Stretches()
     for deed in deeds:
         for client, clock, length in deed.deleted:
             taken.add(client, clock, clock + length)
-    for piece in pieces_in(state):
+    for piece in pieces:
         clock = piece.clock
         *lines, _ = (piece.text or "").split("\n")
         for line in lines:

@@ -40,9 +40,14 @@ class Overtaking(NamedTuple):
 class Overtaken:
     """The words of a text that others went on without, for one answer to the question which ops count."""
 
-    def __init__(self, characters: Sequence[Passed], counts: Callable[[Deed | None], bool]) -> None:
+    def __init__(
+        self,
+        characters: Sequence[Passed],
+        replacements: "Replacements",
+        counts: Callable[[Deed | None], bool],
+    ) -> None:
         self._places = {one.identity: place for place, one in enumerate(characters)}
-        self._rewriters = _rewriters(characters, counts)
+        self._rewriters = _rewriters(characters, replacements, counts)
         self._gone_lines = _GoneLines(characters, counts)
 
     def by(self, identity: Id, went: int) -> Overtaking | None:
@@ -56,13 +61,14 @@ class Overtaken:
         return None if deleter is None else Overtaking("others deleted the line: it stays deleted", deleter)
 
 
-def _rewriters(characters: Sequence[Passed], counts: Callable[[Deed | None], bool]) -> dict[int, Deed]:
+def _rewriters(
+    characters: Sequence[Passed], replacements: "Replacements", counts: Callable[[Deed | None], bool]
+) -> dict[int, Deed]:
     """Return, of each character that no op took that counts, the last of those that took what came instead.
 
     What came instead may have been replaced in turn by an op that does not count: then it is what came
     instead of that. A character of which some of that was left is not in it.
     """
-    replacements = _Replacements(characters)
     takers: dict[int, Deed] = {}  # of a character, or of what came instead of it
     rewriters: dict[int, Deed] = {}
     known: dict[tuple[str, int], Deed | None] = {}
@@ -100,8 +106,8 @@ def _first(deeds: Sequence[Deed], counts: Callable[[Deed | None], bool]) -> Deed
     return min(filter(counts, deeds), key=lambda deed: deed.place, default=None)
 
 
-class _Replacements:
-    """What ops brought in the place of what they took away."""
+class Replacements:
+    """What ops brought in the place of what they took away, whether they count or not."""
 
     def __init__(self, characters: Sequence[Passed]) -> None:
         self._characters = characters

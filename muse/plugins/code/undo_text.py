@@ -10,7 +10,7 @@ from muse.plugins.code.stretches import Marks
 from muse.plugins.code.undo_hunks import Gap, KeptWork, TextHunk
 from muse.plugins.code.undo_lines import Standing, kept_lines
 from muse.plugins.code.undo_lives import NEVER, Lives
-from muse.plugins.code.undo_overtaken import Overtaken, Overtaking, Passed
+from muse.plugins.code.undo_overtaken import Overtaken, Overtaking, Passed, Replacements
 from muse.plugins.code.update import Id, Insertion
 
 
@@ -211,7 +211,13 @@ class TextUndo:
 
     def _find_overtaken(self, *, is_after: bool) -> Overtaken:
         status = self._after if is_after else self._before
-        return Overtaken(self._passed, lambda deed: deed is None or status.get(deed.op_id, True))
+        return Overtaken(
+            self._passed, self._replacements, lambda deed: deed is None or status.get(deed.op_id, True)
+        )
+
+    @cached_property
+    def _replacements(self) -> Replacements:
+        return Replacements(self._passed)
 
     @cached_property
     def _passed(self) -> list[Passed]:
