@@ -35,6 +35,11 @@ class Deed:
     content: bytes | None = None
 
     @property
+    def actor_id(self) -> str:
+        """Who made it."""
+        return self.stamp[1]
+
+    @property
     def is_undo(self) -> bool:
         """Whether the op takes back others."""
         return bool(self.op.undoes)

@@ -55,7 +55,7 @@ def _hunks(old: str, new: str) -> Iterator[Patch]:
 def _as_one_run(old: str, new: str, patch: Patch) -> Patch | None:
     """Return a patch that only adds or only takes away, from one boundary to another of its kind.
 
-    None for any other patch, and for one from the middle of one line to the middle of another.
+    None for any other patch, and for one from the middle of one line, or word, to the middle of another.
     """
     start, length, added = patch
     if length and added:
@@ -67,6 +67,10 @@ def _as_one_run(old: str, new: str, patch: Patch) -> Patch | None:
         if len(f"{run}.".splitlines()) > 1 and not run.isspace():
             return None
         shift = _to_words(longer, start, start + size)
+    if shift is None:
+        if len(TOKEN.findall(run)) > 1:
+            return None
+        shift = 0  # within a word
     begin = start - shift
     return begin, length, longer[begin : begin + size] if added else ""
 
@@ -85,13 +89,13 @@ def _to_lines(text: str, start: int, end: int) -> int | None:
     return shift if is_same and is_whole else None
 
 
-def _to_words(text: str, start: int, end: int) -> int:
-    """Return how far back a run may begin as well, so that it begins and ends between words; else 0."""
+def _to_words(text: str, start: int, end: int) -> int | None:
+    """Return how far back a run may begin as well, so that it begins and ends between words."""
     shift = 0
     while not (_is_between_words(text, start - shift) and _is_between_words(text, end - shift)):
         shift += 1
         if shift > start or text[start - shift] != text[end - shift] or text[start - shift] == "\n":
-            return 0
+            return None
     return shift
 
 

@@ -3,8 +3,9 @@
 An op counts unless one that counts takes it back. A character is to be there if the op that brought it
 counts, and none does that took it away; a file, if the op that made it counts or something is in it, and no
 removal does. The ops that are made here lead from what is there to that, as far as what is undone makes a
-difference. A line that others wrote in since it was brought stays whole, see `undo_lines`. Each names what it
-takes back, so undoing it brings that back, and the order in which ops are undone makes no difference.
+difference. A line that others wrote in since it was brought stays whole, see `undo_lines`, and so does what
+was changed inside one, see `undo_held`. Each names what it takes back, so undoing it brings that back, and
+the order in which ops are undone makes no difference.
 
 A character that comes back is a new one beside the old one, which its op names. Characters are deleted by
 their ids, and a move or a whole content counts just behind the op that it takes back. So what others

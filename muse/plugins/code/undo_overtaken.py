@@ -5,29 +5,18 @@ back, and the words come once those others are taken back too.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from muse.plugins.code.deeds import Deed
-from muse.plugins.code.undo_lines import Life
+from muse.plugins.code.undo_held import Held
 from muse.plugins.code.undo_lives import NEVER
+from muse.plugins.code.undo_passed import Passed, Replacements, first_of
 from muse.plugins.code.update import Id
 
-
-class Passed(NamedTuple):
-    """What a character of a text and its copies, which are beside it, have gone through.
-
-    `lives` say when one of them was there. `bringer` brought the first, None if it was there before, and the
-    `deleters` took one away. None of these is an undoing.
-    """
-
-    identity: Id
-    is_end: bool
-    is_present: bool
-    lives: Sequence[Life]
-    bringer: Deed | None
-    deleters: Sequence[Deed]
+HELD = "others wrote in it: it stays as it is"
+"""Why what an op changed in a line stays as it is."""
 
 
 class Overtaking(NamedTuple):
@@ -38,16 +27,22 @@ class Overtaking(NamedTuple):
 
 
 class Overtaken:
-    """The words of a text that others went on without, for one answer to the question which ops count."""
+    """The words of a text that others went on without, for one answer to the question which ops count.
+
+    `staying` are the characters that stay in what an op changed in a line, with the op of others in it.
+    """
 
     def __init__(
         self,
         characters: Sequence[Passed],
-        replacements: "Replacements",
+        replacements: Replacements,
         counts: Callable[[Deed | None], bool],
     ) -> None:
         self._places = {one.identity: place for place, one in enumerate(characters)}
-        self._rewriters = _rewriters(characters, replacements, counts)
+        held = Held(characters, replacements, counts)
+        self.staying = {characters[place].identity: deed for place, deed in held.staying.items()}
+        self._held = held.away
+        self._rewriters = _rewriters(characters, replacements, counts, held.away)
         self._gone_lines = _GoneLines(characters, counts)
 
     def by(self, identity: Id, went: int) -> Overtaking | None:
@@ -57,12 +52,16 @@ class Overtaken:
             return None
         if place in self._rewriters:
             return Overtaking("others changed what came in its place: it stays away", self._rewriters[place])
-        deleter = self._gone_lines.deleter(place, went)
-        return None if deleter is None else Overtaking("others deleted the line: it stays deleted", deleter)
+        if (deleter := self._gone_lines.deleter(place, went)) is not None:
+            return Overtaking("others deleted the line: it stays deleted", deleter)
+        return Overtaking(HELD, self._held[place]) if place in self._held else None
 
 
 def _rewriters(
-    characters: Sequence[Passed], replacements: "Replacements", counts: Callable[[Deed | None], bool]
+    characters: Sequence[Passed],
+    replacements: Replacements,
+    counts: Callable[[Deed | None], bool],
+    away: Mapping[int, Deed],
 ) -> dict[int, Deed]:
     """Return, of each character that no op took that counts, the last of those that took what came instead.
 
@@ -76,23 +75,25 @@ def _rewriters(
     last_first = sorted(taken, key=lambda place: characters[place].lives[0], reverse=True)
     for place in last_first:
         one = characters[place]
-        if (first := _first(one.deleters, counts)) is not None:
+        if (first := first_of(one.deleters, counts)) is not None:
             takers[place] = first
             continue
         for deed in one.deleters:
-            instead = replacements.of(deed).get(place)
-            if not instead:
+            change = replacements.change_at(deed, place)
+            if change is None or not change.brought:
                 continue
-            key = deed.op_id, instead[0]
+            key = deed.op_id, change.first
             if key not in known:
-                known[key] = _last_of(takers.get(brought) for brought in instead)
+                known[key] = _last_of_all(takers.get(brought) for brought in change.brought)
             if (found := known[key]) is not None:
                 takers[place] = rewriters[place] = found
                 break
+        else:
+            takers |= {place: away[place]} if place in away else {}
     return rewriters
 
 
-def _last_of(deeds: Iterable[Deed | None]) -> Deed | None:
+def _last_of_all(deeds: Iterable[Deed | None]) -> Deed | None:
     """Return the last of some deeds; None where one is missing."""
     last: Deed | None = None
     for deed in deeds:
@@ -100,47 +101,6 @@ def _last_of(deeds: Iterable[Deed | None]) -> Deed | None:
             return None
         last = deed if last is None or deed.place > last.place else last
     return last
-
-
-def _first(deeds: Sequence[Deed], counts: Callable[[Deed | None], bool]) -> Deed | None:
-    return min(filter(counts, deeds), key=lambda deed: deed.place, default=None)
-
-
-class Replacements:
-    """What ops brought in the place of what they took away, whether they count or not."""
-
-    def __init__(self, characters: Sequence[Passed]) -> None:
-        self._characters = characters
-        self._taken: dict[str, list[int]] = {}
-        self._brought: dict[str, list[int]] = {}
-        for place, one in enumerate(characters):
-            for deed in one.deleters:
-                self._taken.setdefault(deed.op_id, []).append(place)
-            if one.bringer is not None:
-                self._brought.setdefault(one.bringer.op_id, []).append(place)
-        self._known: dict[str, dict[int, list[int]]] = {}
-
-    def of(self, deed: Deed) -> dict[int, list[int]]:
-        """Return, for each place where an op took something, the places of what it brought there instead."""
-        if deed.op_id not in self._known:
-            taken, brought = self._taken.get(deed.op_id, []), self._brought.get(deed.op_id, [])
-            self._known[deed.op_id] = found = dict[int, list[int]]()
-            for run in self._runs(sorted((*taken, *brought)), deed.place) if brought else ():
-                own = [place for place in run if self._characters[place].bringer is deed]
-                found |= dict.fromkeys(run, own)
-        return self._known[deed.op_id]
-
-    def _runs(self, places: Sequence[int], when: int) -> Iterator[list[int]]:
-        """Yield the places between which nothing was there at the time."""
-        run: list[int] = []
-        for place in places:
-            between = range(run[-1] + 1, place) if run else ()
-            if any(came < when < went for one in between for came, went in self._characters[one].lives):
-                yield run
-                run = []
-            run.append(place)
-        if run:
-            yield run
 
 
 class _LineEnd(NamedTuple):
@@ -164,7 +124,7 @@ class _GoneLines:
         self._line_ends: list[_LineEnd] = []
         staying: list[bool] = []
         for place, one in enumerate(characters):
-            first = _first(one.deleters, counts)
+            first = first_of(one.deleters, counts)
             is_brought = counts(one.bringer)
             may_come = is_brought and bool(one.deleters)
             staying.append(first is None and not may_come and (one.is_present or one.bringer is not None))

@@ -10,7 +10,8 @@ from muse.plugins.code.stretches import Marks
 from muse.plugins.code.undo_hunks import Gap, KeptWork, TextHunk
 from muse.plugins.code.undo_lines import Standing, kept_lines
 from muse.plugins.code.undo_lives import NEVER, Lives
-from muse.plugins.code.undo_overtaken import Overtaken, Overtaking, Passed, Replacements
+from muse.plugins.code.undo_overtaken import HELD, Overtaken, Overtaking
+from muse.plugins.code.undo_passed import Passed, Replacements
 from muse.plugins.code.update import Id, Insertion
 
 
@@ -221,27 +222,38 @@ class TextUndo:
 
     @cached_property
     def _passed(self) -> list[Passed]:
-        """List what each character went through; of those that were never away, side by side, the first."""
-        texts, ends = self._characters.texts, dict[Id, int]()
-        roots: dict[Id, Deed | None] = {}
-        last, goes_on = None, False  # what brought the one before, and whether that was never away
-        for identity in self._characters.ids:
-            root = self._roots.get(identity, identity)
-            bringer = self._bringer(root)
-            was_away = identity not in texts or root in self._deleters or texts[identity] == "\n"
-            if was_away or not goes_on or bringer is not last:
-                roots.setdefault(root, bringer)
-            last, goes_on = bringer, not was_away
+        """List what each character went through; of those that were never away, side by side, the ends."""
+        ends = dict[Id, int]()
+        roots = dict.fromkeys(self._ends_of_stretches())
         deleters = self._find_deleters(roots, ends)
         lives = Lives(self._file, self._all_of, ends, (), self._counts)
         found: list[Passed] = []
-        for root, bringer in roots.items():
-            shown = "".join(texts.get(identity, "") for identity in self._all_of(root))
-            is_end = shown == "\n" or root in self._line_ends
-            found.append(
-                Passed(root, is_end, bool(shown), lives.of(root), bringer, [*deleters[root].values()])
-            )
+        for root in roots:
+            shown = "".join(self._characters.texts.get(identity, "") for identity in self._all_of(root))
+            text = "\n" if root in self._line_ends else shown or self._known_text(root) or ""
+            brought = self._bringer(root), [*deleters[root].values()]
+            found.append(Passed(root, text, bool(shown), lives.of(root), *brought))
         return found
+
+    def _ends_of_stretches(self) -> Iterator[Id]:
+        """Yield the first and the last of the characters of one op that were never away, side by side.
+
+        They are in the order of their last copies: beside these they would come again.
+        """
+        roots: dict[Id, None] = {}
+        for identity in self._characters.ids:
+            root = self._roots.get(identity, identity)
+            roots.pop(root, None)
+            roots[root] = None
+        last, end = None, None
+        for root in roots:
+            bringer = self._bringer(root)
+            is_same = self._characters.texts.get(root, "\n") != "\n" and root not in self._deleters
+            if end is None or not is_same or bringer is not last:
+                yield from () if end is None else (end,)
+                yield root
+            last, end = bringer, root if is_same else None
+        yield from () if end is None else (end,)
 
     def _keep_deleted(self, deleters: Mapping[str, Deed], against: list[Deed]) -> None:
         other = against[-1] if against else None
@@ -301,18 +313,20 @@ class TextUndo:
         """
         roots = dict.fromkeys(self._roots.get(identity, identity) for identity in self._characters.ids)
         shown, standing = list[Id](), list[Standing]()
+        held = self._overtaken(is_after=status is self._after).staying
         for root in roots:
-            text = None if root in over else self._shown_text(root, status)
-            if text is not None:
-                shown.append(root)
-                standing.append(self._standing(text, root, status, is_strict=is_strict))
+            text = None if root in over and root not in held else self._shown_text(root, status)
+            if text is None:
+                continue
+            shown.append(root)
+            standing.append(self._standing(text, root, status, is_strict=is_strict))
         made = next((deed for deed in self._file.deeds if deed.op.kind == "create"), None)
         end = Standing("\n", BEFORE, is_taken=False)
         if made is not None:
             is_taken = not status.get(made.op_id, True)
             end = Standing("\n", made.place, is_taken, ((made.place, NEVER),))
         lines = kept_lines([*standing, end])
-        found: dict[Id, list[Id]] = {}
+        found: dict[Id, list[Id]] = {root: [] for root in shown if root in held}
         for line in lines:
             others = [shown[place] for place in line.others if place < len(shown)]
             found |= {shown[place]: others for place in line.taken if place < len(shown)}
@@ -324,7 +338,7 @@ class TextUndo:
         bringer = self._bringer(root)
         if bringer is None:
             return Standing(text, BEFORE, is_taken=False)
-        if status.get(bringer.op_id, True):
+        if status.get(bringer.op_id, True) or root in self._overtaken(is_after=status is self._after).staying:
             return Standing(text, bringer.place, is_taken=False)
         lives = (is_strict and self._lives.brought_again(root)) or self._lives.of(root)
         return Standing(text, bringer.place, is_taken=True, lives=tuple(lives))
@@ -352,14 +366,18 @@ class TextUndo:
             if not self._is_present(root):
                 self._coming[self._all_of(root)[-1]] = root
         self._bring_what_was_left()
+        held = self._overtaken(is_after=True).staying if self._in_lines else {}
         for root, others in self._in_lines.items():
             bringer = self._bringer(root)
             if bringer is None or root in kept_before:
                 continue
             writers = [writer for writer in map(self._bringer, others) if writer is not None]
             last = max(writers, key=lambda writer: writer.place, default=bringer)
+            reason = "others wrote in the line: it stays whole"
+            if root in held:
+                reason, last = HELD, held[root]
             for wanted in self._causes.get(bringer.op_id, ()) if last.place > bringer.place else ():
-                self._keep(KeptWork(wanted, "others wrote in the line: it stays whole", last))
+                self._keep(KeptWork(wanted, reason, last))
 
     def _bring_what_was_left(self) -> None:
         """Let come again what undoings took, that are undone now, though it was taken back before them."""

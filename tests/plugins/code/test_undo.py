@@ -1,6 +1,6 @@
 """Taking code ops back: character by character, file by file, in any order, and back again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from muse.core.entry import total_order
 from muse.errors import DomainError
 from muse.plugins.code.ops import encoded, read_op
+from muse.plugins.code.undo_overtaken import HELD
 from tests.samples.code_samples import Head
 from tests.samples.text_session import TextSession
 
@@ -22,7 +23,7 @@ ACTORS = "ABC"
 class Edited:
     """A session, and who wrote and who deleted each character of its text, none of which is there twice.
 
-    `replacements` are who put what in the place of what.
+    `replacements` are who put what in the place of what, for each op.
     """
 
     session: TextSession
@@ -30,16 +31,22 @@ class Edited:
     deleters: dict[str, set[str]] = field(default_factory=dict)
     replacements: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def is_overtaken(self, character: str, undone: str) -> bool:
-        """Tell whether others deleted all that the one who is undone put in the place of a character."""
+    def is_overtaken(self, character: str, undone: str, away: Collection[str]) -> bool:
+        """Tell whether others deleted all that the one who is undone put in the place of a character.
+
+        Or what came instead of that. What is `away` is so too.
+        """
         return any(
-            actor == undone and character in old and new and all(self._is_gone(one, undone) for one in new)
+            actor == undone
+            and character in old
+            and new
+            and all(self._is_gone(one, undone, away) for one in new)
             for actor, old, new in self.replacements
         )
 
-    def _is_gone(self, character: str, undone: str) -> bool:
+    def _is_gone(self, character: str, undone: str, away: Collection[str]) -> bool:
         others = self.deleters.get(character, set()) - {undone}
-        return bool(others) or self.is_overtaken(character, undone)
+        return bool(others) or character in away or self.is_overtaken(character, undone, away)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def edited(steps: Sequence[Step]) -> Edited:
         position = round(step.place * len(text))
         length = min(step.length, len(text) - position)
         removed = found.session.edit(step.actor, (position, length, fresh), step.unseen)
-        found.replacements.append((step.actor, "".join(removed), fresh))
+        found.replacements += [(step.actor, "".join(removed), fresh)] if removed or fresh else []
         for character in removed:
             found.deleters.setdefault(character, set()).add(step.actor)
         found.authors |= dict.fromkeys(fresh, step.actor)
@@ -105,11 +112,17 @@ def test_once_an_actor_is_undone_its_text_is_gone_what_it_deleted_is_back_and_al
         for character, author in made.authors.items()
         if author != "A" and not made.deleters.get(character, set()) - {"A"}
     }
-    overtaken = {character for character in expected if made.is_overtaken(character, "A")}
+    held = [made.replacements[kept.index] for kept in outcome.kept if kept.reason == HELD]
+    away = {one for _, old, _ in held for one in old}
+    new = {one for _, _, brought in held for one in brought}
+    overtaken = {one for one in expected if one in away or made.is_overtaken(one, "A", away)}
     loses_line_end = bool(made.deleters.get("\n", set()) - {"A"})  # with all of the line, perhaps
     assert len(set(after)) == len(after)
-    assert (set() if loses_line_end else expected - overtaken) <= set(after) <= expected
-    assert not overtaken & set(after) or any(step.unseen for step in steps)
+    named = {one for kept in outcome.kept for one in made.replacements[kept.index][1]}
+    assert (set() if loses_line_end else expected - named) <= set(after) <= expected | new
+    if not any(step.unseen for step in steps):
+        assert not overtaken & set(after)
+        assert {one for one in new if not made.deleters.get(one)} <= set(after)
     assert among(after, before) == among(before, after)
     assert among(after, BASE) == among(BASE, after)
     assert outcome.left == []
@@ -201,17 +214,6 @@ def test_what_others_wrote_in_the_midst_of_it_stays_and_is_named() -> None:
     [kept] = outcome.kept
     assert (kept.index, kept.because) == (0, 1)
     assert kept.reason == "others wrote in the line: it stays whole"
-
-
-def test_what_others_wrote_in_the_midst_of_a_line_goes_on_alone_and_is_named() -> None:
-    session = TextSession(Head({"a.txt": b"f(1)\n"}))
-    session.edit("A", (3, 0, ", two"))
-    session.edit("B", (6, 0, "BB"))
-    outcome = session.undo(session.ops_of("A"))
-    assert session.text() == "f(1BB)\n"
-    [kept] = outcome.kept
-    assert (kept.index, kept.because) == (0, 1)
-    assert kept.reason == "what others wrote in the midst of it stays"
 
 
 def test_what_others_deleted_too_stays_deleted_and_is_named_until_they_are_undone() -> None:

@@ -1,12 +1,13 @@
 """Taking back lines of code in which others wrote: such a line stays whole, all else goes."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from muse.plugins.code.hunks import patches_between
+from muse.plugins.code.undo_overtaken import HELD
 from tests.samples.code_samples import Head
 from tests.samples.text_session import TextSession
 
@@ -151,7 +152,8 @@ def test_words_that_were_replaced_time_and_again_stay_away_once_others_replaced_
         (("two words", ""), ("one\n", ""), "two words\nthree\n"),  # the line before was deleted
         (("two words\n", ""), ("one\n", ""), "two words\nthree\n"),
         (("two", ""), (" words", " words!"), "one\ntwo words!\nthree\n"),
-        (("two", "zwei"), ("ei", "o"), "one\ntwoo words\nthree\n"),  # some of it is left
+        (("two", "2"), (" words", " blue words"), "one\ntwo blue words\nthree\n"),  # others wrote beside it
+        (("two", "rather small"), (" small", ""), "one\ntwo words\nthree\n"),  # some of it is left
     ],
 )
 def test_words_come_again_where_something_of_their_line_and_of_what_came_in_their_place_is_left(
@@ -162,6 +164,48 @@ def test_words_come_again_where_something_of_their_line_and_of_what_came_in_thei
     session.replace("B", *changed)
     session.undo(session.ops_of("A"))
     assert session.text() == left
+
+
+HELD_CASES = [
+    # the line, what A makes of what, what B makes of what then; it stays so once A is undone
+    ("a big house", [("big", "rather small")], ("small", "tiny")),
+    ("a big house", [("big", "rather small")], ("rather", "very")),
+    ("a big house", [("big ", "rather small ")], ("rather", "rather blue,")),
+    ("timeout = 30", [("30", "45")], ("45", "450")),
+    ("timeout = 30", [("30", "45")], ("45", "145")),
+    ("return w * h", [("w", "calc(w"), (" *", ","), (" h", " h)")], ("calc", "area")),
+    ("return w * h", [("w * h", "calc(w, h)")], ("h)", "h, scale)")),
+    ("two words", [("two", "zwei")], ("ei", "o")),
+    ("two words", [("two", "2")], ("2 ", "2nd ")),
+    ("f(1)", [(")", ", two)")], ("two", "twBBo")),
+]
+
+
+@pytest.mark.parametrize("commits", [False, True])
+@pytest.mark.parametrize(("line", "made", "changed"), HELD_CASES)
+def test_what_an_op_changed_in_a_line_stays_whole_and_is_named_where_others_wrote_in_it(
+    line: str, made: list[tuple[str, str]], changed: tuple[str, str], *, commits: bool
+) -> None:
+    session = TextSession(Head({"a.txt": f"one\n{line}\nthree\n".encode()}))
+    for pair in made:
+        session.replace("A", *pair)
+    if commits:
+        session.commit()
+    replaced(session, "B", changed, late=True)
+    before = session.text()
+    outcome = session.undo(session.ops_of("A"))
+    assert session.text() == before
+    named = {(kept.index, kept.reason, kept.because) for kept in outcome.kept}
+    assert named == {(index, HELD, len(made)) for index in range(len(made))}
+    assert session.plan(session.ops_of("A")).kept == []
+    session.undo(session.last(len(outcome.compensations)))
+    assert session.text() == before
+    session.undo(session.ops_of("A"))
+    assert session.text() == before
+    outcome = session.undo(session.ops_of("B"))
+    assert session.text() == f"one\n{line}\nthree\n"
+    session.undo(session.last(len(outcome.compensations)))
+    assert session.text() == before
 
 
 def test_no_indent_is_left_without_its_line() -> None:
@@ -287,3 +331,38 @@ def test_a_first_line_that_another_wrote_again_stays_whole_whatever_is_behind_th
     undone = session.undo(session.ops_of("B"))
     assert session.text() == left
     assert undone.left or undone.kept
+
+
+WORDS = [f"w{number}" for number in range(40)]
+WORD_EDITS = st.lists(
+    st.tuples(st.sampled_from("ABC"), st.floats(0, 1), st.floats(0, 1), st.integers(0, 3), st.integers(0, 3)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=3), WORD_EDITS, st.permutations("ABC"), st.booleans())
+def test_no_word_is_cut_and_no_two_become_one(
+    lengths: list[int],
+    edits: list[tuple[str, float, float, int, int]],
+    order: list[str],
+    commits: bool,  # noqa: FBT001
+) -> None:
+    """Who writes only words of their own finds, whoever is undone, no other word in the text."""
+    fresh = iter(WORDS)
+    base = "".join(" ".join(islice(fresh, length)) + "\n" for length in lengths)
+    session = TextSession(Head({"a.txt": base.encode()}))
+    for actor, line, word, removed, added in edits:
+        lines = [one.split(" ") for one in (session.text() or "").splitlines()]
+        own = lines[int(line * (len(lines) - 1))]
+        start = int(word * len(own))
+        own[start : start + removed] = islice(fresh, added)
+        for patch in patches_between(session.text() or "", "".join(" ".join(one) + "\n" for one in lines)):
+            session.edit(actor, patch)
+    for actor in order:
+        if session.ops_of(actor):
+            session.undo(session.ops_of(actor))
+        if commits:
+            session.commit()
+        assert set((session.text() or "").split()) <= set(WORDS)
+    assert session.text() == base
