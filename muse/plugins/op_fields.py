@@ -40,8 +40,12 @@ def content_named_by(op: Any) -> str | None:
     """
     if not isinstance(op, Mapping) or op.get("position") is not None or not _CARRIED.isdisjoint(op):
         return None
-    named = op.get("content_id" if op.get("op") == "insert" else "new_content_id")
-    return named if op.get("op") in {"insert", "replace"} and is_content_id(named) else None
+    kind, named = op.get("op"), None
+    if kind == "insert":
+        named = op.get("content_id")
+    elif kind == "replace":
+        named = op.get("new_content_id")
+    return named if is_content_id(named) else None
 
 
 def undone_by(op: Any) -> list[str]:

@@ -1,10 +1,12 @@
 """One text as a CRDT document: pycrdt (Yjs), with positions in code points."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from muse.errors import DomainError
+from muse.plugins.code.quick_order import in_quick_order
 from muse.plugins.code.update import (
     ROOT,
     Id,
@@ -22,7 +24,7 @@ from muse.plugins.code.update import (
 )
 
 if TYPE_CHECKING:
-    from muse.plugins.code.yjs import Doc
+    from muse.plugins.code.yjs import Doc, Transaction
 
 Patch = tuple[int, int, str]
 """Position, how much goes, what comes: in code points."""
@@ -34,6 +36,8 @@ _LAST = 1 << 52
 """What such a client writes at one place comes after what others write there: their ids are lower."""
 _HERE, _GONE = "+", "-"  # in the place of each unit of a text that is there, and of each deleted stretch
 _RUNS = re.compile(r"\++")
+_AT_ONCE = 100
+"""Once so many updates insert behind one character, further ones are taken in together, in a quick order."""
 
 
 def _new_document(client: int) -> "Doc":
@@ -61,8 +65,11 @@ class TextDocument:
         self._text: str | None = None
         self._typed: list[str] = []  # what was typed on at `_typed_at`, and is not in `_text` yet
         self._typed_at = 0
+        self._observed: object = None
         self._pairs: set[Id] | None = None  # of the characters that count two, as far as looked for
         self._pairs_stand = True  # all of them are still there
+        self._waiting: list[Update] = []  # taken in, but for the library: in the order in which they came
+        self._behind: Counter[Id | None] = Counter()  # so many insertions came behind a character
         self._cursor: int | None = None  # where typing goes on: after what was typed last, before `_right`
         self._right: Id | None = None
 
@@ -70,7 +77,7 @@ class TextDocument:
     def text(self) -> str:
         """What the document reads, as characters."""
         if self._text is None:
-            transaction = self._document.create_transaction()
+            transaction = self._begin()
             self._text = self._root.get_string(transaction)
             transaction.drop()
         elif self._typed:
@@ -81,7 +88,7 @@ class TextDocument:
 
     def state(self) -> bytes:
         """Return the whole document, for `TextDocument(client, state)`."""
-        transaction = self._document.create_transaction()
+        transaction = self._begin()
         state = self._document.get_update(transaction, b"\0")
         transaction.drop()
         return state
@@ -92,13 +99,38 @@ class TextDocument:
 
     def observe(self, changed: Callable[[Delta], None]) -> None:
         """Call `changed` with each change of the text from now on: see `patches_of`."""
+        self._catch_up()
         self._observed = self._root.observe(lambda event: changed(event.delta))  # type: ignore[attr-defined]
 
     def apply(self, update: Update) -> None:
         """Take in an edit of another replica, whose causes are here. A known edit changes nothing."""
-        self._integrate(update.data)
+        if update.text and update.left != (update.client, update.start - 1):
+            self._behind[update.left] += 1
+        if not self._waiting and (self._observed or self._behind[update.left] <= _AT_ONCE):
+            self._integrate(update.data)
+        else:
+            self._waiting.append(update)
         self._text, self._cursor = None, None
         self._count(update)
+
+    def _catch_up(self) -> None:
+        """Let the library take in what waits."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for update in in_quick_order(waiting, self._known()):
+                self._integrate(update.data)
+
+    def _known(self) -> Vector:
+        """Return the state vector of what the library has taken in."""
+        transaction = self._document.create_transaction()
+        vector = read_vector(self._document.get_state(transaction))
+        transaction.drop()
+        return vector
+
+    def _begin(self) -> "Transaction":
+        """Begin a transaction in which the document is up to date."""
+        self._catch_up()
+        return self._document.create_transaction()
 
     def split_by(self, update: Update) -> Id | None:
         """Return a character that is still there and that the update, whose causes are here, cuts in two.
@@ -258,7 +290,7 @@ class TextDocument:
         return write_insert(self.client, self.vector.get(self.client, 0), left, right, added)
 
     def _has_deleted(self) -> bool:
-        transaction = self._document.create_transaction()
+        transaction = self._begin()
         deletions = self._document.get_update(transaction, self._document.get_state(transaction))
         transaction.drop()
         return deletions != b"\0\0"
@@ -278,13 +310,14 @@ class TextDocument:
         """Return the id of a character of a text that is ASCII; None before the first and after the last."""
         if not 0 <= place < len(self.text):
             return None
-        transaction = self._document.create_transaction()
+        transaction = self._begin()
         found = self._root.sticky_index(transaction, place, 0).encode()  # type: ignore[attr-defined]
         transaction.drop()
         return read_id(found[1:])
 
     def _write(self, places: list[tuple[int, int, str]], *, is_behind: bool) -> bytes:
         updates: list[bytes] = []
+        self._catch_up()
         subscription = self._document.observe(lambda event: updates.append(event.update))
         transaction = self._document.create_transaction()
         try:

@@ -10,13 +10,14 @@ from muse.compat.lazy import import_inner
 from muse.errors import MuseError
 
 if TYPE_CHECKING:
-    from pycrdt._pycrdt import Doc
+    from pycrdt._pycrdt import Doc, Transaction
 else:
     try:
-        Doc = import_inner("pycrdt", "_pycrdt").Doc
+        inner = import_inner("pycrdt", "_pycrdt")
+        Doc, Transaction = inner.Doc, inner.Transaction
     except ImportError as error:
         raise MuseError(
             "text is merged by pycrdt, which is not here: pip install 'muse-oplog[code]'"
         ) from error
 
-__all__ = ["Doc"]
+__all__ = ["Doc", "Transaction"]
