@@ -48,6 +48,15 @@ def content_named_by(op: Any) -> str | None:
     return named if is_content_id(named) else None
 
 
+def check_rule(rule: int, last: int) -> None:
+    """Raise `DomainError` for a rule that is not among those from 1 to the last one that is known here."""
+    if not 1 <= rule <= last:
+        raise DomainError(
+            f"the files were made by rule {rule}, and only those up to {last} are known here: "
+            "install a newer version"
+        )
+
+
 def undone_by(op: Any) -> list[str]:
     """Return the ids of the ops that an op says it takes back."""
     named = op.get("undoes") if isinstance(op, Mapping) else None

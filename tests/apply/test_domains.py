@@ -99,8 +99,8 @@ def test_a_merge_names_its_rules(root: Path, tmp_path: Path) -> None:
 
 
 def test_only_domains_that_have_rules_are_named() -> None:
-    assert rules_text(["nobody-knows", "code"]) is None
-    assert rules_text(["music", "code", "music"]) == "music 3"
+    assert rules_text(["nobody-knows"]) is None
+    assert rules_text(["music", "code", "music"]) == "code 2, music 3"
 
 
 @pytest.mark.parametrize("text", ["", "music", "music 0", "music x", "music 22222222222"])

@@ -90,7 +90,8 @@ class Song:
                     counts[number] for number in self.joining if number > min(deleters, default=0)
                 )
                 is_overtaken = any(self._is_replaced_again(number, counts) for number in deleters)
-                assert letter in there or is_line_gone or is_overtaken
+                is_held = any(counts[number] for number in self.added if number > min(deleters, default=0))
+                assert letter in there or is_line_gone or is_overtaken or is_held
                 in_lines = any("\n" in self.added[number] for number in deleters)
                 assert letter not in there or in_lines or not is_overtaken
             elif letter in there and letter not in before:
@@ -195,6 +196,14 @@ def undone(song: Song, kind: str, actor: str, choice: float) -> None:
 @given(steps)
 @example(  # what B typed where A's text had been does not bring that back with it
     [("A", "edit", 1, 1, "x"), ("A", "undo", 0, 0, ""), ("B", "edit", 1, 1, "x\n"), ("B", "undo", 0, 0, "")]
+)
+@example(  # what had come back when others wrote is not held by what they wrote then
+    [
+        ("B", "edit", 0.67, 0.36, "x"),
+        ("B", "undo", 0, 0, ""),
+        ("B", "edit", 0.6, 0.78, "x\nx\n"),
+        ("B", "undo", 0, 0, ""),
+    ]
 )
 @example(  # nor does it keep it when it is taken back again
     [

@@ -49,7 +49,7 @@ def _new_document(client: int) -> "Doc":
 class TextDocument:
     """A text into which the edits of many replicas merge. `client` names this replica and no other.
 
-    `vector` is its state vector. Only one thread may use it.
+    `vector` is its state vector. `has_changed`: an edit came since it was read. Only one thread may use it.
     """
 
     def __init__(self, client: int, state: bytes = b"") -> None:
@@ -62,6 +62,7 @@ class TextDocument:
         transaction.commit()
         self.vector: Vector = read_vector(self._document.get_state(transaction))
         transaction.drop()
+        self.has_changed = False
         self._text: str | None = None
         self._typed: list[str] = []  # what was typed on at `_typed_at`, and is not in `_text` yet
         self._typed_at = 0
@@ -157,6 +158,7 @@ class TextDocument:
             transaction.drop()
 
     def _count(self, update: Update) -> None:
+        self.has_changed = True
         if update.end > self.vector.get(update.client, 0):
             self.vector[update.client] = update.end
         if self._pairs is not None:

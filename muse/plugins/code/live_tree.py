@@ -366,6 +366,25 @@ class LiveTree:
 
     # -- outcome --------------------------------------------------------------------------------
 
+    def keep_texts(self) -> None:
+        """See to it that the state of each text, read again, reads as the text does now.
+
+        It may not where an edit names neighbours that are not beside each other: as raw ops do whose author
+        knew nothing of what was deleted between them. The library then takes the order of the clients. An
+        edit that is the same wherever it is made brings the order of now back.
+        """
+        for file_id in self.places().keys() & self._live.keys():
+            file = self._live[file_id]
+            if file.document is None or not file.document.has_changed:
+                continue
+            again = TextDocument(self._client(file_id), file.document.state())
+            if again.text != file.document.text:
+                client = client_of(file_id, "order", object_id(again.state()))
+                again.apply(
+                    read_update(again.fork(client).edit(patch_between(again.text, file.document.text)))
+                )
+                file.document = again
+
     def changed_files(self) -> dict[str, bytes | None]:
         """Return what differs from the tree: path -> content, None for one that is gone."""
         places = self.places()

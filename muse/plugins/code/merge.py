@@ -28,12 +28,22 @@ MAX_WAITING, MAX_BYTES = 10_000, 1 << 24
 Entry = Mapping[str, Any]
 
 
+LAST_RULE = 2
+"""By rule 1 the state of a text could read otherwise than the text: see `LiveTree.keep_texts`."""
+
+
 def merge_code(
-    files: Mapping[str, bytes], entries: Sequence[Entry], fetch: Fetch, state: Mapping[str, bytes]
+    files: Mapping[str, bytes],
+    entries: Sequence[Entry],
+    fetch: Fetch,
+    state: Mapping[str, bytes],
+    rule: int = LAST_RULE,
 ) -> Application:
-    """Take `entries`, in the total order, into a tree; see `MergingPlugin.merge`."""
+    """Take `entries`, in the total order, into a tree; see `MergingPlugin.merge`. `rule` is 1 or the last."""
     merger = Merger(files, state, fetch, "merge")
     ignored = merger.take(entries)
+    if rule > 1:
+        merger.tree.keep_texts()
     return Application(merger.tree.changed_files(), ignored, merger.changed_state())
 
 

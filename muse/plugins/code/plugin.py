@@ -4,15 +4,26 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from muse.domain import Application, DomainOp, DomainWork, Origin, Overlap, Undoing
-from muse.plugins.code.merge import merge_code, waiting_entries
+from muse.plugins.code.merge import LAST_RULE, merge_code, waiting_entries
 from muse.plugins.code.ops import read_op
-from muse.plugins.op_fields import Fetch
+from muse.plugins.op_fields import Fetch, check_rule
 
 # To check an op before it is logged, and to merge, is what every record does: the rest is imported if used.
 
 
 class CodePlugin:
-    """Text files whose concurrent edits merge. Stateless, and as pure as `DomainPlugin` asks."""
+    """Text files whose concurrent edits merge. Stateless, and as pure as `DomainPlugin` asks.
+
+    `rule`: by which rule the state of a text is kept. Only `merge` knows the earlier ones.
+    """
+
+    def __init__(self, rule: int = LAST_RULE) -> None:
+        self.rule = rule
+
+    def by_rule(self, rule: int) -> "CodePlugin":
+        """Return a plugin that keeps texts by an earlier rule. Raises `DomainError` for an unknown one."""
+        check_rule(rule, LAST_RULE)
+        return CodePlugin(rule)
 
     def apply(
         self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch
@@ -42,7 +53,7 @@ class CodePlugin:
         state: Mapping[str, bytes],
     ) -> Application:
         """Take in log entries: any order of arrival, in however many commits, gives the same files."""
-        return merge_code(files, entries, fetch, state)
+        return merge_code(files, entries, fetch, state, self.rule)
 
     def squash(
         self, files: Mapping[str, bytes], ops: Sequence[Mapping[str, Any]], fetch: Fetch

@@ -84,7 +84,7 @@ class Held:
             return False
         known = len(self.staying) + len(self.away)
         for deed, change in line:
-            if deed.place < writer.place:
+            if (deed.op_id, change.first) in self._writers or self._is_made(change, deed, writer):
                 self._hold_change(change, deed, writer)
         return known < len(self.staying) + len(self.away)
 
@@ -100,13 +100,18 @@ class Held:
         """Return the last op of others that wrote in a change, if any did."""
         own = set(change.places)
         inside = range(change.brought[0] + 1, change.brought[-1]) if change.brought else ()
-        found = [self._later(place, deed) for place in inside if place not in own and self._shown[place]]
-        found += [self._writer_instead(change, deed), *self._joined(change, deed, own)]
-        return last_of(found)
+        bringers = {self._characters[one].bringer for one in inside if one not in own and self._shown[one]}
+        writers = {*bringers, *self._joined(change, deed, own)}
+        made = (one for one in writers if one is not None and self._is_made(change, deed, one))
+        return last_of((self._writer_instead(change, deed), *made))
 
-    def _later(self, place: int, deed: Deed) -> Deed | None:
-        bringer = self._characters[place].bringer
-        return bringer if bringer is not None and bringer.place > deed.place else None
+    def _is_made(self, change: Change, deed: Deed, writer: Deed) -> bool:
+        """Tell whether a change was made, and not taken back, when another op was."""
+        when, own = writer.place, self._characters
+        taken = [own[one] for one in change.places if self._stays[one] and own[one].bringer is not deed]
+        if when < deed.place or taken:
+            return when > deed.place and not any(one.was_there(when) for one in taken)
+        return any(came < when <= went for place in change.brought for came, went in own[place].lives)
 
     def _writer_instead(self, change: Change, deed: Deed) -> Deed | None:
         """Return the last op that wrote in the place of what a change brought, of what is left."""
@@ -118,7 +123,7 @@ class Held:
         return last_of(found)
 
     def _joined(self, change: Change, deed: Deed, own: set[int]) -> Iterator[Deed | None]:
-        """Yield who wrote since what would be one word with other text, were a change taken back."""
+        """Yield who wrote what would be one word with other text, or between, were a change taken back."""
         first, last = change.places[0], change.places[-1]
         hull = [self._before[first], *range(first, last + 1), self._behind[last]]
         then = [
@@ -131,14 +136,13 @@ class Held:
                 ]
                 going = [self._characters[place] for place in between if self._stays[place]]
                 if one in own or other in own or not all(character.is_word for character in going):
-                    yield from (self._later(one, deed), self._later(other, deed))
-                    yield from self._takers(range(one + 1, other), deed)
+                    yield from (self._characters[one].bringer, self._characters[other].bringer)
+                    yield from self._takers(range(one + 1, other))
 
-    def _takers(self, places: Iterable[int], deed: Deed) -> Iterator[Deed]:
-        """Yield the ops that count and took something away after another op."""
+    def _takers(self, places: Iterable[int]) -> Iterator[Deed]:
+        """Yield the ops that count and took something away."""
         for place in places:
-            deleters = self._characters[place].deleters
-            yield from (taker for taker in deleters if taker.place > deed.place and self._counts(taker))
+            yield from filter(self._counts, self._characters[place].deleters)
 
     def _is_shown(self, place: int) -> bool:
         return 0 <= place < len(self._shown) and self._shown[place]

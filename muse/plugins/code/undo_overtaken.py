@@ -38,6 +38,7 @@ class Overtaken:
         replacements: Replacements,
         counts: Callable[[Deed | None], bool],
     ) -> None:
+        self._characters = characters
         self._places = {one.identity: place for place, one in enumerate(characters)}
         held = Held(characters, replacements, counts)
         self.staying = {characters[place].identity: deed for place, deed in held.staying.items()}
@@ -46,14 +47,19 @@ class Overtaken:
         self._gone_lines = _GoneLines(characters, counts)
 
     def by(self, identity: Id, went: int) -> Overtaking | None:
-        """Return by what a character is overtaken that went at a place; None for one that may come again."""
+        """Return by what a character is overtaken that went at a place; None for one that may come again.
+
+        It is not by an op that was made where it was there: an undoing had brought it back until then.
+        """
         place = self._places.get(identity)
         if place is None:
             return None
-        if place in self._rewriters:
-            return Overtaking("others changed what came in its place: it stays away", self._rewriters[place])
-        if (deleter := self._gone_lines.deleter(place, went)) is not None:
-            return Overtaking("others deleted the line: it stays deleted", deleter)
+        for reason, deed in (
+            ("others changed what came in its place: it stays away", self._rewriters.get(place)),
+            ("others deleted the line: it stays deleted", self._gone_lines.deleter(place, went)),
+        ):
+            if deed is not None and not self._characters[place].was_there(deed.place):
+                return Overtaking(reason, deed)
         return Overtaking(HELD, self._held[place]) if place in self._held else None
 
 

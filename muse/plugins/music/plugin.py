@@ -20,7 +20,6 @@ from muse.plugins.music.overlaps import overlaps_of_music
 from muse.plugins.music.squash import squash_music
 from muse.plugins.music.tree import (
     LAST_RULE,
-    RULES,
     MusicTree,
     content_id_of,
     content_of,
@@ -30,7 +29,7 @@ from muse.plugins.music.tree import (
 )
 from muse.plugins.music.undo import undo_music
 from muse.plugins.music.writes import undoings_in
-from muse.plugins.op_fields import Fetch, address_of, check_patch, check_path
+from muse.plugins.op_fields import Fetch, address_of, check_patch, check_path, check_rule
 
 MIDI_ENDINGS = (".mid", ".midi")
 
@@ -48,11 +47,7 @@ class MusicPlugin:
 
     def by_rule(self, rule: int) -> "MusicPlugin":
         """Return a plugin that writes files by an earlier rule. Raises DomainError for an unknown one."""
-        if rule not in RULES:
-            raise DomainError(
-                f"the files were made by rule {rule}, and only those up to {LAST_RULE} are known here: "
-                "install a newer version"
-            )
+        check_rule(rule, LAST_RULE)
         return MusicPlugin(rule)
 
     def check_op(self, op: Mapping[str, Any]) -> None:
