@@ -41,7 +41,8 @@ def content_named_by(op: Any) -> str | None:
     if not isinstance(op, Mapping) or op.get("position") is not None or not _CARRIED.isdisjoint(op):
         return None
     named = op.get("content_id" if op.get("op") == "insert" else "new_content_id")
-    return named if op.get("op") in {"insert", "replace"} and is_content_id(named) else None
+    is_whole = op.get("op") in ("insert", "replace")  # a tuple, since what JSON gave may not be hashable
+    return named if is_whole and is_content_id(named) else None
 
 
 def undone_by(op: Any) -> list[str]:
@@ -99,5 +100,5 @@ def check_patch(op: Mapping[str, Any], child_domain: str) -> None:
         raise DomainError(f"`child_domain` is {child_domain!r}, not {shown(op.get('child_domain'))}")
     if source is not None:
         check_path(source)
-    if not child_ops and source in {None, op.get("address")}:
+    if not child_ops and (source is None or source == op.get("address")):
         raise DomainError("the patch has no child ops and renames nothing: give one or the other")
