@@ -4,10 +4,13 @@ Reads only. A file of an earlier version, or of another tool, has no digest and 
 """
 
 import os.path
+from collections.abc import Callable
+from functools import partial
 
 from muse.checks.finding import Findings, Kind
 from muse.checks.sessions import sessions_of
-from muse.coordination.store import COMPANIONS, KINDS, RecordStore
+from muse.coordination.journal import COMPANIONS, KINDS
+from muse.coordination.store import RecordStore
 from muse.core.content_id import is_content_id, object_id
 from muse.disk import layout
 from muse.disk.json_file import read_with_digest
@@ -23,13 +26,15 @@ def check_digested(root: str, storage: Storage) -> Findings:
     store = RecordStore(root, storage)
     for kind in (*KINDS, *COMPANIONS.values()):
         try:
-            paths = [store.path(kind, own) for own in store.ids(kind)]
+            ids = store.ids(kind)
         except MuseError as error:
             findings.add(layout.coordination_record_directory(root, kind), "coordination", error)
             continue
-        for path in paths:
-            _check(path, "coordination", storage, findings)
-    _check(layout.tokens_file(root), "tokens", storage, findings)
+        for own in ids:
+            _check(store.path(kind, own), "coordination", partial(store.read, kind, own), findings)
+    _check(layout.coordination_journal_file(root), "coordination", store.check_journal, findings)
+    tokens = layout.tokens_file(root)
+    _check(tokens, "tokens", partial(read_with_digest, tokens, storage), findings)
     _check_workdirs(layout.workdir_directory(root), storage, findings)
     for session_id in sessions_of(root, storage, findings):
         try:
@@ -84,9 +89,9 @@ def _check_part(path: str, name: str, storage: Storage, findings: Findings) -> N
         findings.add(path, "workdir", error)
 
 
-def _check(path: str, kind: Kind, storage: Storage, findings: Findings) -> None:
+def _check(path: str, kind: Kind, read: Callable[[], object], findings: Findings) -> None:
     try:
-        read_with_digest(path, storage)
+        read()
     except NotFoundError:
         pass  # it was removed meanwhile, or there is none
     except MuseError as error:

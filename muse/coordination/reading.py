@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from muse.coordination.holdings import Holdings
-from muse.coordination.store import COMPANIONS, KINDS, RecordStore
+from muse.coordination.journal import COMPANIONS, KINDS
+from muse.coordination.store import RecordStore
 from muse.disk.json_file import field
 from muse.errors import CorruptionError, NotFoundError, StorageError
 

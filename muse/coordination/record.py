@@ -171,7 +171,7 @@ def read_reservation(
     run_id = field(document, "run_id", str, path, "")
     beside = f"the file in grants/ for {path}"
     return Reservation(
-        reservation_id=_id_in(document, "reservation_id", path),
+        reservation_id=field(document, "reservation_id", str, path),
         actor_id=run_id if epoch_record is None else field(epoch_record, "actor_id", str, beside),
         run_id=run_id,
         branch=field(document, "branch", str, path, ""),
@@ -189,7 +189,7 @@ def read_intent(document: Mapping[str, Any], author: Mapping[str, Any] | None, p
     run_id = field(document, "run_id", str, path, "")
     beside = f"the file in authors/ for {path}"
     return Intent(
-        intent_id=_id_in(document, "intent_id", path),
+        intent_id=field(document, "intent_id", str, path),
         reservation_id=field(document, "reservation_id", str, path, ""),
         actor_id=run_id if author is None else field(author, "actor_id", str, beside),
         run_id=run_id,
@@ -222,15 +222,28 @@ def record_id(name: str) -> str:
     return found[1] if found else ""
 
 
-def _id_in(document: Mapping[str, Any], key: str, path: str) -> str:
-    found = field(document, key, str, path)
-    if not path.endswith(f"/{found}.json"):
+_OWN_ID = {
+    "reservations": "reservation_id",
+    "grants": "reservation_id",
+    "intents": "intent_id",
+    "authors": "intent_id",
+    "renewals": "renewal_id",
+    "releases": "release_id",
+}
+
+
+def check_own_id(document: Mapping[str, Any], kind: str, own: str, path: str) -> None:
+    """Raise `CorruptionError` if a record says that it is another than the one its file is named after.
+
+    The record of another tool need not say it.
+    """
+    found = document.get(_OWN_ID[kind], own)
+    if found != own:
         raise CorruptionError(
-            f"{path} has {found!r} as {key!r}, but its name has another id: put the right file back, or "
-            "remove it",
+            f"{path} has {found!r} as {_OWN_ID[kind]!r}, but its name has another id: put the right file "
+            "back, or remove it",
             path=path,
         )
-    return found
 
 
 def _time_in(document: Mapping[str, Any], key: str, path: str) -> str:

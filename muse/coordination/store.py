@@ -9,18 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from muse.coordination.record import record_id
+from muse.coordination.journal import COMPANIONS, KINDS, damages_in, lines_of
+from muse.coordination.record import check_own_id, record_id
 from muse.disk import layout
 from muse.disk.json_file import encode_with_digest, read_with_digest
 from muse.disk.storage import Storage
 from muse.disk.system_calls import translated
 from muse.errors import CorruptionError, NotFoundError
-
-KINDS = ("reservations", "renewals", "releases", "intents")
-"""The kinds of record, in the order in which they are read."""
-
-COMPANIONS = {"reservations": "grants", "intents": "authors"}
-"""The kind that says whose a record is, and is written before it."""
 
 Record = tuple[str, str, Mapping[str, Any]]
 """The kind of a record, its id and what is in its file."""
@@ -75,8 +70,14 @@ class RecordStore:
         return [own for own in names if own]
 
     def read(self, kind: str, own: str) -> dict[str, Any]:
-        """Return what is in the file of a record; `NotFoundError` if it does not exist."""
-        return read_with_digest(self.path(kind, own), self._storage)
+        """Return what is in the file of a record; `NotFoundError` if it does not exist.
+
+        `CorruptionError` if a byte was changed, or it is the file of another record.
+        """
+        path = self.path(kind, own)
+        document = read_with_digest(path, self._storage)
+        check_own_id(document, kind, own, path)
+        return document
 
     def has_companion(self, kind: str, own: str) -> bool:
         """Return whether Muse wrote a record: then there is a file that says whose it is."""
@@ -94,23 +95,35 @@ class RecordStore:
 
     def announced(self, start: int, end: int) -> Iterator[tuple[str, str]]:
         """Yield the kind and id of each record that the journal names between two bytes."""
-        with translated(self._journal, "read"):
-            descriptor = self._storage.open(self._journal, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                data = self._storage.pread(descriptor, end - start, start)
-            finally:
-                self._storage.close(descriptor)
-        for line in data.decode("ascii", "replace").split("\n"):
+        for line in self._journal_bytes(start, end).decode("ascii", "replace").split("\n"):
             kind, _, own = line.partition(" ")
             if kind in KINDS and record_id(f"{own}.json"):
                 yield kind, own
+
+    def check_journal(self) -> None:
+        """Raise `CorruptionError` if the journal has a line that no writer writes, and no crash leaves."""
+        _, end = self.journal_end()
+        for offset, line in damages_in(self._journal_bytes(0, end)) if end else ():
+            raise CorruptionError(
+                f"{self._journal} is damaged at byte {offset}, in the line {line[:100]!r}: no record is "
+                "lost with it; 'muse coord prune' begins a new one",
+                path=self._journal,
+            )
+
+    def _journal_bytes(self, start: int, end: int) -> bytes:
+        with translated(self._journal, "read"):
+            descriptor = self._storage.open(self._journal, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                return self._storage.pread(descriptor, end - start, start)
+            finally:
+                self._storage.close(descriptor)
 
     # -- writing --------------------------------------------------------------------------------
 
     def write(self, records: Sequence[Record]) -> None:
         """Name records in the journal, then write them in order, each whole or not at all, durably."""
         documents = [(kind, own, encode_with_digest(document, kind)) for kind, own, document in records]
-        lines = "".join(f"\n{kind} {own}\n" for kind, own, _ in documents)  # what a crash tore ends here
+        lines = "".join(lines_of(kind, own) for kind, own, _ in documents)
         with translated(self._journal, "append to"):
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
             descriptor = self._storage.open(self._journal, flags)
@@ -130,7 +143,7 @@ class RecordStore:
         for own in self.ids(kind):
             path = self.path(kind, own)
             with suppress(CorruptionError, NotFoundError):
-                if is_over(own, read_with_digest(path, self._storage), path):
+                if is_over(own, self.read(kind, own), path):
                     self._storage.remove(path)
                     removed += 1
         if removed:

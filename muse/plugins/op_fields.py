@@ -112,5 +112,5 @@ def check_patch(op: Mapping[str, Any], child_domain: str) -> None:
         raise DomainError(f"`child_domain` is {child_domain!r}, not {shown(op.get('child_domain'))}")
     if source is not None:
         check_path(source)
-    if not child_ops and source in {None, op.get("address")}:
+    if not child_ops and (source is None or source == op.get("address")):
         raise DomainError("the patch has no child ops and renames nothing: give one or the other")

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from muse.checks.digested import check_digested
+from muse.checks.finding import Finding
 from muse.checks.verify import verify_repository
+from muse.cli.app import run
+from muse.coordination.journal import damages_in
 from muse.core.op_log import OpLog
 from muse.disk.json_file import encode_with_digest, read_with_digest
 from muse.disk.storage import LOCAL
@@ -41,6 +44,10 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+def verify_digested(root: Path) -> list[Finding]:
+    return check_digested(str(root), LOCAL)
+
+
 def files(root: Path) -> list[Path]:
     muse = root / ".muse"
     names = ("policy.json", "proposals.jsonl", "tokens.json")
@@ -58,6 +65,46 @@ def test_every_changed_byte_of_what_no_commit_seals_is_found(root: Path) -> None
             found = check_digested(str(root), LOCAL)
             assert [finding.path for finding in found] == [str(path)], (path, place)
         path.write_bytes(data)
+
+
+def test_every_changed_byte_of_the_journal_is_found_and_named(root: Path) -> None:
+    journal = root / ".muse" / "coordination" / "journal"
+    data = journal.read_bytes()
+    for place in range(len(data)):
+        for other in {data[place] ^ 1, ord("\n"), ord("0"), 0xFF} - {data[place]}:
+            journal.write_bytes(data[:place] + bytes([other]) + data[place + 1 :])
+            [finding] = verify_digested(root)
+            assert (finding.path, finding.kind) == (str(journal), "coordination"), (place, other)
+            assert "damaged at byte" in finding.message
+    Repository.open(str(root)).coordination.prune(days=30)
+    assert verify_digested(root) == []
+
+
+def test_what_crashes_left_of_the_journal_and_one_of_an_earlier_version_are_sound(root: Path) -> None:
+    journal = root / ".muse" / "coordination" / "journal"
+    data = journal.read_bytes()
+    earlier = "".join(f"{line}\n" for line in data.decode().splitlines() if not line.startswith("crc"))
+    for whole in (data, earlier.encode()):
+        for end in range(len(whole) + 1):
+            for later in (b"", data, earlier.encode()):
+                assert list(damages_in(whole[:end] + later)) == [], (end, later)
+
+
+@pytest.mark.parametrize("kind", ["reservations", "grants", "renewals", "releases", "intents", "authors"])
+def test_two_swapped_records_are_found(root: Path, kind: str) -> None:
+    coordination = Repository.open(str(root)).coordination
+    for actor, address in (("cy", "c.mid"), ("di", "d.mid")):
+        held = coordination.reserve(actor, [address], branch="main", ttl_seconds=600)
+        coordination.renew(held.reservation_id, actor, ttl_seconds=900)
+        coordination.release(held.reservation_id, actor)
+        coordination.intend(actor, [address], branch="main")
+    assert verify_digested(root) == []
+    one, other, *_ = sorted((root / ".muse" / "coordination" / kind).glob("*.json"))
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+    assert {finding.path for finding in verify_digested(root)} == {str(one), str(other)}
+    assert run(["--repo", str(root), "verify"]) == 1
 
 
 def test_every_changed_byte_of_what_is_remembered_of_a_directory_is_found(tmp_path: Path) -> None:
