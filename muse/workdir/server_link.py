@@ -131,7 +131,8 @@ class ServerLink(Resource):
             check_same_repository(own, peer)
             branch = own.identity().branch
             before = own.repository.dag.head(branch)
-            if peer.branches().get(branch) not in {None, before}:
+            theirs = peer.branches().get(branch)
+            if theirs is not None and theirs != before:
                 pull(own, peer, branch)
         with LocalPeer(self._root, self._storage) as own, self._peer() as peer:
             outcome = sync_session(own, peer, session_id)
