@@ -50,8 +50,8 @@ class LocalCopy(Resource):
     server took are before it there. An entry of `actor_id` behind byte `_sent` of the local log may not be on
     the server yet; those in `refused` will never be. It belongs to a repository, whatever the server's `url`;
     at another URL (it may be that of a clone), or where the local log is not the one that was noted, as
-    after a backup of it was put back, all is taken in and sent once more. `UsageError` if it belongs to another
-    actor, `ConflictError` if another client uses it now.
+    after a backup of it was put back, all is taken in and sent once more. `UsageError` if it belongs to
+    another actor, `ConflictError` if another client uses it now.
     """
 
     def __init__(self, directory: str, session_id: str, actor_id: str, url: str) -> None:
