@@ -15,8 +15,8 @@ from muse.disk.resource import Resource
 from muse.disk.storage import LOCAL
 from muse.errors import ConflictError, InvalidEntryError, UsageError
 
-_SCHEMA_VERSION = 2
-"""Version 1 has no `acknowledged`."""
+_SCHEMA_VERSION = 3
+"""Version 1 has no `acknowledged`, and versions 1 and 2 have no `log`."""
 
 
 class CopiedLog(OpLog):
@@ -49,8 +49,9 @@ class LocalCopy(Resource):
     `cursor`: everything before it on the server was taken in. `acknowledged`: all of the actor's ops that the
     server took are before it there. An entry of `actor_id` behind byte `_sent` of the local log may not be on
     the server yet; those in `refused` will never be. It belongs to a repository, whatever the server's `url`;
-    at another URL (it may be that of a clone), all is taken in and sent once more. `UsageError` if it belongs
-    to another actor, `ConflictError` if another client uses it now.
+    at another URL (it may be that of a clone), or where the local log is not the one that was noted, as
+    after a backup of it was put back, all is taken in and sent once more. `UsageError` if it belongs to
+    another actor, `ConflictError` if another client uses it now.
     """
 
     def __init__(self, directory: str, session_id: str, actor_id: str, url: str) -> None:
@@ -82,7 +83,7 @@ class LocalCopy(Resource):
             raise UsageError(
                 f"{self._path} is of {actor_id!r}, not of {self._actor_id!r}: give another cache directory"
             )
-        is_elsewhere = field(document, "url", str, self._path) != self._url
+        is_elsewhere = field(document, "url", str, self._path) != self._url or not self._is_noted(document)
         cursor, sent = field(document, "cursor", str, self._path), field(document, "sent", int, self._path)
         return (
             field(document, "repo_id", str, self._path, ""),
@@ -91,6 +92,15 @@ class LocalCopy(Resource):
             0 if is_elsewhere else sent,
             set(field_items(document, "refused", str, self._path)),
         )
+
+    def _is_noted(self, document: Mapping[str, Any]) -> bool:
+        """Return whether the local log still begins with what was in it when `document` was written."""
+        noted = field(document, "log", str, self._path, str(field(document, "sent", int, self._path)))
+        try:
+            self.log.cursors.offset(noted)
+        except UsageError:
+            return False
+        return True
 
     def check_repository(self, repo_id: str) -> None:
         """Tie the log to this repository; `OtherRepositoryError` if it belongs to another already."""
@@ -212,6 +222,7 @@ class LocalCopy(Resource):
             "acknowledged": self.acknowledged,
             "sent": self._sent,
             "refused": sorted(self.refused),
+            "log": self.log.cursors.at(self.log.cut().offset),
         }
         data = encode_json(document, self._path)
         if data != self._saved:

@@ -293,6 +293,51 @@ def test_a_log_that_was_restored_from_a_backup_gets_back_what_a_local_log_has(tm
         assert sorted(numbers(stored(server), "ada")) == list(range(7))
 
 
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("put_back", ["log", "state", "both", "other log"])
+def test_a_local_log_or_its_state_that_was_put_back_loses_nothing(
+    tmp_path: Path, put_back: str, version: int
+) -> None:
+    """Version 2 noted no cursor of the local log: where it is longer than what was sent, nothing tells."""
+    cache = tmp_path / "cache"
+    with ServerProcess(tmp_path / "served") as server, Client(server.url) as client:
+        make_session(server)
+
+        def ids(entries: list[Any]) -> set[str]:
+            return {entry["op_id"] for entry in entries}
+
+        def work(first: int) -> None:
+            with (
+                client.session("jam", "ada", cache=str(cache)) as session,
+                client.session("jam", "bob") as other,
+            ):
+                other.record_many(DOMAIN, [edit(first + number) for number in range(3)])
+                session.record_many(DOMAIN, [edit(first + number) for number in range(3)])
+                session.flush()
+                assert session.log is not None
+                wait_until(lambda: ids(session.log.read_all()) >= ids(stored(server)))
+
+        work(0)
+        directory = cache / ".muse" / "op_log" / "jam"
+        backup = {path.name: path.read_bytes() for path in directory.glob("*.json*")}
+        work(10)
+        log, state = directory / "ops.jsonl", directory / "client.json"
+        if put_back != "state":
+            log.write_bytes(backup["ops.jsonl"])
+        if put_back in {"state", "both"}:
+            state.write_bytes(backup["client.json"])
+        if put_back == "other log" and version == 3:
+            with OpLog(str(cache), "jam") as own:
+                own.record_many("eve", DOMAIN, [edit(number) for number in range(50)])
+        if version == 2:
+            document = json.loads(state.read_bytes())
+            del document["log"]
+            state.write_text(json.dumps({**document, "schema_version": 2}))
+        work(20)
+        wanted = sorted([*range(3), *range(10, 13), *range(20, 23)])
+        assert sorted(numbers(stored(server), "ada")) == sorted(numbers(stored(server), "bob")) == wanted
+
+
 def test_a_token_that_is_revoked_is_said_and_costs_a_local_log_nothing(tmp_path: Path) -> None:
     cache = str(tmp_path / "cache")
     with ServerProcess(tmp_path / "served") as server:
