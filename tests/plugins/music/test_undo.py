@@ -498,7 +498,9 @@ def test_what_others_wrote_last_is_never_touched(ops: Sequence[Any], data: st.Da
             continue
         for name in steps[-1].wrote:
             states = [
-                one.after and _of({"": one.after}, "", {name})[name] for one in steps if name in one.wrote
+                one.after and (_of({"": one.after}, "", {name})[name],)  # None where it is not there
+                for one in steps
+                if name in one.wrote
             ]
             different = [value for value, _ in groupby(states)]
             if len(set(different)) == len(different):  # nothing cancels out
