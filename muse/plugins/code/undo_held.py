@@ -106,11 +106,13 @@ class Held:
         return last_of((self._writer_instead(change, deed), *made))
 
     def _is_made(self, change: Change, deed: Deed, writer: Deed) -> bool:
-        """Tell whether a change was made, and not taken back, when another op was."""
+        """Tell whether a change was there, and not taken back, when another op was made."""
         when, own = writer.place, self._characters
+        if when < deed.place:
+            return False
         taken = [own[one] for one in change.places if self._stays[one] and own[one].bringer is not deed]
-        if when < deed.place or taken:
-            return when > deed.place and not any(one.was_there(when) for one in taken)
+        if taken:
+            return not any(one.was_there(when) for one in taken)
         return any(came < when <= went for place in change.brought for came, went in own[place].lives)
 
     def _writer_instead(self, change: Change, deed: Deed) -> Deed | None:

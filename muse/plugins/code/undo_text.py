@@ -11,7 +11,7 @@ from muse.plugins.code.undo_hunks import Gap, KeptWork, TextHunk
 from muse.plugins.code.undo_lines import Standing, kept_lines
 from muse.plugins.code.undo_lives import NEVER, Lives
 from muse.plugins.code.undo_overtaken import HELD, Overtaken, Overtaking
-from muse.plugins.code.undo_passed import Passed, Replacements
+from muse.plugins.code.undo_passed import Passed, Replacements, last_of
 from muse.plugins.code.update import Id, Insertion
 
 
@@ -366,17 +366,25 @@ class TextUndo:
             if not self._is_present(root):
                 self._coming[self._all_of(root)[-1]] = root
         self._bring_what_was_left()
+        self._name_kept(kept_before)
+
+    def _name_kept(self, kept_before: Mapping[Id, list[Id]]) -> None:
+        """Name what stays in lines of others, and did not before, with the last op of others in its line."""
         held = self._overtaken(is_after=True).staying if self._in_lines else {}
+        lasts: dict[int, Deed | None] = {}  # of each list of others, which all of a line share
+        named = set[tuple[str, str]]()
         for root, others in self._in_lines.items():
             bringer = self._bringer(root)
             if bringer is None or root in kept_before:
                 continue
-            writers = [writer for writer in map(self._bringer, others) if writer is not None]
-            last = max(writers, key=lambda writer: writer.place, default=bringer)
-            reason = "others wrote in the line: it stays whole"
-            if root in held:
-                reason, last = HELD, held[root]
-            for wanted in self._causes.get(bringer.op_id, ()) if last.place > bringer.place else ():
+            if root not in held and id(others) not in lasts:
+                lasts[id(others)] = last_of(map(self._bringer, others))
+            last = held.get(root) or lasts[id(others)]
+            if last is None or last.place <= bringer.place or (bringer.op_id, last.op_id) in named:
+                continue
+            named.add((bringer.op_id, last.op_id))
+            reason = HELD if root in held else "others wrote in the line: it stays whole"
+            for wanted in self._causes.get(bringer.op_id, ()):
                 self._keep(KeptWork(wanted, reason, last))
 
     def _bring_what_was_left(self) -> None:
