@@ -118,7 +118,8 @@ class TextDocument:
         """Let the library take in what waits."""
         if self._waiting:
             waiting, self._waiting = self._waiting, []
-            for update in in_quick_order(waiting, self._known()):
+            are_few = len(waiting) <= _AT_ONCE  # to order these costs more than it saves
+            for update in waiting if are_few else in_quick_order(waiting, self._known()):
                 self._integrate(update.data)
 
     def _known(self) -> Vector:

@@ -52,11 +52,14 @@ class RawOps:
         self._versions: dict[str, _Version] = {}
 
     def turn(self, entry: Entry, op: CodeOp, now: LiveTree) -> list[CodeOp]:
-        """Return what a raw op means. `now` is the tree with all entries before it.
+        """Return what a raw op means; one that waits from an earlier commit is returned as it is.
 
+        `now` is the tree with all entries before it.
         Raises `DomainError` where it means nothing: a place beyond the text, a file that was not there.
         """
         op_id = entry["op_id"]
+        if op_id not in self._places:
+            return [op]
         if op_id not in self._derived:
             self._derived[op_id] = []  # nothing, unless it can be told
             self._derived[op_id] = meaning_of(self._version(entry, now), op_id, op)

@@ -1,5 +1,6 @@
 """Raw ops of actors who did not see each other: what is committed is what the next ones go on with."""
 
+import json
 import random
 import uuid
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from muse.errors import DomainError
 from muse.plugins.code import CodePlugin
 from muse.plugins.code.document import TextDocument
 from muse.plugins.code.file_ids import read_index
+from muse.plugins.code.merge import WAITING
 from tests.samples.code_samples import Head
 
 FILES = {"a.txt": b"one\ntwo\nthree\n"}
@@ -108,3 +110,26 @@ def session(chance: random.Random) -> list[OpEntry]:
         entries.append(raw(actor, lamport, number, sorted(seen), {"op": kind, **edit}))
         own[actor] = number
     return with_ids(entries, chance)
+
+
+def test_a_raw_patch_that_waits_from_an_earlier_commit_keeps_no_commit_of_raw_ops_back() -> None:
+    edit = {"op": "insert", "address": "a.txt", "position": 0, "text": "x"}
+    patch = {"op": "patch", "child_domain": "code_text", "child_ops": [edit], "file_id": "1" * 64}
+    state = {WAITING: json.dumps([raw("z", 1, 7, [], patch)]).encode()}
+    made = CodePlugin().merge(FILES, CROSSED[:1], Head(FILES).fetch, state)
+    assert made.files == {"a.txt": b"on\ntwo\nthree\n"}
+
+
+def test_raw_insertions_at_one_place_that_know_each_other_are_not_put_in_order_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To ask what is known of each client costs what all of the ops before wrote."""
+    asked = list[int]()
+    known = TextDocument._known
+    monkeypatch.setattr(TextDocument, "_known", lambda document: asked.append(1) or known(document))  # type: ignore[func-returns-value]
+    insert = {"op": "insert", "position": 0, "text": "x"}
+    entries = [
+        raw("ada", number, number, [number - 1] if number > 1 else [], insert) for number in range(1, 301)
+    ]
+    assert merged(CodePlugin(), entries).files == {"a.txt": b"x" * 300 + FILES["a.txt"]}
+    assert len(asked) < 20
