@@ -1,6 +1,6 @@
 """Finds the edits of one text that take ops back: which characters go, and which come again. Pure."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -329,19 +329,10 @@ class TextUndo:
         found: dict[Id, list[Id]] = {root: [] for root in shown if root in held}
         for line in lines:
             others = [shown[place] for place in line.others if place < len(shown)]
-            taken = [shown[place] for place in line.taken if place < len(shown)]
-            found |= dict.fromkeys(self._as_last(taken), others)
+            found |= {shown[place]: others for place in line.taken if place < len(shown)}
         parts = zip(shown, standing, strict=True)
         text = "".join(one.text for root, one in parts if not one.is_taken or root in found)
         return _KeptText(found, text)
-
-    def _as_last(self, taken: Sequence[Id]) -> Iterator[Id]:
-        """Yield what is taken back of a line that stays, without what its actors had replaced."""
-        actors = {bringer.actor_id for bringer in map(self._bringer, taken) if bringer is not None}
-        for root in taken:
-            deleters = self._deleters[root].values() if root in self._deleters else ()
-            if all(deed.actor_id not in actors for deed in deleters):
-                yield root
 
     def _standing(self, text: str, root: Id, status: Mapping[str, bool], *, is_strict: bool) -> Standing:
         bringer = self._bringer(root)

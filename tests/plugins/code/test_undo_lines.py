@@ -208,22 +208,6 @@ def test_what_an_op_changed_in_a_line_stays_whole_and_is_named_where_others_wrot
     assert session.text() == before
 
 
-def test_a_line_that_stays_is_as_its_actor_left_it_without_the_words_that_were_replaced_before() -> None:
-    session = TextSession(Head({"a.txt": b"top\n"}))
-    session.replace("B", "top\n", "top\nx = foo(a, b)\n")
-    session.replace("B", "x", "y")
-    session.replace("B", "foo", "bar")
-    session.replace("A", "b)", "c)")
-    before = session.text()
-    outcome = session.undo(session.ops_of("B"))
-    assert session.text() == before == "top\ny = bar(a, c)\n"
-    session.undo(session.last(len(outcome.compensations)))
-    assert session.text() == before
-    session.undo(session.ops_of("B"))
-    session.undo(session.ops_of("A"))
-    assert session.text() == "top\n"
-
-
 def test_no_indent_is_left_without_its_line() -> None:
     session = TextSession(Head({"a.txt": BODY.encode()}))
     replaced(session, "A", ("return", "if a:\n        y = 2\n        return"), late=True)
