@@ -29,7 +29,7 @@ Entry = Mapping[str, Any]
 
 
 LAST_RULE = 2
-"""By rule 1 the state of a text could read otherwise than the text: see `LiveTree.keep_texts`."""
+"""By rule 1 the state of a text with raw ops could read otherwise than that: see `LiveTree.keep_texts`."""
 
 
 def merge_code(
@@ -42,7 +42,7 @@ def merge_code(
     """Take `entries`, in the total order, into a tree; see `MergingPlugin.merge`. `rule` is 1 or the last."""
     merger = Merger(files, state, fetch, "merge")
     ignored = merger.take(entries)
-    if rule > 1:
+    if rule > 1 and any(map(is_raw, entries)):
         merger.tree.keep_texts()
     return Application(merger.tree.changed_files(), ignored, merger.changed_state())
 

@@ -30,9 +30,7 @@ class Held:
         self._shown = [
             stays and counts(one.bringer) for one, stays in zip(characters, self._stays, strict=True)
         ]
-        self._writers: dict[
-            tuple[str, int], Deed | None
-        ] = {}  # of each change of an op, who wrote in it last
+        self._writers: dict[tuple[str, int], Deed] = {}  # of each change of an op, who wrote in it last
         deeds = sorted(self._asked(), key=lambda deed: deed.place, reverse=True)
         lines = list(self._lines(deed for deed in deeds if not counts(deed)))
         is_new = bool(lines)

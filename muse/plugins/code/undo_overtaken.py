@@ -95,7 +95,8 @@ def _rewriters(
                 takers[place] = rewriters[place] = found
                 break
         else:
-            takers |= {place: away[place]} if place in away else {}
+            if place in away:
+                takers[place] = away[place]
     return rewriters
 
 

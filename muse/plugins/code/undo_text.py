@@ -319,7 +319,7 @@ class TextUndo:
             if text is None:
                 continue
             shown.append(root)
-            standing.append(self._standing(text, root, status, is_strict=is_strict))
+            standing.append(self._standing(text, root, status, is_strict=is_strict, is_held=root in held))
         made = next((deed for deed in self._file.deeds if deed.op.kind == "create"), None)
         end = Standing("\n", BEFORE, is_taken=False)
         if made is not None:
@@ -334,11 +334,13 @@ class TextUndo:
         text = "".join(one.text for root, one in parts if not one.is_taken or root in found)
         return _KeptText(found, text)
 
-    def _standing(self, text: str, root: Id, status: Mapping[str, bool], *, is_strict: bool) -> Standing:
+    def _standing(
+        self, text: str, root: Id, status: Mapping[str, bool], *, is_strict: bool, is_held: bool
+    ) -> Standing:
         bringer = self._bringer(root)
         if bringer is None:
             return Standing(text, BEFORE, is_taken=False)
-        if status.get(bringer.op_id, True) or root in self._overtaken(is_after=status is self._after).staying:
+        if is_held or status.get(bringer.op_id, True):
             return Standing(text, bringer.place, is_taken=False)
         lives = (is_strict and self._lives.brought_again(root)) or self._lives.of(root)
         return Standing(text, bringer.place, is_taken=True, lives=tuple(lives))
